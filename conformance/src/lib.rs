@@ -1,0 +1,1 @@
+//! Compares: model traces with running nodes, our bytes with ZooKeeper's, clients with both.

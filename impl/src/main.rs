@@ -1,0 +1,2 @@
+//! The `zabra` command.
+fn main() {}

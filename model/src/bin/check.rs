@@ -1,0 +1,2 @@
+//! `zabra-check`: explores the model.
+fn main() {}
