@@ -2,11 +2,33 @@
 //!
 //! The server drives these functions with bytes and disks; the checker (feature `checker`) drives the same
 //! functions through every interleaving within a budget.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`ids`], [`vote`], [`history`], [`quorum`] | the field's nouns |
+//! | [`packet`], [`fault`], [`step`] | what peers say, what they refuse, inputs and effects |
+//! | [`durable`] | the disk as a peer sees it |
+//! | [`election`], [`leader`], [`learner`] | the roles |
+//! | [`peer`] | a server: disk and role, and `step`, the one transition function |
+//! | [`switch`] | known bugs that a checker can bring back |
+//! | [`tree`] | the replicated znodes |
 #![no_std]
 
 extern crate alloc;
 #[cfg(feature = "checker")]
 extern crate std;
 
+pub mod durable;
+pub mod election;
+pub mod fault;
+pub mod history;
 pub mod ids;
+pub mod leader;
+pub mod learner;
+pub mod packet;
+pub mod peer;
+pub mod quorum;
+pub mod step;
+pub mod switch;
 pub mod tree;
+pub mod vote;

@@ -1,0 +1,191 @@
+//! Looking: Fast Leader Election. Which leader do I follow?
+//!
+//! Source: ZooKeeper `FastLeaderElection.lookForLeader`; SPEC.md §3.
+
+pub(crate) mod tally;
+
+use crate::ids::{Round, ServerId};
+use crate::step::{Effect, Effects, Env, Timer};
+use crate::vote::{Notification, ServerState, Vote};
+use alloc::collections::BTreeMap;
+use tally::{Ballot, Ballots};
+
+/// A server in an election.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Looking {
+    /// The vote for this server itself, by which it enters a new round.
+    pub(crate) own: Vote,
+    /// The best vote of this round so far.
+    pub(crate) proposal: Vote,
+    /// Votes of this round, by sender (ZooKeeper's recvset). This server's own is `proposal`.
+    pub(crate) received: Ballots,
+    /// What servers outside the election say (ZooKeeper's outofelection), with the round of each.
+    pub(crate) settled: BTreeMap<ServerId, (Ballot, Round)>,
+    /// A quorum agrees and the finalize timer runs.
+    pub(crate) deciding: bool,
+}
+
+/// How an election ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Outcome {
+    /// The vote that won.
+    pub(crate) vote: Vote,
+}
+
+impl Looking {
+    /// Enters the election in `round` with a vote for itself.
+    pub(crate) fn start<T>(env: &Env, own: Vote, round: Round, out: &mut Effects<T>) -> Self {
+        let looking = Self {
+            own,
+            proposal: own,
+            received: Ballots::new(),
+            settled: BTreeMap::new(),
+            deciding: false,
+        };
+        looking.say_to_all(env, round, out);
+        out.push(Effect::Arm(Timer::Resend));
+        looking
+    }
+
+    /// A sole voter need not ask anybody.
+    pub(crate) fn alone(&self, env: &Env) -> Option<Outcome> {
+        (env.voters.count() == 1 && env.voters.index(env.me).is_some())
+            .then_some(Outcome { vote: self.own })
+    }
+
+    /// What this server says while it looks.
+    pub(crate) fn notification(&self, round: Round) -> Notification {
+        Notification {
+            state: ServerState::Looking,
+            vote: self.proposal,
+            round,
+        }
+    }
+
+    fn say_to_all<T>(&self, env: &Env, round: Round, out: &mut Effects<T>) {
+        let notification = self.notification(round);
+        for to in env.voters.iter().filter(|id| *id != env.me) {
+            out.push(Effect::Notify { to, notification });
+        }
+    }
+
+    /// A vote of another server.
+    pub(crate) fn on_notification<T>(
+        &mut self,
+        env: &Env,
+        round: &mut Round,
+        from: ServerId,
+        n: Notification,
+        out: &mut Effects<T>,
+    ) -> Option<Outcome> {
+        match n.state {
+            ServerState::Looking => self.on_looking(env, round, from, n, out),
+            ServerState::Following | ServerState::Leading => {
+                self.on_settled(env, round, from, n, out)
+            }
+            ServerState::Observing => None,
+        }
+    }
+
+    /// The sender is in an election too: compare rounds, then votes.
+    fn on_looking<T>(
+        &mut self,
+        env: &Env,
+        round: &mut Round,
+        from: ServerId,
+        n: Notification,
+        out: &mut Effects<T>,
+    ) -> Option<Outcome> {
+        if n.round < *round {
+            // The sender is behind: our proposal brings it into this round.
+            let notification = self.notification(*round);
+            out.push(Effect::Notify {
+                to: from,
+                notification,
+            });
+            return None;
+        }
+        if n.round > *round {
+            *round = n.round;
+            self.received.clear();
+            self.proposal = self.own.max(n.vote);
+            self.say_to_all(env, *round, out);
+        } else if n.vote > self.proposal {
+            self.proposal = n.vote;
+            self.say_to_all(env, *round, out);
+        }
+        self.received.insert(
+            from,
+            Ballot {
+                vote: n.vote,
+                state: n.state,
+            },
+        );
+        self.decide(env, out)
+    }
+
+    /// Ends the round if all agree; waits a little for better votes if a quorum does.
+    fn decide<T>(&mut self, env: &Env, out: &mut Effects<T>) -> Option<Outcome> {
+        let agreeing = tally::agreeing(env, &self.received, self.proposal);
+        if agreeing.len() as usize == env.voters.count() {
+            // Nobody is left who could bring a better vote: no reason to wait.
+            return Some(Outcome {
+                vote: self.proposal,
+            });
+        }
+        if env.voters.is_quorum(agreeing, env.switches) {
+            self.deciding = true;
+            out.push(Effect::Arm(Timer::Finalize));
+        } else if self.deciding {
+            self.deciding = false;
+            out.push(Effect::Disarm(Timer::Finalize));
+        }
+        None
+    }
+
+    /// The sender is not in an election: a leader may be there already.
+    fn on_settled<T>(
+        &mut self,
+        env: &Env,
+        round: &mut Round,
+        from: ServerId,
+        n: Notification,
+        out: &mut Effects<T>,
+    ) -> Option<Outcome> {
+        let ballot = Ballot {
+            vote: n.vote,
+            state: n.state,
+        };
+        if n.round == *round {
+            self.received.insert(from, ballot);
+            let settled = self.received.iter().map(|(sid, b)| (*sid, *b));
+            if tally::is_settled(env, settled, n.vote, n.round == *round) {
+                return Some(Outcome { vote: n.vote });
+            }
+        }
+        self.settled.insert(from, (ballot, n.round));
+        let settled = self.settled.iter().map(|(sid, (b, _))| (*sid, *b));
+        if tally::is_settled(env, settled, n.vote, n.round == *round) {
+            *round = n.round;
+            return Some(Outcome { vote: n.vote });
+        }
+        // A ballot replaced in this round may have dissolved the quorum that was being finalized.
+        if self.deciding {
+            return self.decide(env, out);
+        }
+        None
+    }
+
+    /// No better vote has come: the election is over.
+    pub(crate) fn on_finalize(&self) -> Option<Outcome> {
+        self.deciding.then_some(Outcome {
+            vote: self.proposal,
+        })
+    }
+
+    /// Silence: messages may have been lost.
+    pub(crate) fn on_resend<T>(&self, env: &Env, round: Round, out: &mut Effects<T>) {
+        self.say_to_all(env, round, out);
+        out.push(Effect::Arm(Timer::Resend));
+    }
+}

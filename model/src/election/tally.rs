@@ -1,0 +1,65 @@
+//! Counting votes: when does a set of them decide?
+
+use crate::ids::ServerId;
+use crate::quorum::AckSet;
+use crate::step::Env;
+use crate::vote::{ServerState, Vote};
+use alloc::collections::BTreeMap;
+
+/// A vote as it was received.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct Ballot {
+    /// The vote.
+    pub vote: Vote,
+    /// What its sender was doing.
+    pub state: ServerState,
+}
+
+/// The newest ballot of each sender.
+pub(crate) type Ballots = BTreeMap<ServerId, Ballot>;
+
+/// Who agrees with `proposal` in all its parts, this server included.
+pub(crate) fn agreeing(env: &Env, received: &Ballots, proposal: Vote) -> AckSet {
+    let mut set = AckSet::EMPTY;
+    let others = received
+        .iter()
+        .filter(|(_, b)| b.vote == proposal)
+        .map(|(sid, _)| *sid);
+    for index in others
+        .chain([env.me])
+        .filter_map(|sid| env.voters.index(sid))
+    {
+        set.insert(index);
+    }
+    set
+}
+
+/// Whether servers outside the election prove that `vote` has won: a quorum of them names its leader and
+/// epoch, and the leader itself says that it leads.
+///
+/// Zxids and rounds are not compared: members of one formed ensemble may report different ones
+/// (ZOOKEEPER-1732). Without the leader's own word a dead leader could be elected for ever (ZOOKEEPER-917).
+pub(crate) fn is_settled(
+    env: &Env,
+    ballots: impl Iterator<Item = (ServerId, Ballot)> + Clone,
+    vote: Vote,
+    in_my_round: bool,
+) -> bool {
+    let mut set = AckSet::EMPTY;
+    let outside = ballots.clone().filter(|(_, b)| {
+        b.state != ServerState::Looking
+            && b.vote.leader == vote.leader
+            && b.vote.epoch == vote.epoch
+    });
+    for index in outside.filter_map(|(sid, _)| env.voters.index(sid)) {
+        set.insert(index);
+    }
+    let leader_confirms = if vote.leader == env.me {
+        in_my_round
+    } else {
+        ballots
+            .clone()
+            .any(|(sid, b)| sid == vote.leader && b.state == ServerState::Leading)
+    };
+    leader_confirms && env.voters.is_quorum(set, env.switches)
+}

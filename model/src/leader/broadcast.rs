@@ -1,0 +1,123 @@
+//! Phase 3: proposals, acknowledgements, commits, in zxid order.
+
+use super::{Leading, Outstanding, Phase, Stage};
+use crate::fault::Fault;
+use crate::ids::Zxid;
+use crate::packet::Packet;
+use crate::peer::{Context, Next};
+use crate::quorum::{AckSet, VoterIndex};
+use crate::step::{Effect, Write};
+
+impl Leading {
+    /// Proposes a transaction: to its own disk and to every synced learner.
+    pub(crate) fn propose<T: Clone>(&mut self, txn: T, cx: &mut Context<'_, T>) -> Next {
+        if self.phase != Phase::Broadcast {
+            cx.out.push(Effect::Refused(Fault::NotLeading));
+            return Next::Stay;
+        }
+        let last = cx.storage.asked.history.last();
+        let zxid = if last.epoch() < self.epoch {
+            Zxid::new(self.epoch, 1)
+        } else if last.counter() < cx.env.counter_max {
+            Zxid(last.0 + 1)
+        } else {
+            // The next leader starts a new epoch; a wrapped counter would start a second history (ZOOKEEPER-1277).
+            cx.out.push(Effect::Refused(Fault::CounterExhausted));
+            return Next::Look;
+        };
+        for l in self.learners.iter().filter(|l| l.is_forwarded_to()) {
+            let packet = Packet::Proposal {
+                zxid,
+                txn: txn.clone(),
+            };
+            cx.out.push(Effect::Send {
+                link: l.link,
+                packet,
+            });
+        }
+        self.outstanding.push_back(Outstanding {
+            zxid,
+            acks: AckSet::EMPTY,
+        });
+        cx.storage.persist(Write::Append { zxid, txn }, cx.out);
+        Next::Stay
+    }
+
+    /// ACK: of NEWLEADER if that is still owed, of UPTODATE if its counter is 0, else of a proposal.
+    pub(super) fn on_ack<T>(
+        &mut self,
+        at: usize,
+        zxid: Zxid,
+        cx: &mut Context<'_, T>,
+    ) -> Result<Next, Fault> {
+        match self.learners[at].stage {
+            Stage::Synced if zxid == Zxid::new(self.epoch, 0) => {
+                self.on_ack_new_leader(at, cx);
+                return Ok(Next::Stay);
+            }
+            Stage::Synced => return Err(Fault::AckBeforeNewLeader { zxid }),
+            Stage::Active => {}
+            Stage::Linked | Stage::Introduced(_) | Stage::Invited | Stage::EpochAcked { .. } => {
+                return Err(Fault::UnexpectedPacket);
+            }
+        }
+        if zxid.counter() == 0 || zxid <= self.committed {
+            return Ok(Next::Stay); // of UPTODATE, or late: a quorum was faster
+        }
+        let voter = self.learners[at].voter;
+        self.record_ack(zxid, voter)?;
+        self.commit_ready(cx);
+        Ok(Next::Stay)
+    }
+
+    /// The own log holds a proposal.
+    pub(super) fn on_own_append<T>(&mut self, zxid: Zxid, cx: &mut Context<'_, T>) {
+        if zxid <= self.committed {
+            return; // a quorum of others was faster than the own disk
+        }
+        let recorded = self.record_ack(zxid, cx.env.voters.index(cx.env.me));
+        assert!(recorded.is_ok(), "I-8: what a leader logs it has proposed");
+        self.commit_ready(cx);
+    }
+
+    fn record_ack(&mut self, zxid: Zxid, voter: Option<VoterIndex>) -> Result<(), Fault> {
+        // Outstanding zxids are consecutive, so a proposal's place follows from its counter.
+        let first = self.outstanding.front().map_or(u64::MAX, |o| o.zxid.0);
+        let proposal = zxid
+            .0
+            .checked_sub(first)
+            .and_then(|i| usize::try_from(i).ok())
+            .and_then(|i| self.outstanding.get_mut(i));
+        match (proposal, voter) {
+            (None, _) => Err(Fault::AckOfUnproposed { zxid }),
+            (Some(proposal), Some(voter)) => {
+                proposal.acks.insert(voter);
+                Ok(())
+            }
+            (Some(_), None) => Ok(()), // it has no vote
+        }
+    }
+
+    /// Commits from the oldest proposal on, as far as quorums reach.
+    fn commit_ready<T>(&mut self, cx: &mut Context<'_, T>) {
+        let before = self.committed;
+        while let Some(oldest) = self.outstanding.front() {
+            if !cx.env.voters.is_quorum(oldest.acks, cx.env.switches) {
+                break;
+            }
+            let zxid = oldest.zxid;
+            self.outstanding.pop_front();
+            self.committed = zxid;
+            for l in self.learners.iter().filter(|l| l.is_forwarded_to()) {
+                let packet = Packet::Commit { zxid };
+                cx.out.push(Effect::Send {
+                    link: l.link,
+                    packet,
+                });
+            }
+        }
+        if self.committed > before {
+            cx.deliver(self.committed);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Phase 1: a new epoch, larger than any that a quorum has accepted.
+
+use super::{Leading, Phase, Stage};
+use crate::durable::Written;
+use crate::fault::Fault;
+use crate::ids::{Epoch, ServerId, Zxid};
+use crate::packet::Packet;
+use crate::peer::{Context, Next};
+use crate::step::{Effect, Link};
+
+impl Leading {
+    /// FOLLOWERINFO: with a quorum of them the epoch is chosen; whoever comes later is told it at once.
+    pub(super) fn on_follower_info<T: Clone>(
+        &mut self,
+        at: usize,
+        sid: ServerId,
+        accepted: Epoch,
+        cx: &mut Context<'_, T>,
+    ) -> Result<Next, Fault> {
+        let learner = self.learners[at];
+        if learner.stage != Stage::Linked || sid == cx.env.me {
+            return Err(Fault::UnexpectedPacket);
+        }
+        // A learner that has reconnected: the old connection just does not know yet that it is dead.
+        let old = self
+            .learners
+            .iter()
+            .find(|l| l.sid == sid && l.stage != Stage::Linked)
+            .map(|l| l.link);
+        self.learners[at].sid = sid;
+        self.learners[at].voter = cx.env.voters.index(sid);
+        self.learners[at].stage = Stage::Introduced(accepted);
+        if let Some(old) = old {
+            cx.out.push(Effect::Refused(Fault::LearnerReplaced { sid }));
+            cx.out.push(Effect::Unlink(old));
+            self.on_unlinked(old);
+        }
+        match self.phase {
+            Phase::Discovery => self.choose_epoch(cx),
+            Phase::ChoosingEpoch => Ok(Next::Stay),
+            Phase::AwaitEpochAcks
+            | Phase::WritingEpoch
+            | Phase::AwaitNewLeaderAcks
+            | Phase::Broadcast => {
+                self.invite(learner.link, cx);
+                Ok(Next::Stay)
+            }
+        }
+    }
+
+    /// Chooses the epoch once a quorum has told what it has accepted, and asks for it to be written.
+    ///
+    /// LEADERINFO waits until it is durable: a leader that forgot it could propose it twice (ZOOKEEPER-335).
+    pub(super) fn choose_epoch<T>(&mut self, cx: &mut Context<'_, T>) -> Result<Next, Fault> {
+        if !self.is_quorum_with_me(|l| matches!(l.stage, Stage::Introduced(_)), cx) {
+            return Ok(Next::Stay);
+        }
+        let accepted = self.learners.iter().filter_map(|l| match l.stage {
+            Stage::Introduced(accepted) => Some(accepted),
+            _ => None,
+        });
+        let largest = accepted
+            .chain([cx.storage.asked.accepted])
+            .max()
+            .unwrap_or_default();
+        let epoch = largest
+            .next()
+            .filter(|e| *e <= cx.env.epoch_max)
+            .ok_or(Fault::EpochExhausted)?;
+        self.epoch = epoch;
+        self.phase = Phase::ChoosingEpoch;
+        if !cx.storage.accept(epoch, cx.env.switches, cx.out) {
+            self.on_epoch_accepted(cx);
+        }
+        Ok(Next::Stay)
+    }
+
+    /// The own acceptedEpoch is durable: LEADERINFO to all that wait for it.
+    fn on_epoch_accepted<T>(&mut self, cx: &mut Context<'_, T>) {
+        self.phase = Phase::AwaitEpochAcks;
+        for at in 0..self.learners.len() {
+            if matches!(self.learners[at].stage, Stage::Introduced(_)) {
+                self.invite(self.learners[at].link, cx);
+            }
+        }
+        self.close_discovery(cx);
+    }
+
+    fn invite<T>(&mut self, link: Link, cx: &mut Context<'_, T>) {
+        for learner in self.learners.iter_mut().filter(|l| l.link == link) {
+            learner.stage = Stage::Invited;
+            let packet = Packet::LeaderInfo { epoch: self.epoch };
+            cx.out.push(Effect::Send { link, packet });
+        }
+    }
+
+    /// ACKEPOCH: with a quorum of them, none ahead of this leader, the history is fixed.
+    pub(super) fn on_ack_epoch<T: Clone>(
+        &mut self,
+        at: usize,
+        last: Zxid,
+        current: Option<Epoch>,
+        cx: &mut Context<'_, T>,
+    ) -> Result<Next, Fault> {
+        if self.learners[at].stage != Stage::Invited {
+            return Err(Fault::UnexpectedPacket);
+        }
+        match self.phase {
+            Phase::Discovery | Phase::ChoosingEpoch | Phase::AwaitEpochAcks => {
+                let mine = (
+                    cx.storage.asked.current,
+                    cx.storage.last_reported(*cx.delivered, cx.env.switches),
+                );
+                if let Some(current) = current
+                    && (current, last) > mine
+                {
+                    return Err(Fault::LearnerAhead { current, last });
+                }
+                self.learners[at].stage = Stage::EpochAcked {
+                    last,
+                    counted: current.is_some(),
+                };
+                self.close_discovery(cx);
+            }
+            Phase::WritingEpoch | Phase::AwaitNewLeaderAcks | Phase::Broadcast => {
+                self.sync_learner(at, last, cx);
+            }
+        }
+        Ok(Next::Stay)
+    }
+
+    /// Ends discovery when a quorum has accepted the epoch.
+    fn close_discovery<T>(&mut self, cx: &mut Context<'_, T>) {
+        let counts =
+            |l: &super::Learner| matches!(l.stage, Stage::EpochAcked { counted: true, .. });
+        if self.is_quorum_with_me(counts, cx) {
+            self.begin_sync(cx);
+        }
+    }
+
+    /// The disk holds one more write of this leader.
+    pub(crate) fn on_durable<T: Clone>(&mut self, written: Written, cx: &mut Context<'_, T>) {
+        match written {
+            Written::AcceptedEpoch(_) => self.on_epoch_accepted(cx),
+            Written::CurrentEpoch(_) => self.on_epoch_current(cx),
+            Written::Append(zxid) => self.on_own_append(zxid, cx),
+            Written::Truncate(_) | Written::Install(_) => {
+                unreachable!("I-9: a leader neither truncates nor installs")
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Leading: from the first learner to the loss of the quorum.
+
+mod broadcast;
+mod discovery;
+mod sync;
+pub(crate) mod sync_plan;
+
+use crate::fault::Fault;
+use crate::ids::{Epoch, ServerId, Zxid};
+use crate::packet::Packet;
+use crate::peer::{Context, Next};
+use crate::quorum::{AckSet, VoterIndex};
+use crate::step::{Effect, Link, Timer};
+use crate::vote::Vote;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// A server that was elected, or believes so.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Leading {
+    /// The vote that won; its epoch becomes the new one when a quorum has formed.
+    pub(crate) vote: Vote,
+    pub(crate) phase: Phase,
+    /// The epoch that this leader proposes; zero until it is chosen.
+    pub(crate) epoch: Epoch,
+    /// Every connected learner, by link.
+    pub(crate) learners: Vec<Learner>,
+    /// What is committed of the leader's own history; from synchronization on.
+    pub(crate) committed: Zxid,
+    /// Proposals above `committed` with the voters that have them on disk, in zxid order.
+    pub(crate) outstanding: VecDeque<Outstanding>,
+}
+
+/// How far the leader has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) enum Phase {
+    /// Waits for FOLLOWERINFO of a quorum.
+    Discovery,
+    /// The epoch is chosen and on its way to the disk.
+    ChoosingEpoch,
+    /// LEADERINFO is out; waits for ACKEPOCH of a quorum.
+    AwaitEpochAcks,
+    /// NEWLEADER is out, the own currentEpoch is on its way to the disk.
+    WritingEpoch,
+    /// The own currentEpoch is durable; waits for ACK of NEWLEADER of a quorum.
+    AwaitNewLeaderAcks,
+    /// A quorum has formed.
+    Broadcast,
+}
+
+/// A proposal that is not committed yet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Outstanding {
+    pub(crate) zxid: Zxid,
+    pub(crate) acks: AckSet,
+}
+
+/// A connected learner.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Learner {
+    pub(crate) link: Link,
+    pub(crate) stage: Stage,
+    /// Who it is, from FOLLOWERINFO on.
+    pub(crate) sid: ServerId,
+    /// Its vote, if it has one.
+    pub(crate) voter: Option<VoterIndex>,
+}
+
+/// How far a learner has come.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Stage {
+    /// Connected, has not said who it is.
+    Linked,
+    /// FOLLOWERINFO came with its acceptedEpoch; LEADERINFO waits for the epoch.
+    Introduced(Epoch),
+    /// LEADERINFO was sent.
+    Invited,
+    /// ACKEPOCH came with the end of its history; `counted` if it had not accepted this epoch before.
+    EpochAcked { last: Zxid, counted: bool },
+    /// History and NEWLEADER were sent; live proposals follow.
+    Synced,
+    /// It has acknowledged NEWLEADER.
+    Active,
+}
+
+impl Learner {
+    /// Live proposals and commits go to it.
+    pub(crate) fn is_forwarded_to(&self) -> bool {
+        matches!(self.stage, Stage::Synced | Stage::Active)
+    }
+}
+
+impl Leading {
+    pub(crate) fn new(vote: Vote) -> Self {
+        Self {
+            vote,
+            phase: Phase::Discovery,
+            epoch: Epoch(0),
+            learners: Vec::new(),
+            committed: Zxid::ZERO,
+            outstanding: VecDeque::new(),
+        }
+    }
+
+    /// Begins to lead: opens for learners, and needs a quorum of them within initLimit.
+    pub(crate) fn start<T>(&mut self, cx: &mut Context<'_, T>) -> Result<Next, Fault> {
+        cx.out.push(Effect::Arm(Timer::Init));
+        self.choose_epoch(cx)
+    }
+
+    /// A learner has connected.
+    pub(crate) fn on_linked(&mut self, link: Link) {
+        let at = self.learners.partition_point(|l| l.link < link);
+        let learner = Learner {
+            link,
+            stage: Stage::Linked,
+            sid: ServerId(0),
+            voter: None,
+        };
+        self.learners.insert(at, learner);
+    }
+
+    /// A learner's connection has ended.
+    pub(crate) fn on_unlinked(&mut self, link: Link) {
+        self.learners.retain(|l| l.link != link);
+    }
+
+    /// A learner says something; a fault costs it its connection.
+    pub(crate) fn on_packet<T: Clone>(
+        &mut self,
+        link: Link,
+        packet: Packet<T>,
+        cx: &mut Context<'_, T>,
+    ) -> Next {
+        let Some(at) = self.learners.iter().position(|l| l.link == link) else {
+            return Next::Stay; // it was told to go, this was still in flight
+        };
+        let handled = match packet {
+            Packet::FollowerInfo { sid, accepted } => self.on_follower_info(at, sid, accepted, cx),
+            Packet::AckEpoch { last, current } => self.on_ack_epoch(at, last, current, cx),
+            Packet::Ack { zxid } => self.on_ack(at, zxid, cx),
+            Packet::Ping { .. } => Ok(Next::Stay),
+            Packet::LeaderInfo { .. }
+            | Packet::Diff { .. }
+            | Packet::Trunc { .. }
+            | Packet::Snap { .. }
+            | Packet::Proposal { .. }
+            | Packet::Commit { .. }
+            | Packet::NewLeader { .. }
+            | Packet::UpToDate => Err(Fault::UnexpectedPacket),
+        };
+        match handled {
+            Ok(next) => next,
+            Err(Fault::EpochExhausted) => {
+                cx.out.push(Effect::Refused(Fault::EpochExhausted));
+                Next::Look
+            }
+            Err(fault) => {
+                cx.out.push(Effect::Refused(fault));
+                cx.out.push(Effect::Unlink(link));
+                self.on_unlinked(link);
+                Next::Stay
+            }
+        }
+    }
+
+    /// No quorum within initLimit.
+    pub(crate) fn on_init_timeout(&self) -> Next {
+        if self.phase == Phase::Broadcast {
+            Next::Stay
+        } else {
+            Next::Look
+        }
+    }
+
+    /// Half a tick has passed: step down without a quorum, else PING.
+    pub(crate) fn on_tick<T>(&mut self, cx: &mut Context<'_, T>) -> Next {
+        if self.phase != Phase::Broadcast {
+            return Next::Stay;
+        }
+        if !self.has_live_quorum(cx) {
+            return Next::Look;
+        }
+        let zxid = cx.storage.asked.history.last();
+        for l in self.learners.iter().filter(|l| l.stage == Stage::Active) {
+            let packet = Packet::Ping { zxid };
+            cx.out.push(Effect::Send {
+                link: l.link,
+                packet,
+            });
+        }
+        cx.out.push(Effect::Arm(Timer::Tick));
+        Next::Stay
+    }
+
+    /// Whether this server and the active learners are a quorum.
+    pub(crate) fn has_live_quorum<T>(&self, cx: &Context<'_, T>) -> bool {
+        self.is_quorum_with_me(|l| l.stage == Stage::Active, cx)
+    }
+
+    /// Whether this server and the learners that satisfy `counts` are a quorum.
+    fn is_quorum_with_me<T>(&self, counts: impl Fn(&Learner) -> bool, cx: &Context<'_, T>) -> bool {
+        let mut set = AckSet::EMPTY;
+        let others = self.learners.iter().filter(|l| counts(l));
+        for index in others
+            .filter_map(|l| l.voter)
+            .chain(cx.env.voters.index(cx.env.me))
+        {
+            set.insert(index);
+        }
+        cx.env.voters.is_quorum(set, cx.env.switches)
+    }
+}

@@ -1,0 +1,115 @@
+//! Phase 2: the leader's history on a quorum of disks.
+
+use super::sync_plan::{SyncPlan, plan_sync};
+use super::{Leading, Phase, Stage};
+use crate::ids::Zxid;
+use crate::packet::Packet;
+use crate::peer::Context;
+use crate::step::{Effect, Timer, Write};
+use crate::switch::Switch;
+
+impl Leading {
+    /// A quorum has accepted the epoch: this leader's history is the initial history of it.
+    pub(super) fn begin_sync<T>(&mut self, cx: &mut Context<'_, T>) {
+        self.committed = cx.storage.asked.history.last();
+        self.phase = Phase::WritingEpoch;
+        cx.storage.persist(Write::CurrentEpoch(self.epoch), cx.out);
+        for at in 0..self.learners.len() {
+            if let Stage::EpochAcked { last, .. } = self.learners[at].stage {
+                self.sync_learner(at, last, cx);
+            }
+        }
+    }
+
+    /// Sends a learner what it lacks, then NEWLEADER; from here on it gets live proposals, too.
+    ///
+    /// All in one step, so that nothing can fall between the history and the live stream (ZOOKEEPER-962).
+    pub(super) fn sync_learner<T>(&mut self, at: usize, last: Zxid, cx: &mut Context<'_, T>) {
+        let (link, voter) = (self.learners[at].link, self.learners[at].voter);
+        let committed = self.committed;
+        let history = &cx.storage.asked.history;
+        let newest = history.last();
+        let (first, after) = match plan_sync(history, committed, last, cx.env.switches) {
+            SyncPlan::Diff { after } => {
+                let packet = Packet::Diff { zxid: committed };
+                (Effect::Send { link, packet }, after)
+            }
+            SyncPlan::Trunc { to } => {
+                let packet = Packet::Trunc { zxid: to };
+                (Effect::Send { link, packet }, to)
+            }
+            SyncPlan::Snap => {
+                // The tree is sent as of the last delivery, which trails until a quorum has formed.
+                let zxid = *cx.delivered;
+                (Effect::SendSnapshot { link, zxid }, zxid)
+            }
+        };
+        cx.out.push(first);
+        if after < committed {
+            cx.out.push(Effect::SendHistory {
+                link,
+                after,
+                upto: committed,
+                committed: true,
+            });
+        }
+        if committed < newest {
+            cx.out.push(Effect::SendHistory {
+                link,
+                after: committed,
+                upto: newest,
+                committed: false,
+            });
+        }
+        // The learner logs and acknowledges the outstanding proposals anew. What it said of them before is
+        // void: it has truncated them (D-4).
+        if !cx.env.switches.on(Switch::KeepAcksAcrossResync)
+            && let Some(voter) = voter
+        {
+            self.outstanding
+                .iter_mut()
+                .for_each(|o| o.acks.remove(voter));
+        }
+        let packet = Packet::NewLeader { epoch: self.epoch };
+        cx.out.push(Effect::Send { link, packet });
+        self.learners[at].stage = Stage::Synced;
+    }
+
+    /// The own currentEpoch is durable: the leader's own acknowledgement of NEWLEADER.
+    pub(super) fn on_epoch_current<T>(&mut self, cx: &mut Context<'_, T>) {
+        self.phase = Phase::AwaitNewLeaderAcks;
+        self.establish(cx);
+    }
+
+    /// ACK of NEWLEADER.
+    pub(super) fn on_ack_new_leader<T>(&mut self, at: usize, cx: &mut Context<'_, T>) {
+        self.learners[at].stage = Stage::Active;
+        if self.phase == Phase::Broadcast {
+            let link = self.learners[at].link;
+            let packet = Packet::UpToDate;
+            cx.out.push(Effect::Send { link, packet });
+        } else {
+            self.establish(cx);
+        }
+    }
+
+    /// Serves once a quorum, this server included, has the initial history and the epoch on disk.
+    fn establish<T>(&mut self, cx: &mut Context<'_, T>) {
+        if self.phase != Phase::AwaitNewLeaderAcks || !self.has_live_quorum(cx) {
+            return;
+        }
+        self.phase = Phase::Broadcast;
+        self.vote.epoch = self.epoch;
+        cx.out.push(Effect::Disarm(Timer::Init));
+        cx.out.push(Effect::Arm(Timer::Tick));
+        cx.deliver(self.committed);
+        cx.out.push(Effect::Serve { epoch: self.epoch });
+        for l in self.learners.iter().filter(|l| l.stage == Stage::Active) {
+            let packet = Packet::UpToDate;
+            cx.out.push(Effect::Send {
+                link: l.link,
+                packet,
+            });
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Phase 3, the learner's side: log, acknowledge, apply.
+
+use super::{Following, Stage};
+use crate::fault::Fault;
+use crate::ids::Zxid;
+use crate::packet::Packet;
+use crate::peer::{Context, Next};
+use crate::step::Write;
+
+impl Following {
+    /// PROPOSAL: log it. It is acknowledged when it is durable, and never before NEWLEADER is.
+    pub(super) fn on_proposal<T>(
+        &mut self,
+        zxid: Zxid,
+        txn: T,
+        cx: &mut Context<'_, T>,
+    ) -> Result<Next, Fault> {
+        if self.stage < Stage::Syncing {
+            return Err(Fault::UnexpectedPacket);
+        }
+        if !cx.storage.asked.history.is_next(zxid) {
+            let last = cx.storage.asked.history.last();
+            return Err(Fault::ProposalOutOfOrder { zxid, last });
+        }
+        cx.storage.persist(Write::Append { zxid, txn }, cx.out);
+        Ok(Next::Stay)
+    }
+
+    /// A proposal is durable: ACK.
+    pub(super) fn on_append_durable<T>(&mut self, zxid: Zxid, cx: &mut Context<'_, T>) {
+        if self.stage >= Stage::AwaitUpToDate {
+            self.send(Packet::Ack { zxid }, cx);
+        }
+    }
+
+    /// COMMIT: a quorum has it on disk; this server need not be one of them.
+    pub(super) fn on_commit<T>(
+        &mut self,
+        zxid: Zxid,
+        cx: &mut Context<'_, T>,
+    ) -> Result<Next, Fault> {
+        if self.stage < Stage::Syncing {
+            return Err(Fault::UnexpectedPacket);
+        }
+        let committed = self.committed;
+        if zxid <= committed || !cx.storage.asked.history.contains(zxid) {
+            return Err(Fault::CommitOutOfOrder { zxid, committed });
+        }
+        self.committed = zxid;
+        if self.stage == Stage::Broadcast {
+            cx.deliver(zxid);
+        }
+        Ok(Next::Stay)
+    }
+
+    /// PING: answered at once; the host adds which sessions have been heard from.
+    pub(super) fn on_ping<T>(
+        &mut self,
+        zxid: Zxid,
+        cx: &mut Context<'_, T>,
+    ) -> Result<Next, Fault> {
+        if self.stage < Stage::Syncing {
+            return Err(Fault::UnexpectedPacket);
+        }
+        self.send(Packet::Ping { zxid }, cx);
+        Ok(Next::Stay)
+    }
+}

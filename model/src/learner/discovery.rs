@@ -1,0 +1,58 @@
+//! Phase 1, the learner's side: accept the leader's epoch, durably, and say where the own history ends.
+
+use super::{Following, Stage};
+use crate::fault::Fault;
+use crate::ids::Epoch;
+use crate::packet::Packet;
+use crate::peer::{Context, Next};
+use crate::step::Link;
+
+impl Following {
+    /// The leader has answered the dial: FOLLOWERINFO.
+    pub(crate) fn on_linked<T>(&mut self, link: Link, cx: &mut Context<'_, T>) {
+        self.link = Some(link);
+        self.stage = Stage::AwaitLeaderInfo;
+        let packet = Packet::FollowerInfo {
+            sid: cx.env.me,
+            accepted: cx.storage.known.accepted,
+        };
+        self.send(packet, cx);
+    }
+
+    /// LEADERINFO: a larger epoch is accepted, the same one is answered without counting, a smaller one refused.
+    pub(super) fn on_leader_info<T>(
+        &mut self,
+        epoch: Epoch,
+        cx: &mut Context<'_, T>,
+    ) -> Result<Next, Fault> {
+        let accepted = cx.storage.known.accepted;
+        if self.stage != Stage::AwaitLeaderInfo {
+            return Err(Fault::UnexpectedPacket);
+        }
+        if epoch < accepted {
+            return Err(Fault::StaleLeader { epoch, accepted });
+        }
+        self.epoch = epoch;
+        if epoch == accepted {
+            // This promise may have been counted before, by a leader that is gone.
+            self.ack_epoch(None, cx);
+        } else {
+            self.stage = Stage::WritingAccepted;
+            if !cx.storage.accept(epoch, cx.env.switches, cx.out) {
+                self.on_epoch_accepted(cx);
+            }
+        }
+        Ok(Next::Stay)
+    }
+
+    /// The accepted epoch is durable: ACKEPOCH.
+    pub(super) fn on_epoch_accepted<T>(&mut self, cx: &mut Context<'_, T>) {
+        self.ack_epoch(Some(cx.storage.known.current), cx);
+    }
+
+    fn ack_epoch<T>(&mut self, current: Option<Epoch>, cx: &mut Context<'_, T>) {
+        self.stage = Stage::AwaitSync;
+        let last = cx.storage.last_reported(*cx.delivered, cx.env.switches);
+        self.send(Packet::AckEpoch { last, current }, cx);
+    }
+}

@@ -1,0 +1,412 @@
+//! A server of an ensemble: what its disk holds, and its role. `step` is the whole protocol.
+
+use crate::durable::{Durable, Storage};
+use crate::election::{Looking, Outcome};
+use crate::fault::Fault;
+use crate::ids::{Epoch, Round, ServerId, Zxid};
+use crate::leader::Leading;
+use crate::learner::Following;
+use crate::packet::Packet;
+use crate::step::{Effect, Effects, Env, Input, Link, Mark, Timer};
+use crate::vote::{Notification, ServerState, Vote};
+use alloc::collections::BTreeMap;
+
+/// One server. A restart begins from [`Durable`] alone; leaving a role drops all that belongs to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Peer {
+    pub(crate) storage: Storage,
+    /// How far the tree in memory is. After a boot that is the whole log: the host replays it.
+    pub(crate) delivered: Zxid,
+    /// The round of the last election (ZooKeeper's logicalclock).
+    pub(crate) round: Round,
+    pub(crate) role: Role,
+}
+
+/// What a server is doing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// On the way to an election: writes are still going to the disk, and a vote may only speak of what is
+    /// durable (ZOOKEEPER-4712). Votes of others wait here.
+    Draining {
+        heard: BTreeMap<ServerId, Notification>,
+    },
+    /// In an election.
+    Looking(Looking),
+    /// With a leader.
+    Following(Following),
+    /// As the leader.
+    Leading(Leading),
+}
+
+/// What a role may use while it handles an input.
+pub(crate) struct Context<'a, T> {
+    pub(crate) env: &'a Env,
+    pub(crate) storage: &'a mut Storage,
+    pub(crate) delivered: &'a mut Zxid,
+    pub(crate) out: &'a mut Effects<T>,
+}
+
+impl<T> Context<'_, T> {
+    /// Has the host apply the log up to `upto`.
+    pub(crate) fn deliver(&mut self, upto: Zxid) {
+        if upto > *self.delivered {
+            *self.delivered = upto;
+            self.out.push(Effect::Deliver { upto });
+        }
+    }
+}
+
+/// What a role wants next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Next {
+    /// To go on.
+    Stay,
+    /// To look for a leader.
+    Look,
+}
+
+impl Peer {
+    /// A server that starts from what its disk holds. Its first effects are those of an election.
+    pub fn boot<T: Clone>(env: &Env, found: Durable, out: &mut Effects<T>) -> Self {
+        let mut peer = Self {
+            delivered: found.history.last(),
+            storage: Storage::new(found),
+            round: Round(0),
+            role: Role::Draining {
+                heard: BTreeMap::new(),
+            },
+        };
+        out.push(Effect::Became(ServerState::Looking));
+        peer.start_election(env, out);
+        peer
+    }
+
+    /// One atomic step. Total: every input in every state is accepted, refused with a fault, or void.
+    pub fn step<T: Clone>(&mut self, env: &Env, input: Input<T>, out: &mut Effects<T>) {
+        match input {
+            Input::Received { link, packet } => self.on_packet(env, link, packet, out),
+            Input::Durable(upto) => self.on_durable(env, upto, out),
+            Input::Propose(txn) => self.on_propose(env, txn, out),
+            Input::Notified { from, notification } => {
+                self.on_notification(env, from, notification, out);
+            }
+            Input::Linked(link) => self.on_linked(env, link, out),
+            Input::Unreachable => self.on_unreachable(env, out),
+            Input::Unlinked(link) => self.on_unlinked(env, link, out),
+            Input::Fired(timer) => self.on_timer(env, timer, out),
+        }
+    }
+
+    fn context<'a, T>(
+        &'a mut self,
+        env: &'a Env,
+        out: &'a mut Effects<T>,
+    ) -> (Context<'a, T>, &'a mut Role) {
+        let cx = Context {
+            env,
+            storage: &mut self.storage,
+            delivered: &mut self.delivered,
+            out,
+        };
+        (cx, &mut self.role)
+    }
+
+    fn on_packet<T: Clone>(
+        &mut self,
+        env: &Env,
+        link: Link,
+        packet: Packet<T>,
+        out: &mut Effects<T>,
+    ) {
+        let (mut cx, role) = self.context(env, out);
+        let next = match role {
+            Role::Leading(l) => Ok(l.on_packet(link, packet, &mut cx)),
+            Role::Following(f) if f.link == Some(link) => f.on_packet(packet, &mut cx),
+            // A connection of an earlier role: this was in flight when it was closed.
+            Role::Following(_) | Role::Looking(_) | Role::Draining { .. } => Ok(Next::Stay),
+        };
+        match next {
+            Ok(Next::Stay) => {}
+            Ok(Next::Look) => self.become_looking(env, out),
+            Err(fault) => {
+                out.push(Effect::Refused(fault));
+                self.become_looking(env, out);
+            }
+        }
+    }
+
+    /// The disk answers, in the order of the writes.
+    fn on_durable<T: Clone>(&mut self, env: &Env, upto: Mark, out: &mut Effects<T>) {
+        while let Some(written) = self.storage.next_durable(upto) {
+            let (mut cx, role) = self.context(env, out);
+            match role {
+                Role::Leading(l) => l.on_durable(written, &mut cx),
+                Role::Following(f) => f.on_durable(written, &mut cx),
+                Role::Draining { .. } | Role::Looking(_) => {}
+            }
+        }
+        if matches!(self.role, Role::Draining { .. }) && self.storage.is_idle() {
+            self.start_election(env, out);
+        }
+    }
+
+    fn on_propose<T: Clone>(&mut self, env: &Env, txn: T, out: &mut Effects<T>) {
+        let (mut cx, role) = self.context(env, out);
+        let next = match role {
+            Role::Leading(l) => l.propose(txn, &mut cx),
+            Role::Following(_) | Role::Looking(_) | Role::Draining { .. } => {
+                cx.out.push(Effect::Refused(Fault::NotLeading));
+                Next::Stay
+            }
+        };
+        if next == Next::Look {
+            self.become_looking(env, out);
+        }
+    }
+
+    fn on_notification<T: Clone>(
+        &mut self,
+        env: &Env,
+        from: ServerId,
+        n: Notification,
+        out: &mut Effects<T>,
+    ) {
+        if env.voters.index(from).is_none() || env.voters.index(n.vote.leader).is_none() {
+            // Not a voter, or for none: it is told what this server knows, and not counted.
+            out.extend(self.answer().map(|notification| Effect::Notify {
+                to: from,
+                notification,
+            }));
+            return;
+        }
+        let answer = self.answer();
+        let ended = match &mut self.role {
+            Role::Draining { heard } => {
+                heard.insert(from, n);
+                None
+            }
+            Role::Looking(l) => l.on_notification(env, &mut self.round, from, n, out),
+            Role::Following(_) | Role::Leading(_) => {
+                if n.state == ServerState::Looking {
+                    out.extend(answer.map(|notification| Effect::Notify {
+                        to: from,
+                        notification,
+                    }));
+                }
+                None
+            }
+        };
+        if let Some(outcome) = ended {
+            self.conclude(env, outcome, out);
+        }
+    }
+
+    /// What this server answers when it is asked in an election.
+    fn answer(&self) -> Option<Notification> {
+        let round = self.round;
+        let (state, vote) = match &self.role {
+            Role::Draining { .. } => return None,
+            Role::Looking(l) => return Some(l.notification(round)),
+            Role::Following(f) => (ServerState::Following, f.vote),
+            Role::Leading(l) => (ServerState::Leading, l.vote),
+        };
+        Some(Notification { state, vote, round })
+    }
+
+    fn on_linked<T: Clone>(&mut self, env: &Env, link: Link, out: &mut Effects<T>) {
+        let (mut cx, role) = self.context(env, out);
+        match role {
+            Role::Leading(l) => l.on_linked(link),
+            Role::Following(f) if f.link.is_none() => f.on_linked(link, &mut cx),
+            Role::Following(_) | Role::Looking(_) | Role::Draining { .. } => {
+                cx.out.push(Effect::Unlink(link));
+            }
+        }
+    }
+
+    fn on_unreachable<T: Clone>(&mut self, env: &Env, out: &mut Effects<T>) {
+        if matches!(&self.role, Role::Following(f) if f.link.is_none()) {
+            self.become_looking(env, out);
+        }
+    }
+
+    fn on_unlinked<T: Clone>(&mut self, env: &Env, link: Link, out: &mut Effects<T>) {
+        match &mut self.role {
+            Role::Leading(l) => l.on_unlinked(link),
+            Role::Following(f) if f.link == Some(link) => {
+                f.link = None; // it is gone: nothing to close
+                self.become_looking(env, out);
+            }
+            Role::Following(_) | Role::Looking(_) | Role::Draining { .. } => {}
+        }
+    }
+
+    fn on_timer<T: Clone>(&mut self, env: &Env, timer: Timer, out: &mut Effects<T>) {
+        let round = self.round;
+        let (mut cx, role) = self.context(env, out);
+        let next = match (role, timer) {
+            (Role::Looking(l), Timer::Finalize) => {
+                if let Some(outcome) = l.on_finalize() {
+                    self.conclude(env, outcome, out);
+                }
+                return;
+            }
+            (Role::Looking(l), Timer::Resend) => {
+                l.on_resend(env, round, cx.out);
+                return;
+            }
+            (Role::Leading(l), Timer::Init) => l.on_init_timeout(),
+            (Role::Leading(l), Timer::Tick) => l.on_tick(&mut cx),
+            // A timer of an earlier role that ran out before it could be stopped.
+            (Role::Looking(_), Timer::Init | Timer::Tick)
+            | (Role::Leading(_), Timer::Finalize | Timer::Resend)
+            | (Role::Following(_) | Role::Draining { .. }, _) => Next::Stay,
+        };
+        if next == Next::Look {
+            self.become_looking(env, out);
+        }
+    }
+
+    /// Leaves the role: closes its connections, stops its timers, and looks for a leader once the disk is quiet.
+    fn become_looking<T: Clone>(&mut self, env: &Env, out: &mut Effects<T>) {
+        let draining = Role::Draining {
+            heard: BTreeMap::new(),
+        };
+        match core::mem::replace(&mut self.role, draining) {
+            Role::Leading(l) => {
+                out.extend([Effect::Disarm(Timer::Init), Effect::Disarm(Timer::Tick)]);
+                out.extend(l.learners.iter().map(|l| Effect::Unlink(l.link)));
+            }
+            Role::Following(f) => out.extend(f.link.map(Effect::Unlink)),
+            Role::Looking(_) | Role::Draining { .. } => {}
+        }
+        out.push(Effect::Became(ServerState::Looking));
+        if self.storage.is_idle() {
+            self.start_election(env, out);
+        }
+    }
+
+    /// Enters a new round with a vote for itself, then hears what came in while the disk was busy.
+    fn start_election<T: Clone>(&mut self, env: &Env, out: &mut Effects<T>) {
+        assert!(
+            self.storage.is_idle(),
+            "I-7: a vote speaks only of what is durable"
+        );
+        self.round = Round(self.round.0 + 1);
+        let own = Vote {
+            epoch: self.storage.known.current,
+            zxid: self.storage.last_reported(self.delivered, env.switches),
+            leader: env.me,
+        };
+        let looking = Looking::start(env, own, self.round, out);
+        // With no epoch left to propose it stays in the election, where an operator can see it.
+        let alone = looking
+            .alone(env)
+            .filter(|_| self.storage.known.accepted < env.epoch_max);
+        let heard = match core::mem::replace(&mut self.role, Role::Looking(looking)) {
+            Role::Draining { heard } => heard,
+            Role::Looking(_) | Role::Following(_) | Role::Leading(_) => BTreeMap::new(),
+        };
+        if let Some(outcome) = alone {
+            self.conclude(env, outcome, out);
+        }
+        for (from, notification) in heard {
+            self.on_notification(env, from, notification, out);
+        }
+    }
+
+    /// The election is over: lead or follow.
+    fn conclude<T: Clone>(&mut self, env: &Env, outcome: Outcome, out: &mut Effects<T>) {
+        out.extend([
+            Effect::Disarm(Timer::Finalize),
+            Effect::Disarm(Timer::Resend),
+        ]);
+        if outcome.vote.leader == env.me {
+            out.push(Effect::Became(ServerState::Leading));
+            let mut leading = Leading::new(outcome.vote);
+            let (mut cx, role) = self.context(env, out);
+            let started = leading.start(&mut cx);
+            *role = Role::Leading(leading);
+            if let Err(fault) = started {
+                out.push(Effect::Refused(fault));
+                self.become_looking(env, out);
+            }
+        } else {
+            out.push(Effect::Became(ServerState::Following));
+            let (mut cx, role) = self.context(env, out);
+            *role = Role::Following(Following::start(outcome.vote, &mut cx));
+        }
+    }
+
+    /// Ends this server's election with a given leader: the checker's coarse elections come in here.
+    ///
+    /// No effect while it is not looking.
+    #[cfg(feature = "checker")]
+    pub fn elect<T: Clone>(&mut self, env: &Env, vote: Vote, out: &mut Effects<T>) {
+        if matches!(self.role, Role::Looking(_)) {
+            self.conclude(env, Outcome { vote }, out);
+        }
+    }
+
+    /// What this server is doing, as it tells others.
+    #[must_use]
+    pub const fn state(&self) -> ServerState {
+        match self.role {
+            Role::Draining { .. } | Role::Looking(_) => ServerState::Looking,
+            Role::Following(_) => ServerState::Following,
+            Role::Leading(_) => ServerState::Leading,
+        }
+    }
+
+    /// Whether it is part of a formed quorum, and of which epoch.
+    #[must_use]
+    pub fn serving(&self) -> Option<Epoch> {
+        match &self.role {
+            Role::Following(f) if f.stage == crate::learner::Stage::Broadcast => Some(f.epoch),
+            Role::Leading(l) if l.phase == crate::leader::Phase::Broadcast => Some(l.epoch),
+            Role::Draining { .. } | Role::Looking(_) | Role::Following(_) | Role::Leading(_) => {
+                None
+            }
+        }
+    }
+
+    /// What the disk is known to hold.
+    #[must_use]
+    pub const fn durable(&self) -> &Durable {
+        &self.storage.known
+    }
+
+    /// The disk queue as this server sees it.
+    #[must_use]
+    pub const fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// How far the tree in memory is.
+    #[must_use]
+    pub const fn delivered(&self) -> Zxid {
+        self.delivered
+    }
+
+    /// The last zxid of the log, durable or not.
+    #[must_use]
+    pub fn last_logged(&self) -> Zxid {
+        self.storage.asked.history.last()
+    }
+
+    /// Whom it follows, or itself if it leads.
+    #[must_use]
+    pub fn leader(&self) -> Option<ServerId> {
+        match &self.role {
+            Role::Following(f) => Some(f.vote.leader),
+            Role::Leading(l) => Some(l.vote.leader),
+            Role::Draining { .. } | Role::Looking(_) => None,
+        }
+    }
+
+    /// The round of the last election.
+    #[must_use]
+    pub const fn round(&self) -> Round {
+        self.round
+    }
+}

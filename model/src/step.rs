@@ -1,0 +1,171 @@
+//! All that can happen to a peer, and all that it can ask for.
+
+use crate::fault::Fault;
+use crate::ids::{Epoch, ServerId, Zxid};
+use crate::packet::Packet;
+use crate::quorum::Voters;
+use crate::switch::Switches;
+use crate::vote::{Notification, ServerState};
+use alloc::vec::Vec;
+
+/// What a peer knows of its surroundings; it does not change while the peer lives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Env {
+    /// This server.
+    pub me: ServerId,
+    /// Who has a vote.
+    pub voters: Voters,
+    /// Bugs that a checker has switched on.
+    pub switches: Switches,
+    /// The last epoch that may be proposed: `u32::MAX`, or less where a checker must come to an end.
+    pub epoch_max: Epoch,
+    /// The last counter of an epoch: `u32::MAX - 1` as in ZooKeeper, or less in a checker.
+    pub counter_max: u32,
+}
+
+/// One connection between a learner and a leader; the host gives each a number of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Link(pub u64);
+
+/// The place of a write in a server's one queue of disk operations; larger is later.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Mark(pub u64);
+
+/// What a peer waits for by the clock. The host knows how long each one is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Timer {
+    /// Election: a quorum agrees; end it when nothing better arrives meanwhile (ZooKeeper's finalizeWait).
+    Finalize,
+    /// Election: silence; say the proposal again.
+    Resend,
+    /// Leading: no quorum within initLimit; look again.
+    Init,
+    /// Leading: every half tick; is there still a quorum? Say PING.
+    Tick,
+}
+
+/// A write to the disk. Writes become durable in the order in which they were asked for.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Write<T> {
+    /// The file acceptedEpoch.
+    AcceptedEpoch(Epoch),
+    /// The file currentEpoch.
+    CurrentEpoch(Epoch),
+    /// One transaction at the end of the log.
+    Append {
+        /// Its position.
+        zxid: Zxid,
+        /// The transaction.
+        txn: T,
+    },
+    /// Drop from the log everything above, and from memory too.
+    Truncate {
+        /// The last position to keep.
+        zxid: Zxid,
+    },
+    /// Install the tree that came beside SNAP as the snapshot under an empty log, and as the tree in memory.
+    Install {
+        /// The position of the tree.
+        zxid: Zxid,
+    },
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Input<T> {
+    /// Every write up to this mark is durable.
+    Durable(Mark),
+    /// An election message arrived.
+    Notified {
+        /// From whom.
+        from: ServerId,
+        /// What it says.
+        notification: Notification,
+    },
+    /// A connection stands: the leader that was dialled has answered, or a learner has dialled.
+    Linked(Link),
+    /// The leader that was dialled could not be reached in time.
+    Unreachable,
+    /// A packet arrived.
+    Received {
+        /// On which connection.
+        link: Link,
+        /// What it says.
+        packet: Packet<T>,
+    },
+    /// A connection has ended, after everything that had arrived on it.
+    Unlinked(Link),
+    /// An armed timer has run out.
+    Fired(Timer),
+    /// A transaction to be agreed on.
+    Propose(T),
+}
+
+/// What the host has to do, in this order.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Effect<T> {
+    /// Queue a write; answer with [`Input::Durable`].
+    Persist {
+        /// Its place in the queue.
+        mark: Mark,
+        /// What to write.
+        write: Write<T>,
+    },
+    /// Send an election message; a newer one to the same server replaces one that still waits.
+    Notify {
+        /// To whom.
+        to: ServerId,
+        /// What to say.
+        notification: Notification,
+    },
+    /// Connect to this server's quorum port; answer with `Linked` or `Unreachable`.
+    Dial(ServerId),
+    /// Send a packet.
+    Send {
+        /// On which connection.
+        link: Link,
+        /// What to say.
+        packet: Packet<T>,
+    },
+    /// Send the transactions of the own log in `(after, upto]` as PROPOSALs, each followed by its COMMIT if `committed`.
+    SendHistory {
+        /// On which connection.
+        link: Link,
+        /// Above this.
+        after: Zxid,
+        /// Up to this.
+        upto: Zxid,
+        /// Whether they are committed.
+        committed: bool,
+    },
+    /// Send SNAP with the tree as it stands after every `Deliver` so far, which is at this zxid.
+    SendSnapshot {
+        /// On which connection.
+        link: Link,
+        /// The position of the tree.
+        zxid: Zxid,
+    },
+    /// End a connection; nothing more will be heard from it.
+    Unlink(Link),
+    /// Start a timer, anew if it runs.
+    Arm(Timer),
+    /// Stop a timer.
+    Disarm(Timer),
+    /// Apply the transactions of the log up to here to the tree: they are committed.
+    Deliver {
+        /// Up to this position.
+        upto: Zxid,
+    },
+    /// The role has changed. Serving clients ends with this, until [`Effect::Serve`].
+    Became(ServerState),
+    /// A quorum has formed and this server is part of it: serve clients.
+    Serve {
+        /// Of which epoch.
+        epoch: Epoch,
+    },
+    /// Something was refused; for the log.
+    Refused(Fault),
+}
+
+/// The effects of a step, in order. The host keeps one and clears it, so that a step allocates nothing.
+pub type Effects<T> = Vec<Effect<T>>;

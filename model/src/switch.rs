@@ -1,0 +1,63 @@
+//! Known bugs of ZooKeeper's election and recovery, each of which can be brought back for the checker to catch.
+//!
+//! Without the feature `switches` every question is answered "off" at compile time, and nothing can change that:
+//! the server's build contains none of the broken branches.
+
+/// A bug that can be switched on. SPEC.md §9 tells each one's story.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Switch {
+    /// currentEpoch is written before the synced history (ZOOKEEPER-4643).
+    EpochBeforeHistory,
+    /// NEWLEADER is acknowledged while its history waits for the disk (ZOOKEEPER-4646).
+    AckNewleaderBeforeFsync,
+    /// Votes and ACKEPOCH report the applied zxid instead of the log's end (ZOOKEEPER-2845).
+    VoteFromMemoryNotLog,
+    /// acceptedEpoch is only remembered, not written (ZOOKEEPER-335).
+    AcceptedEpochVolatile,
+    /// A learner gets a DIFF because its zxid lies in the leader's range, not because it is a member (ZOOKEEPER-1154).
+    DiffWithoutMembership,
+    /// Half of the voters count as a quorum.
+    QuorumIsHalf,
+    /// The leader still counts a learner's acks of proposals that a resync has just truncated from its log.
+    KeepAcksAcrossResync,
+}
+
+impl Switch {
+    /// All of them, in the order of SPEC.md §9.
+    pub const ALL: [Self; 7] = [
+        Self::EpochBeforeHistory,
+        Self::AckNewleaderBeforeFsync,
+        Self::VoteFromMemoryNotLog,
+        Self::AcceptedEpochVolatile,
+        Self::DiffWithoutMembership,
+        Self::QuorumIsHalf,
+        Self::KeepAcksAcrossResync,
+    ];
+}
+
+/// Which bugs are on: none, unless a checker says otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Switches(#[cfg(feature = "switches")] Option<Switch>);
+
+impl Switches {
+    /// One bug on.
+    #[cfg(feature = "switches")]
+    #[must_use]
+    pub const fn with(switch: Switch) -> Self {
+        Self(Some(switch))
+    }
+
+    /// Whether `switch` is on.
+    #[cfg(feature = "switches")]
+    #[must_use]
+    pub fn on(self, switch: Switch) -> bool {
+        self.0 == Some(switch)
+    }
+
+    /// Whether `switch` is on: never, in this build.
+    #[cfg(not(feature = "switches"))]
+    #[must_use]
+    pub const fn on(self, _: Switch) -> bool {
+        false
+    }
+}
