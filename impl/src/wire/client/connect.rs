@@ -1,0 +1,218 @@
+//! The first exchange of a connection, and what a session's id and password are made of.
+
+use crate::wire::cursor::{JuteWrite, Reader, WireError};
+use crate::wire::frame::put_frame;
+use bytes::{BufMut, Bytes, BytesMut};
+use zabra_model::ids::{ServerId, SessionId, Zxid};
+
+/// What a client says first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConnectRequest {
+    /// 0; other values are ignored.
+    pub protocol_version: i32,
+    /// The newest position the client has seen: a server behind it must refuse.
+    pub last_zxid_seen: Zxid,
+    /// Requested session timeout, ms, any value.
+    pub timeout_ms: i32,
+    /// 0 asks for a new session.
+    pub session: SessionId,
+    /// 16 bytes normally; null and other lengths occur.
+    pub password: Option<Bytes>,
+    /// Whether a read-only server will do; `None`: the byte is absent (clients before 3.4), and so it is in the response.
+    pub read_only: Option<bool>,
+}
+
+impl ConnectRequest {
+    /// Decodes a frame's body; bytes after the record are ignored.
+    ///
+    /// Errors: a body too short for its fields. The connection is then closed without a reply.
+    pub fn decode(body: &Bytes) -> Result<Self, WireError> {
+        let mut r = Reader::new(body);
+        Ok(Self {
+            protocol_version: r.i32("protocolVersion")?,
+            last_zxid_seen: r.zxid("lastZxidSeen")?,
+            timeout_ms: r.i32("timeOut")?,
+            session: SessionId(r.i64("sessionId")?),
+            password: r.buffer("passwd")?,
+            read_only: match r.remaining() {
+                0 => None,
+                _ => Some(r.bool("readOnly")?),
+            },
+        })
+    }
+
+    /// Appends the whole frame.
+    pub fn put(&self, out: &mut BytesMut) {
+        put_frame(out, |b| {
+            b.put_i32(self.protocol_version);
+            b.put_zxid(self.last_zxid_seen);
+            b.put_i32(self.timeout_ms);
+            b.put_i64(self.session.0);
+            b.put_buffer(self.password.as_deref());
+            if let Some(read_only) = self.read_only {
+                b.put_bool(read_only);
+            }
+        });
+    }
+}
+
+/// What a server answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ConnectResponse {
+    /// The negotiated session timeout, ms.
+    pub timeout_ms: i32,
+    /// The session.
+    pub session: SessionId,
+    /// The session's password.
+    pub password: [u8; 16],
+    /// Whether the server is read-only; `None` (absent) exactly if the request's was.
+    pub read_only: Option<bool>,
+}
+
+impl std::fmt::Debug for ConnectResponse {
+    /// Without the password: it is a secret, if a weak one.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectResponse")
+            .field("timeout_ms", &self.timeout_ms)
+            .field("session", &self.session)
+            .field("read_only", &self.read_only)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ConnectResponse {
+    /// The answer for a session that cannot be had: unknown, expired, closed, or a wrong password. The server closes after it.
+    #[must_use]
+    pub const fn expired(read_only: Option<bool>) -> Self {
+        Self {
+            timeout_ms: 0,
+            session: SessionId(0),
+            password: [0; 16],
+            read_only,
+        }
+    }
+
+    /// Decodes a frame's body.
+    ///
+    /// Errors: a body too short, or a password that has not 16 bytes.
+    pub fn decode(body: &Bytes) -> Result<Self, WireError> {
+        let mut r = Reader::new(body);
+        r.i32("protocolVersion")?;
+        let timeout_ms = r.i32("timeOut")?;
+        let session = SessionId(r.i64("sessionId")?);
+        let offset = r.position();
+        let password = r.buffer("passwd")?.unwrap_or_default();
+        Ok(Self {
+            timeout_ms,
+            session,
+            password: password
+                .as_ref()
+                .try_into()
+                .map_err(|_| WireError::Length {
+                    what: "passwd",
+                    offset,
+                    length: i64::try_from(password.len()).unwrap_or(i64::MAX),
+                    max: 16,
+                })?,
+            read_only: match r.remaining() {
+                0 => None,
+                _ => Some(r.bool("readOnly")?),
+            },
+        })
+    }
+
+    /// Appends the whole frame.
+    pub fn put(&self, out: &mut BytesMut) {
+        put_frame(out, |b| {
+            b.put_i32(0);
+            b.put_i32(self.timeout_ms);
+            b.put_i64(self.session.0);
+            b.put_buffer(Some(&self.password));
+            if let Some(read_only) = self.read_only {
+                b.put_bool(read_only);
+            }
+        });
+    }
+}
+
+/// The password of `session`: sixteen bytes of `java.util.Random`, seeded with the id and a constant, so that every server of
+/// every ensemble knows it without asking.
+#[must_use]
+pub fn session_password(session: SessionId) -> [u8; 16] {
+    const MASK: u64 = (1 << 48) - 1;
+    const MULTIPLIER: u64 = 0x5_deec_e66d;
+    let seed = session.0.cast_unsigned() ^ 0xb341_5c00;
+    let mut state = (seed ^ MULTIPLIER) & MASK;
+    let mut password = [0; 16];
+    for four in password.chunks_exact_mut(4) {
+        state = state.wrapping_mul(MULTIPLIER).wrapping_add(0xb) & MASK;
+        let [b0, b1, b2, b3, ..] = (state >> 16).to_le_bytes();
+        four.copy_from_slice(&[b0, b1, b2, b3]);
+    }
+    password
+}
+
+/// Whether `password` opens `session`. Session 0 is never opened.
+#[must_use]
+pub fn is_session_password(session: SessionId, password: Option<&[u8]>) -> bool {
+    session.0 != 0 && password == Some(&session_password(session))
+}
+
+/// The first session id of a server that starts at `now_ms`: its own id in the top byte, 40 bits of the clock, 16 bits to count in.
+///
+/// The id with only the top bit set marks containers and is skipped.
+#[must_use]
+pub const fn first_session_id(server: ServerId, now_ms: u64) -> SessionId {
+    let id = ((now_ms << 24) >> 8) | (server.0 << 56);
+    SessionId(if id == 1 << 63 { id + 1 } else { id }.cast_signed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_what_zookeeper_gives_the_session() {
+        // conformance/golden/vectors.json, ZooKeeper 3.9.5
+        let expected = 0x85e6_59c3_2ed6_9397_6b51_c85a_2715_b70e_u128.to_be_bytes();
+        let session = SessionId(0x100_000d_3a01_0000);
+        assert_eq!(session_password(session), expected);
+        assert!(is_session_password(session, Some(&expected)));
+        assert!(!is_session_password(session, None));
+        assert!(!is_session_password(session, Some(&[0; 16])));
+    }
+
+    #[test]
+    fn session_zero_is_never_opened() {
+        let zero = SessionId(0);
+        assert!(!is_session_password(zero, Some(&session_password(zero))));
+    }
+
+    #[test]
+    fn a_session_id_holds_the_server_in_its_top_byte() {
+        let id = first_session_id(ServerId(2), 0x1234_5678_9abc_def0).0;
+        assert_eq!(id, 0x0278_9abc_def0_0000);
+        assert_eq!(
+            first_session_id(ServerId(0x80), 0).0.cast_unsigned(),
+            (1 << 63) + 1
+        );
+    }
+
+    #[test]
+    fn a_legacy_client_gets_a_legacy_answer() -> Result<(), WireError> {
+        for (read_only, length) in [(None, 36), (Some(false), 37)] {
+            let mut out = BytesMut::new();
+            let response = ConnectResponse {
+                timeout_ms: 10_000,
+                session: SessionId(7),
+                password: session_password(SessionId(7)),
+                read_only,
+            };
+            response.put(&mut out);
+            let body = out.split_off(4).freeze();
+            assert_eq!(body.len(), length);
+            assert_eq!(ConnectResponse::decode(&body)?, response);
+        }
+        Ok(())
+    }
+}

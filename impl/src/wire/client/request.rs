@@ -1,0 +1,505 @@
+//! Requests: a frame's body to [`Request`], and back.
+//!
+//! Decoding has two steps, because they fail differently. [`RawRequest::split`] needs the 8 bytes of a header, or the connection
+//! is closed; [`RawRequest::decode`] reads the record, and if it fails the client is told MarshallingError and stays.
+//! Between the two the record is kept as it came: a follower forwards exactly these bytes to the leader.
+
+use super::multi::{put_multi_read, put_multi_write, read_multi_read, read_multi_write};
+use super::opcode as op;
+use crate::wire::cursor::{JuteWrite, Reader, WireError};
+use crate::wire::frame::put_frame;
+use bytes::{BufMut, Bytes, BytesMut};
+use zabra_model::ids::Zxid;
+use zabra_model::tree::op::{CreateKind, ReadOp, WriteOp};
+
+/// What stands before each request's record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RequestHeader {
+    /// The client's number for it, echoed in the reply.
+    pub xid: i32,
+    /// The operation code, one of [`super::opcode`] or unknown.
+    pub opcode: i32,
+}
+
+/// A request whose record is not yet read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RawRequest {
+    /// Number and operation.
+    pub header: RequestHeader,
+    /// The record, and whatever the client sent after it.
+    pub record: Bytes,
+}
+
+impl RawRequest {
+    /// Takes the header off a frame's body.
+    ///
+    /// Errors: fewer than 8 bytes; the connection is then closed without a reply.
+    pub fn split(body: &Bytes) -> Result<Self, WireError> {
+        let mut r = Reader::new(body);
+        let header = RequestHeader {
+            xid: r.i32("xid")?,
+            opcode: r.i32("type")?,
+        };
+        Ok(Self {
+            header,
+            record: r.rest(),
+        })
+    }
+
+    /// Reads the record.
+    ///
+    /// Errors: a record that ends early, has an illegal length, a null that the operation cannot take, or a multi with an
+    /// operation that has no place there. The client is answered MarshallingError.
+    pub fn decode(&self) -> Result<Request, WireError> {
+        Request::decode(self.header.opcode, &self.record)
+    }
+}
+
+/// Watches that a client sets again after it has changed servers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SetWatches {
+    /// The newest position the client has seen: what happened since is told by events.
+    pub relative_zxid: Zxid,
+    /// Paths of getData.
+    pub data: Vec<Box<str>>,
+    /// Paths of exists on nodes that were absent.
+    pub exist: Vec<Box<str>>,
+    /// Paths of getChildren.
+    pub child: Vec<Box<str>>,
+    /// Persistent and persistent recursive paths; `None` is opcode 101, which has none.
+    pub persistent: Option<(Vec<Box<str>>, Vec<Box<str>>)>,
+}
+
+/// What an addWatch asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AddWatchMode {
+    /// All events of the path itself.
+    Persistent,
+    /// All but NodeChildrenChanged, of the path and everything below.
+    PersistentRecursive,
+    /// Anything else: BadArguments.
+    Unknown(i32),
+}
+
+/// What a client asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// Becomes a transaction; closeSession (-11) and the internal createSession (-10) among them.
+    Write(WriteOp),
+    /// Answered from the server's own tree.
+    Read(ReadOp),
+    /// Opcode 20, which only servers may make transactions of: a client gets an error.
+    DeleteContainer {
+        /// The path, unchecked.
+        path: Option<Box<str>>,
+    },
+    /// Flushes the way from leader to this server; no check of any kind.
+    Sync {
+        /// Echoed.
+        path: Option<Box<str>>,
+    },
+    /// Keeps the session alive.
+    Ping,
+    /// Adds an identity to the connection.
+    Auth {
+        /// 0.
+        kind: i32,
+        /// `digest`, `ip`, …
+        scheme: Option<Box<str>>,
+        /// What the scheme makes of it.
+        data: Option<Bytes>,
+    },
+    /// Opcodes 101 and 105.
+    SetWatches(SetWatches),
+    /// Sets a persistent watch.
+    AddWatch {
+        /// Where.
+        path: Box<str>,
+        /// Which.
+        mode: AddWatchMode,
+    },
+    /// Asks whether a watch is set.
+    CheckWatches {
+        /// Where.
+        path: Box<str>,
+        /// 1 children, 2 data, 3 any, 4 persistent, 5 persistent recursive; others are MarshallingError.
+        kind: i32,
+    },
+    /// Removes watches.
+    RemoveWatches {
+        /// Where.
+        path: Box<str>,
+        /// As in `CheckWatches`.
+        kind: i32,
+    },
+    /// Asks which identities the connection has.
+    WhoAmI,
+    /// One step of SASL.
+    Sasl {
+        /// The mechanism's bytes.
+        token: Option<Bytes>,
+    },
+    /// Changes the ensemble.
+    Reconfig {
+        /// Server lines to add.
+        joining: Option<Box<str>>,
+        /// Ids to remove.
+        leaving: Option<Box<str>>,
+        /// The whole new membership instead.
+        new_members: Option<Box<str>>,
+        /// The version it must start from; -1 is any.
+        config_id: i64,
+    },
+    /// No request that may stand alone: Unimplemented, then the connection is closed.
+    Unknown {
+        /// What was asked for, `check` (13) outside a multi included.
+        opcode: i32,
+        /// The record, unread.
+        record: Bytes,
+    },
+}
+
+impl Request {
+    /// Reads the record of operation `opcode`. Bytes after it are ignored. See [`RawRequest::decode`].
+    pub fn decode(opcode: i32, record: &Bytes) -> Result<Self, WireError> {
+        let mut reader = Reader::new(record);
+        let r = &mut reader;
+        Ok(match opcode {
+            op::CREATE
+            | op::CREATE2
+            | op::CREATE_CONTAINER
+            | op::CREATE_TTL
+            | op::DELETE
+            | op::SET_DATA => Self::Write(read_write_op(opcode, r)?),
+            op::SET_ACL => Self::Write(WriteOp::SetAcl {
+                path: r.ustring("path")?,
+                acl: r.acl()?,
+                version: r.i32("version")?,
+            }),
+            op::MULTI => Self::Write(WriteOp::Multi(read_multi_write(r)?)),
+            op::CREATE_SESSION => Self::Write(WriteOp::CreateSession {
+                timeout_ms: r.i32("timeOut")?,
+            }),
+            op::CLOSE_SESSION => Self::Write(WriteOp::CloseSession),
+            op::GET_DATA | op::GET_CHILDREN => Self::Read(read_read_op(opcode, r)?),
+            op::EXISTS => Self::Read(ReadOp::Exists {
+                path: r.text("path")?,
+                watch: r.bool("watch")?,
+            }),
+            op::GET_CHILDREN2 => Self::Read(ReadOp::GetChildren2 {
+                path: r.text("path")?,
+                watch: r.bool("watch")?,
+            }),
+            op::GET_ACL => Self::Read(ReadOp::GetAcl {
+                path: r.text("path")?,
+            }),
+            op::GET_EPHEMERALS => Self::Read(ReadOp::GetEphemerals {
+                prefix: r.ustring("prefixPath")?,
+            }),
+            op::GET_ALL_CHILDREN_NUMBER => Self::Read(ReadOp::GetAllChildrenNumber {
+                path: r.text("path")?,
+            }),
+            op::MULTI_READ => Self::Read(ReadOp::MultiRead(read_multi_read(r)?)),
+            op::DELETE_CONTAINER => Self::DeleteContainer {
+                path: r.ustring("path")?,
+            },
+            op::SYNC => Self::Sync {
+                path: r.ustring("path")?,
+            },
+            op::PING => Self::Ping,
+            op::AUTH => Self::Auth {
+                kind: r.i32("type")?,
+                scheme: r.ustring("scheme")?,
+                data: r.buffer("auth")?,
+            },
+            op::SET_WATCHES | op::SET_WATCHES2 => Self::SetWatches(SetWatches {
+                relative_zxid: r.zxid("relativeZxid")?,
+                data: r.texts("dataWatches")?,
+                exist: r.texts("existWatches")?,
+                child: r.texts("childWatches")?,
+                persistent: match opcode {
+                    op::SET_WATCHES2 => Some((
+                        r.texts("persistentWatches")?,
+                        r.texts("persistentRecursiveWatches")?,
+                    )),
+                    _ => None,
+                },
+            }),
+            op::ADD_WATCH => Self::AddWatch {
+                path: r.text("path")?,
+                mode: match r.i32("mode")? {
+                    0 => AddWatchMode::Persistent,
+                    1 => AddWatchMode::PersistentRecursive,
+                    other => AddWatchMode::Unknown(other),
+                },
+            },
+            op::CHECK_WATCHES => Self::CheckWatches {
+                path: r.text("path")?,
+                kind: r.i32("type")?,
+            },
+            op::REMOVE_WATCHES => Self::RemoveWatches {
+                path: r.text("path")?,
+                kind: r.i32("type")?,
+            },
+            op::WHO_AM_I => Self::WhoAmI,
+            op::SASL => Self::Sasl {
+                token: r.buffer("token")?,
+            },
+            op::RECONFIG => Self::Reconfig {
+                joining: r.ustring("joiningServers")?,
+                leaving: r.ustring("leavingServers")?,
+                new_members: r.ustring("newMembers")?,
+                config_id: r.i64("curConfigId")?,
+            },
+            _ => Self::Unknown {
+                opcode,
+                record: record.clone(),
+            },
+        })
+    }
+
+    /// The operation code that asks for it.
+    #[must_use]
+    pub const fn opcode(&self) -> i32 {
+        match self {
+            Self::Write(op) => write_opcode(op),
+            Self::Read(op) => read_opcode(op),
+            Self::DeleteContainer { .. } => op::DELETE_CONTAINER,
+            Self::Sync { .. } => op::SYNC,
+            Self::Ping => op::PING,
+            Self::Auth { .. } => op::AUTH,
+            Self::SetWatches(SetWatches {
+                persistent: None, ..
+            }) => op::SET_WATCHES,
+            Self::SetWatches(_) => op::SET_WATCHES2,
+            Self::AddWatch { .. } => op::ADD_WATCH,
+            Self::CheckWatches { .. } => op::CHECK_WATCHES,
+            Self::RemoveWatches { .. } => op::REMOVE_WATCHES,
+            Self::WhoAmI => op::WHO_AM_I,
+            Self::Sasl { .. } => op::SASL,
+            Self::Reconfig { .. } => op::RECONFIG,
+            Self::Unknown { opcode, .. } => *opcode,
+        }
+    }
+
+    /// Appends the whole frame: length, header, record.
+    pub fn put(&self, xid: i32, out: &mut BytesMut) {
+        put_frame(out, |b| {
+            b.put_i32(xid);
+            b.put_i32(self.opcode());
+            self.put_record(b);
+        });
+    }
+
+    /// Appends the record alone, as REQUEST packets carry it.
+    pub fn put_record(&self, out: &mut BytesMut) {
+        match self {
+            Self::Write(op) => put_write_record(op, out),
+            Self::Read(op) => put_read_record(op, out),
+            Self::DeleteContainer { path } | Self::Sync { path } => {
+                out.put_ustring(path.as_deref());
+            }
+            Self::Ping | Self::WhoAmI => {}
+            Self::Auth { kind, scheme, data } => {
+                out.put_i32(*kind);
+                out.put_ustring(scheme.as_deref());
+                out.put_buffer(data.as_deref());
+            }
+            Self::SetWatches(watches) => {
+                out.put_zxid(watches.relative_zxid);
+                out.put_texts(watches.data.iter());
+                out.put_texts(watches.exist.iter());
+                out.put_texts(watches.child.iter());
+                if let Some((persistent, recursive)) = &watches.persistent {
+                    out.put_texts(persistent.iter());
+                    out.put_texts(recursive.iter());
+                }
+            }
+            Self::AddWatch { path, mode } => {
+                out.put_text(path);
+                out.put_i32(match mode {
+                    AddWatchMode::Persistent => 0,
+                    AddWatchMode::PersistentRecursive => 1,
+                    AddWatchMode::Unknown(other) => *other,
+                });
+            }
+            Self::CheckWatches { path, kind } | Self::RemoveWatches { path, kind } => {
+                out.put_text(path);
+                out.put_i32(*kind);
+            }
+            Self::Sasl { token } => out.put_buffer(token.as_deref()),
+            Self::Reconfig {
+                joining,
+                leaving,
+                new_members,
+                config_id,
+            } => {
+                out.put_ustring(joining.as_deref());
+                out.put_ustring(leaving.as_deref());
+                out.put_ustring(new_members.as_deref());
+                out.put_i64(*config_id);
+            }
+            Self::Unknown { record, .. } => out.put_slice(record),
+        }
+    }
+}
+
+/// The operation code of a write.
+#[must_use]
+pub const fn write_opcode(op: &WriteOp) -> i32 {
+    match op {
+        WriteOp::Create { kind, .. } => match kind {
+            CreateKind::Create => op::CREATE,
+            CreateKind::Create2 => op::CREATE2,
+            CreateKind::Container => op::CREATE_CONTAINER,
+            CreateKind::Ttl => op::CREATE_TTL,
+        },
+        WriteOp::Delete { .. } => op::DELETE,
+        WriteOp::SetData { .. } => op::SET_DATA,
+        WriteOp::SetAcl { .. } => op::SET_ACL,
+        WriteOp::Check { .. } => op::CHECK,
+        WriteOp::Multi(_) => op::MULTI,
+        WriteOp::CreateSession { .. } => op::CREATE_SESSION,
+        WriteOp::CloseSession => op::CLOSE_SESSION,
+    }
+}
+
+/// The operation code of a read.
+#[must_use]
+pub const fn read_opcode(op: &ReadOp) -> i32 {
+    match op {
+        ReadOp::Exists { .. } => op::EXISTS,
+        ReadOp::GetData { .. } => op::GET_DATA,
+        ReadOp::GetAcl { .. } => op::GET_ACL,
+        ReadOp::GetChildren { .. } => op::GET_CHILDREN,
+        ReadOp::GetChildren2 { .. } => op::GET_CHILDREN2,
+        ReadOp::GetEphemerals { .. } => op::GET_EPHEMERALS,
+        ReadOp::GetAllChildrenNumber { .. } => op::GET_ALL_CHILDREN_NUMBER,
+        ReadOp::MultiRead(_) => op::MULTI_READ,
+    }
+}
+
+/// The writes that may stand alone and in a multi, and `check`, which may only stand in one.
+pub(super) fn read_write_op(opcode: i32, r: &mut Reader<'_>) -> Result<WriteOp, WireError> {
+    let kind = match opcode {
+        op::CREATE => CreateKind::Create,
+        op::CREATE2 => CreateKind::Create2,
+        op::CREATE_CONTAINER => CreateKind::Container,
+        op::CREATE_TTL => CreateKind::Ttl,
+        op::DELETE => {
+            return Ok(WriteOp::Delete {
+                path: r.ustring("path")?,
+                version: r.i32("version")?,
+            });
+        }
+        op::SET_DATA => {
+            return Ok(WriteOp::SetData {
+                path: r.ustring("path")?,
+                data: r.buffer("data")?,
+                version: r.i32("version")?,
+            });
+        }
+        op::CHECK => {
+            return Ok(WriteOp::Check {
+                path: r.ustring("path")?,
+                version: r.i32("version")?,
+            });
+        }
+        other => {
+            return Err(WireError::Unknown {
+                what: "type in multi",
+                offset: r.position(),
+                value: other.into(),
+            });
+        }
+    };
+    Ok(WriteOp::Create {
+        kind,
+        path: r.ustring("path")?,
+        data: r.buffer("data")?,
+        acl: r.acl()?,
+        flags: r.i32("flags")?,
+        ttl: match kind {
+            CreateKind::Ttl => r.i64("ttl")?,
+            CreateKind::Create | CreateKind::Create2 | CreateKind::Container => 0,
+        },
+    })
+}
+
+/// The reads that may stand alone and in a multiRead.
+pub(super) fn read_read_op(opcode: i32, r: &mut Reader<'_>) -> Result<ReadOp, WireError> {
+    match opcode {
+        op::GET_DATA => Ok(ReadOp::GetData {
+            path: r.text("path")?,
+            watch: r.bool("watch")?,
+        }),
+        op::GET_CHILDREN => Ok(ReadOp::GetChildren {
+            path: r.text("path")?,
+            watch: r.bool("watch")?,
+        }),
+        other => Err(WireError::Unknown {
+            what: "type in multiRead",
+            offset: r.position(),
+            value: other.into(),
+        }),
+    }
+}
+
+/// Appends the record of a write.
+pub(super) fn put_write_record(op: &WriteOp, out: &mut BytesMut) {
+    match op {
+        WriteOp::Create {
+            kind,
+            path,
+            data,
+            acl,
+            flags,
+            ttl,
+        } => {
+            out.put_ustring(path.as_deref());
+            out.put_buffer(data.as_deref());
+            out.put_acl(acl.as_deref());
+            out.put_i32(*flags);
+            if *kind == CreateKind::Ttl {
+                out.put_i64(*ttl);
+            }
+        }
+        WriteOp::Delete { path, version } | WriteOp::Check { path, version } => {
+            out.put_ustring(path.as_deref());
+            out.put_i32(*version);
+        }
+        WriteOp::SetData {
+            path,
+            data,
+            version,
+        } => {
+            out.put_ustring(path.as_deref());
+            out.put_buffer(data.as_deref());
+            out.put_i32(*version);
+        }
+        WriteOp::SetAcl { path, acl, version } => {
+            out.put_ustring(path.as_deref());
+            out.put_acl(acl.as_deref());
+            out.put_i32(*version);
+        }
+        WriteOp::Multi(ops) => put_multi_write(ops, out),
+        WriteOp::CreateSession { timeout_ms } => out.put_i32(*timeout_ms),
+        WriteOp::CloseSession => {}
+    }
+}
+
+/// Appends the record of a read.
+pub(super) fn put_read_record(op: &ReadOp, out: &mut BytesMut) {
+    match op {
+        ReadOp::Exists { path, watch }
+        | ReadOp::GetData { path, watch }
+        | ReadOp::GetChildren { path, watch }
+        | ReadOp::GetChildren2 { path, watch } => {
+            out.put_text(path);
+            out.put_bool(*watch);
+        }
+        ReadOp::GetAcl { path } | ReadOp::GetAllChildrenNumber { path } => out.put_text(path),
+        ReadOp::GetEphemerals { prefix } => out.put_ustring(prefix.as_deref()),
+        ReadOp::MultiRead(ops) => put_multi_read(ops, out),
+    }
+}

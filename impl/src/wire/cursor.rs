@@ -1,0 +1,462 @@
+//! Jute, ZooKeeper's encoding: a reader over `Bytes` and a writer on top of any `BufMut`.
+//!
+//! Integers are big-endian; buffers, strings and vectors begin with an `i32` count where -1 means null.
+
+use bytes::{BufMut, Bytes};
+use zabra_model::tree::acl::{AclEntry, Id};
+use zabra_model::tree::stat::{Stat, StatPersisted};
+
+use zabra_model::ids::Zxid;
+
+/// The longest string or buffer a reader takes: `jute.maxbuffer` + `zookeeper.jute.maxbuffer.extrasize` by default.
+pub const FIELD_BYTES_MAX: usize = 2 * 0xf_ffff;
+
+/// Bytes that are not what the protocol says. The sender is at fault; which answer that deserves, the caller knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum WireError {
+    /// The input ends inside a field.
+    #[error("{what} at byte {offset} needs {need} bytes, {left} are left")]
+    Short {
+        /// The field.
+        what: &'static str,
+        /// Where it begins, in bytes from the start of the input.
+        offset: usize,
+        /// Bytes it takes.
+        need: usize,
+        /// Bytes there are.
+        left: usize,
+    },
+    /// A length that no sender may use.
+    #[error("{what} at byte {offset} has length {length}, allowed are 0 to {max}")]
+    Length {
+        /// The field.
+        what: &'static str,
+        /// Where its length stands.
+        offset: usize,
+        /// The length it claims.
+        length: i64,
+        /// The largest legal one.
+        max: usize,
+    },
+    /// A null where a value is needed.
+    #[error("{what} at byte {offset} is null")]
+    Null {
+        /// The field.
+        what: &'static str,
+        /// Where its length stands.
+        offset: usize,
+    },
+    /// A code or text outside the set that the protocol knows.
+    #[error("{what} at byte {offset} has the unknown value {value}")]
+    Unknown {
+        /// The field.
+        what: &'static str,
+        /// Where it stands.
+        offset: usize,
+        /// The value found, or the length of a text that does not parse.
+        value: i64,
+    },
+}
+
+/// Reads Jute from `bytes`, forwards only. Buffers it hands out share the memory of `bytes`.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    bytes: &'a Bytes,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader at the first byte.
+    #[must_use]
+    pub const fn new(bytes: &'a Bytes) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// Bytes already read.
+    #[must_use]
+    pub const fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Bytes not yet read.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.bytes.len().saturating_sub(self.at)
+    }
+
+    /// Everything not yet read, shared; the reader is at the end afterwards.
+    #[must_use]
+    pub fn rest(&mut self) -> Bytes {
+        let rest = self.bytes.slice(self.at.min(self.bytes.len())..);
+        self.at = self.bytes.len();
+        rest
+    }
+
+    fn take(&mut self, n: usize, what: &'static str) -> Result<&'a [u8], WireError> {
+        let short = WireError::Short {
+            what,
+            offset: self.at,
+            need: n,
+            left: self.remaining(),
+        };
+        let end = self.at.checked_add(n).ok_or(short)?;
+        let taken = self.bytes.get(self.at..end).ok_or(short)?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], WireError> {
+        let offset = self.at;
+        let taken = self.take(N, what)?;
+        taken.try_into().map_err(|_| WireError::Short {
+            what,
+            offset,
+            need: N,
+            left: taken.len(),
+        })
+    }
+
+    /// One byte; any but 0 is true.
+    pub fn bool(&mut self, what: &'static str) -> Result<bool, WireError> {
+        self.array::<1>(what).map(|[b]| b != 0)
+    }
+
+    /// Four bytes, signed.
+    pub fn i32(&mut self, what: &'static str) -> Result<i32, WireError> {
+        self.array(what).map(i32::from_be_bytes)
+    }
+
+    /// Eight bytes, signed.
+    pub fn i64(&mut self, what: &'static str) -> Result<i64, WireError> {
+        self.array(what).map(i64::from_be_bytes)
+    }
+
+    /// Eight bytes as a position in the history; -1 becomes the largest.
+    pub fn zxid(&mut self, what: &'static str) -> Result<Zxid, WireError> {
+        self.array(what).map(u64::from_be_bytes).map(Zxid)
+    }
+
+    /// The length of a string or buffer; `None` is null.
+    fn length(&mut self, what: &'static str) -> Result<Option<usize>, WireError> {
+        let offset = self.at;
+        let length = self.i32(what)?;
+        match usize::try_from(length) {
+            Ok(n) if n <= FIELD_BYTES_MAX => Ok(Some(n)),
+            Err(_) if length == -1 => Ok(None),
+            _ => Err(WireError::Length {
+                what,
+                offset,
+                length: length.into(),
+                max: FIELD_BYTES_MAX,
+            }),
+        }
+    }
+
+    /// A buffer; null and empty are different.
+    pub fn buffer(&mut self, what: &'static str) -> Result<Option<Bytes>, WireError> {
+        let Some(n) = self.length(what)? else {
+            return Ok(None);
+        };
+        let start = self.at;
+        self.take(n, what)?;
+        Ok(Some(self.bytes.slice(start..self.at)))
+    }
+
+    /// A string. Invalid UTF-8 becomes U+FFFD, as in ZooKeeper.
+    pub fn ustring(&mut self, what: &'static str) -> Result<Option<Box<str>>, WireError> {
+        let Some(n) = self.length(what)? else {
+            return Ok(None);
+        };
+        let raw = self.take(n, what)?;
+        Ok(Some(match std::str::from_utf8(raw) {
+            Ok(text) => text.into(),
+            Err(_) => String::from_utf8_lossy(raw).into(),
+        }))
+    }
+
+    /// A string that may not be null.
+    pub fn text(&mut self, what: &'static str) -> Result<Box<str>, WireError> {
+        let offset = self.at;
+        self.ustring(what)?.ok_or(WireError::Null { what, offset })
+    }
+
+    /// A vector whose elements take at least `element_bytes_min` bytes each; null is `None`, other negative counts are empty.
+    pub fn vector<T>(
+        &mut self,
+        what: &'static str,
+        element_bytes_min: usize,
+        mut element: impl FnMut(&mut Self) -> Result<T, WireError>,
+    ) -> Result<Option<Vec<T>>, WireError> {
+        let offset = self.at;
+        let count = self.i32(what)?;
+        if count == -1 {
+            return Ok(None);
+        }
+        let count = usize::try_from(count).unwrap_or(0);
+        // A count that cannot be true is refused before anything is allocated for it.
+        let need = count.saturating_mul(element_bytes_min.max(1));
+        if need > self.remaining() {
+            return Err(WireError::Short {
+                what,
+                offset,
+                need,
+                left: self.remaining(),
+            });
+        }
+        let mut out = Vec::with_capacity(count);
+        for _ in 0..count {
+            out.push(element(self)?);
+        }
+        Ok(Some(out))
+    }
+
+    /// A vector of strings that may not be null, nor may the vector.
+    pub fn texts(&mut self, what: &'static str) -> Result<Vec<Box<str>>, WireError> {
+        let offset = self.at;
+        self.vector(what, 4, |r| r.text(what))?
+            .ok_or(WireError::Null { what, offset })
+    }
+
+    /// `Id`: scheme and identity.
+    pub fn id(&mut self) -> Result<Id, WireError> {
+        Ok(Id {
+            scheme: self.text("scheme")?,
+            id: self.text("id")?,
+        })
+    }
+
+    /// A vector of ids, as `authinfo`.
+    pub fn ids(&mut self, what: &'static str) -> Result<Option<Vec<Id>>, WireError> {
+        self.vector(what, 8, Self::id)
+    }
+
+    /// A vector of ACL entries.
+    pub fn acl(&mut self) -> Result<Option<Vec<AclEntry>>, WireError> {
+        self.vector("acl", 12, |r| {
+            Ok(AclEntry {
+                perms: r.i32("perms")?.cast_unsigned(),
+                id: r.id()?,
+            })
+        })
+    }
+
+    /// The 68 bytes of a `Stat`.
+    pub fn stat(&mut self) -> Result<Stat, WireError> {
+        Ok(Stat {
+            czxid: self.zxid("czxid")?,
+            mzxid: self.zxid("mzxid")?,
+            ctime: self.i64("ctime")?,
+            mtime: self.i64("mtime")?,
+            version: self.i32("version")?,
+            cversion: self.i32("cversion")?,
+            aversion: self.i32("aversion")?,
+            ephemeral_owner: self.i64("ephemeralOwner")?,
+            data_length: self.i32("dataLength")?,
+            num_children: self.i32("numChildren")?,
+            pzxid: self.zxid("pzxid")?,
+        })
+    }
+
+    /// The 60 bytes of a `StatPersisted`.
+    pub fn stat_persisted(&mut self) -> Result<StatPersisted, WireError> {
+        Ok(StatPersisted {
+            czxid: self.zxid("czxid")?,
+            mzxid: self.zxid("mzxid")?,
+            ctime: self.i64("ctime")?,
+            mtime: self.i64("mtime")?,
+            version: self.i32("version")?,
+            cversion: self.i32("cversion")?,
+            aversion: self.i32("aversion")?,
+            ephemeral_owner: self.i64("ephemeralOwner")?,
+            pzxid: self.zxid("pzxid")?,
+        })
+    }
+}
+
+/// Writes Jute. Lengths come from our own memory and stay below `i32::MAX`: a longer field is cut by its count, which no
+/// bounded request or tree can reach.
+pub trait JuteWrite: BufMut {
+    /// One byte, 0 or 1.
+    fn put_bool(&mut self, value: bool) {
+        self.put_u8(u8::from(value));
+    }
+
+    /// Eight bytes.
+    fn put_zxid(&mut self, zxid: Zxid) {
+        self.put_u64(zxid.0);
+    }
+
+    /// The count before a buffer, string or vector.
+    fn put_count(&mut self, n: usize) {
+        self.put_i32(i32::try_from(n).unwrap_or(i32::MAX));
+    }
+
+    /// A buffer, or null.
+    fn put_buffer(&mut self, value: Option<&[u8]>) {
+        match value {
+            Some(bytes) => {
+                self.put_count(bytes.len());
+                self.put_slice(bytes);
+            }
+            None => self.put_i32(-1),
+        }
+    }
+
+    /// A string, in plain UTF-8 also outside the BMP: Java's six-byte form is one that Java itself cannot read back.
+    fn put_text(&mut self, value: &str) {
+        self.put_count(value.len());
+        self.put_slice(value.as_bytes());
+    }
+
+    /// A string, or null.
+    fn put_ustring(&mut self, value: Option<&str>) {
+        self.put_buffer(value.map(str::as_bytes));
+    }
+
+    /// A vector of strings.
+    fn put_texts<T: AsRef<str>>(&mut self, values: impl ExactSizeIterator<Item = T>) {
+        self.put_count(values.len());
+        for value in values {
+            self.put_text(value.as_ref());
+        }
+    }
+
+    /// `Id`: scheme and identity.
+    fn put_id(&mut self, id: &Id) {
+        self.put_text(&id.scheme);
+        self.put_text(&id.id);
+    }
+
+    /// A vector of ids, or null.
+    fn put_ids(&mut self, ids: Option<&[Id]>) {
+        match ids {
+            Some(ids) => {
+                self.put_count(ids.len());
+                for id in ids {
+                    self.put_id(id);
+                }
+            }
+            None => self.put_i32(-1),
+        }
+    }
+
+    /// A vector of ACL entries, or null.
+    fn put_acl(&mut self, acl: Option<&[AclEntry]>) {
+        match acl {
+            Some(acl) => {
+                self.put_count(acl.len());
+                for entry in acl {
+                    self.put_u32(entry.perms);
+                    self.put_id(&entry.id);
+                }
+            }
+            None => self.put_i32(-1),
+        }
+    }
+
+    /// The 68 bytes of a `Stat`, in one piece: it is part of most replies.
+    fn put_stat(&mut self, stat: &Stat) {
+        let mut raw = [0_u8; 68];
+        let mut at = raw.as_mut_slice();
+        at.put_u64(stat.czxid.0);
+        at.put_u64(stat.mzxid.0);
+        at.put_i64(stat.ctime);
+        at.put_i64(stat.mtime);
+        at.put_i32(stat.version);
+        at.put_i32(stat.cversion);
+        at.put_i32(stat.aversion);
+        at.put_i64(stat.ephemeral_owner);
+        at.put_i32(stat.data_length);
+        at.put_i32(stat.num_children);
+        at.put_u64(stat.pzxid.0);
+        self.put_slice(&raw);
+    }
+
+    /// The 60 bytes of a `StatPersisted`.
+    fn put_stat_persisted(&mut self, stat: &StatPersisted) {
+        self.put_zxid(stat.czxid);
+        self.put_zxid(stat.mzxid);
+        self.put_i64(stat.ctime);
+        self.put_i64(stat.mtime);
+        self.put_i32(stat.version);
+        self.put_i32(stat.cversion);
+        self.put_i32(stat.aversion);
+        self.put_i64(stat.ephemeral_owner);
+        self.put_zxid(stat.pzxid);
+    }
+}
+
+impl<B: BufMut> JuteWrite for B {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::BytesMut;
+
+    #[test]
+    fn null_and_empty_are_kept_apart() -> Result<(), WireError> {
+        let mut out = BytesMut::new();
+        out.put_buffer(None);
+        out.put_buffer(Some(b""));
+        out.put_ustring(None);
+        out.put_ustring(Some("é"));
+        let bytes = out.freeze();
+        let mut r = Reader::new(&bytes);
+        assert_eq!(r.buffer("a")?, None);
+        assert_eq!(r.buffer("b")?, Some(Bytes::new()));
+        assert_eq!(r.ustring("c")?, None);
+        assert_eq!(r.ustring("d")?.as_deref(), Some("é"));
+        assert_eq!(r.remaining(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_is_refused_where_it_stands() {
+        let bytes = Bytes::from_static(&[0, 0, 0, 1, 0, 0x1f, 0xff, 0xff]);
+        let mut r = Reader::new(&bytes);
+        assert_eq!(r.i32("first"), Ok(1));
+        assert_eq!(
+            r.buffer("data"),
+            Err(WireError::Length {
+                what: "data",
+                offset: 4,
+                length: 0x1f_ffff,
+                max: FIELD_BYTES_MAX
+            })
+        );
+    }
+
+    #[test]
+    fn a_vector_count_that_cannot_be_true_allocates_nothing() {
+        let bytes = Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+        assert!(matches!(
+            Reader::new(&bytes).texts("paths"),
+            Err(WireError::Short { what: "paths", .. })
+        ));
+    }
+
+    #[test]
+    fn a_negative_count_other_than_null_is_an_empty_vector() {
+        let null = Bytes::from_static(&[0xff; 4]);
+        let odd = Bytes::from_static(&[0xff, 0xff, 0xff, 0xfe]);
+        assert_eq!(Reader::new(&null).acl(), Ok(None));
+        assert_eq!(Reader::new(&odd).acl(), Ok(Some(vec![])));
+    }
+
+    #[test]
+    fn invalid_utf8_becomes_the_replacement_character() {
+        let bytes = Bytes::from_static(&[0, 0, 0, 3, b'a', 0xff, b'b']);
+        assert_eq!(
+            Reader::new(&bytes).text("path").as_deref(),
+            Ok("a\u{fffd}b")
+        );
+    }
+
+    #[test]
+    fn buffers_share_the_memory_of_the_frame() -> Result<(), WireError> {
+        let bytes = Bytes::from(vec![0, 0, 0, 2, 7, 8]);
+        let data = Reader::new(&bytes).buffer("data")?.unwrap_or_default();
+        assert!(std::ptr::eq(data.as_ptr(), bytes.as_ptr().wrapping_add(4)));
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+//! Bytes to types and back: ZooKeeper's client, election and quorum protocols and the payload of its log.
+//!
+//! No sockets and no state live here. Whatever arrives is refused with a [`WireError`] or decoded; nothing panics,
+//! and nothing is allocated for a length that a peer merely claims.
+//!
+//! Decoded buffers are slices of the frame they came in (`Bytes`), so decoding copies no data. Whoever keeps a buffer for
+//! long (the tree) copies it, or a small node would pin a whole read buffer.
+
+pub mod client;
+pub mod cursor;
+pub mod four_letter;
+pub mod frame;
+
+pub use cursor::WireError;
