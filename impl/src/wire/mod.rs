@@ -10,5 +10,7 @@ pub mod client;
 pub mod cursor;
 pub mod four_letter;
 pub mod frame;
+pub mod quorum;
+pub mod txn;
 
 pub use cursor::WireError;
