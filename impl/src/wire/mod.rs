@@ -8,6 +8,7 @@
 
 pub mod client;
 pub mod cursor;
+pub mod election;
 pub mod four_letter;
 pub mod frame;
 pub mod quorum;
