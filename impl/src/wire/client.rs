@@ -67,3 +67,6 @@ pub mod xid {
     /// Watches set again after a reconnect.
     pub const SET_WATCHES: i32 = -8;
 }
+
+#[cfg(test)]
+mod tests;
