@@ -16,7 +16,9 @@ pub use connect::{
 };
 pub use multi::MultiResult;
 pub use reply::{ClientInfo, EventType, ReplyFrame, ReplyHeader, Response, WatchEvent};
-pub use request::{AddWatchMode, RawRequest, Request, RequestHeader, SetWatches};
+pub use request::{
+    AddWatchMode, PersistentWatches, RawRequest, Request, RequestHeader, SetWatches,
+};
 
 /// Operation codes.
 #[expect(missing_docs, reason = "the names are ZooKeeper's own")]

@@ -66,8 +66,17 @@ pub struct SetWatches {
     pub exist: Vec<Box<str>>,
     /// Paths of getChildren.
     pub child: Vec<Box<str>>,
-    /// Persistent and persistent recursive paths; `None` is opcode 101, which has none.
-    pub persistent: Option<(Vec<Box<str>>, Vec<Box<str>>)>,
+    /// Persistent watches; `None` is opcode 101, which has none.
+    pub persistent: Option<PersistentWatches>,
+}
+
+/// The part of setWatches2 that setWatches has not. They are set without telling what happened since.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PersistentWatches {
+    /// Paths watched for themselves.
+    pub exact: Vec<Box<str>>,
+    /// Paths watched with everything below.
+    pub recursive: Vec<Box<str>>,
 }
 
 /// What an addWatch asks for.
@@ -218,10 +227,10 @@ impl Request {
                 exist: r.texts("existWatches")?,
                 child: r.texts("childWatches")?,
                 persistent: match opcode {
-                    op::SET_WATCHES2 => Some((
-                        r.texts("persistentWatches")?,
-                        r.texts("persistentRecursiveWatches")?,
-                    )),
+                    op::SET_WATCHES2 => Some(PersistentWatches {
+                        exact: r.texts("persistentWatches")?,
+                        recursive: r.texts("persistentRecursiveWatches")?,
+                    }),
                     _ => None,
                 },
             }),
@@ -310,9 +319,9 @@ impl Request {
                 out.put_texts(watches.data.iter());
                 out.put_texts(watches.exist.iter());
                 out.put_texts(watches.child.iter());
-                if let Some((persistent, recursive)) = &watches.persistent {
-                    out.put_texts(persistent.iter());
-                    out.put_texts(recursive.iter());
+                if let Some(persistent) = &watches.persistent {
+                    out.put_texts(persistent.exact.iter());
+                    out.put_texts(persistent.recursive.iter());
                 }
             }
             Self::AddWatch { path, mode } => {

@@ -143,7 +143,8 @@ fn other() -> impl Strategy<Value = Request> {
                 data,
                 exist,
                 child,
-                persistent,
+                persistent: persistent
+                    .map(|(exact, recursive)| PersistentWatches { exact, recursive }),
             })
         });
     prop_oneof![
