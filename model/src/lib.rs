@@ -18,6 +18,8 @@ extern crate alloc;
 #[cfg(feature = "checker")]
 extern crate std;
 
+#[cfg(feature = "checker")]
+pub mod checker;
 pub mod durable;
 pub mod election;
 pub mod fault;

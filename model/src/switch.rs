@@ -18,8 +18,8 @@ pub enum Switch {
     DiffWithoutMembership,
     /// Half of the voters count as a quorum.
     QuorumIsHalf,
-    /// The leader still counts a learner's acks of proposals that a resync has just truncated from its log.
-    KeepAcksAcrossResync,
+    /// A returning learner is told to drop the uncommitted proposals that it has acknowledged, as ZooKeeper does.
+    TruncOutstanding,
 }
 
 impl Switch {
@@ -31,7 +31,7 @@ impl Switch {
         Self::AcceptedEpochVolatile,
         Self::DiffWithoutMembership,
         Self::QuorumIsHalf,
-        Self::KeepAcksAcrossResync,
+        Self::TruncOutstanding,
     ];
 }
 

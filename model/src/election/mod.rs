@@ -7,7 +7,6 @@ pub(crate) mod tally;
 use crate::ids::{Round, ServerId};
 use crate::step::{Effect, Effects, Env, Timer};
 use crate::vote::{Notification, ServerState, Vote};
-use alloc::collections::BTreeMap;
 use tally::{Ballot, Ballots};
 
 /// A server in an election.
@@ -19,8 +18,8 @@ pub struct Looking {
     pub(crate) proposal: Vote,
     /// Votes of this round, by sender (ZooKeeper's recvset). This server's own is `proposal`.
     pub(crate) received: Ballots,
-    /// What servers outside the election say (ZooKeeper's outofelection), with the round of each.
-    pub(crate) settled: BTreeMap<ServerId, (Ballot, Round)>,
+    /// What servers outside the election say (ZooKeeper's outofelection), of whatever round.
+    pub(crate) settled: Ballots,
     /// A quorum agrees and the finalize timer runs.
     pub(crate) deciding: bool,
 }
@@ -39,7 +38,7 @@ impl Looking {
             own,
             proposal: own,
             received: Ballots::new(),
-            settled: BTreeMap::new(),
+            settled: Ballots::new(),
             deciding: false,
         };
         looking.say_to_all(env, round, out);
@@ -163,8 +162,8 @@ impl Looking {
                 return Some(Outcome { vote: n.vote });
             }
         }
-        self.settled.insert(from, (ballot, n.round));
-        let settled = self.settled.iter().map(|(sid, (b, _))| (*sid, *b));
+        self.settled.insert(from, ballot);
+        let settled = self.settled.iter().map(|(sid, b)| (*sid, *b));
         if tally::is_settled(env, settled, n.vote, n.round == *round) {
             *round = n.round;
             return Some(Outcome { vote: n.vote });

@@ -99,7 +99,7 @@ impl Leading {
     }
 
     /// Commits from the oldest proposal on, as far as quorums reach.
-    fn commit_ready<T>(&mut self, cx: &mut Context<'_, T>) {
+    pub(super) fn commit_ready<T>(&mut self, cx: &mut Context<'_, T>) {
         let before = self.committed;
         while let Some(oldest) = self.outstanding.front() {
             if !cx.env.voters.is_quorum(oldest.acks, cx.env.switches) {
@@ -118,6 +118,7 @@ impl Leading {
         }
         if self.committed > before {
             cx.deliver(self.committed);
+            self.sync_waiting(cx);
         }
     }
 }

@@ -123,7 +123,7 @@ impl Leading {
                 self.close_discovery(cx);
             }
             Phase::WritingEpoch | Phase::AwaitNewLeaderAcks | Phase::Broadcast => {
-                self.sync_learner(at, last, cx);
+                self.admit(at, last, cx);
             }
         }
         Ok(Next::Stay)

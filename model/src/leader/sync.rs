@@ -21,11 +21,43 @@ impl Leading {
         }
     }
 
+    /// A learner comes to a running synchronization or broadcast.
+    ///
+    /// If its log ends in proposals of this leader that are not committed yet, that counts as acknowledging them,
+    /// and it waits until they are: it must not be told to drop what may have been committed through it (D-4).
+    pub(super) fn admit<T: Clone>(&mut self, at: usize, last: Zxid, cx: &mut Context<'_, T>) {
+        let holds_outstanding = last > self.committed && cx.storage.asked.history.contains(last);
+        if !holds_outstanding || cx.env.switches.on(Switch::TruncOutstanding) {
+            self.sync_learner(at, last, cx);
+            return;
+        }
+        self.learners[at].stage = Stage::EpochAcked {
+            last,
+            counted: false,
+        };
+        if let Some(voter) = self.learners[at].voter {
+            let held = self.outstanding.iter_mut().filter(|o| o.zxid <= last);
+            held.for_each(|o| o.acks.insert(voter));
+        }
+        self.commit_ready(cx);
+    }
+
+    /// Synchronizes the learners that waited for what is committed now.
+    pub(super) fn sync_waiting<T>(&mut self, cx: &mut Context<'_, T>) {
+        for at in 0..self.learners.len() {
+            if let Stage::EpochAcked { last, .. } = self.learners[at].stage
+                && last <= self.committed
+            {
+                self.sync_learner(at, last, cx);
+            }
+        }
+    }
+
     /// Sends a learner what it lacks, then NEWLEADER; from here on it gets live proposals, too.
     ///
     /// All in one step, so that nothing can fall between the history and the live stream (ZOOKEEPER-962).
     pub(super) fn sync_learner<T>(&mut self, at: usize, last: Zxid, cx: &mut Context<'_, T>) {
-        let (link, voter) = (self.learners[at].link, self.learners[at].voter);
+        let link = self.learners[at].link;
         let committed = self.committed;
         let history = &cx.storage.asked.history;
         let newest = history.last();
@@ -60,15 +92,6 @@ impl Leading {
                 upto: newest,
                 committed: false,
             });
-        }
-        // The learner logs and acknowledges the outstanding proposals anew. What it said of them before is
-        // void: it has truncated them (D-4).
-        if !cx.env.switches.on(Switch::KeepAcksAcrossResync)
-            && let Some(voter) = voter
-        {
-            self.outstanding
-                .iter_mut()
-                .for_each(|o| o.acks.remove(voter));
         }
         let packet = Packet::NewLeader { epoch: self.epoch };
         cx.out.push(Effect::Send { link, packet });

@@ -1,0 +1,261 @@
+//! Everything that can happen in a modelled cluster: one name for each, in SPEC.md, in traces and on the command line.
+
+use super::link::End;
+use crate::step::Timer;
+use alloc::string::String;
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+/// One step of the cluster. Servers are numbered from 1, as their ids.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// E0: a looking server takes itself for the leader.
+    Lead {
+        /// Who.
+        server: u8,
+    },
+    /// E0: a looking server follows a leader.
+    Follow {
+        /// Who.
+        server: u8,
+        /// Whom.
+        leader: u8,
+    },
+    /// E1: these looking servers elect their best and go through discovery.
+    ElectBest {
+        /// A bit for each server, the lowest for server 1.
+        servers: u8,
+    },
+    /// E2: an election message arrives.
+    Notify {
+        /// From.
+        from: u8,
+        /// To.
+        to: u8,
+    },
+    /// A learner's dial is answered by the leader.
+    Connect {
+        /// The learner.
+        server: u8,
+    },
+    /// A learner's dial fails: the one it has elected does not lead.
+    GiveUp {
+        /// The learner.
+        server: u8,
+    },
+    /// E2 alone: a leader and those who follow it go through discovery and synchronization.
+    Settle {
+        /// The leader.
+        leader: u8,
+        /// Who follows: a bit for each server.
+        followers: u8,
+    },
+    /// A packet arrives.
+    Receive {
+        /// On which connection.
+        link: u64,
+        /// At which end.
+        at: End,
+    },
+    /// An end learns that the connection is over.
+    HearClose {
+        /// Which connection.
+        link: u64,
+        /// At which end.
+        at: End,
+    },
+    /// The oldest pending write becomes durable, and the server hears of it.
+    Flush {
+        /// Whose disk.
+        server: u8,
+    },
+    /// A timer runs out.
+    Fire {
+        /// Whose.
+        server: u8,
+        /// Which.
+        timer: FiredTimer,
+    },
+    /// A client's write reaches the leader.
+    Propose {
+        /// The leader.
+        server: u8,
+    },
+    /// Fault: the power fails; the first `kept` of the pending writes have reached the disk.
+    Crash {
+        /// Whose.
+        server: u8,
+        /// How many.
+        kept: u8,
+    },
+    /// A crashed server comes back.
+    Start {
+        /// Who.
+        server: u8,
+    },
+    /// Fault: the network drops a connection.
+    Disconnect {
+        /// Which.
+        link: u64,
+    },
+}
+
+/// [`Timer`], as traces spell it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are those of Timer")]
+pub enum FiredTimer {
+    Finalize,
+    Resend,
+    Init,
+    Tick,
+}
+
+impl From<FiredTimer> for Timer {
+    fn from(t: FiredTimer) -> Self {
+        match t {
+            FiredTimer::Finalize => Self::Finalize,
+            FiredTimer::Resend => Self::Resend,
+            FiredTimer::Init => Self::Init,
+            FiredTimer::Tick => Self::Tick,
+        }
+    }
+}
+
+/// What is counted to show that a configuration is not empty talk: action kinds, then sync kinds.
+pub const WITNESSES: &[&str] = &[
+    "Lead",
+    "Follow",
+    "ElectBest",
+    "Notify",
+    "Connect",
+    "GiveUp",
+    "Settle",
+    "Receive",
+    "HearClose",
+    "Flush",
+    "Fire(Finalize)",
+    "Fire(Resend)",
+    "Fire(Init)",
+    "Fire(Tick)",
+    "Propose",
+    "Crash",
+    "Start",
+    "Disconnect",
+    "sync: empty DIFF",
+    "sync: DIFF",
+    "sync: TRUNC",
+    "sync: TRUNC then DIFF",
+    "sync: SNAP",
+    "commit",
+    "commit after recovery",
+    "PING",
+    "crash with writes pending",
+];
+
+impl Action {
+    /// Its place in [`WITNESSES`].
+    #[must_use]
+    pub const fn witness(self) -> usize {
+        match self {
+            Self::Lead { .. } => 0,
+            Self::Follow { .. } => 1,
+            Self::ElectBest { .. } => 2,
+            Self::Notify { .. } => 3,
+            Self::Connect { .. } => 4,
+            Self::GiveUp { .. } => 5,
+            Self::Settle { .. } => 6,
+            Self::Receive { .. } => 7,
+            Self::HearClose { .. } => 8,
+            Self::Flush { .. } => 9,
+            Self::Fire {
+                timer: FiredTimer::Finalize,
+                ..
+            } => 10,
+            Self::Fire {
+                timer: FiredTimer::Resend,
+                ..
+            } => 11,
+            Self::Fire {
+                timer: FiredTimer::Init,
+                ..
+            } => 12,
+            Self::Fire {
+                timer: FiredTimer::Tick,
+                ..
+            } => 13,
+            Self::Propose { .. } => 14,
+            Self::Crash { .. } => 15,
+            Self::Start { .. } => 16,
+            Self::Disconnect { .. } => 17,
+        }
+    }
+}
+
+/// The servers of a bit set, as people write them.
+#[must_use]
+pub fn server_list(bits: u8) -> String {
+    let mut text = String::new();
+    for i in (0..8).filter(|i| bits >> i & 1 == 1) {
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push((b'1' + i) as char);
+    }
+    text
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Lead { server } => write!(f, "server {server} takes itself for the leader"),
+            Self::Follow { server, leader } => write!(f, "server {server} follows server {leader}"),
+            Self::ElectBest { servers } => {
+                write!(f, "servers {} elect their best", server_list(servers))
+            }
+            Self::Notify { from, to } => write!(f, "server {to} hears the vote of server {from}"),
+            Self::Connect { server } => write!(f, "server {server} is connected to its leader"),
+            Self::GiveUp { server } => write!(f, "server {server} cannot reach its leader"),
+            Self::Settle { leader, followers } => {
+                write!(
+                    f,
+                    "servers {} are synchronized by server {leader}",
+                    server_list(followers)
+                )
+            }
+            Self::Receive { link, at } => write!(
+                f,
+                "the {} end of link {link} receives a packet",
+                end_name(at)
+            ),
+            Self::HearClose { link, at } => {
+                write!(
+                    f,
+                    "the {} end of link {link} learns that it is over",
+                    end_name(at)
+                )
+            }
+            Self::Flush { server } => write!(f, "the disk of server {server} completes a write"),
+            Self::Fire { server, timer } => {
+                write!(f, "the {timer:?} timer of server {server} runs out")
+            }
+            Self::Propose { server } => write!(f, "a client writes through server {server}"),
+            Self::Crash { server, kept } => {
+                write!(
+                    f,
+                    "server {server} crashes; {kept} of its pending writes have reached the disk"
+                )
+            }
+            Self::Start { server } => write!(f, "server {server} starts"),
+            Self::Disconnect { link } => write!(f, "the network drops link {link}"),
+        }
+    }
+}
+
+const fn end_name(end: End) -> &'static str {
+    match end {
+        End::Leader => "leader's",
+        End::Learner => "learner's",
+    }
+}

@@ -1,0 +1,240 @@
+//! Configurations: which cluster is explored, by which grain, within which budgets.
+
+use crate::switch::Switch;
+
+/// How elections are modelled. SPEC.md §7 tells what each one includes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Grain {
+    /// Any looking server may lead, any looking server may follow any leader: wider than every election.
+    E0,
+    /// A quorum of looking servers elects the best of them and goes through discovery in one step.
+    E1,
+    /// Fast Leader Election itself, message by message.
+    E2,
+}
+
+/// How writes reach the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Disk {
+    /// Within the step that asks for them.
+    Atomic,
+    /// One by one, each a step; a crash keeps any prefix of what was pending.
+    Fine,
+}
+
+/// Where the exploration begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// Every disk is empty, everyone looks.
+    Cold,
+    /// The last server leads epoch 1, `e1c1` is applied everywhere, `e1c2` has just been proposed.
+    Warm,
+    /// Everyone looks, with histories that a lost leader can leave behind: each of these is an initial state.
+    Uneven,
+}
+
+/// One configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it covers, for people.
+    pub about: &'static str,
+    /// Voters.
+    pub servers: u8,
+    /// How elections go.
+    pub grain: Grain,
+    /// How the disk goes.
+    pub disk: Disk,
+    /// Where it begins.
+    pub start: Start,
+    /// Transactions in all, those of a warm start included.
+    pub txns: u8,
+    /// Crashes in all.
+    pub crashes: u8,
+    /// Broken connections in all.
+    pub disconnects: u8,
+    /// Crashes and broken connections together.
+    pub faults: u8,
+    /// The last epoch that a leader may propose.
+    pub epochs: u8,
+    /// The last election round that a server may enter by itself (E2).
+    pub rounds: u8,
+    /// Election messages between two servers that exist at once: 1 is the waiting slot, 2 adds one in flight.
+    pub mail: u8,
+    /// Discovery and synchronization in one step (E2 alone).
+    pub coarse_sync: bool,
+    /// A crashed server is back in the same step: a server that nobody schedules is as good as down.
+    pub instant_restart: bool,
+    /// The leader sends PINGs.
+    pub pings: bool,
+    /// A bug that is on.
+    pub switch: Option<Switch>,
+}
+
+const BASE: Bounds = Bounds {
+    name: "",
+    about: "",
+    servers: 3,
+    grain: Grain::E0,
+    disk: Disk::Atomic,
+    start: Start::Cold,
+    txns: 1,
+    crashes: 1,
+    disconnects: 1,
+    faults: 1,
+    epochs: 2,
+    rounds: 3,
+    mail: 1,
+    coarse_sync: false,
+    instant_restart: true,
+    pings: false,
+    switch: None,
+};
+
+/// Every configuration that `zabra-check` knows.
+pub const ALL: &[Bounds] = &[
+    Bounds {
+        name: "zab-cold-1",
+        about: "cold start, any election, 1 transaction, one fault: crash or broken connection",
+        ..BASE
+    },
+    Bounds {
+        name: "rec-warm-1",
+        about: "recovery of an established ensemble, every disk step apart, 3 transactions, 1 crash",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 3,
+        disconnects: 0,
+        epochs: 3,
+        ..BASE
+    },
+    Bounds {
+        name: "fle-1",
+        about: "Fast Leader Election message by message, coarse synchronization, uneven histories, 1 crash",
+        grain: Grain::E2,
+        start: Start::Uneven,
+        txns: 0,
+        disconnects: 0,
+        epochs: 6,
+        rounds: 3,
+        coarse_sync: true,
+        instant_restart: false,
+        ..BASE
+    },
+    Bounds {
+        name: "e2e-1",
+        about: "Fast Leader Election and recovery end to end, every disk step apart, 1 transaction, 1 fault, PINGs",
+        grain: Grain::E2,
+        disk: Disk::Fine,
+        instant_restart: false,
+        pings: true,
+        rounds: 2,
+        ..BASE
+    },
+];
+
+/// Every switch with the smallest configuration known to expose it.
+pub const ZOO: &[Bounds] = &[
+    Bounds {
+        name: "zoo/EpochBeforeHistory",
+        about: "currentEpoch written before the history: three crashes elect a server that lacks a committed txn",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 2,
+        crashes: 3,
+        disconnects: 0,
+        faults: 3,
+        epochs: 4,
+        switch: Some(Switch::EpochBeforeHistory),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/AckNewleaderBeforeFsync",
+        about: "NEWLEADER acknowledged before its history is durable",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 2,
+        crashes: 2,
+        disconnects: 0,
+        faults: 2,
+        epochs: 3,
+        switch: Some(Switch::AckNewleaderBeforeFsync),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/VoteFromMemoryNotLog",
+        about: "a vote reports what is applied and hides what is logged",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 2,
+        crashes: 1,
+        disconnects: 1,
+        faults: 2,
+        epochs: 3,
+        switch: Some(Switch::VoteFromMemoryNotLog),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/AcceptedEpochVolatile",
+        about: "the promise of an epoch is forgotten in a crash, and two leaders share an epoch",
+        txns: 0,
+        switch: Some(Switch::AcceptedEpochVolatile),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/DiffWithoutMembership",
+        about: "a DIFF on top of a history that the leader does not share",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 3,
+        crashes: 1,
+        disconnects: 1,
+        faults: 2,
+        epochs: 3,
+        switch: Some(Switch::DiffWithoutMembership),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/QuorumIsHalf",
+        about: "two servers, each a quorum of its own",
+        servers: 2,
+        crashes: 0,
+        disconnects: 0,
+        faults: 0,
+        switch: Some(Switch::QuorumIsHalf),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/TruncOutstanding",
+        about: "a TRUNC drops a proposal whose ack still counts",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 2,
+        crashes: 2,
+        disconnects: 1,
+        faults: 3,
+        epochs: 3,
+        switch: Some(Switch::TruncOutstanding),
+        ..BASE
+    },
+];
+
+/// The configuration of that name.
+#[must_use]
+pub fn named(name: &str) -> Option<Bounds> {
+    ALL.iter().chain(ZOO).copied().find(|b| b.name == name)
+}
+
+/// A configuration for as long as the process lives: states point to theirs.
+#[must_use]
+pub fn kept(bounds: &Bounds) -> &'static Bounds {
+    let known = ALL.iter().chain(ZOO).find(|b| b.name == bounds.name);
+    known.unwrap_or_else(|| panic!("{} is not a configuration", bounds.name))
+}

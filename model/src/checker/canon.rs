@@ -1,0 +1,380 @@
+//! The canonical bytes of a cluster: two clusters behave alike if these are equal.
+//!
+//! Every struct is taken apart field by field, so that a new field does not compile until somebody decides
+//! whether it belongs here. What can never be read again, or follows from the rest, is left out: that alone is
+//! an order of magnitude in states.
+
+use super::bounds::{Bounds, Grain};
+use super::cluster::{Cluster, Ghost, Node};
+use super::disk::{Disk, Image, Op};
+use super::link::{End, Frame, Wire};
+use crate::durable::Storage;
+use crate::election::Looking;
+use crate::election::tally::Ballot;
+use crate::ids::{Epoch, Round, ServerId, Zxid};
+use crate::leader::{Leading, Learner, Outstanding, Stage};
+use crate::learner::Following;
+use crate::packet::Packet;
+use crate::peer::{Peer, Role};
+use crate::vote::{Notification, ServerState, Vote};
+use alloc::vec::Vec;
+
+/// A number that is small in every configuration.
+fn small(n: impl TryInto<u8>, out: &mut Vec<u8>) {
+    out.push(
+        n.try_into()
+            .unwrap_or_else(|_| panic!("a configuration is larger than its encoding")),
+    );
+}
+
+fn zxid(z: Zxid, out: &mut Vec<u8>) {
+    assert!(
+        z.epoch().0 < 16 && z.counter() < 16,
+        "a configuration is larger than its encoding"
+    );
+    small(z.epoch().0 << 4 | z.counter(), out);
+}
+
+fn zxids(list: &[Zxid], out: &mut Vec<u8>) {
+    small(list.len(), out);
+    list.iter().for_each(|z| zxid(*z, out));
+}
+
+fn epoch(Epoch(e): Epoch, out: &mut Vec<u8>) {
+    small(e, out);
+}
+
+fn server(ServerId(s): ServerId, out: &mut Vec<u8>) {
+    small(s, out);
+}
+
+fn round(Round(r): Round, out: &mut Vec<u8>) {
+    small(r, out);
+}
+
+impl Cluster {
+    /// Appends the canonical bytes.
+    pub fn canon(&self, bounds: &Bounds, out: &mut Vec<u8>) {
+        let Self {
+            nodes,
+            wires,
+            mail,
+            crashes,
+            disconnects,
+            txns,
+            ghost,
+        } = self;
+        nodes.iter().for_each(|n| node(n, bounds, out));
+        small(wires.len(), out);
+        wires.iter().for_each(|w| wire(w, out));
+        if bounds.grain == Grain::E2 {
+            for slot in mail {
+                small(slot.len(), out);
+                slot.iter().for_each(|n| notification(n, out));
+            }
+        }
+        out.extend([*crashes, *disconnects, *txns]);
+        observed(ghost, out);
+    }
+}
+
+fn observed(ghost: &Ghost, out: &mut Vec<u8>) {
+    let Ghost {
+        committed,
+        proposed,
+        primaries,
+        initial,
+        wrongs,
+    } = ghost;
+    zxids(committed, out);
+    zxids(proposed, out);
+    small(primaries.len(), out);
+    for (e, i) in primaries {
+        epoch(*e, out);
+        small(*i, out);
+    }
+    small(initial.len(), out);
+    for (e, history) in initial {
+        epoch(*e, out);
+        zxids(history, out);
+    }
+    out.push(*wrongs);
+}
+
+fn node(node: &Node, bounds: &Bounds, out: &mut Vec<u8>) {
+    let Node { peer, disk, tree } = node;
+    let Disk { image, queue } = disk;
+    let Image {
+        accepted,
+        current,
+        snapshot,
+        log,
+    } = image;
+    epoch(*accepted, out);
+    epoch(*current, out);
+    zxids(snapshot, out);
+    zxids(log, out);
+    small(queue.len(), out);
+    queue.iter().for_each(|op| pending(op, out));
+    match peer {
+        None => out.push(0),
+        Some(peer) => {
+            out.push(1);
+            zxids(tree, out);
+            running(peer, bounds, out);
+        }
+    }
+}
+
+fn pending(op: &Op, out: &mut Vec<u8>) {
+    match op {
+        Op::AcceptedEpoch(e) => {
+            out.push(0);
+            epoch(*e, out);
+        }
+        Op::CurrentEpoch(e) => {
+            out.push(1);
+            epoch(*e, out);
+        }
+        Op::Append(z) => {
+            out.push(2);
+            zxid(*z, out);
+        }
+        Op::Truncate(z) => {
+            out.push(3);
+            zxid(*z, out);
+        }
+        Op::Install(tree) => {
+            out.push(4);
+            zxids(tree, out);
+        }
+    }
+}
+
+fn running(peer: &Peer, bounds: &Bounds, out: &mut Vec<u8>) {
+    let Peer {
+        storage,
+        delivered: _, // the last of the tree
+        round: r,
+        role,
+    } = peer;
+    // What is known and asked follows from image and queue, but for an accepted epoch that a switch keeps in memory.
+    let Storage { known, .. } = storage;
+    epoch(known.accepted, out);
+    let elections = bounds.grain == Grain::E2;
+    if elections {
+        round(*r, out);
+    }
+    match role {
+        Role::Draining { heard } => {
+            out.push(0);
+            if elections {
+                small(heard.len(), out);
+                for (from, n) in heard {
+                    server(*from, out);
+                    notification(n, out);
+                }
+            }
+        }
+        Role::Looking(l) => {
+            out.push(1);
+            if elections {
+                looking(l, out);
+            }
+        }
+        Role::Following(f) => {
+            out.push(2);
+            following(f, elections, out);
+        }
+        Role::Leading(l) => {
+            out.push(3);
+            leading(l, elections, out);
+        }
+    }
+}
+
+fn looking(l: &Looking, out: &mut Vec<u8>) {
+    let Looking {
+        own: _, // epoch and zxid of the disk, which is idle, and the id
+        proposal,
+        received,
+        settled,
+        deciding,
+    } = l;
+    vote(proposal, out);
+    // The proposal only gets better within a round, so a vote of the election that it has left behind is dead.
+    let live = |b: &Ballot| b.state != ServerState::Looking || b.vote == *proposal;
+    for (from, b) in received.iter().filter(|(_, b)| live(b)) {
+        server(*from, out);
+        ballot(b, out);
+    }
+    out.push(255);
+    for (from, b) in settled {
+        server(*from, out);
+        ballot(b, out);
+    }
+    out.push(u8::from(*deciding));
+}
+
+fn vote(v: &Vote, out: &mut Vec<u8>) {
+    let Vote {
+        epoch: e,
+        zxid: z,
+        leader,
+    } = v;
+    epoch(*e, out);
+    zxid(*z, out);
+    server(*leader, out);
+}
+
+fn ballot(b: &Ballot, out: &mut Vec<u8>) {
+    let Ballot { vote: v, state } = b;
+    vote(v, out);
+    out.push(*state as u8);
+}
+
+fn notification(n: &Notification, out: &mut Vec<u8>) {
+    let Notification {
+        state,
+        vote: v,
+        round: r,
+    } = n;
+    out.push(*state as u8);
+    vote(v, out);
+    round(*r, out);
+}
+
+/// The kept vote answers elections; without elections only whom it names matters.
+fn kept_vote(v: &Vote, elections: bool, out: &mut Vec<u8>) {
+    if elections {
+        vote(v, out);
+    } else {
+        server(v.leader, out);
+    }
+}
+
+fn following(f: &Following, elections: bool, out: &mut Vec<u8>) {
+    let Following {
+        vote: v,
+        link,
+        stage,
+        epoch: e,
+        committed,
+    } = f;
+    kept_vote(v, elections, out);
+    small(link.map_or(255, |l| l.0), out);
+    out.push(*stage as u8);
+    epoch(*e, out);
+    zxid(*committed, out);
+}
+
+fn leading(l: &Leading, elections: bool, out: &mut Vec<u8>) {
+    let Leading {
+        vote: v,
+        phase,
+        epoch: e,
+        learners,
+        committed,
+        outstanding,
+    } = l;
+    kept_vote(v, elections, out);
+    out.push(*phase as u8);
+    epoch(*e, out);
+    small(learners.len(), out);
+    learners.iter().for_each(|l| learner(l, out));
+    zxid(*committed, out);
+    small(outstanding.len(), out);
+    for Outstanding { zxid: z, acks } in outstanding {
+        zxid(*z, out);
+        small(acks.0, out);
+    }
+}
+
+fn learner(l: &Learner, out: &mut Vec<u8>) {
+    let Learner {
+        link,
+        stage,
+        sid: _, // the link tells
+        voter: _,
+    } = l;
+    small(link.0, out);
+    match stage {
+        Stage::Linked => out.push(0),
+        Stage::Introduced(e) => {
+            out.push(1);
+            epoch(*e, out);
+        }
+        Stage::Invited => out.push(2),
+        Stage::EpochAcked { last, counted } => {
+            out.push(if *counted { 3 } else { 4 });
+            zxid(*last, out);
+        }
+        Stage::Synced => out.push(5),
+        Stage::Active => out.push(6),
+    }
+}
+
+fn wire(w: &Wire, out: &mut Vec<u8>) {
+    small(w.id, out);
+    small(w.leader, out);
+    let flags = [w.is_open(End::Leader), w.is_open(End::Learner), w.cut];
+    out.push(flags.iter().fold(0, |bits, f| bits << 1 | u8::from(*f)));
+    for end in [End::Leader, End::Learner] {
+        small(w.inbox(end).len(), out);
+        w.inbox(end).iter().for_each(|f| frame(f, out));
+    }
+}
+
+fn frame(f: &Frame, out: &mut Vec<u8>) {
+    let Frame { packet, tree } = f;
+    match packet {
+        Packet::FollowerInfo { sid, accepted } => {
+            out.push(0);
+            server(*sid, out);
+            epoch(*accepted, out);
+        }
+        Packet::LeaderInfo { epoch: e } => {
+            out.push(1);
+            epoch(*e, out);
+        }
+        Packet::AckEpoch { last, current } => {
+            out.push(2);
+            zxid(*last, out);
+            small(current.map_or(255, |e| e.0), out);
+        }
+        Packet::Diff { zxid: z } => {
+            out.push(3);
+            zxid(*z, out);
+        }
+        Packet::Trunc { zxid: z } => {
+            out.push(4);
+            zxid(*z, out);
+        }
+        Packet::Snap { zxid: z } => {
+            out.push(5);
+            zxid(*z, out);
+            zxids(tree, out);
+        }
+        Packet::Proposal { zxid: z, txn: () } => {
+            out.push(6);
+            zxid(*z, out);
+        }
+        Packet::Commit { zxid: z } => {
+            out.push(7);
+            zxid(*z, out);
+        }
+        Packet::NewLeader { epoch: e } => {
+            out.push(8);
+            epoch(*e, out);
+        }
+        Packet::UpToDate => out.push(9),
+        Packet::Ack { zxid: z } => {
+            out.push(10);
+            zxid(*z, out);
+        }
+        Packet::Ping { zxid: z } => {
+            out.push(11);
+            zxid(*z, out);
+        }
+    }
+}

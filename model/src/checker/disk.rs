@@ -1,0 +1,119 @@
+//! A modelled disk: what is durable, what is pending, and what a server finds when it starts.
+
+use crate::durable::Durable;
+use crate::history::History;
+use crate::ids::{Epoch, Zxid};
+use crate::step::Write;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// A pending write with its content.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Op {
+    /// acceptedEpoch.
+    AcceptedEpoch(Epoch),
+    /// currentEpoch.
+    CurrentEpoch(Epoch),
+    /// One log record.
+    Append(Zxid),
+    /// Drop the log above.
+    Truncate(Zxid),
+    /// A snapshot, by the transactions in its tree; the log under it is retired.
+    Install(Vec<Zxid>),
+}
+
+/// What is on the platter.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Image {
+    /// acceptedEpoch.
+    pub accepted: Epoch,
+    /// currentEpoch.
+    pub current: Epoch,
+    /// The transactions in the tree of the snapshot.
+    pub snapshot: Vec<Zxid>,
+    /// The log above it.
+    pub log: Vec<Zxid>,
+}
+
+impl Image {
+    /// This image after one more write.
+    pub fn apply(&mut self, op: &Op) {
+        match op {
+            Op::AcceptedEpoch(e) => self.accepted = *e,
+            Op::CurrentEpoch(e) => self.current = *e,
+            Op::Append(z) => self.log.push(*z),
+            Op::Truncate(z) => self.log.retain(|x| x <= z),
+            Op::Install(tree) => {
+                self.snapshot.clone_from(tree);
+                self.log.clear();
+            }
+        }
+    }
+
+    /// The zxid of the snapshot.
+    #[must_use]
+    pub fn base(&self) -> Zxid {
+        self.snapshot.last().copied().unwrap_or_default()
+    }
+
+    /// Every transaction, those in the snapshot first: the tree that a boot rebuilds.
+    #[must_use]
+    pub fn content(&self) -> Vec<Zxid> {
+        self.snapshot.iter().chain(&self.log).copied().collect()
+    }
+
+    /// What a server finds when it starts; or why it cannot.
+    pub fn boot(&self) -> Result<Durable, &'static str> {
+        if self.accepted < self.current {
+            return Err("acceptedEpoch is below currentEpoch");
+        }
+        let mut history = History::starting_at(self.base());
+        for zxid in &self.log {
+            if !history.is_next(*zxid) {
+                return Err("the log has a hole");
+            }
+            history.append(*zxid);
+        }
+        Ok(Durable {
+            accepted: self.accepted,
+            current: self.current,
+            history,
+        })
+    }
+}
+
+/// A server's disk.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Disk {
+    /// What survives a crash.
+    pub image: Image,
+    /// What may or may not: a crash keeps any prefix.
+    pub queue: VecDeque<Op>,
+}
+
+impl Disk {
+    /// Queues what a peer has asked for; `stream` is the tree that came beside a SNAP.
+    pub fn persist(&mut self, write: &Write<()>, stream: &[Zxid]) {
+        self.queue.push_back(match write {
+            Write::AcceptedEpoch(e) => Op::AcceptedEpoch(*e),
+            Write::CurrentEpoch(e) => Op::CurrentEpoch(*e),
+            Write::Append { zxid, .. } => Op::Append(*zxid),
+            Write::Truncate { zxid } => Op::Truncate(*zxid),
+            Write::Install { .. } => Op::Install(stream.to_vec()),
+        });
+    }
+
+    /// The image with the first `kept` pending writes.
+    #[must_use]
+    pub fn image_with(&self, kept: usize) -> Image {
+        let mut image = self.image.clone();
+        self.queue.iter().take(kept).for_each(|op| image.apply(op));
+        image
+    }
+
+    /// The image with every pending write: what the server's memory holds.
+    #[must_use]
+    pub fn image_asked(&self) -> Image {
+        self.image_with(self.queue.len())
+    }
+}

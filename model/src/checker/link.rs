@@ -1,0 +1,134 @@
+//! A modelled quorum connection: a FIFO each way, whose ends learn of its loss separately.
+
+use crate::ids::Zxid;
+use crate::packet::Packet;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// A packet on the wire; SNAP carries the tree beside it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Frame {
+    /// The packet.
+    pub packet: Packet<()>,
+    /// The transactions of the tree that follows SNAP, else nothing.
+    pub tree: Vec<Zxid>,
+}
+
+/// Which end of a connection.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum End {
+    /// The leader's.
+    Leader,
+    /// The learner's.
+    Learner,
+}
+
+impl End {
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Leader => Self::Learner,
+            Self::Learner => Self::Leader,
+        }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Leader => 0,
+            Self::Learner => 1,
+        }
+    }
+}
+
+/// A connection between two servers, while at least one end has not let go of it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Wire {
+    /// The number by which both peers know it: four slots for each learner.
+    pub id: u64,
+    /// The server that leads, by index.
+    pub leader: usize,
+    /// The server that learns, by index.
+    pub learner: usize,
+    /// Which ends still hold it.
+    open: [bool; 2],
+    /// The network has dropped it: nothing more gets in, what is in flight may still arrive.
+    pub cut: bool,
+    /// What is on the way to each end.
+    inbox: [VecDeque<Frame>; 2],
+}
+
+impl Wire {
+    /// A new connection.
+    #[must_use]
+    pub fn new(id: u64, leader: usize, learner: usize) -> Self {
+        Self {
+            id,
+            leader,
+            learner,
+            open: [true; 2],
+            cut: false,
+            inbox: [VecDeque::new(), VecDeque::new()],
+        }
+    }
+
+    /// The server at an end.
+    #[must_use]
+    pub const fn server(&self, end: End) -> usize {
+        match end {
+            End::Leader => self.leader,
+            End::Learner => self.learner,
+        }
+    }
+
+    /// Whether this end still holds the connection.
+    #[must_use]
+    pub const fn is_open(&self, end: End) -> bool {
+        self.open[end.index()]
+    }
+
+    /// What is on the way to this end.
+    #[must_use]
+    pub const fn inbox(&self, end: End) -> &VecDeque<Frame> {
+        &self.inbox[end.index()]
+    }
+
+    /// Sends from an end; lost if the connection is cut or nobody is there to read.
+    pub fn send(&mut self, from: End, frame: Frame) {
+        if self.is_open(from) && self.is_open(from.other()) && !self.cut {
+            self.inbox[from.other().index()].push_back(frame);
+        }
+    }
+
+    /// Takes the next frame at an end.
+    pub fn receive(&mut self, at: End) -> Option<Frame> {
+        self.inbox[at.index()].pop_front()
+    }
+
+    /// An end lets go: what was on the way to it is lost, what it had sent still arrives.
+    pub fn close(&mut self, at: End) {
+        self.open[at.index()] = false;
+        self.inbox[at.index()].clear();
+    }
+
+    /// Whether an end can now learn that the connection is over: everything in flight has arrived.
+    #[must_use]
+    pub fn can_hear_close(&self, at: End) -> bool {
+        self.is_open(at) && self.inbox(at).is_empty() && (self.cut || !self.is_open(at.other()))
+    }
+
+    /// Whether both ends stand and the network carries.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        self.open[0] && self.open[1] && !self.cut
+    }
+
+    /// Whether nobody holds it any more.
+    #[must_use]
+    pub const fn is_gone(&self) -> bool {
+        !self.open[0] && !self.open[1]
+    }
+}

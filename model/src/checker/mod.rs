@@ -1,0 +1,15 @@
+//! The checker: stateright over whole clusters of peers, each running the one `step` of this crate.
+//!
+//! [`bounds`] names what is explored, [`cluster`] carries out effects, [`link`] and [`disk`] are its surroundings,
+//! [`canon`] says when two clusters are the same, [`action`] and [`model`] what can happen, [`properties`] what
+//! must hold, [`explore`] finds the shortest counterexample.
+
+pub mod action;
+pub mod bounds;
+pub mod canon;
+pub mod cluster;
+pub mod disk;
+pub mod explore;
+pub mod link;
+pub mod model;
+pub mod properties;

@@ -1,0 +1,615 @@
+//! The explorer's view of a configuration: initial states, what can happen in a state, and what it leads to.
+
+use super::action::{Action, FiredTimer};
+use super::bounds::{Bounds, Grain, Start};
+use super::cluster::{Cluster, Log, W_CRASH_PENDING, World, index};
+use super::disk::{Disk, Image};
+use super::link::End;
+use super::properties;
+use crate::ids::{Epoch, ServerId, Zxid};
+use crate::leader::Phase;
+use crate::packet::Packet;
+use crate::peer::{Peer, Role};
+use crate::step::Input;
+use crate::vote::ServerState;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
+use core::sync::atomic::{AtomicU64, Ordering};
+use stateright::{Model, Property};
+
+/// A configuration, ready to be explored.
+#[derive(Debug)]
+pub struct Zab {
+    /// The configuration and its surroundings.
+    pub world: World,
+    /// How often each of [`super::action::WITNESSES`] has occurred.
+    pub witnessed: Vec<AtomicU64>,
+}
+
+/// A cluster that hashes and compares by its canonical bytes.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Its configuration, for the encoding.
+    pub bounds: &'static Bounds,
+}
+
+impl State {
+    /// The canonical bytes.
+    #[must_use]
+    pub fn canon(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(256);
+        self.cluster.canon(self.bounds, &mut bytes);
+        bytes
+    }
+}
+
+impl Hash for State {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.canon());
+    }
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        self.canon() == other.canon()
+    }
+}
+
+impl Eq for State {}
+
+fn id(i: usize) -> u8 {
+    u8::try_from(i + 1).unwrap_or(u8::MAX)
+}
+
+fn at(server: u8) -> usize {
+    usize::from(server) - 1
+}
+
+fn members(bits: u8) -> impl Iterator<Item = usize> {
+    (0..8).filter(move |i| bits >> i & 1 == 1)
+}
+
+impl Zab {
+    /// The model of a configuration.
+    #[must_use]
+    pub fn new(bounds: &'static Bounds) -> Self {
+        let counters = super::action::WITNESSES.iter().map(|_| AtomicU64::new(0));
+        Self {
+            world: World::new(*bounds),
+            witnessed: counters.collect(),
+        }
+    }
+
+    fn bounds(&self) -> &Bounds {
+        &self.world.bounds
+    }
+
+    /// The initial clusters.
+    #[must_use]
+    pub fn initial(&self) -> Vec<Cluster> {
+        match self.bounds().start {
+            Start::Cold => vec![self.booted(vec![Disk::default(); self.world.n()])],
+            Start::Warm => vec![self.warm()],
+            Start::Uneven => uneven_disks(self.world.n())
+                .into_iter()
+                .map(|disks| self.booted(disks))
+                .collect(),
+        }
+    }
+
+    fn booted(&self, disks: Vec<Disk>) -> Cluster {
+        let mut cluster = Cluster::down(&self.world, disks);
+        for i in 0..self.world.n() {
+            cluster.start(&self.world, i, &mut Log::default());
+        }
+        cluster
+    }
+
+    /// The last server leads epoch 1, everyone has applied e1c1, e1c2 is proposed and nothing of it has arrived.
+    fn warm(&self) -> Cluster {
+        let (world, log) = (&self.world, &mut Log::default());
+        let mut cluster = self.booted(vec![Disk::default(); world.n()]);
+        let everyone = (1 << world.n()) - 1;
+        self.elect_best(&mut cluster, everyone, log);
+        self.drain(&mut cluster, log);
+        let leader = world.n() - 1;
+        cluster.propose(world, leader, log);
+        self.drain(&mut cluster, log);
+        cluster.propose(world, leader, log);
+        cluster
+    }
+
+    /// Delivers and writes everything that is under way.
+    fn drain(&self, cluster: &mut Cluster, log: &mut Log) {
+        loop {
+            for i in 0..self.world.n() {
+                cluster.flush_all(&self.world, i, log);
+            }
+            let ends = [End::Leader, End::Learner];
+            let next = cluster.wires.iter().find_map(|w| {
+                ends.iter()
+                    .find(|e| !w.inbox(**e).is_empty())
+                    .map(|e| (w.id, *e))
+            });
+            let Some((link, end)) = next else { return };
+            cluster.receive(&self.world, link, end, log);
+        }
+    }
+
+    /// What can happen.
+    pub fn enabled(&self, c: &Cluster, out: &mut Vec<Action>) {
+        for i in 0..c.nodes.len() {
+            match &c.nodes[i].peer {
+                None => out.push(Action::Start { server: id(i) }),
+                Some(peer) => self.enabled_at(c, i, peer, out),
+            }
+        }
+        self.enabled_elections(c, out);
+        self.enabled_on_wires(c, out);
+        self.enabled_faults(c, out);
+    }
+
+    /// E2 ends at a number of rounds: whatever would begin a further one does not happen.
+    fn may_look_again(&self, peer: &Peer) -> bool {
+        self.bounds().grain != Grain::E2 || peer.round.0 < u64::from(self.bounds().rounds)
+    }
+
+    fn enabled_at(&self, c: &Cluster, i: usize, peer: &Peer, out: &mut Vec<Action>) {
+        let b = self.bounds();
+        let server = id(i);
+        if !c.nodes[i].disk.queue.is_empty() {
+            out.push(Action::Flush { server });
+        }
+        match &peer.role {
+            Role::Looking(l) if b.grain == Grain::E2 => {
+                if l.deciding {
+                    let timer = FiredTimer::Finalize;
+                    out.push(Action::Fire { server, timer });
+                }
+                if self.would_say_something_new(c, i, peer) {
+                    let timer = FiredTimer::Resend;
+                    out.push(Action::Fire { server, timer });
+                }
+            }
+            Role::Looking(_) | Role::Draining { .. } => {}
+            Role::Following(f) => {
+                let leader = index(f.vote.leader);
+                if f.link.is_none() && c.leads(leader) {
+                    if !b.coarse_sync && b.grain != Grain::E1 {
+                        out.push(Action::Connect { server });
+                    }
+                } else if f.link.is_none() && self.may_look_again(peer) {
+                    out.push(Action::GiveUp { server });
+                }
+            }
+            Role::Leading(l) => {
+                let live = c
+                    .wires
+                    .iter()
+                    .filter(|w| w.leader == i && w.is_live())
+                    .count();
+                let has_links = live + 1 > c.nodes.len() / 2;
+                if l.phase == Phase::Broadcast {
+                    if c.txns < b.txns {
+                        out.push(Action::Propose { server });
+                    }
+                    let active = l
+                        .learners
+                        .iter()
+                        .filter(|l| l.stage == crate::leader::Stage::Active)
+                        .count();
+                    let stepping_down = active + 1 <= c.nodes.len() / 2;
+                    if stepping_down && self.may_look_again(peer)
+                        || b.pings && !stepping_down && !c.pinging(i)
+                    {
+                        let timer = FiredTimer::Tick;
+                        out.push(Action::Fire { server, timer });
+                    }
+                } else if self.may_look_again(peer) && (!has_links || c.is_stuck(i)) {
+                    // While packets of a quorum are on the way, only a fault can make the leader wait too long.
+                    let timer = FiredTimer::Init;
+                    out.push(Action::Fire { server, timer });
+                }
+            }
+        }
+    }
+
+    /// Silence: nothing is on the way to this server, and saying its vote again would tell somebody something.
+    fn would_say_something_new(&self, c: &Cluster, i: usize, peer: &Peer) -> bool {
+        let n = self.world.n();
+        let silent = (0..n).all(|from| c.mail[from * n + i].is_empty());
+        let Role::Looking(l) = &peer.role else {
+            return false;
+        };
+        let vote = l.notification(peer.round);
+        let others = (0..n).filter(|to| *to != i && c.nodes[*to].peer.is_some());
+        silent
+            && others
+                .clone()
+                .any(|to| c.mail[i * n + to].last() != Some(&vote))
+    }
+
+    fn enabled_elections(&self, c: &Cluster, out: &mut Vec<Action>) {
+        let b = self.bounds();
+        let role = |i: usize| c.nodes[i].peer.as_ref().map(|p| &p.role);
+        let looking = |i: &usize| matches!(role(*i), Some(Role::Looking(_)));
+        let all = 0..c.nodes.len();
+        let leads = |l: &usize| matches!(role(*l), Some(Role::Leading(x)) if b.grain == Grain::E0 || x.phase >= Phase::AwaitEpochAcks);
+        match b.grain {
+            Grain::E0 | Grain::E1 => {
+                for i in all.clone().filter(looking) {
+                    let server = id(i);
+                    if b.grain == Grain::E0 && c.accepted(i) < Epoch(u32::from(b.epochs)) {
+                        out.push(Action::Lead { server });
+                    }
+                    for l in all.clone().filter(leads) {
+                        let leader = id(l);
+                        out.push(Action::Follow { server, leader });
+                    }
+                }
+                if b.grain == Grain::E1 {
+                    let electable = all.filter(looking).fold(0_u8, |bits, i| bits | 1 << i);
+                    for servers in 1..=electable {
+                        let subset = servers & !electable == 0;
+                        let quorum = servers.count_ones() as usize > c.nodes.len() / 2;
+                        let epoch_left =
+                            members(servers).all(|i| c.accepted(i) < Epoch(u32::from(b.epochs)));
+                        if subset && quorum && epoch_left {
+                            out.push(Action::ElectBest { servers });
+                        }
+                    }
+                }
+            }
+            Grain::E2 => {
+                let n = self.world.n();
+                for (slot, mail) in c.mail.iter().enumerate() {
+                    if !mail.is_empty() {
+                        let (from, to) = (id(slot / n), id(slot % n));
+                        out.push(Action::Notify { from, to });
+                    }
+                }
+                if b.coarse_sync {
+                    self.enabled_settling(c, out);
+                }
+            }
+        }
+    }
+
+    fn enabled_settling(&self, c: &Cluster, out: &mut Vec<Action>) {
+        for l in 0..c.nodes.len() {
+            let Some(Role::Leading(leading)) = c.nodes[l].peer.as_ref().map(|p| &p.role) else {
+                continue;
+            };
+            let ready = (0..c.nodes.len()).filter(|f| c.dialled(*f) == Some(l));
+            let ready = ready.fold(0_u8, |bits, f| bits | 1 << f);
+            for followers in 1..=ready {
+                let formed = leading.phase == Phase::Broadcast && followers.count_ones() == 1
+                    || leading.phase < Phase::Broadcast
+                        && followers.count_ones() as usize + 1 > c.nodes.len() / 2;
+                if followers & !ready == 0 && formed {
+                    let leader = id(l);
+                    out.push(Action::Settle { leader, followers });
+                }
+            }
+        }
+    }
+
+    fn enabled_on_wires(&self, c: &Cluster, out: &mut Vec<Action>) {
+        for w in &c.wires {
+            for end in [End::Leader, End::Learner] {
+                let link = w.id;
+                if !w.inbox(end).is_empty() {
+                    out.push(Action::Receive { link, at: end });
+                }
+                let hearer = &c.nodes[w.server(end)].peer;
+                let may =
+                    end == End::Leader || hearer.as_ref().is_some_and(|p| self.may_look_again(p));
+                if may && w.can_hear_close(end) {
+                    out.push(Action::HearClose { link, at: end });
+                }
+            }
+        }
+    }
+
+    fn enabled_faults(&self, c: &Cluster, out: &mut Vec<Action>) {
+        let b = self.bounds();
+        if c.crashes + c.disconnects >= b.faults {
+            return;
+        }
+        if c.crashes < b.crashes {
+            for (i, node) in c.nodes.iter().enumerate() {
+                let Some(peer) = &node.peer else { continue };
+                // A server that looks, with a quiet disk and nothing unapplied, loses nothing but its round.
+                let idle = matches!(peer.role, Role::Looking(_))
+                    && node.tree.len() == node.disk.image.content().len();
+                if b.grain != Grain::E2 && idle {
+                    continue;
+                }
+                for kept in 0..=node.disk.queue.len() {
+                    let kept = u8::try_from(kept).unwrap_or(u8::MAX);
+                    out.push(Action::Crash {
+                        server: id(i),
+                        kept,
+                    });
+                }
+            }
+        }
+        if c.disconnects < b.disconnects {
+            let live = c.wires.iter().filter(|w| w.is_live());
+            out.extend(live.map(|w| Action::Disconnect { link: w.id }));
+        }
+    }
+
+    /// Carries out an action that is enabled.
+    pub fn apply(&self, c: &mut Cluster, action: Action, log: &mut Log) {
+        let world = &self.world;
+        log.witnessed |= 1 << action.witness();
+        match action {
+            Action::Lead { server } => c.elect(world, at(server), at(server), log),
+            Action::Follow { server, leader } => {
+                c.elect(world, at(server), at(leader), log);
+                if self.bounds().grain == Grain::E1 {
+                    c.connect(world, at(server), log);
+                    self.discover(c, at(leader), log);
+                }
+            }
+            Action::ElectBest { servers } => self.elect_best(c, servers, log),
+            Action::Notify { from, to } => {
+                let slot = &mut c.mail[at(from) * world.n() + at(to)];
+                if !slot.is_empty() {
+                    let notification = slot.remove(0);
+                    let from = ServerId(u64::from(from));
+                    c.step(
+                        world,
+                        at(to),
+                        Input::Notified { from, notification },
+                        &[],
+                        log,
+                    );
+                }
+            }
+            Action::Connect { server } => c.connect(world, at(server), log),
+            Action::GiveUp { server } => c.step(world, at(server), Input::Unreachable, &[], log),
+            Action::Settle { leader, followers } => {
+                // Whoever has accepted most speaks first, so that the epoch fits all.
+                let mut order: Vec<usize> = members(followers).collect();
+                order.sort_by_key(|f| core::cmp::Reverse(c.accepted(*f)));
+                order.into_iter().for_each(|f| c.connect(world, f, log));
+                self.drain_links_of(c, at(leader), log);
+            }
+            Action::Receive { link, at } => c.receive(world, link, at, log),
+            Action::HearClose { link, at } => c.hear_close(world, link, at, log),
+            Action::Flush { server } => c.flush(world, at(server), log),
+            Action::Fire { server, timer } => {
+                c.step(world, at(server), Input::Fired(timer.into()), &[], log)
+            }
+            Action::Propose { server } => c.propose(world, at(server), log),
+            Action::Crash { server, kept } => {
+                c.crashes += 1;
+                if c.nodes[at(server)].disk.queue.len() > usize::from(kept) {
+                    log.witnessed |= 1 << W_CRASH_PENDING;
+                }
+                c.crash(world, at(server), usize::from(kept));
+                if self.bounds().instant_restart {
+                    c.start(world, at(server), log);
+                }
+            }
+            Action::Start { server } => c.start(world, at(server), log),
+            Action::Disconnect { link } => {
+                c.disconnects += 1;
+                c.wires
+                    .iter_mut()
+                    .filter(|w| w.id == link)
+                    .for_each(|w| w.cut = true);
+            }
+        }
+    }
+
+    /// E1: the best of these leads, the others follow, and discovery runs to its end.
+    fn elect_best(&self, c: &mut Cluster, servers: u8, log: &mut Log) {
+        let own_vote = |i: &usize| match c.nodes[*i].peer.as_ref().map(|p| &p.role) {
+            Some(Role::Looking(l)) => Some(l.own),
+            _ => None,
+        };
+        let Some(leader) = members(servers).max_by_key(own_vote) else {
+            return;
+        };
+        let mut order: Vec<usize> = members(servers).filter(|i| *i != leader).collect();
+        order.sort_by_key(|f| core::cmp::Reverse(c.accepted(*f)));
+        order
+            .iter()
+            .for_each(|f| c.elect(&self.world, *f, leader, log));
+        c.elect(&self.world, leader, leader, log);
+        order.iter().for_each(|f| c.connect(&self.world, *f, log));
+        self.discover(c, leader, log);
+    }
+
+    /// Carries discovery between a leader and its learners to the ACKEPOCHs; what follows is left on the way.
+    fn discover(&self, c: &mut Cluster, leader: usize, log: &mut Log) {
+        let is_discovery = |p: &Packet<()>| {
+            matches!(
+                p,
+                Packet::FollowerInfo { .. } | Packet::LeaderInfo { .. } | Packet::AckEpoch { .. }
+            )
+        };
+        let mut progress = true;
+        while progress {
+            progress = false;
+            let links: Vec<u64> = c
+                .wires
+                .iter()
+                .filter(|w| w.leader == leader)
+                .map(|w| w.id)
+                .collect();
+            for end in [End::Leader, End::Learner] {
+                for link in &links {
+                    let next = c.wires.iter().find(|w| w.id == *link).and_then(|w| {
+                        let frame = w.inbox(end).front()?;
+                        is_discovery(&frame.packet).then(|| w.server(end))
+                    });
+                    let Some(receiver) = next else { continue };
+                    progress = true;
+                    c.receive(&self.world, *link, end, log);
+                    // Acceptance of the epoch becomes durable in the same step; nothing else is pending then.
+                    let accepting = |c: &Cluster| {
+                        matches!(
+                            c.nodes[receiver].disk.queue.front(),
+                            Some(super::disk::Op::AcceptedEpoch(_))
+                        )
+                    };
+                    while accepting(c) {
+                        c.flush(&self.world, receiver, log);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Delivers and writes everything between a leader and its learners.
+    fn drain_links_of(&self, c: &mut Cluster, leader: usize, log: &mut Log) {
+        loop {
+            let next = c.wires.iter().filter(|w| w.leader == leader).find_map(|w| {
+                let ends = [End::Leader, End::Learner];
+                ends.into_iter()
+                    .find(|e| !w.inbox(*e).is_empty())
+                    .map(|e| (w.id, e))
+            });
+            let Some((link, end)) = next else { return };
+            c.receive(&self.world, link, end, log);
+        }
+    }
+}
+
+impl Cluster {
+    /// The acceptedEpoch that a server goes by.
+    fn accepted(&self, i: usize) -> Epoch {
+        let running = self.nodes[i]
+            .peer
+            .as_ref()
+            .map(|p| p.storage.asked.accepted);
+        running.unwrap_or(self.nodes[i].disk.image.accepted)
+    }
+
+    /// Whether a PING or its answer is on the way at a leader's links.
+    fn pinging(&self, leader: usize) -> bool {
+        let mut wires = self.wires.iter().filter(|w| w.leader == leader);
+        wires.any(|w| {
+            let frames = w.inbox(End::Leader).iter().chain(w.inbox(End::Learner));
+            frames
+                .into_iter()
+                .any(|f| matches!(f.packet, Packet::Ping { .. }))
+        })
+    }
+
+    /// Whether a leader waits although nothing more will come: no packet, no write is on the way.
+    fn is_stuck(&self, leader: usize) -> bool {
+        let quiet = |i: usize| self.nodes[i].disk.queue.is_empty();
+        quiet(leader)
+            && self.wires.iter().filter(|w| w.leader == leader).all(|w| {
+                w.inbox(End::Leader).is_empty()
+                    && (!w.is_open(End::Learner)
+                        || w.inbox(End::Learner).is_empty() && quiet(w.learner))
+            })
+    }
+}
+
+/// Histories that lost leaders can leave behind: who has what of two epochs, in every assignment that keeps a
+/// quorum of whatever was committed.
+fn uneven_disks(n: usize) -> Vec<Vec<Disk>> {
+    let z = |e: u32, c: u32| Zxid::new(Epoch(e), c);
+    let disk = |accepted: u32, current: u32, log: &[Zxid]| Disk {
+        image: Image {
+            accepted: Epoch(accepted),
+            current: Epoch(current),
+            snapshot: Vec::new(),
+            log: log.to_vec(),
+        },
+        ..Disk::default()
+    };
+    let kinds = [
+        // All alike; one ahead by an uncommitted transaction; one that missed an epoch; one that accepted a lost one.
+        [
+            disk(1, 1, &[z(1, 1)]),
+            disk(1, 1, &[z(1, 1)]),
+            disk(1, 1, &[z(1, 1)]),
+        ],
+        [
+            disk(1, 1, &[z(1, 1), z(1, 2)]),
+            disk(1, 1, &[z(1, 1)]),
+            disk(1, 1, &[z(1, 1)]),
+        ],
+        [
+            disk(1, 1, &[z(1, 1), z(1, 2)]),
+            disk(2, 2, &[z(1, 1), z(2, 1)]),
+            disk(2, 2, &[z(1, 1), z(2, 1)]),
+        ],
+        [
+            disk(2, 1, &[z(1, 1)]),
+            disk(1, 1, &[z(1, 1)]),
+            disk(1, 1, &[]),
+        ],
+    ];
+    let rotate = |kind: &[Disk; 3], by: usize| (0..n).map(|i| kind[(i + by) % 3].clone()).collect();
+    let mut all = Vec::new();
+    for kind in &kinds {
+        for by in 0..3 {
+            let disks: Vec<Disk> = rotate(kind, by);
+            if !all.contains(&disks) {
+                all.push(disks);
+            }
+        }
+    }
+    all
+}
+
+impl Model for Zab {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let bounds = super::bounds::kept(self.bounds());
+        self.initial()
+            .into_iter()
+            .map(|cluster| State { cluster, bounds })
+            .collect()
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        self.enabled(&state.cluster, actions);
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut next = last.clone();
+        let mut log = Log::default();
+        self.apply(&mut next.cluster, action, &mut log);
+        let mut bits = log.witnessed;
+        while bits != 0 {
+            let w = bits.trailing_zeros() as usize;
+            self.witnessed[w].fetch_add(1, Ordering::Relaxed);
+            bits &= bits - 1;
+        }
+        Some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        properties::ALL
+            .iter()
+            .map(|p| Property::always(p.name, p.condition))
+            .collect()
+    }
+
+    fn format_action(&self, action: &Action) -> String {
+        format!("{action}")
+    }
+}
+
+/// Whether a server says that it looks.
+#[must_use]
+pub fn is_looking(peer: &Peer) -> bool {
+    peer.state() == ServerState::Looking
+}
