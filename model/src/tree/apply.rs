@@ -119,7 +119,7 @@ impl Tree {
                 version,
                 ..
             } => {
-                let Some(at) = self.lookup(path) else {
+                let Some(at) = self.lookup_as_of(path, header.zxid) else {
                     return NO_NODE;
                 };
                 self.change(at, data.as_deref(), |stat| {
@@ -132,7 +132,7 @@ impl Tree {
                     .map_or(NO_NODE, |n| TxnResult::DataSet(n.stat()))
             }
             Txn::SetAcl { path, acl, version } => {
-                let Some(at) = self.lookup(path) else {
+                let Some(at) = self.lookup_as_of(path, header.zxid) else {
                     return NO_NODE;
                 };
                 self.set_acl(at, acl);
@@ -154,6 +154,16 @@ impl Tree {
         }
     }
 
+    /// The node that a transaction speaks of: not one that was made after it, under the same path, which only a replay can meet.
+    ///
+    /// ZooKeeper's rules do not tell them apart, and so can leave a new node with an old one's data and version: an ephemeral
+    /// node is made and set, its session ends, another session makes the node again. Replayed over the end, the close spares the
+    /// new node because it is not the session's, and the second create keeps what it finds.
+    fn lookup_as_of(&self, path: &str, zxid: Zxid) -> Option<Index> {
+        self.lookup(path)
+            .filter(|&at| self.at(at).is_some_and(|n| n.persisted().czxid <= zxid))
+    }
+
     #[expect(clippy::too_many_arguments, reason = "the fields of one record")]
     fn create<'t>(
         &mut self,
@@ -168,7 +178,7 @@ impl Tree {
         let Some((parent_path, _)) = split(path) else {
             return NO_NODE;
         };
-        let Some(parent) = self.lookup(parent_path) else {
+        let Some(parent) = self.lookup_as_of(parent_path, header.zxid) else {
             return NO_NODE;
         };
         let plain_create = matches!(
@@ -180,7 +190,9 @@ impl Tree {
         );
         if let Some(at) = self.lookup(path) {
             // A replay over a later snapshot. ZooKeeper repairs the parent for type 1 only.
-            self.set_acl(at, acl);
+            if self.lookup_as_of(path, header.zxid).is_some() {
+                self.set_acl(at, acl);
+            }
             if plain_create {
                 self.count_child(parent, parent_cversion, header.zxid);
             }
@@ -233,12 +245,12 @@ impl Tree {
         let Some((parent_path, _)) = split(path) else {
             return NO_NODE;
         };
-        let Some(parent) = self.lookup(parent_path) else {
+        let Some(parent) = self.lookup_as_of(parent_path, zxid) else {
             return NO_NODE;
         };
         // Also when the child is gone already, as in a replay.
         self.restat(parent, |stat| stat.pzxid = stat.pzxid.max(zxid));
-        let Some(at) = self.lookup(path).filter(|&at| at != self.root) else {
+        let Some(at) = self.lookup_as_of(path, zxid).filter(|&at| at != self.root) else {
             return NO_NODE;
         };
         self.remove_below(at);
