@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(fire(&mut w, NodeDataChanged, "/w"), [W]);
         assert_eq!(fire(&mut w, NodeDataChanged, "/w"), []);
         assert_eq!(fire(&mut w, NodeChildrenChanged, "/w"), [2]);
-        assert!(w.is_empty() && w.len() == 0);
+        assert!(w.is_empty() && w.watchers() == 0);
     }
 
     /// Golden `watches`: data and child watch on a deleted node give one event, as do standard and persistent on a changed one.
