@@ -448,6 +448,44 @@ mod tests {
     }
 
     #[test]
+    fn a_replay_leaves_alone_what_was_made_later_under_the_same_path() {
+        let mut tree = Tree::new();
+        let set = Txn::SetData {
+            path: "/a".into(),
+            data: Some("old".into()),
+            version: 1,
+            reconfig: false,
+        };
+        let list = Txn::SetAcl {
+            path: "/a".into(),
+            acl: Vec::new(),
+            version: 1,
+        };
+        let close = Txn::CloseSession {
+            paths: Some(vec!["/a".into()]),
+        };
+        let again = TxnHeader {
+            session: SessionId(8),
+            ..header(5)
+        };
+        let first = [create("/a", true, false, 1), set, list, close];
+        let made = create("/a", false, false, 2);
+        for _ in 0..2 {
+            for (zxid, txn) in (1..).zip(&first) {
+                run(&mut tree, zxid, txn);
+            }
+            tree.apply(&again, &made, &mut |_| {});
+            let node = tree
+                .find("/a")
+                .map(|n| (n.data(), n.acl().to_vec(), n.persisted()));
+            assert_eq!(
+                node,
+                Some((None, open(), StatPersisted::created(Zxid(5), 105, 0)))
+            );
+        }
+    }
+
+    #[test]
     fn a_replayed_delete_takes_later_children_with_it() {
         let mut tree = Tree::new();
         for (zxid, path) in [(1, "/a"), (2, "/a/b"), (3, "/a/b/c"), (4, "/a/d")] {
