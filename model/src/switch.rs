@@ -20,11 +20,13 @@ pub enum Switch {
     QuorumIsHalf,
     /// A returning learner is told to drop the uncommitted proposals that it has acknowledged, as ZooKeeper does.
     TruncOutstanding,
+    /// SNAP carries the tree as it was served last, although the leader's history goes on.
+    SnapBehindHistory,
 }
 
 impl Switch {
     /// All of them, in the order of SPEC.md §9.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::EpochBeforeHistory,
         Self::AckNewleaderBeforeFsync,
         Self::VoteFromMemoryNotLog,
@@ -32,6 +34,7 @@ impl Switch {
         Self::DiffWithoutMembership,
         Self::QuorumIsHalf,
         Self::TruncOutstanding,
+        Self::SnapBehindHistory,
     ];
 }
 

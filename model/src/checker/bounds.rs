@@ -124,6 +124,62 @@ pub const ALL: &[Bounds] = &[
         ..BASE
     },
     Bounds {
+        name: "rec-warm-c1d1",
+        about: "as rec-warm-1, with a broken connection besides the crash: every kind of synchronization",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 3,
+        faults: 2,
+        epochs: 3,
+        ..BASE
+    },
+    Bounds {
+        name: "fle-t0",
+        about: "t",
+        grain: Grain::E2,
+        start: Start::Uneven,
+        txns: 0,
+        crashes: 0,
+        faults: 0,
+        disconnects: 0,
+        epochs: 6,
+        rounds: 1,
+        coarse_sync: true,
+        instant_restart: false,
+        ..BASE
+    },
+    Bounds {
+        name: "fle-t1",
+        about: "t",
+        grain: Grain::E2,
+        start: Start::Uneven,
+        txns: 0,
+        crashes: 1,
+        faults: 1,
+        disconnects: 0,
+        epochs: 6,
+        rounds: 1,
+        coarse_sync: true,
+        instant_restart: false,
+        ..BASE
+    },
+    Bounds {
+        name: "fle-t2",
+        about: "t",
+        grain: Grain::E2,
+        start: Start::Uneven,
+        txns: 0,
+        crashes: 1,
+        faults: 1,
+        disconnects: 0,
+        epochs: 6,
+        rounds: 2,
+        coarse_sync: true,
+        instant_restart: false,
+        ..BASE
+    },
+    Bounds {
         name: "e2e-1",
         about: "Fast Leader Election and recovery end to end, every disk step apart, 1 transaction, 1 fault, PINGs",
         grain: Grain::E2,
@@ -222,6 +278,20 @@ pub const ZOO: &[Bounds] = &[
         faults: 3,
         epochs: 3,
         switch: Some(Switch::TruncOutstanding),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/SnapBehindHistory",
+        about: "a SNAP takes back what the learner has logged and a quorum has committed",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 3,
+        crashes: 1,
+        disconnects: 1,
+        faults: 2,
+        epochs: 3,
+        switch: Some(Switch::SnapBehindHistory),
         ..BASE
     },
 ];

@@ -114,10 +114,11 @@ impl Wire {
         self.inbox[at.index()].clear();
     }
 
-    /// Whether an end can now learn that the connection is over: everything in flight has arrived.
+    /// Whether an end can now learn that the connection is over: what is still in flight is lost then, as when a
+    /// host loses its power or a connection is reset.
     #[must_use]
     pub fn can_hear_close(&self, at: End) -> bool {
-        self.is_open(at) && self.inbox(at).is_empty() && (self.cut || !self.is_open(at.other()))
+        self.is_open(at) && (self.cut || !self.is_open(at.other()))
     }
 
     /// Whether both ends stand and the network carries.

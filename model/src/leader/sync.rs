@@ -61,7 +61,8 @@ impl Leading {
         let committed = self.committed;
         let history = &cx.storage.asked.history;
         let newest = history.last();
-        let (first, after) = match plan_sync(history, committed, last, cx.env.switches) {
+        let plan = plan_sync(history, committed, last, cx.env.switches);
+        let (first, after) = match plan {
             SyncPlan::Diff { after } => {
                 let packet = Packet::Diff { zxid: committed };
                 (Effect::Send { link, packet }, after)
@@ -71,7 +72,11 @@ impl Leading {
                 (Effect::Send { link, packet }, to)
             }
             SyncPlan::Snap => {
-                // The tree is sent as of the last delivery, which trails until a quorum has formed.
+                // A tree that trails the own history would take back what the learner may have helped to commit
+                // (D-5): before a quorum has formed, this applies the initial history early.
+                if !cx.env.switches.on(Switch::SnapBehindHistory) {
+                    cx.deliver(committed);
+                }
                 let zxid = *cx.delivered;
                 (Effect::SendSnapshot { link, zxid }, zxid)
             }
