@@ -91,15 +91,73 @@ pub struct World {
 /// What a step did beside changing the state; for people, traces and witnesses.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
-    /// Every effect, with the index of the server that asked for it. Empty unless wanted.
-    pub effects: Vec<(usize, Effect<()>)>,
-    /// Whether to keep effects.
+    /// What was asked for, in order. Empty unless wanted.
+    pub done: Vec<Done>,
+    /// Whether to keep it.
     pub keep: bool,
     /// Bits of [`super::action::WITNESSES`].
     pub witnessed: u64,
 }
 
+/// What a server has asked for, as an observer outside can see it.
+#[derive(Clone, Debug)]
+pub enum Done {
+    /// A packet was sent.
+    Sent {
+        /// On which connection.
+        link: u64,
+        /// By whom, by index.
+        from: usize,
+        /// To whom, by index.
+        to: usize,
+        /// The packet and its tree.
+        frame: Frame,
+        /// Whether the connection has lost it.
+        lost: bool,
+    },
+    /// An election message was sent.
+    Voted {
+        /// By whom, by index.
+        from: usize,
+        /// To whom, by index.
+        to: usize,
+        /// The message.
+        notification: Notification,
+        /// Whether nobody was there to hear it.
+        lost: bool,
+    },
+    /// A write was queued.
+    Queued {
+        /// By whom, by index.
+        server: usize,
+        /// The write.
+        op: Op,
+    },
+    /// Anything else.
+    Other {
+        /// By whom, by index.
+        server: usize,
+        /// The effect.
+        effect: Effect<()>,
+    },
+}
+
 impl Log {
+    /// A log that keeps everything.
+    #[must_use]
+    pub fn keeping() -> Self {
+        Self {
+            keep: true,
+            ..Self::default()
+        }
+    }
+
+    fn push(&mut self, done: impl FnOnce() -> Done) {
+        if self.keep {
+            self.done.push(done());
+        }
+    }
+
     fn witness(&mut self, index: usize) {
         self.witnessed |= 1 << index;
     }
@@ -337,13 +395,16 @@ impl Cluster {
         log: &mut Log,
     ) {
         for effect in out {
-            if log.keep {
-                log.effects.push((i, effect.clone()));
-            }
             match effect {
                 Effect::Persist { write, .. } => {
                     let node = &mut self.nodes[i];
                     node.disk.persist(&write, tree);
+                    if let Some(op) = node.disk.queue.back() {
+                        log.push(|| Done::Queued {
+                            server: i,
+                            op: op.clone(),
+                        });
+                    }
                     match node.disk.queue.back() {
                         Some(Op::Truncate(z)) => node.tree.retain(|x| x <= z),
                         Some(Op::Install(tree)) => node.tree.clone_from(tree),
@@ -351,7 +412,7 @@ impl Cluster {
                     }
                 }
                 Effect::Notify { to, notification } => {
-                    self.post(world, i, index(to), notification);
+                    self.post(world, i, index(to), notification, log);
                 }
                 Effect::Send { link, packet } => self.send(i, link, packet, &[], log),
                 Effect::SendHistory {
@@ -388,14 +449,26 @@ impl Cluster {
                     }
                     self.wires.retain(|w| !w.is_gone());
                 }
-                Effect::Deliver { upto } => self.deliver(i, upto, log),
-                Effect::Serve { epoch } => self.serve(i, epoch),
+                Effect::Deliver { upto } => {
+                    log.push(|| Done::Other { server: i, effect });
+                    self.deliver(i, upto, log);
+                }
+                Effect::Serve { epoch } => {
+                    log.push(|| Done::Other { server: i, effect });
+                    self.serve(i, epoch);
+                }
                 Effect::Refused(fault) => {
+                    log.push(|| Done::Other {
+                        server: i,
+                        effect: Effect::Refused(fault),
+                    });
                     if is_bad_packet(fault) {
                         self.wrong(Wrong::BadPacket);
                     }
                 }
-                Effect::Dial(_) | Effect::Arm(_) | Effect::Disarm(_) | Effect::Became(_) => {}
+                Effect::Dial(_) | Effect::Arm(_) | Effect::Disarm(_) | Effect::Became(_) => {
+                    log.push(|| Done::Other { server: i, effect });
+                }
             }
         }
         self.observe_primary(i);
@@ -404,7 +477,21 @@ impl Cluster {
         }
     }
 
-    fn post(&mut self, world: &World, from: usize, to: usize, notification: Notification) {
+    fn post(
+        &mut self,
+        world: &World,
+        from: usize,
+        to: usize,
+        notification: Notification,
+        log: &mut Log,
+    ) {
+        let lost = self.nodes[to].peer.is_none();
+        log.push(|| Done::Voted {
+            from,
+            to,
+            notification,
+            lost,
+        });
         if world.bounds.grain != Grain::E2 || self.nodes[to].peer.is_none() {
             return;
         }
@@ -445,7 +532,15 @@ impl Cluster {
             _ => {}
         }
         let tree = tree.to_vec();
-        w.send(from, Frame { packet, tree });
+        let frame = Frame { packet, tree };
+        log.push(|| Done::Sent {
+            link: id,
+            from: i,
+            to: w.server(from.other()),
+            frame: frame.clone(),
+            lost: !w.is_live(),
+        });
+        w.send(from, frame);
     }
 
     /// Applies the log up to `upto` to the tree of a server.

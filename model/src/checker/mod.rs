@@ -13,3 +13,5 @@ pub mod explore;
 pub mod link;
 pub mod model;
 pub mod properties;
+pub mod trace;
+pub mod walk;

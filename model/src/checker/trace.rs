@@ -1,0 +1,471 @@
+//! Traces: what happened in a modelled cluster, step by step, as NDJSON for programs and as text for people.
+//!
+//! A trace names everything that an observer outside the servers can compare: each packet and vote that is sent,
+//! each write, and the state of each server after the step. Running servers are held against such files.
+
+use super::action::Action;
+use super::cluster::{Cluster, Done, Log};
+use super::disk::Op;
+use super::link::{End, Frame};
+use super::model::Zab;
+use crate::ids::{Epoch, Zxid};
+use crate::packet::Packet;
+use crate::peer::{Peer, Role};
+use crate::step::Effect;
+use crate::vote::{Notification, ServerState};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// The first line of a trace.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Header {
+    /// The format: 1.
+    pub schema: u32,
+    /// The configuration.
+    pub config: String,
+    /// How many servers.
+    pub servers: u8,
+    /// Which of the configuration's initial states.
+    pub initial: usize,
+    /// Why the trace was kept.
+    pub about: String,
+}
+
+/// Every further line: one step.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Step {
+    /// From 1.
+    pub n: usize,
+    /// What happened.
+    pub action: Action,
+    /// The same for people.
+    pub text: String,
+    /// The packets that were sent, in order.
+    pub frames: Vec<FrameRecord>,
+    /// The election messages that were sent, in order.
+    pub votes: Vec<VoteRecord>,
+    /// The writes that were asked for, in order.
+    pub writes: Vec<WriteRecord>,
+    /// Every server after the step.
+    pub servers: Vec<ServerRecord>,
+}
+
+/// A packet.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FrameRecord {
+    /// On which connection: four numbers for each learner, from 0 for server 1.
+    pub link: u64,
+    /// By which server.
+    pub from: u8,
+    /// To which server.
+    pub to: u8,
+    /// ZooKeeper's name of it.
+    pub packet: String,
+    /// Its zxid field as on the wire.
+    pub zxid: i64,
+    /// ACKEPOCH: the learner's current epoch, -1 if it does not count.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub epoch: Option<i64>,
+    /// SNAP: the transactions in the tree.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub tree: Vec<u64>,
+    /// The connection was already broken.
+    #[serde(skip_serializing_if = "core::ops::Not::not", default)]
+    pub lost: bool,
+}
+
+/// An election message.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VoteRecord {
+    /// By which server.
+    pub from: u8,
+    /// To which server.
+    pub to: u8,
+    /// LOOKING, FOLLOWING, LEADING.
+    pub state: String,
+    /// The vote's leader.
+    pub leader: u64,
+    /// Its zxid.
+    pub zxid: u64,
+    /// Its epoch.
+    pub epoch: u32,
+    /// The sender's round.
+    pub round: u64,
+    /// Nobody was there to hear it.
+    #[serde(skip_serializing_if = "core::ops::Not::not", default)]
+    pub lost: bool,
+}
+
+/// A write.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WriteRecord {
+    /// Whose disk.
+    pub server: u8,
+    /// acceptedEpoch, currentEpoch, append, truncate or install.
+    pub kind: String,
+    /// Epoch or zxid.
+    pub value: u64,
+}
+
+/// A server after a step.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServerRecord {
+    /// Who.
+    pub id: u8,
+    /// Whether it runs; all further fields speak of the disk alone if not.
+    pub up: bool,
+    /// LOOKING, FOLLOWING, LEADING; empty if down.
+    pub role: String,
+    /// The epoch that it serves clients in.
+    pub serving: Option<u32>,
+    /// The round of its last election.
+    pub round: u64,
+    /// acceptedEpoch on disk.
+    pub accepted: u32,
+    /// currentEpoch on disk.
+    pub current: u32,
+    /// The end of the history on disk.
+    pub durable: u64,
+    /// The end of the history, pending writes included.
+    pub logged: u64,
+    /// The last transaction applied to the tree.
+    pub applied: u64,
+    /// Writes on the way to the disk.
+    pub pending: usize,
+}
+
+fn id(i: usize) -> u8 {
+    u8::try_from(i + 1).unwrap_or(u8::MAX)
+}
+
+const fn state_name(state: ServerState) -> &'static str {
+    match state {
+        ServerState::Looking => "LOOKING",
+        ServerState::Following => "FOLLOWING",
+        ServerState::Leading => "LEADING",
+        ServerState::Observing => "OBSERVING",
+    }
+}
+
+/// A packet's ZooKeeper name, its zxid field, and the epoch in its data.
+#[must_use]
+pub fn on_the_wire(packet: &Packet<()>) -> (&'static str, i64, Option<i64>) {
+    let at = |z: Zxid| z.0.cast_signed();
+    let begin = |e: Epoch| at(Zxid::new(e, 0));
+    match packet {
+        Packet::FollowerInfo { accepted, .. } => ("FOLLOWERINFO", begin(*accepted), None),
+        Packet::LeaderInfo { epoch } => ("LEADERINFO", begin(*epoch), None),
+        Packet::AckEpoch { last, current } => {
+            let epoch = current.map_or(-1, |e| i64::from(e.0));
+            ("ACKEPOCH", at(*last), Some(epoch))
+        }
+        Packet::Diff { zxid } => ("DIFF", at(*zxid), None),
+        Packet::Trunc { zxid } => ("TRUNC", at(*zxid), None),
+        Packet::Snap { zxid } => ("SNAP", at(*zxid), None),
+        Packet::Proposal { zxid, .. } => ("PROPOSAL", at(*zxid), None),
+        Packet::Commit { zxid } => ("COMMIT", at(*zxid), None),
+        Packet::NewLeader { epoch } => ("NEWLEADER", begin(*epoch), None),
+        Packet::UpToDate => ("UPTODATE", -1, None),
+        Packet::Ack { zxid } => ("ACK", at(*zxid), None),
+        Packet::Ping { zxid } => ("PING", at(*zxid), None),
+    }
+}
+
+fn packet_text(frame: &Frame) -> String {
+    let (name, zxid, epoch) = on_the_wire(&frame.packet);
+    let zxid = Zxid(zxid.cast_unsigned());
+    match (&frame.packet, epoch) {
+        (Packet::UpToDate, _) => name.to_string(),
+        (_, Some(-1)) => format!("{name} {zxid:?}, not counting"),
+        (_, Some(e)) => format!("{name} {zxid:?} of epoch {e}"),
+        (_, None) => format!("{name} {zxid:?}"),
+    }
+}
+
+fn vote_text(n: &Notification) -> String {
+    format!(
+        "{} for {} ({}, {:?}) in round {}",
+        state_name(n.state),
+        n.vote.leader,
+        n.vote.epoch,
+        n.vote.zxid,
+        n.round.0
+    )
+}
+
+fn op_record(op: &Op) -> (&'static str, u64) {
+    match op {
+        Op::AcceptedEpoch(e) => ("acceptedEpoch", u64::from(e.0)),
+        Op::CurrentEpoch(e) => ("currentEpoch", u64::from(e.0)),
+        Op::Append(z) => ("append", z.0),
+        Op::Truncate(z) => ("truncate", z.0),
+        Op::Install(tree) => ("install", tree.last().map_or(0, |z| z.0)),
+    }
+}
+
+fn op_text(op: &Op) -> String {
+    match (op, op_record(op)) {
+        (Op::AcceptedEpoch(_) | Op::CurrentEpoch(_), (kind, value)) => format!("{kind} {value}"),
+        (_, (kind, value)) => format!("{kind} {:?}", Zxid(value)),
+    }
+}
+
+/// What is about to happen, with the packet or vote in it.
+#[must_use]
+pub fn action_text(c: &Cluster, action: Action) -> String {
+    let wire = |link: u64| c.wires.iter().find(|w| w.id == link);
+    match action {
+        Action::Receive { link, at } => {
+            let Some((w, frame)) = wire(link).and_then(|w| Some((w, w.inbox(at).front()?))) else {
+                return action.to_string();
+            };
+            let (to, from) = (id(w.server(at)), id(w.server(at.other())));
+            format!(
+                "server {to} receives {} from server {from}",
+                packet_text(frame)
+            )
+        }
+        Action::HearClose { link, at } => match wire(link) {
+            Some(w) => {
+                let (to, from) = (id(w.server(at)), id(w.server(at.other())));
+                format!("server {to} learns that its connection to server {from} is over")
+            }
+            None => action.to_string(),
+        },
+        Action::Disconnect { link } => match wire(link) {
+            Some(w) => {
+                let (a, b) = (id(w.leader), id(w.learner));
+                format!("the network breaks the connection of servers {a} and {b}")
+            }
+            None => action.to_string(),
+        },
+        Action::Notify { from, to } => {
+            let slot = (usize::from(from) - 1) * c.nodes.len() + usize::from(to) - 1;
+            match c.mail.get(slot).and_then(|m| m.first()) {
+                Some(n) => format!("server {to} hears server {from}: {}", vote_text(n)),
+                None => action.to_string(),
+            }
+        }
+        Action::Flush { server } => match c.nodes[usize::from(server) - 1].disk.queue.front() {
+            Some(op) => format!("the disk of server {server} completes {}", op_text(op)),
+            None => action.to_string(),
+        },
+        Action::Lead { .. }
+        | Action::Follow { .. }
+        | Action::ElectBest { .. }
+        | Action::Connect { .. }
+        | Action::GiveUp { .. }
+        | Action::Settle { .. }
+        | Action::Fire { .. }
+        | Action::Propose { .. }
+        | Action::Crash { .. }
+        | Action::Start { .. } => action.to_string(),
+    }
+}
+
+fn done_text(done: &Done) -> Option<String> {
+    let gone = |lost: &bool| if *lost { ", which is lost" } else { "" };
+    Some(match done {
+        Done::Sent {
+            from,
+            to,
+            frame,
+            lost,
+            ..
+        } => {
+            format!(
+                "server {} sends {} to server {}{}",
+                id(*from),
+                packet_text(frame),
+                id(*to),
+                gone(lost)
+            )
+        }
+        Done::Voted {
+            from,
+            to,
+            notification,
+            lost,
+        } => {
+            format!(
+                "server {} tells server {}: {}{}",
+                id(*from),
+                id(*to),
+                vote_text(notification),
+                gone(lost)
+            )
+        }
+        Done::Queued { server, op } => {
+            format!("server {} queues the write {}", id(*server), op_text(op))
+        }
+        Done::Other { server, effect } => match effect {
+            Effect::Deliver { upto } => format!("server {} applies up to {upto:?}", id(*server)),
+            Effect::Serve { epoch } => format!("server {} serves epoch {epoch}", id(*server)),
+            Effect::Became(state) => format!("server {} is {}", id(*server), state_name(*state)),
+            Effect::Refused(fault) => format!("server {} refuses: {fault}", id(*server)),
+            _ => return None,
+        },
+    })
+}
+
+/// A server in one line.
+#[must_use]
+pub fn server_text(c: &Cluster, i: usize) -> String {
+    let node = &c.nodes[i];
+    let list = |zxids: &[Zxid]| match zxids {
+        [] => "-".to_string(),
+        some => some
+            .iter()
+            .map(|z| format!("{z:?}"))
+            .collect::<Vec<_>>()
+            .join(" "),
+    };
+    let doing = match &node.peer {
+        None => "down".to_string(),
+        Some(p) => match &p.role {
+            Role::Draining { .. } => "LOOKING, draining its disk".to_string(),
+            Role::Looking(l) => format!("LOOKING, for {}", l.proposal.leader),
+            Role::Following(f) => format!("FOLLOWING {}, {:?}", f.vote.leader, f.stage),
+            Role::Leading(l) => format!("LEADING epoch {}, {:?}", l.epoch, l.phase),
+        },
+    };
+    let image = &node.disk.image;
+    let pending: Vec<String> = node.disk.queue.iter().map(op_text).collect();
+    let mut text = format!(
+        "server {}: {doing}; accepted {}, current {}, log {}",
+        id(i),
+        image.accepted,
+        image.current,
+        list(&image.content())
+    );
+    if !pending.is_empty() {
+        text.push_str(&format!(", pending {}", pending.join(", ")));
+    }
+    if node.peer.is_some() {
+        text.push_str(&format!(", applied {}", list(&node.tree)));
+    }
+    text
+}
+
+fn server_record(c: &Cluster, i: usize) -> ServerRecord {
+    let node = &c.nodes[i];
+    let peer = node.peer.as_ref();
+    let last = |zxids: &[Zxid]| zxids.last().map_or(0, |z| z.0);
+    ServerRecord {
+        id: id(i),
+        up: peer.is_some(),
+        role: peer.map_or_else(String::new, |p| state_name(p.state()).to_string()),
+        serving: peer.and_then(Peer::serving).map(|e| e.0),
+        round: peer.map_or(0, |p| p.round.0),
+        accepted: node.disk.image.accepted.0,
+        current: node.disk.image.current.0,
+        durable: last(&node.disk.image.content()),
+        logged: last(&node.disk.image_asked().content()),
+        applied: last(&node.tree),
+        pending: node.disk.queue.len(),
+    }
+}
+
+/// Takes one step and records it.
+pub fn record(model: &Zab, c: &mut Cluster, n: usize, action: Action) -> (Step, Vec<Done>, u64) {
+    let text = action_text(c, action);
+    let mut log = Log::keeping();
+    model.apply(c, action, &mut log);
+    let (mut frames, mut votes, mut writes) = (Vec::new(), Vec::new(), Vec::new());
+    for done in &log.done {
+        match done {
+            Done::Sent {
+                link,
+                from,
+                to,
+                frame,
+                lost,
+            } => {
+                let (packet, zxid, epoch) = on_the_wire(&frame.packet);
+                frames.push(FrameRecord {
+                    link: *link,
+                    from: id(*from),
+                    to: id(*to),
+                    packet: packet.to_string(),
+                    zxid,
+                    epoch,
+                    tree: frame.tree.iter().map(|z| z.0).collect(),
+                    lost: *lost,
+                });
+            }
+            Done::Voted {
+                from,
+                to,
+                notification: n,
+                lost,
+            } => votes.push(VoteRecord {
+                from: id(*from),
+                to: id(*to),
+                state: state_name(n.state).to_string(),
+                leader: n.vote.leader.0,
+                zxid: n.vote.zxid.0,
+                epoch: n.vote.epoch.0,
+                round: n.round.0,
+                lost: *lost,
+            }),
+            Done::Queued { server, op } => {
+                let (kind, value) = op_record(op);
+                writes.push(WriteRecord {
+                    server: id(*server),
+                    kind: kind.to_string(),
+                    value,
+                });
+            }
+            Done::Other { .. } => {}
+        }
+    }
+    let servers = (0..c.nodes.len()).map(|i| server_record(c, i)).collect();
+    let step = Step {
+        n,
+        action,
+        text,
+        frames,
+        votes,
+        writes,
+        servers,
+    };
+    (step, log.done, log.witnessed)
+}
+
+/// A run for people: numbered steps, who does what, and what that leaves.
+#[must_use]
+pub fn story(model: &Zab, initial: usize, actions: &[Action]) -> String {
+    let Some(mut c) = model.initial().into_iter().nth(initial) else {
+        return String::new();
+    };
+    let mut out = String::from("  at first\n");
+    for i in 0..c.nodes.len() {
+        out.push_str(&format!("        {}\n", server_text(&c, i)));
+    }
+    for (n, action) in actions.iter().enumerate() {
+        let before: Vec<String> = (0..c.nodes.len()).map(|i| server_text(&c, i)).collect();
+        let (step, done, _) = record(model, &mut c, n + 1, *action);
+        out.push_str(&format!("  {:>3}. {}\n", step.n, step.text));
+        for text in done.iter().filter_map(done_text) {
+            out.push_str(&format!("        -> {text}\n"));
+        }
+        for (i, was) in before.iter().enumerate() {
+            let is = server_text(&c, i);
+            if is != *was {
+                out.push_str(&format!("        {is}\n"));
+            }
+        }
+    }
+    out
+}
+
+/// Which end of which connection an action is about; for those who drive running servers.
+#[must_use]
+pub const fn end_of(action: Action) -> Option<(u64, End)> {
+    match action {
+        Action::Receive { link, at } | Action::HearClose { link, at } => Some((link, at)),
+        _ => None,
+    }
+}
