@@ -124,7 +124,7 @@ fn every_log_entry_is_found_at_its_offset_and_written_back_byte_for_byte() {
         let mut expected: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for line in decoded(name)
             .into_iter()
-            .filter(|line| line["what"] == "txn")
+            .filter(|line| line["what"] == "txn" && line["crc_ok"] == true)
         {
             expected
                 .entry(line["file"].as_str().unwrap().to_owned())
@@ -180,10 +180,7 @@ fn every_snapshot_is_read_and_written_back() {
             let mut kept = Kept::default();
             let facts = snapshot::read(&RealDisk, &path, zxid, &mut kept).unwrap();
             check_content(name, file, &lines, &kept);
-            assert_eq!(
-                facts.digest.is_some(),
-                name != "standalone-3.9.5-no-digest" && facts.digest.is_some()
-            );
+            assert!(facts.digest.is_none() || !name.ends_with("no-digest"));
 
             let out = tempfile::tempdir().unwrap();
             let table = acl_table(&lines, file);
@@ -210,8 +207,12 @@ fn every_snapshot_is_read_and_written_back() {
                 (&kept.sessions, &kept.nodes)
             );
 
-            // With ZooKeeper's own ACL numbers even the bytes are the same, first seal included.
-            if table.iter().map(|(id, _)| *id).eq(1..=table.len() as i64) {
+            // With ZooKeeper's own ACL numbers even the bytes are the same, first seal included. It also numbers "anyone
+            // may do anything" when a client sent that list; we do not, so those files differ in the numbers.
+            let is_open = |list: &[AclEntry]| {
+                list.len() == 1 && list[0].perms == 31 && &*list[0].id.id == "anyone"
+            };
+            if table.iter().all(|(_, list)| !is_open(list)) {
                 let (ours, theirs) = (fs::read(&written).unwrap(), fs::read(&path).unwrap());
                 assert_eq!(ours, theirs[..ours.len()], "{name} {file}");
                 same_bytes += 1;
@@ -309,6 +310,12 @@ fn every_directory_boots_to_the_zxid_that_its_server_served() {
 /// acknowledged, and a crash while a file is created leaves exactly this.
 const WE_START: [(&str, u64); 1] = [("last log has half a file header", 0x45)];
 
+/// Where ZooKeeper 3.9.5 starts and we do not: 0x45 is neither in the log nor covered by the name of snapshot.44. That
+/// snapshot was taken during writes and happens to hold the change, but nothing in the file says that it is complete.
+const WE_REFUSE: [&str; 1] = [
+    "an earlier log file is torn in the middle (gap), later files intact; newest snapshot covers it",
+];
+
 #[test]
 fn damage_is_judged_as_zookeeper_3_9_5_judges_it() {
     let variants = json("data/damage_variants.json");
@@ -323,6 +330,7 @@ fn damage_is_judged_as_zookeeper_3_9_5_judges_it() {
         let verdict = &variant["result"]["3.9.5"];
         let expected = match WE_START.iter().find(|(name, _)| *name == what) {
             Some((_, zxid)) => Some(*zxid),
+            None if WE_REFUSE.contains(&what) => None,
             None => verdict["starts"]
                 .as_bool()
                 .unwrap()
