@@ -94,15 +94,15 @@ pub trait Disk: Clone + Send + 'static {
     /// The whole content of a small file; `None` if there is no such file.
     ///
     /// # Errors
-    /// [`StorageError::Io`], also for a file above 64 KiB.
+    /// [`StorageError::Io`], also for a file above 4 MiB (a list of all files in a directory must fit).
     fn read_small(&self, path: &Path) -> Result<Option<Vec<u8>>> {
-        const SMALL_BYTES_MAX: u64 = 64 << 10;
+        const SMALL_BYTES_MAX: u64 = 4 << 20;
         match self.len(path)? {
             None => Ok(None),
             Some(bytes) if bytes > SMALL_BYTES_MAX => Err(io_error(
                 "read",
                 path,
-                io::Error::other("the file is larger than 64 KiB"),
+                io::Error::other("the file is larger than 4 MiB"),
             )),
             Some(_) => {
                 let mut content = Vec::new();
@@ -265,17 +265,16 @@ impl Disk for RealDisk {
     }
 
     fn create_dir(&self, dir: &Path) -> Result<()> {
-        if dir.is_dir() {
-            return Ok(());
-        }
-        fs::create_dir_all(dir).map_err(|e| io_error("create directory", dir, e))?;
-        // Each new name on the way down is an entry of the directory above it.
-        for parent in dir
+        // Each new name is an entry of the directory above it; those above were there before and may not be ours to open.
+        let missing: Vec<&Path> = dir
             .ancestors()
-            .skip(1)
-            .take_while(|p| !p.as_os_str().is_empty())
-        {
-            self.sync_dir(parent)?;
+            .take_while(|d| !d.as_os_str().is_empty() && !d.is_dir())
+            .collect();
+        fs::create_dir_all(dir).map_err(|e| io_error("create directory", dir, e))?;
+        for new in missing {
+            let parent = parent_of(new);
+            let here = parent.as_os_str().is_empty();
+            self.sync_dir(if here { Path::new(".") } else { parent })?;
         }
         Ok(())
     }
