@@ -124,6 +124,7 @@ pub(super) async fn measure(args: &BenchArgs) -> Result<Report, BenchError> {
             lost,
             stuck,
             window,
+            all_cpu: after.all.saturating_sub(before.all),
             client_cpu: after.client.saturating_sub(before.client),
             server_cpu: after
                 .servers
@@ -147,6 +148,7 @@ async fn catch_up(connection: &mut Connection) -> Result<(), BenchError> {
 
 /// CPU times at one moment.
 struct Usage {
+    all: Duration,
     client: Duration,
     servers: Vec<Duration>,
 }
@@ -154,6 +156,7 @@ struct Usage {
 impl Usage {
     fn of(pids: &[u32]) -> Result<Self, BenchError> {
         Ok(Self {
+            all: cpu::time_of_all(),
             // Where there is no /proc, only those who ask for servers' times are told so.
             client: cpu::time_of("self").unwrap_or_default(),
             servers: pids

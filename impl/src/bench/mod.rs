@@ -12,6 +12,8 @@ mod load;
 mod prepare;
 mod report;
 mod template;
+#[cfg(test)]
+mod tests;
 
 pub use histogram::Histogram;
 pub use report::{Latency, Report};

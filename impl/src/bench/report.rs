@@ -50,6 +50,8 @@ pub struct Report {
     pub server_cpu_us_per_op: Option<f64>,
     /// CPU seconds of each server in the window, in the order of --pid.
     pub server_cpu_seconds: Vec<f64>,
+    /// CPUs that were busy with neither the generator nor the processes of --pid: what disturbed the measurement.
+    pub other_cores: f64,
 }
 
 /// Percentiles of the time from request to reply, µs.
@@ -70,6 +72,7 @@ pub(super) struct Outcome {
     pub(super) lost: Vec<(BenchError, u64)>,
     pub(super) stuck: usize,
     pub(super) window: Duration,
+    pub(super) all_cpu: Duration,
     pub(super) client_cpu: Duration,
     pub(super) server_cpu: Vec<Duration>,
 }
@@ -95,6 +98,7 @@ impl Report {
             lost,
             stuck,
             window,
+            all_cpu,
             client_cpu,
             server_cpu,
         } = outcome;
@@ -126,6 +130,11 @@ impl Report {
             client_cpu_us_per_op: per_op(client_cpu),
             server_cpu_us_per_op: (!server_cpu.is_empty())
                 .then(|| per_op(server_cpu.iter().copied().sum())),
+            other_cores: all_cpu
+                .saturating_sub(client_cpu)
+                .saturating_sub(server_cpu.iter().sum())
+                .as_secs_f64()
+                / window.as_secs_f64().max(f64::MIN_POSITIVE),
             server_cpu_seconds: server_cpu.iter().map(Duration::as_secs_f64).collect(),
         }
     }
@@ -168,6 +177,11 @@ impl fmt::Display for Report {
             Some(us) => writeln!(f, "  servers {us:.2}")?,
             None => writeln!(f, "  (servers: name their processes with --pid)")?,
         }
+        writeln!(
+            f,
+            "  others      {:.2} CPUs were busy with something else",
+            self.other_cores
+        )?;
         writeln!(f, "  errors      {}", self.errors)?;
         for (code, count) in &self.errors_by_code {
             writeln!(f, "    {count} with code {code}")?;
