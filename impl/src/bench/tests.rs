@@ -2,18 +2,17 @@
 //! second against a server of a few lines, which can be told to misbehave.
 
 use super::*;
-use crate::wire::client::{ConnectResponse, RawRequest, ReplyHeader, opcode, reply, xid};
+use crate::wire::client::{ConnectResponse, RawRequest, ReplyHeader, Request, opcode, reply, xid};
 use crate::wire::frame;
 use bytes::{Bytes, BytesMut};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use zabra_model::ids::{SessionId, Zxid};
 use zabra_model::tree::op::{ReadOp, WriteOp};
 use zabra_model::tree::stat::Stat;
-
-use crate::wire::client::Request;
 
 /// How the server misbehaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,27 +95,30 @@ fn answer(
     match raw.decode().ok()? {
         Request::Write(WriteOp::Create { path, data, .. }) => {
             let path = path?;
-            if nodes.contains_key(&path) {
-                header.err = -110;
-                reply::put_empty(header, out);
-            } else {
-                reply::put_path(header, Some(&path), out);
-                nodes.insert(path, data?);
+            match nodes.entry(path) {
+                Entry::Occupied(_) => {
+                    header.err = -110;
+                    reply::put_empty(header, out);
+                }
+                Entry::Vacant(place) => {
+                    reply::put_path(header, Some(place.key()), out);
+                    place.insert(data?);
+                }
             }
         }
         Request::Write(WriteOp::SetData { path, data, .. }) => {
-            if manner == Manner::Refuses && count % 50 == 0 {
+            if manner == Manner::Refuses && count.is_multiple_of(50) {
                 header.err = -102;
                 reply::put_empty(header, out);
             } else {
                 *nodes.get_mut(&path?)? = data?;
-                reply::put_stat(header, &stat(), out);
+                reply::put_stat(header, &Stat::default(), out);
             }
         }
         Request::Read(ReadOp::GetData { path, .. }) => {
             let data = nodes.get(&path)?;
             let data = (manner != Manner::ForgetsData).then_some(data.as_ref());
-            reply::put_data(header, data, &stat(), out);
+            reply::put_data(header, data, &Stat::default(), out);
         }
         Request::Sync { path } => reply::put_path(header, path.as_deref(), out),
         Request::Ping => {
@@ -127,10 +129,6 @@ fn answer(
         _ => return None,
     }
     Some(())
-}
-
-fn stat() -> Stat {
-    Stat::default()
 }
 
 fn run(address: &str, op: Operation) -> Result<Report, BenchError> {
