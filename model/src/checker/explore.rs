@@ -85,7 +85,7 @@ pub fn explore(model: &Zab, states_max: u64) -> Explored {
             for action in &actions {
                 let mut cluster = cluster.clone();
                 model.apply(&mut cluster, *action, &mut Log::default());
-                let bounds = super::bounds::kept(&model.world.bounds);
+                let bounds = model.bounds;
                 let state = State { cluster, bounds };
                 let origin = Parent(at, *action);
                 if visit(

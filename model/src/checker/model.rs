@@ -23,7 +23,9 @@ use stateright::{Model, Property};
 /// A configuration, ready to be explored.
 #[derive(Debug)]
 pub struct Zab {
-    /// The configuration and its surroundings.
+    /// The configuration.
+    pub bounds: &'static Bounds,
+    /// Its surroundings.
     pub world: World,
     /// How often each of [`super::action::WITNESSES`] has occurred.
     pub witnessed: Vec<AtomicU64>,
@@ -80,19 +82,16 @@ impl Zab {
     pub fn new(bounds: &'static Bounds) -> Self {
         let counters = super::action::WITNESSES.iter().map(|_| AtomicU64::new(0));
         Self {
+            bounds,
             world: World::new(*bounds),
             witnessed: counters.collect(),
         }
     }
 
-    fn bounds(&self) -> &Bounds {
-        &self.world.bounds
-    }
-
     /// The initial clusters.
     #[must_use]
     pub fn initial(&self) -> Vec<Cluster> {
-        match self.bounds().start {
+        match self.bounds.start {
             Start::Cold => vec![self.booted(vec![Disk::default(); self.world.n()])],
             Start::Warm => vec![self.warm()],
             Start::Uneven => uneven_disks(self.world.n())
@@ -156,18 +155,20 @@ impl Zab {
 
     /// E2 ends at a number of rounds: whatever would begin a further one does not happen.
     fn may_look_again(&self, peer: &Peer) -> bool {
-        self.bounds().grain != Grain::E2 || peer.round.0 < u64::from(self.bounds().rounds)
+        self.bounds.grain != Grain::E2 || peer.round.0 < u64::from(self.bounds.rounds)
     }
 
     fn enabled_at(&self, c: &Cluster, i: usize, peer: &Peer, out: &mut Vec<Action>) {
-        let b = self.bounds();
+        let b = self.bounds;
         let server = id(i);
         if !c.nodes[i].disk.queue.is_empty() {
             out.push(Action::Flush { server });
         }
         match &peer.role {
             Role::Looking(l) if b.grain == Grain::E2 => {
-                if l.deciding {
+                let n = self.world.n();
+                let heard_all = (0..n).all(|from| c.mail[from * n + i].is_empty());
+                if l.deciding && (heard_all || !b.patient) {
                     let timer = FiredTimer::Finalize;
                     out.push(Action::Fire { server, timer });
                 }
@@ -219,23 +220,26 @@ impl Zab {
         }
     }
 
-    /// Silence: nothing is on the way to this server, and saying its vote again would tell somebody something.
+    /// Silence: no vote is on the way to anybody, and saying this one again would tell somebody something. The
+    /// timer is far longer than a message takes, so it runs out only when messages were lost.
     fn would_say_something_new(&self, c: &Cluster, i: usize, peer: &Peer) -> bool {
-        let n = self.world.n();
-        let silent = (0..n).all(|from| c.mail[from * n + i].is_empty());
         let Role::Looking(l) = &peer.role else {
             return false;
         };
         let vote = l.notification(peer.round);
-        let others = (0..n).filter(|to| *to != i && c.nodes[*to].peer.is_some());
-        silent
-            && others
-                .clone()
-                .any(|to| c.mail[i * n + to].last() != Some(&vote))
+        let news = |j: usize| match c.nodes[j].peer.as_ref().map(|p| &p.role) {
+            Some(Role::Looking(other)) => other
+                .received
+                .get(&ServerId(i as u64 + 1))
+                .is_none_or(|b| b.vote != vote.vote),
+            Some(_) => true,
+            None => false,
+        };
+        c.mail.iter().all(Vec::is_empty) && (0..self.world.n()).any(|j| j != i && news(j))
     }
 
     fn enabled_elections(&self, c: &Cluster, out: &mut Vec<Action>) {
-        let b = self.bounds();
+        let b = self.bounds;
         let role = |i: usize| c.nodes[i].peer.as_ref().map(|p| &p.role);
         let looking = |i: &usize| matches!(role(*i), Some(Role::Looking(_)));
         let all = 0..c.nodes.len();
@@ -317,7 +321,7 @@ impl Zab {
     }
 
     fn enabled_faults(&self, c: &Cluster, out: &mut Vec<Action>) {
-        let b = self.bounds();
+        let b = self.bounds;
         if c.crashes + c.disconnects >= b.faults {
             return;
         }
@@ -353,7 +357,7 @@ impl Zab {
             Action::Lead { server } => c.elect(world, at(server), at(server), log),
             Action::Follow { server, leader } => {
                 c.elect(world, at(server), at(leader), log);
-                if self.bounds().grain == Grain::E1 {
+                if self.bounds.grain == Grain::E1 {
                     c.connect(world, at(server), log);
                     self.discover(c, at(leader), log);
                 }
@@ -395,7 +399,7 @@ impl Zab {
                     log.witnessed |= 1 << W_CRASH_PENDING;
                 }
                 c.crash(world, at(server), usize::from(kept));
-                if self.bounds().instant_restart {
+                if self.bounds.instant_restart {
                     c.start(world, at(server), log);
                 }
             }
@@ -557,7 +561,7 @@ fn uneven_disks(n: usize) -> Vec<Vec<Disk>> {
     let rotate = |kind: &[Disk; 3], by: usize| (0..n).map(|i| kind[(i + by) % 3].clone()).collect();
     let mut all = Vec::new();
     for kind in &kinds {
-        for by in 0..3 {
+        for by in 0..1 {
             let disks: Vec<Disk> = rotate(kind, by);
             if !all.contains(&disks) {
                 all.push(disks);
@@ -572,7 +576,7 @@ impl Model for Zab {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let bounds = super::bounds::kept(self.bounds());
+        let bounds = self.bounds;
         self.initial()
             .into_iter()
             .map(|cluster| State { cluster, bounds })
