@@ -9,4 +9,5 @@ extern crate alloc;
 extern crate std;
 
 pub mod ids;
+pub mod service;
 pub mod tree;

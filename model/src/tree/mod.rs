@@ -14,5 +14,8 @@ pub mod node;
 pub mod op;
 mod page;
 pub mod path;
+pub mod prep;
+pub mod read;
 pub mod stat;
 pub mod txn;
+pub mod watch;
