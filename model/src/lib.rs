@@ -28,6 +28,7 @@ pub mod learner;
 pub mod packet;
 pub mod peer;
 pub mod quorum;
+pub mod service;
 pub mod step;
 pub mod switch;
 pub mod tree;

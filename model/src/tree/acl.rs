@@ -1,7 +1,10 @@
-//! Access control lists.
+//! Access control lists: what they say, whom they let through, and how a sent list becomes a stored one.
 
+use super::error::ErrorCode;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
 
 /// Who an ACL entry speaks of: an authentication scheme and an identity in it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -38,4 +41,221 @@ pub mod perms {
     pub const ADMIN: u32 = 16;
     /// All of them.
     pub const ALL: u32 = 31;
+}
+
+/// The identities of a connection, as it collected them by authenticating; one of scheme `super` passes every check.
+pub type Ids = [Id];
+
+impl AclEntry {
+    /// Whether the entry speaks of everybody.
+    #[must_use]
+    pub fn is_world(&self) -> bool {
+        &*self.id.scheme == "world" && &*self.id.id == "anyone"
+    }
+}
+
+/// Whether `acl` grants one of the bits of `perm` to the holder of `ids`. An empty list grants everything.
+#[must_use]
+pub fn allows(acl: &[AclEntry], perm: u32, ids: &Ids) -> bool {
+    acl.is_empty()
+        || acl.iter().any(|e| e.perms & perm != 0 && e.is_world())
+        || ids.iter().any(|id| &*id.scheme == "super")
+        || acl
+            .iter()
+            .any(|e| e.perms & perm != 0 && ids.iter().any(|id| matches(id, &e.id)))
+}
+
+fn matches(caller: &Id, entry: &Id) -> bool {
+    if caller.scheme != entry.scheme {
+        return false;
+    }
+    if &*entry.scheme != "ip" {
+        return caller.id == entry.id;
+    }
+    match (caller.id.parse::<IpAddr>(), parse_network(&entry.id)) {
+        (Ok(IpAddr::V4(a)), Some((IpAddr::V4(net), bits))) => {
+            prefix_equal(u128::from(a.to_bits()), u128::from(net.to_bits()), 32, bits)
+        }
+        (Ok(IpAddr::V6(a)), Some((IpAddr::V6(net), bits))) => {
+            prefix_equal(a.to_bits(), net.to_bits(), 128, bits)
+        }
+        _ => false,
+    }
+}
+
+fn prefix_equal(a: u128, b: u128, width: u32, bits: u32) -> bool {
+    // A shift by the whole width is none at all for the type: zero bits match everything.
+    bits == 0 || (a ^ b) >> (width - bits) == 0
+}
+
+/// `addr` or `addr/bits`; without bits the whole address counts.
+fn parse_network(text: &str) -> Option<(IpAddr, u32)> {
+    let (addr, bits) = match text.split_once('/') {
+        Some((addr, bits)) => (addr, Some(bits.parse::<u32>().ok()?)),
+        None => (text, None),
+    };
+    let addr: IpAddr = addr.parse().ok()?;
+    let width = if addr.is_ipv4() { 32 } else { 128 };
+    let bits = bits.unwrap_or(width);
+    (bits <= width).then_some((addr, bits))
+}
+
+/// The list that is stored for what a client sent: duplicates removed, `auth` replaced by the caller's own ids.
+///
+/// Errors: [`ErrorCode::InvalidAcl`] for an empty or null list, an unknown scheme, a malformed id, and `auth` from a caller
+/// without authenticated id (an address is no such id). Source: ZooKeeper `PrepRequestProcessor.fixupACL`.
+pub fn fix_up(acl: Option<Vec<AclEntry>>, ids: &Ids) -> Result<Vec<AclEntry>, ErrorCode> {
+    let sent = acl.filter(|a| !a.is_empty()).ok_or(ErrorCode::InvalidAcl)?;
+    if let [only] = sent.as_slice()
+        && only.is_world()
+    {
+        return Ok(sent);
+    }
+    let mut stored = Vec::with_capacity(sent.len());
+    for (i, entry) in sent.iter().enumerate() {
+        if sent.get(..i).is_some_and(|before| before.contains(entry)) {
+            continue;
+        }
+        match &*entry.id.scheme {
+            "world" if entry.is_world() => stored.push(entry.clone()),
+            "auth" => {
+                let before = stored.len();
+                stored.extend(
+                    ids.iter()
+                        .filter(|id| matches!(&*id.scheme, "digest" | "sasl" | "x509"))
+                        .map(|id| AclEntry {
+                            perms: entry.perms,
+                            id: id.clone(),
+                        }),
+                );
+                if stored.len() == before {
+                    return Err(ErrorCode::InvalidAcl);
+                }
+            }
+            "digest" if entry.id.id.bytes().filter(|&b| b == b':').count() == 1 => {
+                stored.push(entry.clone())
+            }
+            "ip" if parse_network(&entry.id.id).is_some() => stored.push(entry.clone()),
+            _ => return Err(ErrorCode::InvalidAcl),
+        }
+    }
+    Ok(stored)
+}
+
+/// A digest identity as shown to a caller without ADMIN: `user:x`.
+#[must_use]
+pub fn masked(entry: &AclEntry) -> AclEntry {
+    let mut shown = entry.clone();
+    if &*entry.id.scheme == "digest" {
+        let user = entry.id.id.split_once(':').map_or("", |(user, _)| user);
+        shown.id.id = alloc::format!("{user}:x").into_boxed_str();
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn id(scheme: &str, id: &str) -> Id {
+        Id {
+            scheme: scheme.into(),
+            id: id.into(),
+        }
+    }
+    fn entry(perms: u32, scheme: &str, name: &str) -> AclEntry {
+        AclEntry {
+            perms,
+            id: id(scheme, name),
+        }
+    }
+
+    #[test]
+    fn an_entry_grants_its_own_bits_to_its_own_holder() {
+        let acl = [
+            entry(perms::READ, "world", "anyone"),
+            entry(perms::ALL, "digest", "u:h"),
+        ];
+        assert!(allows(&acl, perms::READ, &[]));
+        assert!(!allows(&acl, perms::WRITE, &[id("digest", "v:h")]));
+        assert!(allows(
+            &acl,
+            perms::WRITE,
+            &[id("ip", "1.2.3.4"), id("digest", "u:h")]
+        ));
+        assert!(allows(&acl, perms::WRITE, &[id("super", "")]));
+    }
+
+    #[test]
+    fn addresses_match_by_their_prefix_and_families_do_not_mix() {
+        for (net, addr, expected) in [
+            ("10.0.0.0/8", "10.9.8.7", true),
+            ("10.0.0.0/8", "11.0.0.0", false),
+            ("10.0.0.1", "10.0.0.1", true),
+            ("0.0.0.0/0", "9.9.9.9", true),
+            ("fe80::/16", "fe80::1", true),
+            ("::/0", "1.2.3.4", false),
+            ("10.0.0.0/33", "10.0.0.0", false),
+        ] {
+            assert_eq!(
+                allows(&[entry(1, "ip", net)], 1, &[id("ip", addr)]),
+                expected,
+                "{net} {addr}"
+            );
+        }
+    }
+
+    /// The codes of golden `error_replies`, xids 21 to 26.
+    #[test]
+    fn lists_that_cannot_be_stored_are_invalid() {
+        for bad in [
+            None,
+            Some(vec![]),
+            Some(vec![entry(31, "nosuch", "x")]),
+            Some(vec![entry(31, "auth", "")]),
+            Some(vec![entry(31, "digest", "nocolon")]),
+            Some(vec![entry(31, "ip", "999.1.1.1")]),
+            Some(vec![entry(31, "world", "somebody")]),
+        ] {
+            assert_eq!(
+                fix_up(bad, &[id("ip", "127.0.0.1")]),
+                Err(ErrorCode::InvalidAcl)
+            );
+        }
+    }
+
+    #[test]
+    fn auth_becomes_every_authenticated_id_of_the_caller() {
+        let ids = [
+            id("ip", "127.0.0.1"),
+            id("digest", "a:1"),
+            id("digest", "b:2"),
+        ];
+        let sent = vec![
+            entry(31, "auth", ""),
+            entry(1, "world", "anyone"),
+            entry(31, "auth", ""),
+        ];
+        assert_eq!(
+            fix_up(Some(sent), &ids),
+            Ok(vec![
+                entry(31, "digest", "a:1"),
+                entry(31, "digest", "b:2"),
+                entry(1, "world", "anyone")
+            ])
+        );
+    }
+
+    #[test]
+    fn only_the_digest_is_masked() {
+        assert_eq!(
+            masked(&entry(1, "digest", "u:secret")),
+            entry(1, "digest", "u:x")
+        );
+        assert_eq!(
+            masked(&entry(1, "ip", "1.2.3.4")),
+            entry(1, "ip", "1.2.3.4")
+        );
+    }
 }

@@ -1,0 +1,336 @@
+//! Sessions on the leader: when they expire, which server they are attached to, and how their ids and passwords are made.
+//!
+//! Expiry is on a grid of one tick, as ZooKeeper's is: a session dies between its timeout and its timeout plus a tick after it was
+//! last heard of. A touch only writes the new deadline down; the session moves to its new bucket when the old one comes due.
+
+use crate::ids::{ServerId, SessionId};
+use crate::tree::error::ErrorCode;
+use crate::tree::stat::CONTAINER_OWNER;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+/// The timeout a session gets, ms: what the client asks for, within the server's bounds.
+#[must_use]
+pub const fn negotiated_timeout_ms(requested: i32, min: i32, max: i32) -> i32 {
+    if requested < min {
+        min
+    } else if requested > max {
+        max
+    } else {
+        requested
+    }
+}
+
+/// The password of a session. It is the same function on every server and no secret: ZooKeeper's clients and servers expect it.
+///
+/// Source: ZooKeeper `ZooKeeperServer.generatePasswd`, which takes 16 bytes of `java.util.Random`.
+#[must_use]
+pub fn password(session: SessionId) -> [u8; 16] {
+    const MASK: u64 = (1 << 48) - 1;
+    const MULTIPLIER: u64 = 0x5_deec_e66d;
+    let seed = (session.0 ^ 0xB341_5C00).cast_unsigned();
+    let mut state = (seed ^ MULTIPLIER) & MASK;
+    let mut password = [0; 16];
+    for four in password.chunks_exact_mut(4) {
+        state = state.wrapping_mul(MULTIPLIER).wrapping_add(0xb) & MASK;
+        four.copy_from_slice(&((state >> 16) as u32).to_le_bytes());
+    }
+    password
+}
+
+/// Whether `given` is the password of `session`; no password fits session 0.
+#[must_use]
+pub fn password_fits(session: SessionId, given: &[u8]) -> bool {
+    session.0 != 0 && password(session) == *given
+}
+
+/// Gives out session ids: server in the top byte, 40 bits of the clock at start, then counting.
+pub struct SessionIds {
+    next: i64,
+}
+
+impl SessionIds {
+    /// `now_ms` must not go back over restarts of this server, or ids come twice.
+    #[must_use]
+    pub const fn new(server: ServerId, now_ms: u64) -> Self {
+        Self {
+            next: (((now_ms << 24) >> 8) | (server.0 << 56)).cast_signed(),
+        }
+    }
+
+    /// An id that was not given out before. The id that marks containers is left out.
+    pub const fn give(&mut self) -> SessionId {
+        if self.next == CONTAINER_OWNER {
+            self.next = self.next.wrapping_add(1);
+        }
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        SessionId(id)
+    }
+}
+
+struct Session {
+    timeout_ms: i32,
+    /// On the grid, ms.
+    deadline: u64,
+    /// The one bucket whose entry for this session counts. Never later than the deadline.
+    bucket: u64,
+    owner: Option<ServerId>,
+    closing: bool,
+}
+
+/// The leader's view of all global sessions, or one server's of its local ones.
+pub struct SessionTracker {
+    tick_ms: u64,
+    sessions: HashMap<SessionId, Session, FixedState>,
+    buckets: BTreeMap<u64, Vec<SessionId>>,
+}
+
+impl SessionTracker {
+    /// No sessions. `tick_ms` is the grid of expiry; 0 counts as 1.
+    #[must_use]
+    pub fn new(tick_ms: u64) -> Self {
+        Self {
+            tick_ms: tick_ms.max(1),
+            sessions: HashMap::default(),
+            buckets: BTreeMap::new(),
+        }
+    }
+
+    /// On a new leader, and after a stall of the leader's own process: every session lives on for its full timeout.
+    pub fn restart(&mut self, now_ms: u64) {
+        let all: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, s)| !s.closing)
+            .map(|(&id, _)| id)
+            .collect();
+        for session in all {
+            self.touch(session, now_ms);
+        }
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// Tracks a session with a full timeout from now: it was created, or was found in the tree, or was attached with another
+    /// timeout. Its owner, if it had one, stays.
+    pub fn track(&mut self, session: SessionId, timeout_ms: i32, now_ms: u64) {
+        let known = self.sessions.entry(session).or_insert(Session {
+            timeout_ms,
+            deadline: 0,
+            bucket: u64::MAX,
+            owner: None,
+            closing: false,
+        });
+        known.timeout_ms = timeout_ms;
+        self.touch(session, now_ms);
+    }
+
+    /// The session was heard of: it lives on for its timeout. False if it is unknown or being closed.
+    pub fn touch(&mut self, session: SessionId, now_ms: u64) -> bool {
+        let Some(known) = self.sessions.get_mut(&session).filter(|s| !s.closing) else {
+            return false;
+        };
+        let timeout = u64::try_from(known.timeout_ms).unwrap_or(0);
+        let due = now_ms.saturating_add(timeout);
+        known.deadline = (due / self.tick_ms)
+            .saturating_add(1)
+            .saturating_mul(self.tick_ms);
+        if known.deadline < known.bucket {
+            known.bucket = known.deadline;
+            self.buckets
+                .entry(known.deadline)
+                .or_default()
+                .push(session);
+        }
+        true
+    }
+
+    /// The timeout of a session that is not being closed, ms.
+    #[must_use]
+    pub fn timeout_ms(&self, session: SessionId) -> Option<i32> {
+        self.sessions
+            .get(&session)
+            .filter(|s| !s.closing)
+            .map(|s| s.timeout_ms)
+    }
+
+    /// The client attached to `server`: what still comes from elsewhere has been overtaken.
+    pub fn set_owner(&mut self, session: SessionId, server: ServerId) {
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.owner = Some(server);
+        }
+    }
+
+    /// Whether a write of `session` that came through `server` may go on. The first server that asks becomes the owner.
+    ///
+    /// Errors: `SessionExpired` if it is unknown or being closed; `SessionMoved` if another server owns it.
+    pub fn check(&mut self, session: SessionId, server: ServerId) -> Result<(), ErrorCode> {
+        let known = self
+            .sessions
+            .get_mut(&session)
+            .filter(|s| !s.closing)
+            .ok_or(ErrorCode::SessionExpired)?;
+        if *known.owner.get_or_insert(server) == server {
+            Ok(())
+        } else {
+            Err(ErrorCode::SessionMoved)
+        }
+    }
+
+    /// Its closeSession is on the way: writes that follow are refused, and it does not expire again.
+    pub fn set_closing(&mut self, session: SessionId) {
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.closing = true;
+        }
+    }
+
+    /// Its closeSession was applied.
+    pub fn remove(&mut self, session: SessionId) {
+        self.sessions.remove(&session);
+    }
+
+    /// When [`SessionTracker::expire`] next has something to do, ms.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.buckets.keys().next().copied()
+    }
+
+    /// Sessions whose time is up, marked as closing; the caller proposes their closeSession.
+    pub fn expire(&mut self, now_ms: u64) -> Vec<SessionId> {
+        let mut expired = Vec::new();
+        while let Some(bucket) = self.buckets.first_entry().filter(|b| *b.key() <= now_ms) {
+            let (due, listed) = bucket.remove_entry();
+            for session in listed {
+                let Some(known) = self
+                    .sessions
+                    .get_mut(&session)
+                    .filter(|s| s.bucket == due && !s.closing)
+                else {
+                    continue;
+                };
+                if known.deadline <= now_ms {
+                    known.closing = true;
+                    expired.push(session);
+                } else {
+                    known.bucket = known.deadline;
+                    self.buckets
+                        .entry(known.deadline)
+                        .or_default()
+                        .push(session);
+                }
+            }
+        }
+        expired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: SessionId = SessionId(7);
+    const T: SessionId = SessionId(8);
+
+    /// Golden `error_replies` and `create_modes`.
+    #[test]
+    fn passwords_are_those_of_zookeeper() {
+        let hex = |id| {
+            password(SessionId(id))
+                .map(|b| alloc::format!("{b:02x}"))
+                .concat()
+        };
+        assert_eq!(
+            hex(0x0100_000d_3a01_0012),
+            "2d93c3c3ef84e0bf2d9c854d467645a3"
+        );
+        assert!(!password_fits(SessionId(0), &password(SessionId(0))));
+        assert!(password_fits(S, &password(S)) && !password_fits(S, &[0; 16]));
+    }
+
+    #[test]
+    fn ids_carry_server_and_clock_and_count_up() {
+        let mut ids = SessionIds::new(ServerId(1), 0xff_0000_0d3a);
+        assert_eq!(ids.give(), SessionId(0x01ff_0000_0d3a_0000));
+        assert_eq!(ids.give(), SessionId(0x01ff_0000_0d3a_0001));
+        // Server 128 at a clock of 0 would start with the mark of containers.
+        assert_eq!(
+            SessionIds::new(ServerId(0x80), 0).give(),
+            SessionId(i64::MIN + 1)
+        );
+    }
+
+    #[test]
+    fn timeouts_are_held_within_bounds() {
+        assert_eq!(
+            [-1, 0, 5000, 99_999].map(|t| negotiated_timeout_ms(t, 4000, 40_000)),
+            [4000, 4000, 5000, 40_000]
+        );
+    }
+
+    #[test]
+    fn a_session_dies_between_its_timeout_and_a_tick_later_unless_touched() {
+        let mut tracker = SessionTracker::new(1000);
+        tracker.track(S, 3000, 100);
+        tracker.track(T, 3000, 100);
+        assert_eq!(tracker.next_deadline(), Some(4000));
+        assert!(tracker.expire(3100).is_empty());
+        assert!(tracker.touch(S, 2500));
+        assert_eq!(tracker.expire(4000), [T]);
+        assert!(!tracker.touch(T, 4000));
+        assert!(tracker.expire(5999).is_empty());
+        assert_eq!(tracker.expire(6000), [S]);
+        assert!(tracker.expire(60_000).is_empty());
+        tracker.remove(S);
+        assert_eq!(tracker.len(), 1);
+    }
+
+    #[test]
+    fn a_shorter_timeout_counts_at_once() {
+        let mut tracker = SessionTracker::new(1000);
+        tracker.track(S, 30_000, 0);
+        tracker.track(S, 2000, 0);
+        assert_eq!(tracker.expire(3000), [S]);
+        assert!(tracker.expire(40_000).is_empty());
+    }
+
+    #[test]
+    fn a_new_leader_gives_every_session_its_full_timeout() {
+        let mut tracker = SessionTracker::new(1000);
+        tracker.track(S, 3000, 0);
+        tracker.restart(100_000);
+        assert!(tracker.expire(103_000).is_empty());
+        assert_eq!(tracker.expire(104_000), [S]);
+    }
+
+    #[test]
+    fn a_session_belongs_to_the_server_it_attached_to_last() {
+        let mut tracker = SessionTracker::new(1000);
+        tracker.track(S, 3000, 0);
+        assert_eq!(tracker.check(S, ServerId(1)), Ok(()));
+        assert_eq!(tracker.check(S, ServerId(2)), Err(ErrorCode::SessionMoved));
+        tracker.set_owner(S, ServerId(2));
+        assert_eq!(tracker.check(S, ServerId(2)), Ok(()));
+        tracker.set_closing(S);
+        assert_eq!(
+            tracker.check(S, ServerId(2)),
+            Err(ErrorCode::SessionExpired)
+        );
+        assert_eq!(
+            tracker.check(T, ServerId(2)),
+            Err(ErrorCode::SessionExpired)
+        );
+    }
+}

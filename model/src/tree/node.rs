@@ -1,0 +1,556 @@
+//! The tree: znodes by path, their children, the sessions and what they own.
+//!
+//! A lookup is one hash of the path and allocates nothing. The tree is changed by [`super::apply`] only; it can be restored from
+//! a snapshot ([`super::image::Restore`]) and gives consistent images while changes go on ([`super::image::Image`]).
+
+use super::acl::{Acl, AclEntry, Id, perms};
+use super::acl_table::AclTable;
+use super::page::{Index, NIL, Node, Pages};
+use super::path;
+use super::stat::{Owner, Stat, StatPersisted};
+use crate::ids::{SessionId, Zxid};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::hash::BuildHasher;
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashTable};
+
+/// All that is replicated, as of one zxid.
+pub struct Tree {
+    pub(super) pages: Pages,
+    index: HashTable<Index>,
+    hasher: FixedState,
+    pub(super) acls: AclTable,
+    owned: HashMap<SessionId, BTreeSet<Index>, FixedState>,
+    containers: BTreeSet<Index>,
+    ttls: BTreeSet<Index>,
+    pub(super) sessions: BTreeMap<SessionId, i32>,
+    pub(super) root: Index,
+    pub(super) last_zxid: Zxid,
+    data_bytes: u64,
+}
+
+/// A znode, to be read.
+#[derive(Clone, Copy)]
+pub struct NodeRef<'t> {
+    tree: &'t Tree,
+    node: &'t Node,
+}
+
+/// The names of a node's children, in no order that clients may rely on.
+#[derive(Clone)]
+pub struct Children<'t> {
+    pages: &'t Pages,
+    at: Index,
+    left: usize,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Tree {
+    /// A fresh tree: the root, `/zookeeper`, `/zookeeper/quota` and `/zookeeper/config`.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut tree = Self::bare();
+        tree.add_missing_builtins();
+        tree
+    }
+
+    /// Without any node: the start of a restore.
+    pub(super) fn bare() -> Self {
+        Self {
+            pages: Pages::default(),
+            index: HashTable::new(),
+            hasher: FixedState::default(),
+            acls: AclTable::new(),
+            owned: HashMap::default(),
+            containers: BTreeSet::new(),
+            ttls: BTreeSet::new(),
+            sessions: BTreeMap::new(),
+            root: NIL,
+            last_zxid: Zxid::ZERO,
+            data_bytes: 0,
+        }
+    }
+
+    pub(super) fn add_missing_builtins(&mut self) {
+        let open = [AclEntry {
+            perms: perms::ALL,
+            id: Id {
+                scheme: "world".into(),
+                id: "anyone".into(),
+            },
+        }];
+        let read = [AclEntry {
+            perms: perms::READ,
+            ..open[0].clone()
+        }];
+        let plain = StatPersisted::default();
+        // An aversion of -1 is what ZooKeeper's own servers have there.
+        let config = StatPersisted {
+            aversion: -1,
+            ..plain
+        };
+        for (path, acl, stat) in [
+            ("", &open, plain),
+            (path::ZOOKEEPER, &open, plain),
+            (path::QUOTA, &open, plain),
+            (path::CONFIG, &read, config),
+        ] {
+            if self.lookup(path).is_none() {
+                self.insert(path, Some(&[]), acl, &stat);
+            }
+        }
+    }
+
+    /// The zxid of the last transaction that was applied.
+    #[must_use]
+    pub const fn last_zxid(&self) -> Zxid {
+        self.last_zxid
+    }
+
+    /// Moves the last zxid up without a transaction: a new epoch begins.
+    pub fn raise_last_zxid(&mut self, zxid: Zxid) {
+        self.last_zxid = self.last_zxid.max(zxid);
+    }
+
+    /// Nodes, the root included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there is no node: never so after construction.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Bytes of all data.
+    #[must_use]
+    pub const fn data_bytes(&self) -> u64 {
+        self.data_bytes
+    }
+
+    /// The global sessions and their timeouts in ms.
+    pub fn sessions(&self) -> impl ExactSizeIterator<Item = (SessionId, i32)> + '_ {
+        self.sessions
+            .iter()
+            .map(|(&session, &timeout)| (session, timeout))
+    }
+
+    /// The timeout of a global session in ms; `None` if there is no such session.
+    #[must_use]
+    pub fn session_timeout(&self, session: SessionId) -> Option<i32> {
+        self.sessions.get(&session).copied()
+    }
+
+    /// Ephemeral nodes of a session.
+    pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = NodeRef<'_>> {
+        self.nodes_of(self.owned.get(&session))
+    }
+
+    /// Sessions that own nodes: those that are not among [`Tree::sessions`] ended unseen, and must be closed.
+    pub fn owners(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.owned.keys().copied()
+    }
+
+    /// Nodes that the leader looks through for containers to delete.
+    pub fn containers(&self) -> impl Iterator<Item = NodeRef<'_>> {
+        self.nodes_of(Some(&self.containers))
+    }
+
+    /// Nodes that the leader looks through for expired ones.
+    pub fn ttl_nodes(&self) -> impl Iterator<Item = NodeRef<'_>> {
+        self.nodes_of(Some(&self.ttls))
+    }
+
+    fn nodes_of<'t>(
+        &'t self,
+        set: Option<&'t BTreeSet<Index>>,
+    ) -> impl Iterator<Item = NodeRef<'t>> {
+        set.into_iter()
+            .flatten()
+            .filter_map(|&at| self.pages.get(at))
+            .map(|node| NodeRef { tree: self, node })
+    }
+
+    /// The node at `path`; the root is `/` or the empty path.
+    #[must_use]
+    pub fn find(&self, path: &str) -> Option<NodeRef<'_>> {
+        let node = self.pages.get(self.lookup(path)?)?;
+        Some(NodeRef { tree: self, node })
+    }
+
+    pub(super) fn lookup(&self, path: &str) -> Option<Index> {
+        let path = path::canonical(path);
+        let hash = self.hasher.hash_one(path);
+        let is_it = |&at: &Index| self.pages.get(at).is_some_and(|n| n.is_at(path));
+        self.index.find(hash, is_it).copied()
+    }
+
+    /// Adds a node below its parent, which must be there for all but the root. A node that is there already is left alone.
+    pub(super) fn insert(
+        &mut self,
+        path: &str,
+        data: Option<&[u8]>,
+        acl: &[AclEntry],
+        stat: &StatPersisted,
+    ) -> Option<Index> {
+        let acl = self.acls.acquire(acl);
+        let at = self.insert_with(path, data, acl, stat);
+        if at.is_none() {
+            self.acls.release(acl);
+        }
+        at
+    }
+
+    /// As [`Tree::insert`]; `acl` has been counted by the caller.
+    pub(super) fn insert_with(
+        &mut self,
+        path: &str,
+        data: Option<&[u8]>,
+        acl: u32,
+        stat: &StatPersisted,
+    ) -> Option<Index> {
+        let path = path::canonical(path);
+        if self.lookup(path).is_some() {
+            return None;
+        }
+        let parent = match path::split(path) {
+            Some((parent, _)) => self.lookup(parent)?,
+            None if path.is_empty() => NIL,
+            None => return None,
+        };
+        Some(self.place(parent, path, data, acl, stat))
+    }
+
+    /// Adds a node that is known to be absent below a parent that is known to be there; `acl` has been counted by the caller.
+    pub(super) fn place(
+        &mut self,
+        parent: Index,
+        path: &str,
+        data: Option<&[u8]>,
+        acl: u32,
+        stat: &StatPersisted,
+    ) -> Index {
+        let at = self.pages.insert(Node::new(path, data, acl, stat, parent));
+        if parent == NIL {
+            self.root = at;
+        } else {
+            self.link(at, parent);
+        }
+        let (hasher, pages) = (&self.hasher, &self.pages);
+        self.index
+            .insert_unique(hasher.hash_one(path), at, |&other| {
+                hasher.hash_one(pages.get(other).map_or("", Node::path))
+            });
+        self.data_bytes += data.map_or(0, |d| d.len() as u64);
+        match Owner::from_raw(stat.ephemeral_owner) {
+            Owner::None => {}
+            Owner::Session(session) => {
+                self.owned.entry(session).or_default().insert(at);
+            }
+            Owner::Container => {
+                self.containers.insert(at);
+            }
+            Owner::Ttl(_) => {
+                self.ttls.insert(at);
+            }
+        }
+        at
+    }
+
+    fn link(&mut self, at: Index, parent: Index) {
+        let Some(up) = self.pages.get_mut(parent) else {
+            return;
+        };
+        let first = up.first_child();
+        up.set_children(at, up.children().wrapping_add(1));
+        if let Some(sibling) = self.pages.get_mut(first) {
+            sibling.prev = at;
+        }
+        if let Some(node) = self.pages.get_mut(at) {
+            node.next = first;
+        }
+    }
+
+    fn unlink(&mut self, node: &Node) {
+        let first = match self.pages.get_mut(node.prev) {
+            Some(before) => {
+                before.next = node.next;
+                None
+            }
+            None => Some(node.next),
+        };
+        if let Some(after) = self.pages.get_mut(node.next) {
+            after.prev = node.prev;
+        }
+        if let Some(up) = self.pages.get_mut(node.parent) {
+            up.set_children(
+                first.unwrap_or(up.first_child()),
+                up.children().wrapping_sub(1),
+            );
+        }
+    }
+
+    /// Removes a node without children; its ACL stays counted, for the caller to release after showing it to watchers.
+    pub(super) fn remove(&mut self, at: Index) -> Option<u32> {
+        let hash = self.hasher.hash_one(self.pages.get(at)?.path());
+        let node = self.pages.remove(at)?;
+        self.unlink(&node);
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == at) {
+            entry.remove();
+        }
+        self.data_bytes = self
+            .data_bytes
+            .saturating_sub(node.data().map_or(0, |d| d.len() as u64));
+        match Owner::from_raw(node.owner()) {
+            Owner::None => {}
+            Owner::Session(session) => {
+                if let Some(set) = self.owned.get_mut(&session) {
+                    set.remove(&at);
+                    if set.is_empty() {
+                        self.owned.remove(&session);
+                    }
+                }
+            }
+            Owner::Container => {
+                self.containers.remove(&at);
+            }
+            Owner::Ttl(_) => {
+                self.ttls.remove(&at);
+            }
+        }
+        Some(node.acl)
+    }
+
+    /// Changes what a node says of itself.
+    pub(super) fn restat(&mut self, at: Index, change: impl FnOnce(&mut StatPersisted)) {
+        if let Some(node) = self.pages.get_mut(at) {
+            let mut stat = node.stat();
+            change(&mut stat);
+            node.set_stat(&stat);
+        }
+    }
+
+    /// Gives a node another access control list.
+    pub(super) fn set_acl(&mut self, at: Index, acl: &[AclEntry]) {
+        let number = self.acls.acquire(acl);
+        let old = match self.pages.get_mut(at) {
+            Some(node) => core::mem::replace(&mut node.acl, number),
+            None => number,
+        };
+        self.acls.release(old);
+    }
+
+    pub(super) fn change(
+        &mut self,
+        at: Index,
+        data: Option<&[u8]>,
+        change: impl FnOnce(&mut StatPersisted),
+    ) {
+        if let Some(node) = self.pages.get_mut(at) {
+            let before = node.data().map_or(0, |d| d.len() as u64);
+            node.set_data(data);
+            let mut stat = node.stat();
+            change(&mut stat);
+            node.set_stat(&stat);
+            self.data_bytes =
+                self.data_bytes.saturating_sub(before) + data.map_or(0, |d| d.len() as u64);
+        }
+    }
+
+    /// Shows the active configuration at [`path::CONFIG`], as every server does for itself when an epoch begins: `version` is the
+    /// configuration's. No transaction, no watch.
+    pub fn set_config(&mut self, text: &[u8], version: Zxid, time: i64) {
+        if let Some(at) = self.lookup(path::CONFIG) {
+            self.change(at, Some(text), |stat| {
+                stat.version = -1;
+                stat.mzxid = version;
+                stat.mtime = time;
+            });
+        }
+    }
+
+    /// A node by its place.
+    pub(super) fn at(&self, at: Index) -> Option<NodeRef<'_>> {
+        self.pages.get(at).map(|node| NodeRef { tree: self, node })
+    }
+
+    /// Ephemeral nodes of a session, by path.
+    pub(super) fn ephemeral_paths(&self, session: SessionId) -> Vec<Box<str>> {
+        self.ephemerals(session).map(|n| n.path().into()).collect()
+    }
+}
+
+impl<'t> NodeRef<'t> {
+    /// The path; empty for the root.
+    #[must_use]
+    pub fn path(self) -> &'t str {
+        self.node.path()
+    }
+
+    /// The data; null and empty are two things.
+    #[must_use]
+    pub fn data(self) -> Option<&'t [u8]> {
+        self.node.data()
+    }
+
+    /// What clients see.
+    #[must_use]
+    pub fn stat(self) -> Stat {
+        self.persisted()
+            .to_stat(self.data().map_or(0, <[u8]>::len), self.node.children())
+    }
+
+    /// What logs and snapshots keep.
+    #[must_use]
+    pub fn persisted(self) -> StatPersisted {
+        self.node.stat()
+    }
+
+    /// The access control list.
+    #[must_use]
+    pub fn acl(self) -> &'t [AclEntry] {
+        self.tree.acls.list(self.node.acl).map_or(&[], |list| list)
+    }
+
+    /// The access control list, to be kept.
+    #[must_use]
+    pub fn shared_acl(self) -> Acl {
+        self.tree
+            .acls
+            .list(self.node.acl)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// How many children there are.
+    #[must_use]
+    pub fn num_children(self) -> i32 {
+        self.node.children()
+    }
+
+    /// The children's names.
+    #[must_use]
+    pub fn children(self) -> Children<'t> {
+        Children {
+            pages: &self.tree.pages,
+            at: self.node.first_child(),
+            left: usize::try_from(self.node.children()).unwrap_or(0),
+        }
+    }
+
+    /// How many nodes are below this one.
+    #[must_use]
+    pub fn descendants(self) -> usize {
+        if self.path().is_empty() {
+            return self.tree.len() - 1;
+        }
+        let mut count = 0;
+        let mut open = alloc::vec![self.node.first_child()];
+        while let Some(mut at) = open.pop() {
+            while let Some(node) = self.tree.pages.get(at) {
+                count += 1;
+                open.push(node.first_child());
+                at = node.next;
+            }
+        }
+        count
+    }
+}
+
+impl<'t> Iterator for Children<'t> {
+    type Item = &'t str;
+
+    fn next(&mut self) -> Option<&'t str> {
+        let node = self.pages.get(self.at)?;
+        self.at = node.next;
+        self.left = self.left.saturating_sub(1);
+        Some(path::split(node.path()).map_or("", |(_, name)| name))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Children<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn names(tree: &Tree, path: &str) -> Vec<&'static str> {
+        let mut names: Vec<_> = tree
+            .find(path)
+            .into_iter()
+            .flat_map(|n| n.children())
+            .map(|n| &*Box::leak(Box::<str>::from(n)))
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn a_fresh_tree_has_four_nodes_and_zookeepers_odd_stats() {
+        let tree = Tree::new();
+        assert_eq!(tree.len(), 4);
+        assert_eq!(names(&tree, "/zookeeper"), ["config", "quota"]);
+        let stat = |p| {
+            tree.find(p)
+                .map(|n| (n.stat().cversion, n.stat().aversion, n.stat().num_children))
+        };
+        assert_eq!(stat("/"), Some((-1, 0, 1)));
+        assert_eq!(stat(""), Some((-1, 0, 1)));
+        assert_eq!(stat("/zookeeper"), Some((-2, 0, 2)));
+        assert_eq!(stat("/zookeeper/config"), Some((0, -1, 0)));
+        assert_eq!(
+            tree.find("/zookeeper/config").map(|n| n.acl()[0].perms),
+            Some(perms::READ)
+        );
+        assert_eq!(
+            tree.find("/zookeeper/quota").and_then(|n| n.data()),
+            Some(&b""[..])
+        );
+    }
+
+    #[test]
+    fn children_stay_linked_whichever_goes_first() {
+        for gone in ["/a", "/b", "/c"] {
+            let mut tree = Tree::new();
+            for path in ["/a", "/b", "/c"] {
+                tree.insert(path, None, &[], &StatPersisted::default());
+            }
+            let at = tree.lookup(gone).unwrap_or(NIL);
+            assert!(tree.remove(at).is_some());
+            let left: Vec<_> = ["a", "b", "c", "zookeeper"]
+                .into_iter()
+                .filter(|n| gone[1..] != **n)
+                .collect();
+            assert_eq!(names(&tree, "/"), left);
+            assert!(tree.find(gone).is_none());
+        }
+    }
+
+    #[test]
+    fn descendants_are_counted_through_all_levels() {
+        let mut tree = Tree::new();
+        for path in ["/a", "/a/b", "/a/c", "/a/b/d", "/e"] {
+            tree.insert(path, None, &[], &StatPersisted::default());
+        }
+        let count = |p| tree.find(p).map(NodeRef::descendants);
+        assert_eq!(
+            (count("/a"), count("/e"), count("/")),
+            (Some(3), Some(0), Some(8))
+        );
+        assert_eq!(vec![count("/none")], [None]);
+    }
+}

@@ -1,0 +1,131 @@
+//! Paths: what a client may name, and how a path falls into parent and name.
+//!
+//! The root is kept as `""`, as ZooKeeper's snapshots do; clients write `/`.
+
+use super::error::ErrorCode;
+
+/// Nodes that exist from birth and cannot be deleted.
+pub const SPECIAL: [&str; 4] = ["/", ZOOKEEPER, QUOTA, CONFIG];
+/// The parent of the service's own nodes.
+pub const ZOOKEEPER: &str = "/zookeeper";
+/// The parent of quotas.
+pub const QUOTA: &str = "/zookeeper/quota";
+/// The node that shows the ensemble's configuration.
+pub const CONFIG: &str = "/zookeeper/config";
+
+/// The path under which a node is kept: `/` is the root, which is kept as `""`.
+#[must_use]
+pub fn canonical(path: &str) -> &str {
+    if path == "/" { "" } else { path }
+}
+
+/// The path clients know: the inverse of [`canonical`].
+#[must_use]
+pub fn shown(path: &str) -> &str {
+    if path.is_empty() { "/" } else { path }
+}
+
+/// Everything before the last slash and everything behind it; `None` without a slash.
+#[must_use]
+pub fn split(path: &str) -> Option<(&str, &str)> {
+    path.rsplit_once('/')
+}
+
+/// The full rule, for paths that a write names or makes.
+///
+/// Errors: [`ErrorCode::BadArguments`]. Source: ZooKeeper `PathUtils.validatePath`, which tests UTF-16 units, so that every
+/// character outside the basic plane (a pair of surrogates there) is refused.
+pub fn validate(path: &str) -> Result<(), ErrorCode> {
+    if path == "/" {
+        return Ok(());
+    }
+    let Some(rest) = path.strip_prefix('/') else {
+        return Err(ErrorCode::BadArguments);
+    };
+    let element_ok = |e: &str| !matches!(e, "" | "." | "..");
+    if rest.split('/').all(element_ok) && rest.chars().all(is_allowed) {
+        Ok(())
+    } else {
+        Err(ErrorCode::BadArguments)
+    }
+}
+
+fn is_allowed(c: char) -> bool {
+    !matches!(c, '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..)
+}
+
+/// The parent of a node to be made. Only slash and NUL are tested: the parent is looked up before the rest of the rule.
+///
+/// Errors: [`ErrorCode::BadArguments`].
+pub fn parent_for_create(path: &str) -> Result<&str, ErrorCode> {
+    match split(path) {
+        Some((parent, _)) if !path.contains('\0') => Ok(parent),
+        _ => Err(ErrorCode::BadArguments),
+    }
+}
+
+/// The parent of a node to be deleted.
+///
+/// Errors: [`ErrorCode::BadArguments`], also for the nodes of [`SPECIAL`].
+pub fn parent_for_delete(path: &str) -> Result<&str, ErrorCode> {
+    if SPECIAL.contains(&path) {
+        return Err(ErrorCode::BadArguments);
+    }
+    parent_for_create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_full_rule_refuses_what_zookeeper_refuses() {
+        for good in ["/", "/a", "/a/b", "/a.b/..c", "/ümläut", "/a/\u{fffd}"] {
+            let expected = if good.contains('\u{fffd}') {
+                Err(ErrorCode::BadArguments)
+            } else {
+                Ok(())
+            };
+            assert_eq!(validate(good), expected, "{good:?}");
+        }
+        for bad in [
+            "",
+            "e",
+            "/e/",
+            "//",
+            "/e//x",
+            "/e/./x",
+            "/e/../x",
+            "/.",
+            "/e/\0x",
+            "/e/\u{1}x",
+            "/\u{7f}",
+            "/\u{9f}",
+            "/\u{e000}",
+            "/\u{1f600}",
+        ] {
+            assert_eq!(validate(bad), Err(ErrorCode::BadArguments), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn deleting_looks_only_at_slash_nul_and_the_special_nodes() {
+        assert_eq!(parent_for_delete("/a/b"), Ok("/a"));
+        assert_eq!(parent_for_delete("/a//"), Ok("/a/"));
+        for bad in [
+            "",
+            "relative",
+            "/",
+            "/zookeeper",
+            "/zookeeper/quota",
+            "/zookeeper/config",
+            "/a\0",
+        ] {
+            assert_eq!(
+                parent_for_delete(bad),
+                Err(ErrorCode::BadArguments),
+                "{bad:?}"
+            );
+        }
+    }
+}

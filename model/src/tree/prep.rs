@@ -1,0 +1,528 @@
+//! Leader: request + changes not yet applied → transaction, or the refusal that takes its place in the history.
+//!
+//! Requests are judged in the order of their zxids, ahead of the tree: [`Prep`] keeps what the transactions between the tree's
+//! last zxid and the newest one will have changed, forgets it as they are applied, and drops all of it when leadership ends.
+//! The order of checks is ZooKeeper's (`PrepRequestProcessor`): clients depend on which refusal they get.
+
+use super::acl::{Acl, AclEntry, Ids, allows, fix_up, perms};
+use super::error::ErrorCode;
+use super::node::Tree;
+use super::op::{CreateKind, WriteOp};
+use super::path;
+use super::stat::{Owner, StatPersisted, TTL_MS_MAX};
+use super::txn::{Created, Txn, TxnHeader};
+use crate::ids::{SessionId, Zxid};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+/// What a leader allows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rules {
+    /// `zookeeper.extendedTypesEnabled`: TTL nodes may be made.
+    pub extended_types: bool,
+}
+
+/// Who asks, and the place the answer gets in the history.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'r> {
+    /// Session, cxid, the zxid to be used and the leader's clock.
+    pub header: TxnHeader,
+    /// The identities of the connection, as the server it is attached to vouches for them.
+    pub ids: &'r Ids,
+    /// What the session tracker says of the session: `SessionExpired`, `SessionMoved`, `EphemeralOnLocalSession`, …
+    pub session: Result<(), ErrorCode>,
+}
+
+/// A node as it will be.
+#[derive(Clone, Debug)]
+struct Record {
+    zxid: Zxid,
+    exists: bool,
+    stat: StatPersisted,
+    children: i32,
+    acl: Acl,
+}
+
+/// The changes under way.
+#[derive(Default)]
+pub struct Prep {
+    rules: Rules,
+    latest: HashMap<Arc<str>, Record, FixedState>,
+    /// Which transaction touched what, in order: when it is applied, records that it touched last are forgotten.
+    touched: VecDeque<(Zxid, Arc<str>)>,
+    closing: VecDeque<(Zxid, SessionId)>,
+    /// Inside a multi: what to put back, in reverse, if it fails.
+    undo: Option<Vec<(Arc<str>, Option<Record>)>>,
+    open_acl: Option<Acl>,
+}
+
+impl Prep {
+    /// Nothing under way.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            ..Self::default()
+        }
+    }
+
+    /// How many changes of nodes are under way.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.touched.len()
+    }
+
+    /// The transaction `zxid` and all before it are in the tree now.
+    pub fn committed(&mut self, zxid: Zxid) {
+        while let Some((_, path)) = self.touched.pop_front_if(|(touched, _)| *touched <= zxid) {
+            if self
+                .latest
+                .get(&path)
+                .is_some_and(|record| record.zxid <= zxid)
+            {
+                self.latest.remove(&path);
+            }
+        }
+        while self
+            .closing
+            .pop_front_if(|(closed, _)| *closed <= zxid)
+            .is_some()
+        {}
+    }
+
+    /// Leadership ended or begins: nothing is under way.
+    pub fn reset(&mut self) {
+        *self = Self::new(self.rules);
+    }
+
+    /// Judges a request. The transaction must be proposed with `request.header`, also if it is a [`Txn::Error`].
+    pub fn prepare(&mut self, tree: &Tree, request: &Request<'_>, op: WriteOp) -> Txn {
+        let judged = match op {
+            WriteOp::Multi(ops) => return self.multi(tree, request, ops),
+            WriteOp::CreateSession { timeout_ms } => Ok(Txn::CreateSession { timeout_ms }),
+            WriteOp::CloseSession => Ok(self.close_session(tree, request.header)),
+            // ZooKeeper 3.9 does not know it outside a multi.
+            WriteOp::Check { .. } => Err(ErrorCode::Unimplemented),
+            op => self.single(tree, request, op),
+        };
+        judged.unwrap_or_else(refusal)
+    }
+
+    /// The deletion of an empty container, or of an expired TTL node, for which the leader itself asks.
+    pub fn delete_container(&mut self, tree: &Tree, header: TxnHeader, path: &str) -> Txn {
+        let mut judge = || {
+            let parent_path = path::parent_for_delete(path)?;
+            let node = self.record(tree, path)?;
+            if node.children > 0 {
+                return Err(ErrorCode::NotEmpty);
+            }
+            if matches!(
+                Owner::from_raw(node.stat.ephemeral_owner),
+                Owner::Session(_) | Owner::None
+            ) {
+                return Err(ErrorCode::BadArguments);
+            }
+            let parent = self.record(tree, parent_path)?;
+            self.put_deleted(header.zxid, parent_path, parent, path, node);
+            Ok(Txn::Delete {
+                path: path.into(),
+                container: true,
+            })
+        };
+        judge().unwrap_or_else(refusal)
+    }
+
+    fn multi(&mut self, tree: &Tree, request: &Request<'_>, ops: Vec<WriteOp>) -> Txn {
+        if ops.iter().any(|op| !may_be_in_multi(op)) {
+            return refusal(ErrorCode::MarshallingError);
+        }
+        let touched_before = self.touched.len();
+        self.undo = Some(Vec::new());
+        let mut failed = false;
+        let mut txns = Vec::with_capacity(ops.len());
+        for op in ops {
+            if failed {
+                txns.push(refusal(ErrorCode::RuntimeInconsistency));
+                continue;
+            }
+            txns.push(
+                self.single(tree, request, as_multi_takes_it(op))
+                    .unwrap_or_else(|code| {
+                        failed = true;
+                        refusal(code)
+                    }),
+            );
+        }
+        let undo = self.undo.take().unwrap_or_default();
+        if failed {
+            self.touched.truncate(touched_before);
+            for (path, before) in undo.into_iter().rev() {
+                match before {
+                    Some(record) => self.latest.insert(path, record),
+                    None => self.latest.remove(&path),
+                };
+            }
+        }
+        Txn::Multi(txns)
+    }
+
+    fn single(
+        &mut self,
+        tree: &Tree,
+        request: &Request<'_>,
+        op: WriteOp,
+    ) -> Result<Txn, ErrorCode> {
+        match op {
+            WriteOp::Create {
+                kind,
+                path,
+                data,
+                acl,
+                flags,
+                ttl,
+            } => {
+                let created = self.created(kind, flags, ttl, request)?;
+                let sequential = matches!(flags, 2 | 3 | 6);
+                let path = path.ok_or(ErrorCode::MarshallingError)?;
+                self.create(tree, request, path, sequential, data, acl, created)
+            }
+            WriteOp::Delete { path, version } => {
+                request.session?;
+                let path = path.ok_or(ErrorCode::MarshallingError)?;
+                let parent_path = path::parent_for_delete(&path)?;
+                let parent = self.record(tree, parent_path)?;
+                permit(&parent, perms::DELETE, request.ids)?;
+                let node = self.record(tree, &path)?;
+                next_version(node.stat.version, version)?;
+                if node.children > 0 {
+                    return Err(ErrorCode::NotEmpty);
+                }
+                self.put_deleted(request.header.zxid, parent_path, parent, &path, node);
+                Ok(Txn::Delete {
+                    path,
+                    container: false,
+                })
+            }
+            WriteOp::SetData {
+                path,
+                data,
+                version,
+            } => {
+                request.session?;
+                let path = path.ok_or(ErrorCode::MarshallingError)?;
+                path::validate(&path)?;
+                let mut node = self.record(tree, &path)?;
+                permit(&node, perms::WRITE, request.ids)?;
+                let version = next_version(node.stat.version, version)?;
+                node.stat.version = version;
+                node.stat.mzxid = request.header.zxid;
+                node.stat.mtime = request.header.time;
+                self.put(request.header.zxid, &path, node);
+                Ok(Txn::SetData {
+                    path,
+                    data,
+                    version,
+                    reconfig: false,
+                })
+            }
+            WriteOp::SetAcl { path, acl, version } => {
+                request.session?;
+                let path = path.ok_or(ErrorCode::MarshallingError)?;
+                path::validate(&path)?;
+                let acl = fix_up(acl, request.ids)?;
+                let mut node = self.record(tree, &path)?;
+                permit(&node, perms::ADMIN, request.ids)?;
+                let version = next_version(node.stat.aversion, version)?;
+                node.stat.aversion = version;
+                node.acl = acl.as_slice().into();
+                self.put(request.header.zxid, &path, node);
+                Ok(Txn::SetAcl { path, acl, version })
+            }
+            WriteOp::Check { path, version } => {
+                request.session?;
+                let path = path.ok_or(ErrorCode::MarshallingError)?;
+                path::validate(&path)?;
+                let node = self.record(tree, &path)?;
+                permit(&node, perms::READ, request.ids)?;
+                let version = next_version(node.stat.version, version)?;
+                Ok(Txn::Check { path, version })
+            }
+            WriteOp::Multi(_) | WriteOp::CreateSession { .. } | WriteOp::CloseSession => {
+                Err(ErrorCode::MarshallingError)
+            }
+        }
+    }
+
+    /// What a create makes: the opcode decides, the flags must fit. Its errors come before all others.
+    fn created(
+        &self,
+        kind: CreateKind,
+        flags: i32,
+        ttl: i64,
+        request: &Request<'_>,
+    ) -> Result<Created, ErrorCode> {
+        let ttl_flag = matches!(flags, 5 | 6);
+        if !(0..=6).contains(&flags) {
+            return Err(ErrorCode::BadArguments);
+        }
+        if ttl_flag && !self.rules.extended_types {
+            return Err(ErrorCode::Unimplemented);
+        }
+        // ZooKeeper lets a TTL opcode without TTL flag pass, and then cannot apply its own transaction.
+        let ttl_ok = kind != CreateKind::Ttl || (1..=TTL_MS_MAX).contains(&ttl);
+        if ttl_flag != (kind == CreateKind::Ttl) || !ttl_ok {
+            return Err(ErrorCode::BadArguments);
+        }
+        let ephemeral = matches!(flags, 1 | 3);
+        match request.session {
+            Err(ErrorCode::EphemeralOnLocalSession) if !ephemeral => {}
+            other => other?,
+        }
+        let with_stat = kind == CreateKind::Create2;
+        Ok(match kind {
+            CreateKind::Create | CreateKind::Create2 => Created::Node {
+                ephemeral,
+                with_stat,
+            },
+            CreateKind::Container => Created::Container,
+            CreateKind::Ttl => Created::Ttl { ttl_ms: ttl },
+        })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one record")]
+    fn create(
+        &mut self,
+        tree: &Tree,
+        request: &Request<'_>,
+        mut path: Box<str>,
+        sequential: bool,
+        data: Option<Bytes>,
+        acl: Option<Vec<AclEntry>>,
+        created: Created,
+    ) -> Result<Txn, ErrorCode> {
+        let header = request.header;
+        let parent_path = path::parent_for_create(&path)?;
+        let parent_len = parent_path.len();
+        let acl = fix_up(acl, request.ids)?;
+        let mut parent = self.record(tree, parent_path)?;
+        permit(&parent, perms::CREATE, request.ids)?;
+        if sequential {
+            path = alloc::format!("{path}{:010}", parent.stat.cversion).into_boxed_str();
+        }
+        path::validate(&path)?;
+        if self.record(tree, &path).is_ok() {
+            return Err(ErrorCode::NodeExists);
+        }
+        if matches!(
+            Owner::from_raw(parent.stat.ephemeral_owner),
+            Owner::Session(_)
+        ) {
+            return Err(ErrorCode::NoChildrenForEphemerals);
+        }
+        let owner = match created {
+            Created::Node {
+                ephemeral: true, ..
+            } => {
+                // The list of what the session leaves behind is written already.
+                if self
+                    .closing
+                    .iter()
+                    .any(|&(_, closing)| closing == header.session)
+                {
+                    return Err(ErrorCode::SessionExpired);
+                }
+                Owner::Session(header.session)
+            }
+            Created::Node {
+                ephemeral: false, ..
+            } => Owner::None,
+            Created::Container => Owner::Container,
+            Created::Ttl { ttl_ms } => Owner::Ttl(ttl_ms),
+        };
+        let parent_cversion = parent.stat.cversion.wrapping_add(1);
+        // As applying does: the counter never goes back, so after the last number come refusals, not numbers used before.
+        if parent_cversion > parent.stat.cversion {
+            parent.stat.cversion = parent_cversion;
+            parent.stat.pzxid = header.zxid;
+        }
+        parent.children = parent.children.wrapping_add(1);
+        let node = Record {
+            zxid: header.zxid,
+            exists: true,
+            stat: StatPersisted::created(header.zxid, header.time, owner.to_raw()),
+            children: 0,
+            acl: self.share(tree, &acl),
+        };
+        self.put(
+            header.zxid,
+            path.get(..parent_len).unwrap_or_default(),
+            parent,
+        );
+        self.put(header.zxid, &path, node);
+        Ok(Txn::Create {
+            path,
+            data,
+            acl,
+            created,
+            parent_cversion,
+        })
+    }
+
+    fn close_session(&mut self, tree: &Tree, header: TxnHeader) -> Txn {
+        let owner = Owner::Session(header.session).to_raw();
+        let mut paths = tree.ephemeral_paths(header.session);
+        paths.retain(|path| {
+            self.latest
+                .get(&**path)
+                .is_none_or(|r| r.exists && r.stat.ephemeral_owner == owner)
+        });
+        let applied = paths.len();
+        for (path, record) in &self.latest {
+            let is_new = || {
+                !paths
+                    .get(..applied)
+                    .is_some_and(|known| known.iter().any(|p| **p == **path))
+            };
+            if record.exists && record.stat.ephemeral_owner == owner && is_new() {
+                paths.push((&**path).into());
+            }
+        }
+        paths.sort_unstable();
+        for path in &paths {
+            let parent_path = path::split(path).map_or("", |(parent, _)| parent);
+            if let (Ok(node), Ok(parent)) =
+                (self.record(tree, path), self.record(tree, parent_path))
+            {
+                self.put_deleted(header.zxid, parent_path, parent, path, node);
+            }
+        }
+        self.closing.push_back((header.zxid, header.session));
+        Txn::CloseSession { paths: Some(paths) }
+    }
+
+    /// The node as the transactions under way leave it.
+    fn record(&self, tree: &Tree, path: &str) -> Result<Record, ErrorCode> {
+        let path = path::canonical(path);
+        if !self.latest.is_empty()
+            && let Some(record) = self.latest.get(path)
+        {
+            return if record.exists {
+                Ok(record.clone())
+            } else {
+                Err(ErrorCode::NoNode)
+            };
+        }
+        let node = tree.find(path).ok_or(ErrorCode::NoNode)?;
+        Ok(Record {
+            zxid: Zxid::ZERO,
+            exists: true,
+            stat: node.persisted(),
+            children: node.num_children(),
+            acl: node.shared_acl(),
+        })
+    }
+
+    fn put(&mut self, zxid: Zxid, path: &str, mut record: Record) {
+        record.zxid = zxid;
+        let path = path::canonical(path);
+        let (key, before) = match self.latest.get_key_value_mut(path) {
+            Some((key, slot)) => (key.clone(), Some(core::mem::replace(slot, record))),
+            None => {
+                let key: Arc<str> = path.into();
+                self.latest.insert(key.clone(), record);
+                (key, None)
+            }
+        };
+        if let Some(undo) = &mut self.undo {
+            undo.push((key.clone(), before));
+        }
+        self.touched.push_back((zxid, key));
+    }
+
+    fn put_deleted(
+        &mut self,
+        zxid: Zxid,
+        parent_path: &str,
+        mut parent: Record,
+        path: &str,
+        mut node: Record,
+    ) {
+        parent.children = parent.children.wrapping_sub(1);
+        parent.stat.pzxid = zxid;
+        self.put(zxid, parent_path, parent);
+        node.exists = false;
+        self.put(zxid, path, node);
+    }
+
+    /// The list to be kept with a record: the open one, which nearly all are, is made only once.
+    fn share(&mut self, tree: &Tree, acl: &[AclEntry]) -> Acl {
+        let open = self.open_acl.get_or_insert_with(|| {
+            tree.find("")
+                .map(super::node::NodeRef::shared_acl)
+                .unwrap_or_default()
+        });
+        if **open == *acl {
+            open.clone()
+        } else {
+            acl.into()
+        }
+    }
+}
+
+fn refusal(code: ErrorCode) -> Txn {
+    Txn::Error { code: code.code() }
+}
+
+fn permit(record: &Record, perm: u32, ids: &Ids) -> Result<(), ErrorCode> {
+    if allows(&record.acl, perm, ids) {
+        Ok(())
+    } else {
+        Err(ErrorCode::NoAuth)
+    }
+}
+
+/// The version after a change that expects `expected`; -1 expects nothing, and so is never a version.
+fn next_version(current: i32, expected: i32) -> Result<i32, ErrorCode> {
+    if expected != -1 && expected != current {
+        return Err(ErrorCode::BadVersion);
+    }
+    Ok(match current.wrapping_add(1) {
+        -1 => 0,
+        next => next,
+    })
+}
+
+/// What ZooKeeper cannot decode inside a multi fails the request as a whole; so does a path that is null.
+fn may_be_in_multi(op: &WriteOp) -> bool {
+    match op {
+        WriteOp::Create { path, .. }
+        | WriteOp::Delete { path, .. }
+        | WriteOp::SetData { path, .. }
+        | WriteOp::Check { path, .. } => path.is_some(),
+        WriteOp::SetAcl { .. }
+        | WriteOp::Multi(_)
+        | WriteOp::CreateSession { .. }
+        | WriteOp::CloseSession => false,
+    }
+}
+
+/// Only in a multi does the container flag turn a plain create into the making of a container.
+fn as_multi_takes_it(mut op: WriteOp) -> WriteOp {
+    if let WriteOp::Create {
+        kind: kind @ (CreateKind::Create | CreateKind::Create2),
+        flags: 4,
+        ..
+    } = &mut op
+    {
+        *kind = CreateKind::Container;
+    }
+    op
+}
+
+#[cfg(test)]
+mod tests;
