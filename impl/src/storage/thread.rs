@@ -423,7 +423,8 @@ mod tests {
                 )
                 .unwrap();
                 let (last, epochs) = (found.last_zxid.0, found.epochs);
-                let least = [0, 0, 1, 2, 2, 3, 4, 5, 4, 5, 5][upto as usize];
+                // After the seventh the truncation may have begun.
+                let least = [0, 0, 1, 2, 2, 3, 4, 4, 4, 5, 5][upto as usize];
                 assert!(least == 0 || last >= e1 + least, "{n} {loss:?}: {last:x}");
                 if epochs.current == Epoch(1) && upto < 4 {
                     assert!(
