@@ -1,0 +1,450 @@
+//! Snapshots: files `snapshot.<zxid in hex>`, and the stream that a SNAP packet announces.
+//!
+//! ```text
+//! i32 "ZKSN"  i32 version 2  i64 -1   body   seal   [digest block, seal]   [last processed zxid, seal]
+//! seal = i64 Adler-32 of everything before it, ustring "/"
+//! ```
+//! We write neither of the two optional blocks. Every reader takes their absence for an older writer, while a reader
+//! whose digest switch is off misreads a file that has a digest block; so without them our files suit every Java server
+//! of 3.8 and 3.9, however it is set. They serve to compare and to end snapshots that contain later changes than their
+//! name says: ours never do, a snapshot of ours is of one zxid exactly.
+
+pub mod body;
+
+use super::disk::{Disk, DiskFile, io_error, parent_of, tmp_of};
+use super::{Result, StorageError, list_by_zxid, zxid_of_name};
+use body::{BodyDecoder, BodyEncoder, NodeRef, SnapshotSink};
+use simd_adler32::Adler32;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use zabra_model::ids::{SessionId, Zxid};
+use zabra_model::tree::acl::AclEntry;
+
+/// File name prefix.
+pub const PREFIX: &str = "snapshot";
+const HEADER: [u8; 16] = *b"ZKSN\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff";
+const SEAL_END: [u8; 5] = *b"\0\0\0\x01/";
+const SEAL_BYTES: usize = 13;
+const DIGEST_BYTES: usize = 20;
+const ZXID_BYTES: usize = 8;
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// The final name of the snapshot of `zxid`.
+#[must_use]
+pub fn path_of(dir: &Path, zxid: Zxid) -> PathBuf {
+    dir.join(format!("{PREFIX}.{:x}", zxid.0))
+}
+
+/// A snapshot being written, piece by piece, under a temporary name: `snapshot.HEX.tmp`.
+///
+/// It becomes visible with [`StagedSnapshot::publish`], or replaces everything through
+/// [`super::replace::install_snapshot`]. Dropped before, it is removed at the next start.
+pub struct SnapshotWriter<D: Disk> {
+    disk: D,
+    path: PathBuf,
+    file: D::File,
+    written: u64,
+    sum: Adler32,
+    chunk: Vec<u8>,
+    body: BodyEncoder,
+}
+
+impl<D: Disk> std::fmt::Debug for SnapshotWriter<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SnapshotWriter")
+            .field("path", &self.path)
+            .field("written", &self.written)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A complete, durable snapshot that still has its temporary name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StagedSnapshot {
+    /// What it is a snapshot of.
+    pub zxid: Zxid,
+    /// Its temporary name.
+    pub tmp: PathBuf,
+}
+
+impl<D: Disk> SnapshotWriter<D> {
+    /// Begins the file with sessions and ACL table (see [`BodyEncoder::begin`]).
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn begin<'a>(
+        disk: &D,
+        dir: &Path,
+        zxid: Zxid,
+        sessions: impl ExactSizeIterator<Item = (SessionId, i32)>,
+        acls: impl IntoIterator<Item = &'a [AclEntry]>,
+    ) -> Result<Self> {
+        let path = path_of(dir, zxid);
+        let file = disk.create(&tmp_of(&path))?;
+        let mut chunk = HEADER.to_vec();
+        let body = BodyEncoder::begin(sessions, acls, &mut chunk);
+        Ok(Self {
+            disk: disk.clone(),
+            path,
+            file,
+            written: 0,
+            sum: Adler32::new(),
+            chunk,
+            body,
+        })
+    }
+
+    /// Adds a node: the root first, parents before children.
+    ///
+    /// # Errors
+    /// [`StorageError::BadSnapshot`] for an ACL that was not announced, [`StorageError::Io`].
+    pub fn node(&mut self, node: NodeRef<'_>) -> Result<()> {
+        if let Err(unknown) = self.body.node(node, &mut self.chunk) {
+            return Err(StorageError::BadSnapshot {
+                path: self.path.clone(),
+                offset: self.written + self.chunk.len() as u64,
+                what: format!("node {:?}: {unknown}", node.path),
+            });
+        }
+        if self.chunk.len() >= CHUNK_BYTES {
+            self.write_chunk()?;
+        }
+        Ok(())
+    }
+
+    fn write_chunk(&mut self) -> Result<()> {
+        self.sum.write(&self.chunk);
+        self.file.write_at(self.written, &self.chunk)?;
+        self.written += self.chunk.len() as u64;
+        self.chunk.clear();
+        Ok(())
+    }
+
+    /// Seals the file and makes its content durable.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn finish(mut self) -> Result<StagedSnapshot> {
+        self.body.end(&mut self.chunk);
+        self.write_chunk()?;
+        self.chunk
+            .extend_from_slice(&u64::from(self.sum.finish()).to_be_bytes());
+        self.chunk.extend_from_slice(&SEAL_END);
+        self.write_chunk()?;
+        self.file.sync()?;
+        self.disk.sync_dir(parent_of(&self.path))?;
+        let name = self.path.file_name().and_then(|name| name.to_str());
+        Ok(StagedSnapshot {
+            zxid: name
+                .and_then(|n| zxid_of_name(n, PREFIX))
+                .unwrap_or_default(),
+            tmp: tmp_of(&self.path),
+        })
+    }
+}
+
+impl StagedSnapshot {
+    /// Gives the snapshot its final name, durably. Logs stay: it is a snapshot of what they hold.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn publish<D: Disk>(self, disk: &D) -> Result<PathBuf> {
+        let dir = parent_of(&self.tmp);
+        let path = path_of(dir, self.zxid);
+        disk.rename(&self.tmp, &path)?;
+        disk.sync_dir(dir)?;
+        Ok(path)
+    }
+}
+
+/// What a snapshot file said beside its tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SnapshotFacts {
+    /// From the file's name: replay begins behind it.
+    pub zxid: Zxid,
+    /// The largest zxid in the nodes' metadata; above `zxid` only in a snapshot of Java's, taken during writes.
+    pub newest: Zxid,
+    /// Digest and its zxid, of the live tree at that zxid; absent if the block is absent or says "none".
+    pub digest: Option<(Zxid, u64)>,
+}
+
+/// Reads a whole snapshot file into `sink`. On an error the sink holds a part of it: clear it.
+///
+/// # Errors
+/// [`StorageError::BadSnapshot`] for anything that is not a complete snapshot, [`StorageError::Io`].
+pub fn read<D: Disk>(
+    disk: &D,
+    path: &Path,
+    zxid: Zxid,
+    sink: &mut impl SnapshotSink,
+) -> Result<SnapshotFacts> {
+    let mut file = Input {
+        reader: disk.read(path)?,
+        path,
+        buffer: Vec::new(),
+        start: 0,
+        offset: 0,
+        sum: Adler32::new(),
+    };
+    if !file.more(HEADER.len())? || file.ahead().get(..4) != HEADER.get(..4) {
+        return Err(file.bad("it does not begin with ZKSN".to_owned()));
+    }
+    file.consume(HEADER.len());
+    let mut decoder = BodyDecoder::of_file();
+    loop {
+        let taken = match decoder.feed(file.ahead(), sink) {
+            Ok(taken) => taken,
+            Err(e) => return Err(file.bad(e.to_string())),
+        };
+        file.consume(taken);
+        if decoder.is_done() {
+            break;
+        }
+        let have = file.ahead().len();
+        if !file.more(have + 1)? {
+            return Err(file.bad("the file ends inside the tree".to_owned()));
+        }
+    }
+    file.seal()?;
+    let mut facts = SnapshotFacts {
+        zxid,
+        newest: decoder.newest(),
+        digest: None,
+    };
+    // Which blocks follow can only be told from how many bytes are left: nothing, one block or both.
+    let digest_block = DIGEST_BYTES + SEAL_BYTES;
+    let zxid_block = ZXID_BYTES + SEAL_BYTES;
+    file.more(digest_block + zxid_block)?;
+    let left = file.ahead().len();
+    if left >= digest_block {
+        facts.digest = file.digest();
+        file.consume(DIGEST_BYTES);
+        file.seal()?;
+    }
+    if left == zxid_block || left >= digest_block + zxid_block {
+        file.consume(ZXID_BYTES);
+        file.seal()?;
+    }
+    Ok(facts)
+}
+
+struct Input<'a, R> {
+    reader: R,
+    path: &'a Path,
+    buffer: Vec<u8>,
+    start: usize,
+    offset: u64,
+    sum: Adler32,
+}
+
+impl<R: Read> Input<'_, R> {
+    fn ahead(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        let end = (self.start + bytes).min(self.buffer.len());
+        self.sum
+            .write(self.buffer.get(self.start..end).unwrap_or_default());
+        self.offset += (end - self.start) as u64;
+        self.start = end;
+    }
+
+    /// Has at least `wanted` bytes ahead; false if the file has fewer.
+    fn more(&mut self, wanted: usize) -> Result<bool> {
+        if self.ahead().len() < wanted {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+            let missing = wanted.saturating_sub(self.buffer.len()).max(CHUNK_BYTES);
+            (&mut self.reader)
+                .take(missing as u64)
+                .read_to_end(&mut self.buffer)
+                .map_err(|e| io_error("read", self.path, e))?;
+        }
+        Ok(self.ahead().len() >= wanted)
+    }
+
+    fn bad(&self, what: String) -> StorageError {
+        StorageError::BadSnapshot {
+            path: self.path.to_owned(),
+            offset: self.offset,
+            what,
+        }
+    }
+
+    fn seal(&mut self) -> Result<()> {
+        let sum = u64::from(self.sum.finish());
+        let mut expected = [0; SEAL_BYTES];
+        let (head, tail) = expected.split_at_mut(8);
+        head.copy_from_slice(&sum.to_be_bytes());
+        tail.copy_from_slice(&SEAL_END);
+        if !self.more(SEAL_BYTES)? || !self.ahead().starts_with(&expected) {
+            return Err(self.bad("the checksum is wrong".to_owned()));
+        }
+        self.consume(SEAL_BYTES);
+        Ok(())
+    }
+
+    fn digest(&self) -> Option<(Zxid, u64)> {
+        let (zxid, rest) = self.ahead().split_first_chunk::<8>()?;
+        let (version, rest) = rest.split_first_chunk::<4>()?;
+        let (digest, _) = rest.split_first_chunk::<8>()?;
+        let zxid = u64::from_be_bytes(*zxid);
+        let some = i32::from_be_bytes(*version) != 0 && zxid != 0;
+        some.then_some((Zxid(zxid), u64::from_be_bytes(*digest)))
+    }
+}
+
+/// A snapshot that looks complete by name and last bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Candidates {
+    /// Newest first.
+    pub usable: Vec<(Zxid, PathBuf)>,
+    /// The others, with the reason.
+    pub skipped: Vec<String>,
+}
+
+/// The snapshots of a directory, after a look at names and last bytes only.
+///
+/// # Errors
+/// [`StorageError::Io`].
+pub fn candidates<D: Disk>(disk: &D, dir: &Path) -> Result<Candidates> {
+    let mut found = Candidates {
+        usable: Vec::new(),
+        skipped: Vec::new(),
+    };
+    for name in disk.list(dir)? {
+        for (ending, remedy) in [
+            (".gz", "gunzip it"),
+            (".snappy", "let ZooKeeper write one uncompressed"),
+        ] {
+            let plain = name.strip_suffix(ending);
+            if plain.is_some_and(|plain| zxid_of_name(plain, PREFIX).is_some()) {
+                found
+                    .skipped
+                    .push(format!("{name} is compressed; {remedy}"));
+            }
+        }
+    }
+    for (zxid, path) in list_by_zxid(disk, dir, PREFIX)?.into_iter().rev() {
+        if ends_like_a_seal(disk, &path)? {
+            found.usable.push((zxid, path));
+        } else {
+            found
+                .skipped
+                .push(format!("{} is incomplete", path.display()));
+        }
+    }
+    Ok(found)
+}
+
+fn ends_like_a_seal<D: Disk>(disk: &D, path: &Path) -> Result<bool> {
+    const BYTES_MIN: u64 = 10;
+    let bytes = disk.len(path)?.unwrap_or(0);
+    if bytes < BYTES_MIN {
+        return Ok(false);
+    }
+    Ok(disk.read_tail(path, SEAL_END.len())? == SEAL_END)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::super::disk::RealDisk;
+    use super::super::recording::{Loss, RecordingDisk};
+    use super::body::tests::{Kept, sample};
+    use super::*;
+
+    pub(crate) fn stage<D: Disk>(disk: &D, dir: &Path, zxid: u64, kept: &Kept) -> StagedSnapshot {
+        let acls = kept.nodes.iter().map(|n| &*n.2);
+        let sessions = kept.sessions.iter().copied();
+        let mut writer = SnapshotWriter::begin(disk, dir, Zxid(zxid), sessions, acls).unwrap();
+        for (path, data, acl, stat) in &kept.nodes {
+            let data = data.as_deref();
+            writer
+                .node(NodeRef {
+                    path,
+                    data,
+                    acl,
+                    stat,
+                })
+                .unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn a_snapshot_reads_back_as_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut large = sample();
+        for n in 0..3000 {
+            let (_, _, acl, stat) = large.nodes[1].clone();
+            large
+                .nodes
+                .push((format!("/a/{n}"), Some(vec![n as u8; 300]), acl, stat));
+        }
+        for (zxid, kept) in [(0x1f, sample()), (0x20, large)] {
+            let path = stage(&RealDisk, dir.path(), zxid, &kept)
+                .publish(&RealDisk)
+                .unwrap();
+            assert!(path.ends_with(format!("snapshot.{zxid:x}")));
+            let mut read_back = Kept::default();
+            read(&RealDisk, &path, Zxid(zxid), &mut read_back).unwrap();
+            assert_eq!(read_back, kept);
+        }
+        let found = candidates(&RealDisk, dir.path()).unwrap();
+        assert_eq!(
+            found.usable.iter().map(|c| c.0.0).collect::<Vec<_>>(),
+            [0x20, 0x1f]
+        );
+    }
+
+    #[test]
+    fn a_snapshot_with_any_byte_changed_or_missing_is_refused() {
+        let disk = RecordingDisk::default();
+        let dir = Path::new("d");
+        let path = stage(&disk, dir, 9, &sample()).publish(&disk).unwrap();
+        let good = disk.files().remove(&path).unwrap();
+        for at in 0..good.len() {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            disk.put(&path, &bytes);
+            let refusal = read(&disk, &path, Zxid(9), &mut Kept::default());
+            assert!(
+                matches!(refusal, Err(StorageError::BadSnapshot { .. })),
+                "byte {at}"
+            );
+            disk.put(&path, &good[..at]);
+            assert!(
+                read(&disk, &path, Zxid(9), &mut Kept::default()).is_err(),
+                "cut at {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_crash_never_leaves_an_unfinished_snapshot_under_its_final_name() {
+        let disk = RecordingDisk::default();
+        let dir = Path::new("d");
+        stage(&disk, dir, 9, &sample()).publish(&disk).unwrap();
+        for n in 0..=disk.operations() {
+            for loss in Loss::ALL {
+                let image = disk.crashed(n, loss);
+                for (zxid, path) in candidates(&image, dir).unwrap().usable {
+                    read(&image, &path, zxid, &mut Kept::default()).unwrap();
+                }
+                assert!(
+                    candidates(&image, dir).unwrap().skipped.is_empty(),
+                    "{n} {loss:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_compressed_snapshot_is_named_with_what_to_do() {
+        let disk = RecordingDisk::default();
+        disk.put(Path::new("d/snapshot.55.gz"), b"x");
+        let found = candidates(&disk, Path::new("d")).unwrap();
+        assert_eq!(found.skipped, ["snapshot.55.gz is compressed; gunzip it"]);
+    }
+}

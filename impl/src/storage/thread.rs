@@ -1,0 +1,524 @@
+//! The disk thread: all writes of a server in one order, each durable before the next kind begins.
+//!
+//! Consecutive appends become one write and one fdatasync. An epoch is written only after the appends before it are
+//! durable, and the other way round: the protocol's proof needs that order. A failed operation ends the thread.
+
+use super::disk::Disk;
+use super::snapshot::StagedSnapshot;
+use super::txn_log::writer::TxnLog;
+use super::{Dirs, Result, epochs, purge, replace};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use zabra_model::ids::{Epoch, Zxid};
+
+/// What an operation beside an append counts for in the queue.
+const OP_BYTES: usize = 64;
+
+/// A change of the disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Op {
+    /// Log a transaction behind the last one.
+    Append {
+        /// Its position.
+        zxid: Zxid,
+        /// TxnHeader, txn, and a digest if it has one.
+        payload: Bytes,
+    },
+    /// Forget everything behind this zxid.
+    Truncate {
+        /// The last transaction to keep.
+        after: Zxid,
+    },
+    /// Replace `acceptedEpoch`.
+    AcceptedEpoch(Epoch),
+    /// Replace `currentEpoch`.
+    CurrentEpoch(Epoch),
+    /// A full copy from the leader: all logs and snapshots give way to this one.
+    InstallSnapshot(StagedSnapshot),
+    /// A snapshot of the logged history is complete: give it its name, and begin a new log file.
+    PublishSnapshot(StagedSnapshot),
+    /// Remove snapshots beyond the newest `retain`, and the logs that only they need.
+    Purge {
+        /// `autopurge.snapRetainCount`.
+        retain: usize,
+    },
+}
+
+impl Op {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Append { payload, .. } => OP_BYTES + payload.len(),
+            Self::Truncate { .. }
+            | Self::AcceptedEpoch(_)
+            | Self::CurrentEpoch(_)
+            | Self::InstallSnapshot(_)
+            | Self::PublishSnapshot(_)
+            | Self::Purge { .. } => OP_BYTES,
+        }
+    }
+
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Append { .. } => "append",
+            Self::Truncate { .. } => "truncate",
+            Self::AcceptedEpoch(_) => "accepted epoch",
+            Self::CurrentEpoch(_) => "current epoch",
+            Self::InstallSnapshot(_) => "install snapshot",
+            Self::PublishSnapshot(_) => "publish snapshot",
+            Self::Purge { .. } => "purge",
+        }
+    }
+}
+
+/// What the thread says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// Every operation up to this token is durable.
+    Durable {
+        /// The last one's token.
+        upto: u64,
+    },
+    /// The disk failed. Nothing after the last [`Event::Durable`] is known to be durable; the server must stop.
+    Failed {
+        /// The operation.
+        what: &'static str,
+        /// Path, operation and cause.
+        error: String,
+    },
+}
+
+/// Why an operation was not taken. It is handed back.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Rejected {
+    /// More bytes are waiting than allowed: wait for [`Event::Durable`].
+    #[error("the disk queue is full")]
+    Full(Op),
+    /// The disk failed before, or the thread was told to stop.
+    #[error("the disk thread has stopped")]
+    Stopped(Op),
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    ops: VecDeque<(u64, Op)>,
+    /// Of waiting operations and of those being carried out.
+    bytes: usize,
+    last_token: u64,
+    idle: bool,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    bytes_max: usize,
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The sending side. Dropped, it lets the thread finish what is queued, and waits for it.
+#[derive(Debug)]
+pub struct DiskThread {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl DiskThread {
+    /// Starts the thread. `on_event` is called on it and must not block.
+    ///
+    /// `queue_bytes_max` bounds what waits; a single larger operation is taken when nothing else waits.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start<D: Disk>(
+        disk: D,
+        dirs: Dirs,
+        log: TxnLog<D>,
+        queue_bytes_max: usize,
+        on_event: impl Fn(Event) + Send + 'static,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            bytes_max: queue_bytes_max,
+        });
+        let worker = Worker {
+            disk,
+            dirs,
+            log,
+            shared: shared.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("disk".to_owned())
+            .spawn(move || worker.run(&on_event))?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Queues an operation; never blocks on the disk. Tokens rise from call to call.
+    ///
+    /// # Errors
+    /// [`Rejected`], with the operation.
+    ///
+    /// # Panics
+    /// If `token` is not above the one before: acknowledgements would mean nothing.
+    pub fn submit(&self, token: u64, op: Op) -> std::result::Result<(), Rejected> {
+        self.submit_all([(token, op)])
+            .map_err(|(_, rejected)| rejected)
+    }
+
+    /// Queues operations with one hand-over; stops at the first that is rejected, and says which one it was.
+    ///
+    /// # Errors
+    /// Number of operations taken, and [`Rejected`] with the next one.
+    ///
+    /// # Panics
+    /// As [`Self::submit`].
+    pub fn submit_all(
+        &self,
+        ops: impl IntoIterator<Item = (u64, Op)>,
+    ) -> std::result::Result<(), (usize, Rejected)> {
+        let mut queue = self.shared.queue();
+        let mut result = Ok(());
+        for (taken, (token, op)) in ops.into_iter().enumerate() {
+            let bytes = op.bytes();
+            if queue.closed {
+                result = Err((taken, Rejected::Stopped(op)));
+                break;
+            }
+            if queue.bytes > 0 && queue.bytes + bytes > self.shared.bytes_max {
+                result = Err((taken, Rejected::Full(op)));
+                break;
+            }
+            assert!(token > queue.last_token, "disk tokens rise");
+            queue.last_token = token;
+            queue.bytes += bytes;
+            queue.ops.push_back((token, op));
+        }
+        // A thread that is at work looks again by itself; waking costs more than queueing.
+        let wake = queue.idle && !queue.ops.is_empty();
+        if wake {
+            queue.idle = false;
+        }
+        drop(queue);
+        if wake {
+            self.shared.wake.notify_one();
+        }
+        result
+    }
+
+    /// Bytes waiting or being written.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.shared.queue().bytes
+    }
+}
+
+impl Drop for DiskThread {
+    fn drop(&mut self) {
+        self.shared.queue().closed = true;
+        self.shared.wake.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // Its panic was already reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker<D: Disk> {
+    disk: D,
+    dirs: Dirs,
+    log: TxnLog<D>,
+    shared: Arc<Shared>,
+}
+
+/// However the worker ends, nothing more is taken: a queue that nobody empties must not look alive.
+struct CloseOnExit(Arc<Shared>);
+
+impl Drop for CloseOnExit {
+    fn drop(&mut self) {
+        self.0.queue().closed = true;
+    }
+}
+
+impl<D: Disk> Worker<D> {
+    fn run(mut self, on_event: &impl Fn(Event)) {
+        let _close = CloseOnExit(self.shared.clone());
+        let mut batch = VecDeque::new();
+        while self.take(&mut batch) {
+            let bytes: usize = batch.iter().map(|(_, op)| op.bytes()).sum();
+            if let Err((what, error)) = self.carry_out(&mut batch, on_event) {
+                on_event(Event::Failed { what, error });
+                return;
+            }
+            self.shared.queue().bytes -= bytes;
+        }
+    }
+
+    /// Waits for work and takes all of it; false when there is none and none will come.
+    fn take(&self, batch: &mut VecDeque<(u64, Op)>) -> bool {
+        let mut queue = self.shared.queue();
+        while queue.ops.is_empty() {
+            if queue.closed {
+                return false;
+            }
+            queue.idle = true;
+            queue = self
+                .shared
+                .wake
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.idle = false;
+        std::mem::swap(&mut queue.ops, batch);
+        true
+    }
+
+    fn carry_out(
+        &mut self,
+        batch: &mut VecDeque<(u64, Op)>,
+        on_event: &impl Fn(Event),
+    ) -> std::result::Result<(), (&'static str, String)> {
+        let mut appended = None;
+        while let Some((token, op)) = batch.pop_front() {
+            let name = op.name();
+            let failed = |e: super::StorageError| (name, e.to_string());
+            if let Op::Append { zxid, payload } = op {
+                self.log.append(zxid, &payload).map_err(failed)?;
+                appended = Some(token);
+                continue;
+            }
+            if let Some(upto) = appended.take() {
+                self.log.sync().map_err(failed)?;
+                on_event(Event::Durable { upto });
+            }
+            self.apart(op).map_err(failed)?;
+            on_event(Event::Durable { upto: token });
+        }
+        if let Some(upto) = appended {
+            self.log.sync().map_err(|e| ("append", e.to_string()))?;
+            on_event(Event::Durable { upto });
+        }
+        Ok(())
+    }
+
+    /// Everything but appends: they are durable by now.
+    fn apart(&mut self, op: Op) -> Result<()> {
+        match op {
+            Op::Append { zxid, payload } => {
+                self.log.append(zxid, &payload)?;
+                self.log.sync()
+            }
+            Op::Truncate { after } => {
+                self.log.roll()?;
+                let last = replace::truncate(&self.disk, &self.dirs, after)?;
+                self.log.restart_behind(last);
+                Ok(())
+            }
+            Op::AcceptedEpoch(epoch) => epochs::write_accepted(&self.disk, &self.dirs, epoch),
+            Op::CurrentEpoch(epoch) => epochs::write_current(&self.disk, &self.dirs, epoch),
+            Op::InstallSnapshot(staged) => {
+                self.log.roll()?;
+                replace::install_snapshot(&self.disk, &self.dirs, &staged)?;
+                self.log.restart_behind(staged.zxid);
+                Ok(())
+            }
+            Op::PublishSnapshot(staged) => {
+                staged.publish(&self.disk)?;
+                self.log.roll()
+            }
+            Op::Purge { retain } => purge::purge(&self.disk, &self.dirs, retain).map(drop),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::recording::{Loss, RecordingDisk};
+    use super::super::recovery::{RecoveryOptions, recover, tests::Kept};
+    use super::super::snapshot::body::tests as body;
+    use super::super::snapshot::tests::stage;
+    use super::super::txn_log::writer::LogOptions;
+    use super::*;
+    use std::path::Path;
+    use std::sync::mpsc;
+
+    fn dirs() -> Dirs {
+        Dirs::new(Path::new("d"), Path::new("d"))
+    }
+
+    fn start(disk: &RecordingDisk, bytes: usize) -> (DiskThread, mpsc::Receiver<(Event, usize)>) {
+        let log = TxnLog::new(disk.clone(), dirs().log, LogOptions::default(), Zxid::ZERO);
+        let (send, receive) = mpsc::channel();
+        let seen = disk.clone();
+        let on_event = move |event| {
+            // The receiver may be gone already when a test ends.
+            let _ = send.send((event, seen.operations()));
+        };
+        let thread = DiskThread::start(disk.clone(), dirs(), log, bytes, on_event);
+        (thread.unwrap(), receive)
+    }
+
+    fn append(zxid: u64) -> Op {
+        let mut payload = vec![7; 40];
+        payload[12..20].copy_from_slice(&zxid.to_be_bytes());
+        Op::Append {
+            zxid: Zxid(zxid),
+            payload: payload.into(),
+        }
+    }
+
+    #[test]
+    fn what_is_said_to_be_durable_is_there_after_a_crash_and_epochs_keep_their_place() {
+        let disk = RecordingDisk::default();
+        stage(&disk, &dirs().snap, 0, &body::Kept::default())
+            .publish(&disk)
+            .unwrap();
+        disk.settle();
+        let (thread, events) = start(&disk, 1 << 20);
+        let e1 = 1_u64 << 32;
+        let ops = vec![
+            Op::AcceptedEpoch(Epoch(1)),
+            append(e1 + 1),
+            append(e1 + 2),
+            Op::CurrentEpoch(Epoch(1)),
+            append(e1 + 3),
+            append(e1 + 4),
+            append(e1 + 5),
+            Op::Truncate {
+                after: Zxid(e1 + 4),
+            },
+            append(e1 + 5),
+            Op::AcceptedEpoch(Epoch(2)),
+        ];
+        thread.submit_all((1..).zip(ops)).unwrap();
+        drop(thread);
+        let mut marks = vec![(0, 0)];
+        for (event, operations) in events {
+            match event {
+                Event::Durable { upto } => marks.push((operations, upto)),
+                Event::Failed { .. } => panic!("{event:?}"),
+            }
+        }
+        assert_eq!(marks.last().unwrap().1, 10);
+        for n in 0..=disk.operations() {
+            let upto = marks.iter().rfind(|(at, _)| *at <= n).unwrap().1;
+            for loss in Loss::ALL {
+                let image = disk.crashed(n, loss);
+                let found = recover(
+                    &image,
+                    &dirs(),
+                    RecoveryOptions::default(),
+                    &mut Kept::default(),
+                )
+                .unwrap();
+                let (last, epochs) = (found.last_zxid.0, found.epochs);
+                // After the seventh the truncation may have begun.
+                let least = [0, 0, 1, 2, 2, 3, 4, 4, 4, 5, 5][upto as usize];
+                assert!(least == 0 || last >= e1 + least, "{n} {loss:?}: {last:x}");
+                if epochs.current == Epoch(1) && upto < 4 {
+                    assert!(
+                        last >= e1 + 2,
+                        "the epoch was written before its history: {n} {loss:?}"
+                    );
+                }
+                if last > e1 + 2 {
+                    assert_eq!(epochs.current, Epoch(1), "{n} {loss:?}");
+                }
+                assert!(upto < 10 || epochs.accepted == Epoch(2));
+            }
+        }
+    }
+
+    #[test]
+    fn a_failed_sync_is_told_once_and_ends_the_thread() {
+        let disk = RecordingDisk::default();
+        let (thread, events) = start(&disk, 1 << 20);
+        thread.submit(1, append(1)).unwrap();
+        assert_eq!(events.recv().unwrap().0, Event::Durable { upto: 1 });
+        disk.fail_after(1);
+        thread.submit(2, append(2)).unwrap();
+        let Event::Failed { what, error } = events.recv().unwrap().0 else {
+            panic!("the failure was swallowed")
+        };
+        assert_eq!(what, "append");
+        assert!(
+            error.contains("log.1") && error.contains("fdatasync"),
+            "{error}"
+        );
+        assert!(events.recv().is_err(), "the thread has ended");
+        assert_eq!(
+            thread.submit(3, append(3)),
+            Err(Rejected::Stopped(append(3)))
+        );
+    }
+
+    #[test]
+    fn a_full_queue_hands_the_operation_back() {
+        let disk = RecordingDisk::default();
+        let (thread, events) = start(&disk, 250);
+        let taken = thread.submit_all((1..=9).map(|n| (n, append(n))));
+        assert_eq!(taken, Err((2, Rejected::Full(append(3)))));
+        while events.recv().unwrap().0 != (Event::Durable { upto: 2 }) {}
+        drop(thread);
+    }
+
+    #[test]
+    fn a_full_copy_replaces_the_history_and_appends_go_on_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = super::super::disk::RealDisk;
+        let dirs = Dirs::new(dir.path(), dir.path());
+        disk.create_dir(&dirs.snap).unwrap();
+        stage(&disk, &dirs.snap, 0, &body::Kept::default())
+            .publish(&disk)
+            .unwrap();
+        let log = TxnLog::new(disk, dirs.log.clone(), LogOptions::default(), Zxid::ZERO);
+        let (send, events) = mpsc::channel();
+        let thread = DiskThread::start(disk, dirs.clone(), log, 1 << 20, move |event| {
+            let _ = send.send(event);
+        })
+        .unwrap();
+        thread.submit(1, append(1)).unwrap();
+        thread.submit(2, append(2)).unwrap();
+        let staged = stage(&disk, &dirs.snap, 7, &body::sample());
+        thread.submit(3, Op::InstallSnapshot(staged)).unwrap();
+        thread.submit(4, append(8)).unwrap();
+        let staged = stage(&disk, &dirs.snap, 8, &body::sample());
+        thread.submit(5, Op::PublishSnapshot(staged)).unwrap();
+        thread.submit(6, Op::Purge { retain: 3 }).unwrap();
+        thread.submit(7, append(9)).unwrap();
+        drop(thread);
+        assert_eq!(events.iter().last(), Some(Event::Durable { upto: 7 }));
+        let mut kept = Kept::default();
+        let found = recover(&disk, &dirs, RecoveryOptions::default(), &mut kept).unwrap();
+        assert_eq!((found.snapshot_zxid(), found.last_zxid), (Zxid(8), Zxid(9)));
+        assert_eq!((kept.txns, kept.tree), (vec![9], body::sample()));
+        assert_eq!(
+            list_names(&disk, &dirs),
+            [
+                "acceptedEpoch",
+                "currentEpoch",
+                "log.8",
+                "log.9",
+                "snapshot.7",
+                "snapshot.8"
+            ]
+        );
+    }
+
+    fn list_names(disk: &impl Disk, dirs: &Dirs) -> Vec<String> {
+        let mut names = disk.list(&dirs.log).unwrap();
+        names.sort();
+        names
+    }
+}

@@ -1,0 +1,537 @@
+//! Reading logs: where a file ends, what was torn by a crash, and what is damage.
+//!
+//! A file ends at its end, at a length of zero, and at an entry without its last byte 'B'; reading goes on with the
+//! next file. An entry that is complete but has a wrong sum, and a length that cannot be, are damage: the server
+//! stops. That is how ZooKeeper 3.9 decides, with two exceptions, both for the newest file, where it would refuse to
+//! start after an ordinary power loss although nothing acknowledged is missing:
+//!
+//! - **A sector that never arrived.** The pages of one write reach the disk in any order, so an entry can have its last
+//!   byte but a hole of zeros before it. A wrong sum with a whole zero sector inside is a torn entry, not damage.
+//! - **A header that never arrived.** A file that is shorter than its header, or all zeros, holds no entry.
+
+use super::super::disk::{Disk, io_error};
+use super::super::{Result, StorageError, follows, list_by_zxid};
+use super::{
+    END_OF_RECORD, ENTRY_HEAD_BYTES, HEADER, HEADER_BYTES, LogEntry, PAYLOAD_BYTES_MAX, PREFIX,
+    zxid_of_payload,
+};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use zabra_model::ids::Zxid;
+
+const READ_BYTES: usize = 256 << 10;
+const SECTOR_BYTES: u64 = 512;
+const LOST_SECTOR: &str = "an entry with a sector that was never written";
+
+/// An entry that a crash cut off, and with it the rest of its file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TornTail {
+    /// The log file.
+    pub path: PathBuf,
+    /// Where the cut-off entry begins.
+    pub offset: u64,
+    /// How it shows.
+    pub what: &'static str,
+    /// A rule for the newest file only: when another file follows, this would count as damage.
+    pub must_be_cut: bool,
+}
+
+/// One log file, from its first entry on.
+#[derive(Debug)]
+pub struct LogFile<R> {
+    reader: R,
+    path: PathBuf,
+    newest: bool,
+    buffer: Vec<u8>,
+    start: usize,
+    /// Position in the file of `buffer[start]`.
+    offset: u64,
+    entries: u64,
+    ended: bool,
+    torn: Option<TornTail>,
+}
+
+impl<R: Read> LogFile<R> {
+    /// Reads the header. `newest`: no file follows, so its tail may be what a crash left.
+    ///
+    /// # Errors
+    /// [`StorageError::BadHeader`], [`StorageError::Io`].
+    pub fn new(reader: R, path: &Path, newest: bool) -> Result<Self> {
+        let mut file = Self {
+            reader,
+            path: path.to_owned(),
+            newest,
+            buffer: Vec::new(),
+            start: 0,
+            offset: 0,
+            entries: 0,
+            ended: false,
+            torn: None,
+        };
+        file.fill(HEADER_BYTES)?;
+        let head = file.ahead();
+        let head = head.get(..HEADER_BYTES).unwrap_or(head);
+        if head.get(..4) == HEADER.get(..4) && head.len() == HEADER_BYTES {
+            file.consume(HEADER_BYTES);
+            return Ok(file);
+        }
+        let bad = StorageError::BadHeader {
+            path: path.to_owned(),
+            kind: "transaction log",
+            found: head.iter().map(|b| format!("{b:02x}")).collect(),
+        };
+        let began = head.len() < HEADER_BYTES && HEADER.starts_with(head);
+        if newest && (began || file.rest_is_zero()?) {
+            file.ended = true;
+            file.torn = Some(TornTail {
+                path: path.to_owned(),
+                offset: 0,
+                what: "no header, the file was just being created",
+                must_be_cut: false,
+            });
+            return Ok(file);
+        }
+        Err(bad)
+    }
+
+    fn ahead(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.start += bytes;
+        self.offset += bytes as u64;
+    }
+
+    /// Has at least `wanted` bytes ahead, or all that the file has.
+    fn fill(&mut self, wanted: usize) -> Result<()> {
+        if self.ahead().len() >= wanted {
+            return Ok(());
+        }
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        let mut have = self.buffer.len();
+        let target = wanted.max(READ_BYTES);
+        self.buffer.resize(target, 0);
+        while have < wanted {
+            let place = self.buffer.get_mut(have..).unwrap_or_default();
+            match self.reader.read(place) {
+                Ok(0) => break,
+                Ok(n) => have += n,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    self.buffer.truncate(have);
+                    return Err(io_error("read", &self.path, e));
+                }
+            }
+        }
+        self.buffer.truncate(have);
+        Ok(())
+    }
+
+    fn rest_is_zero(&mut self) -> Result<bool> {
+        loop {
+            if self.ahead().iter().any(|b| *b != 0) {
+                return Ok(false);
+            }
+            let seen = self.ahead().len();
+            self.consume(seen);
+            self.fill(1)?;
+            if self.ahead().is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn end(&mut self, torn: Option<&'static str>) -> Result<Option<LogEntry>> {
+        self.ended = true;
+        self.torn = torn.map(|what| TornTail {
+            path: self.path.clone(),
+            offset: self.offset,
+            what,
+            must_be_cut: what == LOST_SECTOR,
+        });
+        Ok(None)
+    }
+
+    fn damaged<T>(&self, what: String) -> Result<T> {
+        Err(StorageError::DamagedEntry {
+            path: self.path.clone(),
+            offset: self.offset,
+            what,
+        })
+    }
+
+    /// The next entry; `None` at the end of this file.
+    ///
+    /// # Errors
+    /// [`StorageError::DamagedEntry`], [`StorageError::Io`].
+    pub fn next_entry(&mut self) -> Result<Option<LogEntry>> {
+        if self.ended {
+            return Ok(None);
+        }
+        self.fill(ENTRY_HEAD_BYTES)?;
+        let Some((head, _)) = self.ahead().split_first_chunk::<ENTRY_HEAD_BYTES>() else {
+            let cut = self.ahead().iter().any(|b| *b != 0);
+            return self.end(cut.then_some("the file ends inside an entry"));
+        };
+        let [s0, s1, s2, s3, s4, s5, s6, s7, l0, l1, l2, l3] = *head;
+        let sum = u64::from_be_bytes([s0, s1, s2, s3, s4, s5, s6, s7]);
+        let length = i32::from_be_bytes([l0, l1, l2, l3]);
+        if length == 0 {
+            return self.end((sum != 0).then_some("an entry without a length"));
+        }
+        let Some(payload_bytes) = usize::try_from(length)
+            .ok()
+            .filter(|n| *n <= PAYLOAD_BYTES_MAX)
+        else {
+            return self.damaged(format!("its length is {length}"));
+        };
+        let entry_bytes = ENTRY_HEAD_BYTES + payload_bytes + 1;
+        self.fill(entry_bytes)?;
+        let Some(entry) = self.ahead().get(..entry_bytes) else {
+            return self.end(Some("the file ends inside an entry"));
+        };
+        if entry.last() != Some(&END_OF_RECORD) {
+            return self.end(Some("an entry without its last byte"));
+        }
+        let payload = entry
+            .get(ENTRY_HEAD_BYTES..entry_bytes - 1)
+            .unwrap_or_default();
+        if u64::from(simd_adler32::adler32(&payload)) != sum {
+            if self.newest && has_lost_sector(entry, self.offset) {
+                return self.end(Some(LOST_SECTOR));
+            }
+            return self.damaged("its checksum is wrong".to_owned());
+        }
+        let Some(zxid) = zxid_of_payload(payload) else {
+            return self.damaged(format!("{payload_bytes} bytes hold no transaction header"));
+        };
+        let payload = Bytes::copy_from_slice(payload);
+        self.consume(entry_bytes);
+        self.entries += 1;
+        Ok(Some(LogEntry { zxid, payload }))
+    }
+
+    /// Where the next entry begins; after the end of the file, where its entries end.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// After the end of this file: the entry that was cut off, if one was.
+    #[must_use]
+    pub fn torn(&self) -> Option<&TornTail> {
+        self.torn.as_ref()
+    }
+}
+
+/// Does a sector's share of an entry read as zeros, where a written entry cannot? `at` is the entry's place in the file.
+///
+/// The share before the first boundary counts if it ends inside the sum, the shares after it if they are whole sectors:
+/// an entry whose last sector is missing has no last byte and never gets here.
+fn has_lost_sector(entry: &[u8], at: u64) -> bool {
+    let first = (SECTOR_BYTES - at % SECTOR_BYTES) as usize;
+    let zero = |bytes: &[u8]| bytes.iter().all(|b| *b == 0);
+    let head_lost = (5..=ENTRY_HEAD_BYTES).contains(&first) && entry.get(..first).is_some_and(zero);
+    let inside = entry.get(first..).unwrap_or_default();
+    head_lost || inside.chunks_exact(SECTOR_BYTES as usize).any(zero)
+}
+
+/// The log files in which the entries behind `after` are, oldest first.
+///
+/// # Errors
+/// [`StorageError::Io`].
+pub fn files_behind<D: Disk>(disk: &D, dir: &Path, after: Zxid) -> Result<Vec<(Zxid, PathBuf)>> {
+    let mut files = list_by_zxid(disk, dir, PREFIX)?;
+    let first = files.iter().rposition(|(start, _)| *start <= after);
+    files.drain(..first.unwrap_or(0));
+    Ok(files)
+}
+
+/// The entries behind a zxid, in order, without a hole, over all files.
+///
+/// It may be used while the log is being written, with [`Self::range`] up to a zxid that is durable.
+#[derive(Debug)]
+pub struct LogReader<D: Disk> {
+    disk: D,
+    files: VecDeque<(Zxid, PathBuf)>,
+    current: Option<LogFile<D::Reader>>,
+    start: Zxid,
+    last: Zxid,
+    upto: Zxid,
+    torn: Vec<TornTail>,
+    unused: Vec<PathBuf>,
+}
+
+impl<D: Disk> LogReader<D> {
+    /// All entries behind `after`.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn behind(disk: &D, dir: &Path, after: Zxid) -> Result<Self> {
+        Self::range(disk, dir, after, Zxid(u64::MAX))
+    }
+
+    /// The entries with zxids above `after` and up to `upto`. It ends early where the log ends.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn range(disk: &D, dir: &Path, after: Zxid, upto: Zxid) -> Result<Self> {
+        Ok(Self {
+            disk: disk.clone(),
+            files: files_behind(disk, dir, after)?.into(),
+            current: None,
+            start: after,
+            last: after,
+            upto,
+            torn: Vec::new(),
+            unused: Vec::new(),
+        })
+    }
+
+    /// The next entry, or `None` when there are no more.
+    ///
+    /// # Errors
+    /// [`StorageError::Hole`] if transactions are missing before it; all errors of [`LogFile`].
+    pub fn next_entry(&mut self) -> Result<Option<LogEntry>> {
+        if self.last >= self.upto {
+            return Ok(None);
+        }
+        loop {
+            let Some(file) = &mut self.current else {
+                let Some((_, path)) = self.files.pop_front() else {
+                    return Ok(None);
+                };
+                let newest = self.files.is_empty();
+                self.current = Some(LogFile::new(self.disk.read(&path)?, &path, newest)?);
+                continue;
+            };
+            let Some(entry) = file.next_entry()? else {
+                if let Some(torn) = file.torn() {
+                    self.torn.push(torn.clone());
+                }
+                if file.entries == 0 {
+                    self.unused.push(file.path.clone());
+                }
+                self.current = None;
+                continue;
+            };
+            if entry.zxid <= self.start {
+                continue;
+            }
+            if !follows(self.last, entry.zxid) {
+                return Err(StorageError::Hole {
+                    path: file.path.clone(),
+                    after: self.last,
+                    found: entry.zxid,
+                });
+            }
+            if entry.zxid > self.upto {
+                return Ok(None);
+            }
+            self.last = entry.zxid;
+            return Ok(Some(entry));
+        }
+    }
+
+    /// The zxid of the last entry that was given out, or the start.
+    #[must_use]
+    pub const fn last(&self) -> Zxid {
+        self.last
+    }
+
+    /// The file that the last entry came from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.current
+            .as_ref()
+            .map_or(Path::new(""), |file| &file.path)
+    }
+
+    /// Where in that file the last entry ends.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.current.as_ref().map_or(0, LogFile::offset)
+    }
+
+    /// Entries cut off in the files read to their end so far.
+    #[must_use]
+    pub fn torn(&self) -> &[TornTail] {
+        &self.torn
+    }
+
+    /// Files without any entry among those read so far.
+    #[must_use]
+    pub fn without_entries(&self) -> &[PathBuf] {
+        &self.unused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::encode_entry;
+    use super::*;
+    use std::io::Cursor;
+
+    fn payload(zxid: u64, bytes: usize, fill: u8) -> Vec<u8> {
+        let mut payload = vec![fill; bytes.max(32)];
+        payload[12..20].copy_from_slice(&zxid.to_be_bytes());
+        payload
+    }
+
+    fn read(bytes: &[u8], newest: bool) -> (Vec<u64>, Result<Option<TornTail>>) {
+        let mut seen = Vec::new();
+        let mut file = match LogFile::new(Cursor::new(bytes), Path::new("log.1"), newest) {
+            Ok(file) => file,
+            Err(e) => return (seen, Err(e)),
+        };
+        loop {
+            match file.next_entry() {
+                Ok(Some(entry)) => seen.push(entry.zxid.0),
+                Ok(None) => return (seen, Ok(file.torn().cloned())),
+                Err(e) => return (seen, Err(e)),
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_cut_at_any_byte_or_zeroed_from_any_byte_gives_the_whole_entries_before_it() {
+        let mut log = HEADER.to_vec();
+        let mut ends = vec![];
+        for (zxid, bytes) in [(1, 40), (2, 700), (3, 33), (4, 1500), (5, 90)] {
+            encode_entry(&payload(zxid, bytes, 7), &mut log);
+            ends.push(log.len());
+        }
+        for cut in HEADER_BYTES..=log.len() {
+            let whole = ends.iter().filter(|end| **end <= cut).count() as u64;
+            let mut zeroed = log.clone();
+            zeroed[cut..].fill(0);
+            zeroed.extend_from_slice(&[0; 100]);
+            for (bytes, name) in [(&log[..cut], "cut"), (&zeroed, "zeroed")] {
+                let (seen, torn) = read(bytes, true);
+                assert_eq!(seen, (1..=whole).collect::<Vec<_>>(), "{name} at {cut}");
+                let torn = torn.unwrap_or_else(|e| panic!("{name} at {cut}: {e}"));
+                if ends.contains(&cut) {
+                    assert_eq!(torn, None, "{name} at {cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_lost_sector_is_torn_in_the_newest_file_and_damage_elsewhere() {
+        let mut log = HEADER.to_vec();
+        encode_entry(&payload(1, 40, 7), &mut log);
+        encode_entry(&payload(2, 3000, 7), &mut log);
+        encode_entry(&payload(3, 3000, 7), &mut log);
+        for sector in 0..log.len() / 512 {
+            let mut image = log.clone();
+            image[sector * 512..][..512].fill(0);
+            image[..HEADER_BYTES].copy_from_slice(&HEADER);
+            let (seen, torn) = read(&image, true);
+            assert!(seen.len() < 3 && torn.is_ok(), "{sector}: {torn:?}");
+        }
+        let mut image = log.clone();
+        image[1024..1536].fill(0);
+        assert!(matches!(
+            read(&image, false).1,
+            Err(StorageError::DamagedEntry { .. })
+        ));
+        let mut image = log;
+        image[1024] ^= 1;
+        assert!(matches!(
+            read(&image, true).1,
+            Err(StorageError::DamagedEntry { offset: 69, .. })
+        ));
+    }
+
+    #[test]
+    fn a_header_that_never_arrived_ends_the_newest_file_only() {
+        for content in [&b""[..], &HEADER[..7], &[0; 5000]] {
+            let (seen, torn) = read(content, true);
+            assert!(seen.is_empty() && torn.unwrap().is_some());
+            assert!(matches!(
+                read(content, false).1,
+                Err(StorageError::BadHeader { .. })
+            ));
+        }
+        let mut late = [0; 5000];
+        late[4999] = 1;
+        assert!(matches!(
+            read(&late, true).1,
+            Err(StorageError::BadHeader { .. })
+        ));
+        assert!(matches!(
+            read(b"ZKSN\0\0\0\x02\0\0\0\0\0\0\0\0", true).1,
+            Err(StorageError::BadHeader { .. })
+        ));
+    }
+
+    #[test]
+    fn impossible_lengths_are_damage() {
+        for length in [-1_i32, PAYLOAD_BYTES_MAX as i32 + 1, 31] {
+            let mut log = HEADER.to_vec();
+            let body = vec![1; 40];
+            encode_entry(
+                &body[..usize::try_from(length).unwrap_or(40).min(40)],
+                &mut log,
+            );
+            log[24..28].copy_from_slice(&length.to_be_bytes());
+            assert!(
+                matches!(read(&log, true).1, Err(StorageError::DamagedEntry { .. })),
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hole_is_refused_and_a_range_ends_where_asked() {
+        let disk = super::super::super::recording::RecordingDisk::default();
+        let dir = Path::new("d");
+        let write = |name: &str, zxids: &[u64]| {
+            let mut log = HEADER.to_vec();
+            zxids
+                .iter()
+                .for_each(|z| encode_entry(&payload(*z, 40, 7), &mut log));
+            disk.put(&dir.join(name), &log);
+        };
+        write("log.1", &[1, 2, 3]);
+        write("log.4", &[4, 5]);
+        let read = |after: u64, upto: u64| {
+            let mut reader = LogReader::range(&disk, dir, Zxid(after), Zxid(upto)).unwrap();
+            let mut seen = vec![];
+            loop {
+                match reader.next_entry() {
+                    Ok(Some(entry)) => seen.push(entry.zxid.0),
+                    Ok(None) => return Ok(seen),
+                    Err(e) => return Err(e),
+                }
+            }
+        };
+        assert_eq!(read(0, u64::MAX).unwrap(), [1, 2, 3, 4, 5]);
+        assert_eq!(read(2, 4).unwrap(), [3, 4]);
+        assert_eq!(read(3, 9).unwrap(), [4, 5]);
+        assert_eq!(read(4, 4).unwrap(), [0; 0]);
+        write("log.4", &[5]);
+        assert!(matches!(
+            read(0, 9),
+            Err(StorageError::Hole {
+                after: Zxid(3),
+                found: Zxid(5),
+                ..
+            })
+        ));
+        write("log.4", &[4, 3]);
+        assert!(matches!(
+            read(0, 9),
+            Err(StorageError::Hole {
+                after: Zxid(4),
+                found: Zxid(3),
+                ..
+            })
+        ));
+    }
+}
