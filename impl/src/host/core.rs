@@ -4,7 +4,7 @@
 //! for each connection that has something to send.
 
 use super::inbox::{Connect, Event, Inbox, Submit};
-use super::links::{LinkHandle, Links};
+use super::links::Links;
 use super::lock;
 use super::payload::Payload;
 use super::persist::{Persist, mark_of, stage};
@@ -88,6 +88,8 @@ pub struct Core {
     /// A truncation that the tree must follow before the core hears that it is durable.
     reload_at: Option<Mark>,
     snapshot_running: bool,
+    /// Rises when the history is cut or replaced: snapshots begun before are of another one.
+    generation: u64,
     since_snapshot: u64,
     next_expiry: Instant,
     next_container_check: Instant,
@@ -158,6 +160,7 @@ impl Core {
             dialling: None,
             reload_at: None,
             snapshot_running: false,
+            generation: 0,
             since_snapshot: 0,
             next_expiry: now,
             next_container_check: now + CONTAINER_CHECK,
@@ -248,7 +251,7 @@ impl Core {
 
     fn on_event(&mut self, event: Event) -> Result<(), ServerError> {
         match event {
-            Event::Input(Input::Durable(token)) => self.on_durable(token.0),
+            Event::DiskDurable(token) => self.on_durable(token),
             Event::Input(input) => self.step(input),
             Event::Heard(link, heard) => self.on_heard(link, heard),
             Event::LinkClosed(link) => {
@@ -289,19 +292,11 @@ impl Core {
                 self.persist.release();
                 self.step(Input::Durable(mark));
             }
-            Event::SnapshotDone(result) => {
+            Event::SnapshotDone(generation, result) => {
                 self.snapshot_running = false;
-                match result {
-                    Ok(staged) => {
-                        // The history may have been cut or replaced meanwhile; then this snapshot is of another one.
-                        let is_ours = self.peer.durable().history.contains(staged.zxid)
-                            && self.peer.last_logged() >= staged.zxid;
-                        if is_ours {
-                            self.persist.extra(Op::PublishSnapshot(staged));
-                            self.shared.stats.snapshots.fetch_add(1, Ordering::Relaxed);
-                        }
-                    }
-                    Err(what) => return Err(ServerError::Disk(what)),
+                if generation == self.generation {
+                    self.persist.extra(Op::PublishSnapshot(result.map_err(ServerError::Disk)?));
+                    self.shared.stats.snapshots.fetch_add(1, Ordering::Relaxed);
                 }
             }
             #[cfg(feature = "gate")]
@@ -393,6 +388,7 @@ impl Core {
             }
             Write::Truncate { zxid } => {
                 let zxid = *zxid;
+                self.generation += 1;
                 self.deliver();
                 self.window.truncate(zxid);
                 self.persist.write(mark, write);
@@ -402,6 +398,7 @@ impl Core {
                 }
             }
             Write::Install { zxid } => {
+                self.generation += 1;
                 self.deliver();
                 let Some(tree) = self.links.take_tree() else {
                     error!("a snapshot is to be installed that was not received");
@@ -537,6 +534,7 @@ impl Core {
     fn on_connect(&mut self, conn: Arc<Conn>, connect: Connect) {
         match (self.shared.mode(), connect) {
             (Mode::NotServing, _) => conn.close(),
+            (_, Connect::Refused) => {}
             (_, Connect::New(session)) => self.create_session(conn, session),
             (Mode::Standalone | Mode::Leader, Connect::Again(session)) => {
                 let valid = self.revalidate(session, conn.timeout_ms(), self.env.me);
@@ -579,16 +577,12 @@ impl Core {
         self.since_snapshot = 0;
         self.snapshot_running = true;
         let image = self.shared.tree().image();
+        let generation = self.generation;
         let (dirs, inbox) = (self.dirs.clone(), Arc::clone(&self.inbox));
         tokio::task::spawn_blocking(move || {
             let staged = stage(&dirs, &image).map_err(|e| e.to_string());
-            inbox.push(Event::SnapshotDone(staged), 0);
+            inbox.push(Event::SnapshotDone(generation, staged), 0);
         });
-    }
-
-    /// The link that leads to the leader.
-    pub(super) fn leader_link(&mut self) -> Option<&mut LinkHandle> {
-        self.links.leader()
     }
 
     /// Which timers run; for the harness.

@@ -20,8 +20,10 @@ use zabra_model::tree::node::Tree;
 
 /// Something for the core.
 pub enum Event {
-    /// Of the protocol: the disk, the election, a timer.
+    /// Of the protocol: the election, a timer.
     Input(Input<Payload>),
+    /// Every write up to this token of the disk thread is durable.
+    DiskDurable(u64),
     /// A learner has dialled.
     Accepted(TcpStream),
     /// An attempt to dial the leader has ended; `None`: in vain.
@@ -34,8 +36,8 @@ pub enum Event {
     Submitted(Arc<Conn>, Vec<Submit>),
     /// A client has introduced itself; its password is right.
     Connect(Arc<Conn>, Connect),
-    /// A snapshot was written to its temporary file, or not.
-    SnapshotDone(Result<StagedSnapshot, String>),
+    /// A snapshot of this generation of the history was written to its temporary file, or not.
+    SnapshotDone(u64, Result<StagedSnapshot, String>),
     /// The snapshot that is to be installed by the write with this mark lies in its temporary file.
     Staged(Mark, Result<StagedSnapshot, String>),
     /// The tree was read anew after the truncation with this mark.
@@ -56,6 +58,8 @@ pub enum Connect {
     New(SessionId),
     /// To go on with its session.
     Again(SessionId),
+    /// To go on with a session whose password it does not know: it has been told.
+    Refused,
 }
 
 /// A request that needs the leader.
