@@ -52,7 +52,9 @@ async fn run_in(dir: &Path, options: &Options) -> Result<(), ServerError> {
     for config in &configs {
         ensemble.start(config)?;
     }
-    let ports: Vec<u16> = (0..options.servers).map(|i| options.base_port + i).collect();
+    let ports: Vec<u16> = (0..options.servers)
+        .map(|i| options.base_port + i)
+        .collect();
     let waiting = ports.clone();
     let ready = tokio::task::spawn_blocking(move || wait_until_serving(&waiting));
     let ready = tokio::select! {
@@ -83,7 +85,9 @@ fn write_configs(dir: &Path, options: &Options) -> Result<Vec<PathBuf>, ServerEr
         move |source| ServerError::Io { path, source }
     };
     if options.base_port.checked_add(options.servers).is_none() {
-        return Err(ServerError::Dev("--base-port: too large for that many servers".into()));
+        return Err(ServerError::Dev(
+            "--base-port: too large for that many servers".into(),
+        ));
     }
     // The system knows which ports are free; they are held until all are known, so that none comes twice.
     let held: Vec<TcpListener> = (0..usize::from(options.servers) * 2)
@@ -140,7 +144,10 @@ impl Ensemble {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
-            .map_err(|source| ServerError::Io { path: binary, source })?;
+            .map_err(|source| ServerError::Io {
+                path: binary,
+                source,
+            })?;
         self.children.push(child);
         Ok(())
     }

@@ -22,7 +22,12 @@ use zabra_model::switch::Switches;
 /// [`ServerError`]: whatever makes it stop or keeps it from starting.
 pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerError> {
     for unused in &config.unused {
-        warn!("{}:{}: {} is not used by this server", config.path.display(), unused.line, unused.key);
+        warn!(
+            "{}:{}: {} is not used by this server",
+            config.path.display(),
+            unused.line,
+            unused.key
+        );
     }
     let env = env_of(&config)?;
     info!(sid = %config.me, ensemble = config.is_ensemble(), "starting");
@@ -41,8 +46,14 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
     let shared = Shared::new(config, found.tree);
     client::listen(Arc::clone(&shared), Arc::clone(&inbox)).await?;
     shutdown::listen(Arc::clone(&inbox), until_stdin_ends);
+    #[cfg(feature = "gate")]
+    let gate = crate::host::gate::Gate::connect(Arc::clone(&inbox)).await?;
     let again = Arc::clone(&shared);
-    let core = Core::new(Start {
+    #[cfg_attr(
+        not(feature = "gate"),
+        expect(unused_mut, reason = "only a harness changes it")
+    )]
+    let mut core = Core::new(Start {
         dirs: boot::dirs(&shared.config),
         shared,
         inbox,
@@ -53,6 +64,10 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
         history,
         election,
     });
+    #[cfg(feature = "gate")]
+    if let Some(gate) = gate {
+        core.hold_by(gate);
+    }
     // A task of its own: what `block_on` runs itself shares no queue with the connections.
     match tokio::spawn(core.run()).await {
         Ok(result) => result,

@@ -8,7 +8,10 @@ use tracing::{info, warn};
 
 /// Waits for SIGTERM or SIGINT; its name.
 pub async fn signalled() -> &'static str {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         warn!("no signal can be waited for; stop this server by SIGKILL");
         return std::future::pending().await;
     };

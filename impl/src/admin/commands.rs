@@ -10,7 +10,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";
 /// Monitoring tools look for a ZooKeeper version; this is the one whose behaviour is followed.
-const VERSION: &str = concat!("3.9.5-zabra-", env!("CARGO_PKG_VERSION"), ", built on unknown");
+const VERSION: &str = concat!(
+    "3.9.5-zabra-",
+    env!("CARGO_PKG_VERSION"),
+    ", built on unknown"
+);
 
 /// The whole answer.
 #[must_use]
@@ -94,7 +98,10 @@ fn cons_line(conn: &Conn) -> String {
     let (received, sent) = (conn.received.load(Relaxed), conn.sent.load(Relaxed));
     let session = conn.session();
     if session.0 == 0 {
-        return format!(" /{}[0](queued=0,recved={received},sent={sent})\n", conn.from);
+        return format!(
+            " /{}[0](queued=0,recved={received},sent={sent})\n",
+            conn.from
+        );
     }
     format!(
         " /{}[1](queued=0,recved={received},sent={sent},sid={session},est={},to={})\n",
@@ -130,8 +137,16 @@ fn srvr(shared: &Shared, mode: Mode, clients: Option<&str>) -> String {
 fn mntr(shared: &Shared, mode: Mode) -> String {
     let (nodes, bytes, ephemerals, sessions) = {
         let tree = shared.tree();
-        let ephemerals: usize = tree.owners().map(|owner| tree.ephemerals(owner).count()).sum();
-        (tree.len() + 1, tree.data_bytes(), ephemerals, tree.sessions().len())
+        let ephemerals: usize = tree
+            .owners()
+            .map(|owner| tree.ephemerals(owner).count())
+            .sum();
+        (
+            tree.len() + 1,
+            tree.data_bytes(),
+            ephemerals,
+            tree.sessions().len(),
+        )
     };
     let stats = &shared.stats;
     let mut text = String::new();
@@ -141,7 +156,11 @@ fn mntr(shared: &Shared, mode: Mode) -> String {
     put("version", &VERSION);
     put("server_state", &mode_name(mode));
     if mode != Mode::Standalone {
-        let doing = if mode == Mode::Leader { "leading" } else { "following" };
+        let doing = if mode == Mode::Leader {
+            "leading"
+        } else {
+            "following"
+        };
         put("peer_state", &format!("{doing} - broadcast"));
     }
     put("ephemerals_count", &ephemerals);
@@ -198,4 +217,3 @@ fn conf(shared: &Shared) -> String {
     }
     text
 }
-

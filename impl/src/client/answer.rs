@@ -3,7 +3,9 @@
 use super::auth::shown;
 use crate::host::lock;
 use crate::host::shared::{Conn, Hub, event_type};
-use crate::wire::client::{AddWatchMode, ClientInfo, MultiResult, ReplyHeader, Request, reply, xid as fixed};
+use crate::wire::client::{
+    AddWatchMode, ClientInfo, MultiResult, ReplyHeader, Request, reply, xid as fixed,
+};
 use bytes::{Bytes, BytesMut};
 use std::sync::{Mutex, MutexGuard};
 use zabra_model::ids::Zxid;
@@ -93,12 +95,19 @@ pub fn answer(
                 persistent,
                 persistent_recursive: recursive,
             };
-            hub.hub().watches.set_watches(tree, conn.id, &set, |trigger| {
-                if allows(trigger.acl, perms::READ, ids) {
-                    // Which transaction it was is not known any more.
-                    reply::put_event(Zxid(u64::MAX), event_type(trigger.kind), trigger.path, out);
-                }
-            });
+            hub.hub()
+                .watches
+                .set_watches(tree, conn.id, &set, |trigger| {
+                    if allows(trigger.acl, perms::READ, ids) {
+                        // Which transaction it was is not known any more.
+                        reply::put_event(
+                            Zxid(u64::MAX),
+                            event_type(trigger.kind),
+                            trigger.path,
+                            out,
+                        );
+                    }
+                });
             reply::put_empty(ok, out);
         }
         Request::AddWatch { path, mode } => {
@@ -196,7 +205,10 @@ pub fn put_result(ok: ReplyHeader, result: &TxnResult<'_>, out: &mut BytesMut) {
             stat: Some(stat),
         } => reply::put_path_stat(ok, path, stat, out),
         TxnResult::DataSet(stat) | TxnResult::AclSet(stat) => reply::put_stat(ok, stat, out),
-        TxnResult::Deleted | TxnResult::Checked | TxnResult::SessionCreated(_) | TxnResult::SessionClosed => {
+        TxnResult::Deleted
+        | TxnResult::Checked
+        | TxnResult::SessionCreated(_)
+        | TxnResult::SessionClosed => {
             reply::put_empty(ok, out);
         }
         TxnResult::Multi(results) => {
@@ -209,7 +221,9 @@ pub fn put_result(ok: ReplyHeader, result: &TxnResult<'_>, out: &mut BytesMut) {
 
 fn write_in_multi(result: &TxnResult<'_>) -> MultiResult {
     match result {
-        TxnResult::Created { path, stat: None } => MultiResult::Create { path: (*path).into() },
+        TxnResult::Created { path, stat: None } => MultiResult::Create {
+            path: (*path).into(),
+        },
         TxnResult::Created {
             path,
             stat: Some(stat),
@@ -221,8 +235,10 @@ fn write_in_multi(result: &TxnResult<'_>) -> MultiResult {
         TxnResult::DataSet(stat) | TxnResult::AclSet(stat) => MultiResult::SetData { stat: *stat },
         TxnResult::Checked => MultiResult::Check,
         TxnResult::Error(code) => MultiResult::Error { code: *code },
-        TxnResult::Multi(_) | TxnResult::SessionCreated(_) | TxnResult::SessionClosed => MultiResult::Error {
-            code: ErrorCode::MarshallingError.code(),
-        },
+        TxnResult::Multi(_) | TxnResult::SessionCreated(_) | TxnResult::SessionClosed => {
+            MultiResult::Error {
+                code: ErrorCode::MarshallingError.code(),
+            }
+        }
     }
 }

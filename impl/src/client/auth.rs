@@ -28,7 +28,9 @@ pub fn identity(scheme: &str, data: &[u8], address: &str) -> Option<Id> {
 
 /// `user:BASE64(SHA1("user:password"))`
 fn digest_id(user_password: &str) -> String {
-    let user = user_password.split_once(':').map_or(user_password, |(user, _)| user);
+    let user = user_password
+        .split_once(':')
+        .map_or(user_password, |(user, _)| user);
     let sum = Sha1::digest(user_password.as_bytes());
     format!("{user}:{}", STANDARD.encode(sum))
 }

@@ -8,7 +8,9 @@ use crate::host::inbox::{Connect, Event, Inbox, Submit};
 use crate::host::lock;
 use crate::host::shared::{Conn, ConnState, Mode, Phase, Shared};
 use crate::net::limits::{HANDSHAKE_TIME, REQUESTS_WAITING_MAX};
-use crate::wire::client::{ConnectRequest, RawRequest, ReplyHeader, Request, is_session_password, opcode, reply};
+use crate::wire::client::{
+    ConnectRequest, RawRequest, ReplyHeader, Request, is_session_password, opcode, reply,
+};
 use crate::wire::four_letter::FourLetter;
 use crate::wire::frame::split;
 use bytes::{Bytes, BytesMut};
@@ -69,15 +71,24 @@ impl Connection {
             return Ok(());
         };
         if connect != Connect::Refused {
-            self.inbox.push(Event::Connect(Arc::clone(&self.conn), connect), 0);
+            self.inbox
+                .push(Event::Connect(Arc::clone(&self.conn), connect), 0);
         }
         self.exchange(stream, buf).await
     }
 
     /// The first frame; `None` if it was a four-letter word, which has been answered.
-    async fn first_frame(&mut self, stream: &mut TcpStream, buf: &mut BytesMut) -> std::io::Result<Option<Bytes>> {
+    async fn first_frame(
+        &mut self,
+        stream: &mut TcpStream,
+        buf: &mut BytesMut,
+    ) -> std::io::Result<Option<Bytes>> {
         loop {
-            if let Some(word) = buf.first_chunk::<4>().copied().and_then(FourLetter::recognise) {
+            if let Some(word) = buf
+                .first_chunk::<4>()
+                .copied()
+                .and_then(FourLetter::recognise)
+            {
                 let answer = commands::answer(word, &self.shared);
                 stream.write_all(answer.as_bytes()).await?;
                 stream.shutdown().await?;
@@ -90,7 +101,8 @@ impl Connection {
                 Some(Ok(n)) if n <= CONNECT_BYTES_MAX => {
                     if buf.len() >= n + 4 {
                         let mut one = buf.split_to(n + 4);
-                        split(&mut one, CONNECT_BYTES_MAX, &mut frames).map_err(|_| refuse("frame length"))?;
+                        split(&mut one, CONNECT_BYTES_MAX, &mut frames)
+                            .map_err(|_| refuse("frame length"))?;
                         return Ok(frames.pop());
                     }
                 }
@@ -116,7 +128,11 @@ impl Connection {
             return Ok(None);
         }
         let config = &self.shared.config;
-        let timeout_ms = negotiated_timeout_ms(request.timeout_ms, config.min_session_ms, config.max_session_ms);
+        let timeout_ms = negotiated_timeout_ms(
+            request.timeout_ms,
+            config.min_session_ms,
+            config.max_session_ms,
+        );
         self.conn.state().read_only = request.read_only.map(|_| false);
         let session = request.session;
         if session.0 == 0 {
@@ -176,11 +192,16 @@ impl Connection {
                 writer.shutdown().await?;
                 return Ok(());
             }
-            if phase == Phase::Open && buf.len() >= 4 && waiting < REQUESTS_WAITING_MAX && self.take_requests(&mut buf)? {
+            if phase == Phase::Open
+                && buf.len() >= 4
+                && waiting < REQUESTS_WAITING_MAX
+                && self.take_requests(&mut buf)?
+            {
                 self.inbox.wait_for_room().await;
                 continue;
             }
-            let may_read = phase == Phase::Open && waiting < REQUESTS_WAITING_MAX || buf.len() < READ_BYTES && phase == Phase::Connecting;
+            let may_read = phase == Phase::Open && waiting < REQUESTS_WAITING_MAX
+                || buf.len() < READ_BYTES && phase == Phase::Connecting;
             buf.reserve(READ_BYTES / 2);
             tokio::select! {
                 () = conn.wake.notified() => {}
@@ -204,7 +225,10 @@ impl Connection {
         let count = frames.len() as u64;
         self.conn.touched.store(true, Ordering::Relaxed);
         self.conn.received.fetch_add(count, Ordering::Relaxed);
-        self.shared.stats.received.fetch_add(count, Ordering::Relaxed);
+        self.shared
+            .stats
+            .received
+            .fetch_add(count, Ordering::Relaxed);
         let leads = matches!(self.shared.mode(), Mode::Leader | Mode::Standalone);
         let mut submits = Vec::new();
         let mut bytes = 0;
@@ -220,7 +244,8 @@ impl Connection {
                     break;
                 }
                 bytes += frame.len();
-                result = self.take_request(&frame, &tree, &mut guard, &mut hub, leads, &mut submits);
+                result =
+                    self.take_request(&frame, &tree, &mut guard, &mut hub, leads, &mut submits);
                 if result.is_err() {
                     break;
                 }
@@ -261,7 +286,11 @@ impl Connection {
             | opcode::SYNC => {
                 self.last_token += 1;
                 state.order.push_write(self.last_token);
-                let request = if leads && code != opcode::SYNC { raw.decode().ok() } else { None };
+                let request = if leads && code != opcode::SYNC {
+                    raw.decode().ok()
+                } else {
+                    None
+                };
                 submits.push(Submit {
                     xid,
                     token: self.last_token,
@@ -279,10 +308,14 @@ impl Connection {
             _ => {}
         }
         let request = match raw.decode() {
-            Ok(Request::Write(_)) | Err(_) if code == opcode::CHECK || code == opcode::CREATE_SESSION => Request::Unknown {
-                opcode: code,
-                record: raw.record,
-            },
+            Ok(Request::Write(_)) | Err(_)
+                if code == opcode::CHECK || code == opcode::CREATE_SESSION =>
+            {
+                Request::Unknown {
+                    opcode: code,
+                    record: raw.record,
+                }
+            }
             Ok(request) => request,
             // A body that ends early, or a null where there must be something: refused in its turn, the connection stays.
             Err(_) => {
@@ -302,7 +335,13 @@ impl Connection {
         Ok(())
     }
 
-    fn refuse_in_turn(&mut self, xid: i32, tree: &Tree, state: &mut ConnState, hub: &mut HubAccess<'_>) {
+    fn refuse_in_turn(
+        &mut self,
+        xid: i32,
+        tree: &Tree,
+        state: &mut ConnState,
+        hub: &mut HubAccess<'_>,
+    ) {
         // An addWatch of an unknown mode is answered with just this error.
         let request = Request::AddWatch {
             path: "/".into(),
@@ -318,9 +357,11 @@ impl Connection {
     fn authenticate(&self, raw: &RawRequest, state: &mut ConnState) {
         let address = self.conn.from.ip().to_string();
         let id = match raw.decode() {
-            Ok(Request::Auth { scheme, data, .. }) => {
-                identity(scheme.as_deref().unwrap_or(""), data.as_deref().unwrap_or(&[]), &address)
-            }
+            Ok(Request::Auth { scheme, data, .. }) => identity(
+                scheme.as_deref().unwrap_or(""),
+                data.as_deref().unwrap_or(&[]),
+                &address,
+            ),
             _ => None,
         };
         let mut header = ReplyHeader::ok(raw.header.xid, Zxid::ZERO);

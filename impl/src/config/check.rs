@@ -38,7 +38,9 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         return Err(ConfigError::Line {
             path: path.to_owned(),
             line: *line,
-            what: format!("{key} is not supported yet, and ignoring it would not be safe; remove the line"),
+            what: format!(
+                "{key} is not supported yet, and ignoring it would not be safe; remove the line"
+            ),
         });
     }
     let Some(data_dir) = lines.data_dir else {
@@ -60,7 +62,9 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
     }
     let frame_bytes_max = lines.jute_maxbuffer.unwrap_or(FRAME_BYTES_DEFAULT);
     if !(64..=FRAME_BYTES_LIMIT).contains(&frame_bytes_max) {
-        return Err(wrong(format!("jute.maxbuffer={frame_bytes_max}: write 64 to {FRAME_BYTES_LIMIT}")));
+        return Err(wrong(format!(
+            "jute.maxbuffer={frame_bytes_max}: write 64 to {FRAME_BYTES_LIMIT}"
+        )));
     }
     let mut members = lines.members;
     let alone = members.len() == 1 && lines.standalone_enabled != Some(false);
@@ -71,7 +75,10 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         ServerId(1)
     } else {
         if lines.init_limit.is_none() || lines.sync_limit.is_none() {
-            return Err(wrong("an ensemble needs initLimit and syncLimit; write initLimit=10 and syncLimit=5".into()));
+            return Err(wrong(
+                "an ensemble needs initLimit and syncLimit; write initLimit=10 and syncLimit=5"
+                    .into(),
+            ));
         }
         let me = my_id(&data_dir)?;
         if !members.contains_key(&me) {
@@ -95,11 +102,18 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         )));
     }
     if lines.peer_type == Some(MemberRole::Observer)
-        || members.get(&me).is_some_and(|m| m.role == MemberRole::Observer)
+        || members
+            .get(&me)
+            .is_some_and(|m| m.role == MemberRole::Observer)
     {
-        return Err(wrong("this server cannot run as an observer yet; make it a participant".into()));
+        return Err(wrong(
+            "this server cannot run as an observer yet; make it a participant".into(),
+        ));
     }
-    let client = match (lines.client_port, members.get(&me).and_then(|m| m.client.clone())) {
+    let client = match (
+        lines.client_port,
+        members.get(&me).and_then(|m| m.client.clone()),
+    ) {
         (Some(port), None) => Listen {
             host: lines.client_port_address,
             port,
@@ -150,11 +164,14 @@ fn my_id(data_dir: &Path) -> Result<ServerId, ConfigError> {
         path: path.clone(),
         source,
     })?;
-    text.trim().parse().map(ServerId).map_err(|_| ConfigError::Line {
-        path,
-        line: 1,
-        what: "no server id; write the number N of this server's server.N line".into(),
-    })
+    text.trim()
+        .parse()
+        .map(ServerId)
+        .map_err(|_| ConfigError::Line {
+            path,
+            line: 1,
+            what: "no server id; write the number N of this server's server.N line".into(),
+        })
 }
 
 #[cfg(test)]

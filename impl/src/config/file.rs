@@ -171,15 +171,18 @@ fn default_if_minus_one(key: &str, value: &str) -> Result<Option<i32>, String> {
     match number_of::<i32>(key, value)? {
         -1 => Ok(None),
         n if n > 0 => Ok(Some(n)),
-        _ => Err(format!("{key}={value}: write milliseconds, or -1 for the default")),
+        _ => Err(format!(
+            "{key}={value}: write milliseconds, or -1 for the default"
+        )),
     }
 }
 
 /// Java takes hexadecimal here, too.
 fn bytes(key: &str, value: &str) -> Result<usize, String> {
     match value.strip_prefix("0x") {
-        Some(hex) => usize::from_str_radix(hex, 16)
-            .map_err(|_| format!("{key}={value} is no number; write bytes, like 1048575 or 0xfffff")),
+        Some(hex) => usize::from_str_radix(hex, 16).map_err(|_| {
+            format!("{key}={value} is no number; write bytes, like 1048575 or 0xfffff")
+        }),
         None => number_of(key, value),
     }
 }
@@ -209,7 +212,9 @@ fn role(value: &str) -> Result<MemberRole, String> {
     match value.to_ascii_lowercase().as_str() {
         "participant" => Ok(MemberRole::Participant),
         "observer" => Ok(MemberRole::Observer),
-        _ => Err(format!("{value:?} is no role; write participant or observer")),
+        _ => Err(format!(
+            "{value:?} is no role; write participant or observer"
+        )),
     }
 }
 
@@ -233,7 +238,9 @@ fn member(key: &str, value: &str) -> Result<Member, String> {
         )
     };
     if value.contains('|') {
-        return Err(format!("{key}: several addresses are not supported; keep one"));
+        return Err(format!(
+            "{key}: several addresses are not supported; keep one"
+        ));
     }
     let (servers, client) = match value.split_once(';') {
         Some((servers, client)) => (servers, Some(client)),
@@ -287,10 +294,27 @@ mod tests {
         .unwrap();
         let of = |sid| lines.members.get(&ServerId(sid)).cloned().unwrap();
         assert_eq!((of(1).host, of(1).election_port), ("a".into(), 2));
-        assert_eq!((of(2).host, of(2).role), ("::1".into(), MemberRole::Observer));
-        assert_eq!(of(2).client, Some(Listen { host: None, port: 5 }));
+        assert_eq!(
+            (of(2).host, of(2).role),
+            ("::1".into(), MemberRole::Observer)
+        );
+        assert_eq!(
+            of(2).client,
+            Some(Listen {
+                host: None,
+                port: 5
+            })
+        );
         assert_eq!(of(3).client.unwrap().to_addr(), "127.0.0.1:8");
-        for wrong in ["a", "a:1", "a:1:x", "a:1:2:king", "a:1:2:observer:9", ":1:2", "a:1:2;x"] {
+        for wrong in [
+            "a",
+            "a:1",
+            "a:1:x",
+            "a:1:2:king",
+            "a:1:2:observer:9",
+            ":1:2",
+            "a:1:2;x",
+        ] {
             assert!(parse(&format!("server.1={wrong}")).is_err(), "{wrong}");
         }
     }
@@ -298,7 +322,13 @@ mod tests {
     #[test]
     fn unknown_keys_are_told_with_their_line() {
         let lines = parse("# comment\n\ntickTime=200\nfoo=1\nzookeeper.snapCount=7\n").unwrap();
-        assert_eq!(lines.unused, [Unused { line: 4, key: "foo".into() }]);
+        assert_eq!(
+            lines.unused,
+            [Unused {
+                line: 4,
+                key: "foo".into()
+            }]
+        );
         assert_eq!((lines.tick_time, lines.snap_count), (Some(200), Some(7)));
     }
 

@@ -48,15 +48,18 @@ impl BootSink {
                 *any = true;
                 Ok(sink)
             }
-            Growing::Tree(_) | Growing::Nothing => Err(Refused("a snapshot after transactions".into())),
+            Growing::Tree(_) | Growing::Nothing => {
+                Err(Refused("a snapshot after transactions".into()))
+            }
         }
     }
 
     fn tree(&mut self) -> Result<&mut Tree, Refused> {
         self.0 = match std::mem::replace(&mut self.0, Growing::Nothing) {
-            Growing::Snapshot(sink, true) => {
-                Growing::Tree(sink.finish(Zxid::ZERO).map_err(|e| Refused(e.to_string()))?)
-            }
+            Growing::Snapshot(sink, true) => Growing::Tree(
+                sink.finish(Zxid::ZERO)
+                    .map_err(|e| Refused(e.to_string()))?,
+            ),
             Growing::Snapshot(_, false) | Growing::Nothing => Growing::Tree(Tree::new()),
             tree @ Growing::Tree(_) => tree,
         };
@@ -84,7 +87,13 @@ impl SnapshotSink for BootSink {
         self.sink()?.session(id, timeout_ms)
     }
 
-    fn node(&mut self, path: &str, data: Option<&[u8]>, acl: Acl, stat: StatPersisted) -> Result<(), Refused> {
+    fn node(
+        &mut self,
+        path: &str,
+        data: Option<&[u8]>,
+        acl: Acl,
+        stat: StatPersisted,
+    ) -> Result<(), Refused> {
         self.sink()?.node(path, data, acl, stat)
     }
 }
@@ -165,7 +174,8 @@ pub fn read(config: &Config) -> Result<Found, ServerError> {
 pub fn purge(config: &Config) -> Result<(), ServerError> {
     let dirs = dirs(config);
     if config.purge_interval_hours > 0 && dirs.snap.is_dir() && dirs.log.is_dir() {
-        let gone = purge::purge(&RealDisk, &dirs, config.purge_retain).map_err(ServerError::Data)?;
+        let gone =
+            purge::purge(&RealDisk, &dirs, config.purge_retain).map_err(ServerError::Data)?;
         for path in gone {
             info!(path = %path.display(), "purged");
         }
@@ -177,7 +187,11 @@ pub fn purge(config: &Config) -> Result<(), ServerError> {
 ///
 /// # Errors
 /// [`ServerError::Io`] if there is no thread.
-pub fn start_disk(config: &Config, last: Zxid, inbox: Arc<Inbox>) -> Result<DiskThread, ServerError> {
+pub fn start_disk(
+    config: &Config,
+    last: Zxid,
+    inbox: Arc<Inbox>,
+) -> Result<DiskThread, ServerError> {
     let dirs = dirs(config);
     let options = LogOptions {
         prealloc_bytes: config.prealloc_bytes,
@@ -192,9 +206,11 @@ pub fn start_disk(config: &Config, last: Zxid, inbox: Arc<Inbox>) -> Result<Disk
             inbox.push(Event::DiskFailed(format!("{what}: {error}")), 0);
         }
     };
-    DiskThread::start(RealDisk, dirs, log, QUEUE_BYTES_MAX, on_event).map_err(|source| ServerError::Io {
-        path: config.data_dir.clone(),
-        source,
+    DiskThread::start(RealDisk, dirs, log, QUEUE_BYTES_MAX, on_event).map_err(|source| {
+        ServerError::Io {
+            path: config.data_dir.clone(),
+            source,
+        }
     })
 }
 
@@ -203,12 +219,16 @@ pub fn start_disk(config: &Config, last: Zxid, inbox: Arc<Inbox>) -> Result<Disk
 pub fn history_reader(config: &Config) -> HistoryReader {
     let dir = dirs(config).log;
     Arc::new(move |after, upto, take| {
-        let mut reader = LogReader::range(&RealDisk, &dir, after, upto).map_err(io::Error::other)?;
+        let mut reader =
+            LogReader::range(&RealDisk, &dir, after, upto).map_err(io::Error::other)?;
         while let Some(entry) = reader.next_entry().map_err(io::Error::other)? {
             take(entry.zxid, &entry.payload);
         }
         if reader.last() < upto {
-            return Err(io::Error::other(format!("the log ends at {}, {upto} is needed", reader.last())));
+            return Err(io::Error::other(format!(
+                "the log ends at {}, {upto} is needed",
+                reader.last()
+            )));
         }
         Ok(())
     })

@@ -28,7 +28,7 @@ use tracing::{debug, error, info, warn};
 use zabra_model::ids::{Epoch, SessionId, Zxid};
 use zabra_model::peer::Peer;
 use zabra_model::service::session::{SessionTracker, password};
-use zabra_model::step::{Effect, Env, Input, Mark, Timer, Write};
+use zabra_model::step::{Effect, Env, Input, Mark, Write};
 use zabra_model::tree::node::Tree;
 use zabra_model::tree::prep::Prep;
 use zabra_model::vote::ServerState;
@@ -95,7 +95,9 @@ pub struct Core {
     next_container_check: Instant,
     next_purge: Option<Instant>,
     #[cfg(feature = "gate")]
-    gate: Option<Arc<super::gate::Gate>>,
+    pub(super) gate: Option<super::gate::Gate>,
+    #[cfg(feature = "gate")]
+    pub(super) inputs_stepped: u64,
 }
 
 /// What the core begins with.
@@ -168,7 +170,16 @@ impl Core {
             shared: start.shared,
             #[cfg(feature = "gate")]
             gate: None,
+            #[cfg(feature = "gate")]
+            inputs_stepped: 0,
         }
+    }
+
+    /// Gives a harness the say over timers and writes.
+    #[cfg(feature = "gate")]
+    pub fn hold_by(&mut self, gate: super::gate::Gate) {
+        self.gate = Some(gate);
+        self.persist.gate();
     }
 
     /// Runs until it is told to stop.
@@ -214,7 +225,11 @@ impl Core {
             wake = wake.min(self.next_expiry);
         }
         let purge = self.next_purge.unwrap_or(wake);
-        let timer = if self.is_gated() { None } else { self.timers.next() };
+        let timer = if self.is_gated() {
+            None
+        } else {
+            self.timers.next()
+        };
         timer.unwrap_or(wake).min(wake).min(purge)
     }
 
@@ -295,7 +310,8 @@ impl Core {
             Event::SnapshotDone(generation, result) => {
                 self.snapshot_running = false;
                 if generation == self.generation {
-                    self.persist.extra(Op::PublishSnapshot(result.map_err(ServerError::Disk)?));
+                    self.persist
+                        .extra(Op::PublishSnapshot(result.map_err(ServerError::Disk)?));
                     self.shared.stats.snapshots.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -323,6 +339,10 @@ impl Core {
 
     /// One step, and all that it asks for.
     pub(super) fn step(&mut self, input: Input<Payload>) {
+        #[cfg(feature = "gate")]
+        {
+            self.inputs_stepped += 1;
+        }
         self.peer.step(&self.env, input, &mut self.effects);
         self.carry_out();
     }
@@ -345,16 +365,31 @@ impl Core {
                     after,
                     upto,
                     committed,
-                } => self.links.send_history(&self.window, link, after, upto, committed),
+                } => self
+                    .links
+                    .send_history(&self.window, link, after, upto, committed),
                 Effect::SendSnapshot { link, zxid } => {
                     self.deliver();
                     let image = self.shared.tree().image();
-                    assert_eq!(image.zxid, zxid, "a tree is sent at the zxid that the core knows it to be at");
+                    assert_eq!(
+                        image.zxid, zxid,
+                        "a tree is sent at the zxid that the core knows it to be at"
+                    );
                     self.links.send_tree(link, zxid, image);
                 }
                 Effect::Unlink(link) => drop(self.links.remove(link)),
-                Effect::Arm(timer) => self.timers.arm(timer, Instant::now()),
-                Effect::Disarm(timer) => self.timers.disarm(timer),
+                Effect::Arm(timer) => {
+                    self.timers.arm(timer, Instant::now());
+                    #[cfg(feature = "gate")]
+                    self.gate.iter_mut().for_each(|g| g.timer("armed", timer));
+                }
+                Effect::Disarm(timer) => {
+                    self.timers.disarm(timer);
+                    #[cfg(feature = "gate")]
+                    self.gate
+                        .iter_mut()
+                        .for_each(|g| g.timer("disarmed", timer));
+                }
                 Effect::Deliver { upto } => self.deliver_upto = upto,
                 Effect::Became(state) => {
                     self.became(state);
@@ -382,7 +417,10 @@ impl Core {
     fn persist(&mut self, mark: Mark, write: Write<Payload>) {
         match &write {
             Write::Append { zxid, txn } => {
-                assert_eq!(*zxid, txn.header.zxid, "the leader's core chooses the zxid that was prepared for");
+                assert_eq!(
+                    *zxid, txn.header.zxid,
+                    "the leader's core chooses the zxid that was prepared for"
+                );
                 self.window.push(Arc::clone(txn));
                 self.persist.write(mark, write);
             }
@@ -405,7 +443,10 @@ impl Core {
                     return;
                 };
                 let image = tree.image();
-                assert_eq!(image.zxid, *zxid, "the installed tree is the one that came with SNAP");
+                assert_eq!(
+                    image.zxid, *zxid,
+                    "the installed tree is the one that came with SNAP"
+                );
                 *self.shared.tree_mut() = *tree;
                 self.window = Window::starting_at(*zxid);
                 // Whatever was cut before is gone with the old tree.
@@ -423,9 +464,19 @@ impl Core {
 
     fn dial(&mut self, leader: zabra_model::ids::ServerId) {
         self.dial_attempt += 1;
-        let within = Duration::from_millis(self.shared.config.init_ms());
+        let within = if self.is_gated() {
+            Duration::from_secs(3600) // whoever holds the server holds its links, too
+        } else {
+            Duration::from_millis(self.shared.config.init_ms())
+        };
         let inbox = Arc::clone(&self.inbox);
-        self.dialling = Some(dial(&self.shared.config, leader, self.dial_attempt, within, inbox));
+        self.dialling = Some(dial(
+            &self.shared.config,
+            leader,
+            self.dial_attempt,
+            within,
+            inbox,
+        ));
     }
 
     fn became(&mut self, state: ServerState) {
@@ -472,7 +523,11 @@ impl Core {
         info!(epoch = epoch.0, ?mode, zxid = %self.peer.delivered(), "serving");
     }
 
-    fn send(&mut self, link: zabra_model::step::Link, packet: zabra_model::packet::Packet<Payload>) {
+    fn send(
+        &mut self,
+        link: zabra_model::step::Link,
+        packet: zabra_model::packet::Packet<Payload>,
+    ) {
         use zabra_model::packet::Packet;
         match packet {
             Packet::Ping { zxid } if self.peer.state() == ServerState::Following => {
@@ -542,7 +597,10 @@ impl Core {
             }
             (Mode::Follower, Connect::Again(session)) => {
                 self.links.ask_revalidate(session, conn.timeout_ms());
-                self.revalidating.entry(session).or_default().push_back(conn);
+                self.revalidating
+                    .entry(session)
+                    .or_default()
+                    .push_back(conn);
             }
         }
     }
@@ -556,8 +614,13 @@ impl Core {
             conn.wake.notify_one();
         }
         let outstanding = self.submitted.len() as u64;
-        self.shared.stats.outstanding.store(outstanding, Ordering::Relaxed);
+        self.shared
+            .stats
+            .outstanding
+            .store(outstanding, Ordering::Relaxed);
         self.maybe_snapshot();
+        #[cfg(feature = "gate")]
+        self.gate.iter_mut().for_each(super::gate::Gate::flush);
     }
 
     pub(super) fn count_delivered(&mut self, txns: u64) {
@@ -583,10 +646,5 @@ impl Core {
             let staged = stage(&dirs, &image).map_err(|e| e.to_string());
             inbox.push(Event::SnapshotDone(generation, staged), 0);
         });
-    }
-
-    /// Which timers run; for the harness.
-    pub fn armed(&self) -> Vec<Timer> {
-        self.timers.armed().collect()
     }
 }

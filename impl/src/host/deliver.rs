@@ -33,11 +33,14 @@ impl Core {
             }
             count += 1;
             let dirty = &mut self.dirty;
-            let result = tree.apply(header, txn, &mut |trigger| hub.fire(&trigger, header.zxid, dirty));
+            let result = tree.apply(header, txn, &mut |trigger| {
+                hub.fire(&trigger, header.zxid, dirty)
+            });
             match txn {
                 Txn::CreateSession { timeout_ms } if self.is_leading() => {
                     if self.tracker.timeout_ms(header.session).is_none() {
-                        self.tracker.track(header.session, *timeout_ms, self.clock_ms);
+                        self.tracker
+                            .track(header.session, *timeout_ms, self.clock_ms);
                     }
                 }
                 Txn::CloseSession { .. } => self.tracker.remove(header.session),
@@ -125,7 +128,9 @@ impl Core {
         if !self.is_leading() {
             return; // the leader says when
         }
-        while let Some((_, SyncFor::Client(conn, submit))) = self.syncs.pop_front_if(|(due, _)| *due < zxid) {
+        while let Some((_, SyncFor::Client(conn, submit))) =
+            self.syncs.pop_front_if(|(due, _)| *due < zxid)
+        {
             self.answer_sync(conn, submit.xid, submit.token, &submit.record, tree, hub);
         }
     }
@@ -149,16 +154,24 @@ impl Core {
         let shared = Arc::clone(&self.shared);
         let header = ReplyHeader::ok(xid, tree.last_zxid());
         let path = crate::wire::cursor::Reader::new(record).ustring("path");
-        finish(&shared, &done, tree, hub, &mut self.dirty, false, |out| match &path {
-            Ok(path) => reply::put_path(header, path.as_deref(), out),
-            Err(_) => reply::put_empty(
-                ReplyHeader {
-                    err: ErrorCode::MarshallingError.code(),
-                    ..header
-                },
-                out,
-            ),
-        });
+        finish(
+            &shared,
+            &done,
+            tree,
+            hub,
+            &mut self.dirty,
+            false,
+            |out| match &path {
+                Ok(path) => reply::put_path(header, path.as_deref(), out),
+                Err(_) => reply::put_empty(
+                    ReplyHeader {
+                        err: ErrorCode::MarshallingError.code(),
+                        ..header
+                    },
+                    out,
+                ),
+            },
+        );
     }
 }
 

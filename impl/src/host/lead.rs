@@ -211,9 +211,17 @@ impl Core {
                 let shared = Arc::clone(&self.shared);
                 let tree = shared.tree();
                 let mut hub = lock(&shared.hub);
-                self.answer_sync(Arc::clone(conn), submit.xid, submit.token, &submit.record, &tree, &mut hub);
+                self.answer_sync(
+                    Arc::clone(conn),
+                    submit.xid,
+                    submit.token,
+                    &submit.record,
+                    &tree,
+                    &mut hub,
+                );
             } else {
-                self.syncs.push_back((due, SyncFor::Client(Arc::clone(conn), submit)));
+                self.syncs
+                    .push_back((due, SyncFor::Client(Arc::clone(conn), submit)));
             }
             return;
         }
@@ -222,7 +230,14 @@ impl Core {
             .request
             .or_else(|| Request::decode(submit.opcode, &submit.record).ok());
         let me = self.env.me;
-        self.lead(conn.session(), submit.xid, request, submit.opcode, &submit.ids, me);
+        self.lead(
+            conn.session(),
+            submit.xid,
+            request,
+            submit.opcode,
+            &submit.ids,
+            me,
+        );
     }
 
     fn forward_own(&mut self, conn: &Arc<Conn>, submit: Submit) {
@@ -266,7 +281,12 @@ impl Core {
     }
 
     /// On the leader: may the session go on at `owner`? Then it is `owner`'s from now on.
-    pub(super) fn revalidate(&mut self, session: SessionId, timeout_ms: i32, owner: ServerId) -> bool {
+    pub(super) fn revalidate(
+        &mut self,
+        session: SessionId,
+        timeout_ms: i32,
+        owner: ServerId,
+    ) -> bool {
         let valid = self.tracker.timeout_ms(session).is_some();
         if valid {
             self.tracker.track(session, timeout_ms, self.clock_ms);
@@ -283,7 +303,9 @@ impl Core {
             }
             match what {
                 Heard::Core(packet) => {
-                    if let (Packet::FollowerInfo { sid, .. }, Some(handle)) = (&packet, self.links.get(link)) {
+                    if let (Packet::FollowerInfo { sid, .. }, Some(handle)) =
+                        (&packet, self.links.get(link))
+                    {
                         handle.sid = Some(*sid);
                     }
                     self.step(Input::Received { link, packet });
@@ -322,7 +344,14 @@ impl Core {
         }
         let decoded = Request::decode(request.opcode, &request.record).ok();
         let owner = owner_of(sid, link);
-        self.lead(request.session, request.cxid, decoded, request.opcode, ids, owner);
+        self.lead(
+            request.session,
+            request.cxid,
+            decoded,
+            request.opcode,
+            ids,
+            owner,
+        );
     }
 
     fn on_revalidate(&mut self, link: Link, data: &Bytes) {
@@ -335,8 +364,15 @@ impl Core {
             let valid = self.revalidate(session, timeout_ms, owner_of(sid, link));
             self.links.answer_revalidate(link, session, valid);
         } else if let Ok((session, valid)) = decode_revalidated(Some(data)) {
-            let conn = self.revalidating.get_mut(&session).and_then(|waiting| waiting.pop_front());
-            if self.revalidating.get(&session).is_some_and(std::collections::VecDeque::is_empty) {
+            let conn = self
+                .revalidating
+                .get_mut(&session)
+                .and_then(|waiting| waiting.pop_front());
+            if self
+                .revalidating
+                .get(&session)
+                .is_some_and(std::collections::VecDeque::is_empty)
+            {
                 self.revalidating.remove(&session);
             }
             match conn {
@@ -353,7 +389,14 @@ impl Core {
             let shared = Arc::clone(&self.shared);
             let tree = shared.tree();
             let mut hub = lock(&shared.hub);
-            self.answer_sync(conn, submit.xid, submit.token, &submit.record, &tree, &mut hub);
+            self.answer_sync(
+                conn,
+                submit.xid,
+                submit.token,
+                &submit.record,
+                &tree,
+                &mut hub,
+            );
         }
     }
 }

@@ -5,7 +5,8 @@ use super::payload::Payload;
 use super::window::Window;
 use crate::net::link::{HistoryReader, Item, LinkOut, LinkTasks, put_core, put_history, spawn};
 use crate::wire::quorum::{
-    ForwardedRequest, NO_ZXID, PacketKind, encode_revalidate, encode_revalidated, encode_session_table, put_packet,
+    ForwardedRequest, NO_ZXID, PacketKind, encode_revalidate, encode_revalidated,
+    encode_session_table, put_packet,
 };
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -54,11 +55,23 @@ impl Links {
     }
 
     /// Numbers a connection and starts its tasks.
-    pub(super) fn open(&mut self, stream: TcpStream, silence_ms: u64, to_leader: bool, inbox: &Arc<Inbox>) -> Link {
+    pub(super) fn open(
+        &mut self,
+        stream: TcpStream,
+        silence_ms: u64,
+        to_leader: bool,
+        inbox: &Arc<Inbox>,
+    ) -> Link {
         self.last += 1;
         let link = Link(self.last);
         let out = LinkOut::new(silence_ms);
-        let tasks = spawn(link, stream, Arc::clone(&out), Arc::clone(inbox), Arc::clone(&self.history));
+        let tasks = spawn(
+            link,
+            stream,
+            Arc::clone(&out),
+            Arc::clone(inbox),
+            Arc::clone(&self.history),
+        );
         let handle = LinkHandle {
             out,
             sid: None,
@@ -132,7 +145,14 @@ impl Links {
         }
     }
 
-    pub(super) fn send_history(&mut self, window: &Window, link: Link, after: Zxid, upto: Zxid, committed: bool) {
+    pub(super) fn send_history(
+        &mut self,
+        window: &Window,
+        link: Link,
+        after: Zxid,
+        upto: Zxid,
+        committed: bool,
+    ) {
         let Some(handle) = self.get(link) else { return };
         let from_files = window.after().min(upto);
         if after < from_files {

@@ -4,12 +4,12 @@
 //! before it is installed, and after a truncation the tree is read again before anybody hears that it is durable.
 
 use super::payload::Payload;
+use crate::storage::Dirs;
 use crate::storage::StorageError;
 use crate::storage::disk::RealDisk;
-use crate::storage::snapshot::{SnapshotWriter, StagedSnapshot};
 use crate::storage::snapshot::body::NodeRef;
+use crate::storage::snapshot::{SnapshotWriter, StagedSnapshot};
 use crate::storage::thread::{DiskThread, Op};
-use crate::storage::Dirs;
 use std::collections::{HashMap, VecDeque};
 use zabra_model::step::{Mark, Write};
 use zabra_model::tree::acl::Acl;
@@ -27,6 +27,9 @@ pub(super) struct Persist {
     last_token: u64,
     /// Everything from here on waits.
     held: Option<VecDeque<(u64, Op)>>,
+    /// How many writes the harness still lets through; without one, all.
+    #[cfg(feature = "gate")]
+    allowed: Option<usize>,
 }
 
 impl Persist {
@@ -36,7 +39,27 @@ impl Persist {
             batch: VecDeque::new(),
             last_token: 0,
             held: None,
+            #[cfg(feature = "gate")]
+            allowed: None,
         }
+    }
+
+    /// From now on nothing passes without [`Persist::allow`].
+    #[cfg(feature = "gate")]
+    pub(super) fn gate(&mut self) {
+        self.allowed = Some(0);
+    }
+
+    /// So many more may pass.
+    #[cfg(feature = "gate")]
+    pub(super) fn allow(&mut self, n: usize) {
+        self.allowed = self.allowed.map(|allowed| allowed.saturating_add(n));
+    }
+
+    /// How many have not passed.
+    #[cfg(feature = "gate")]
+    pub(super) fn waiting(&self) -> usize {
+        self.batch.len() + self.held.as_ref().map_or(0, VecDeque::len)
     }
 
     /// Queues one of the core's writes. `Install` has another way.
@@ -61,7 +84,8 @@ impl Persist {
 
     /// Queues the installation of a snapshot that has been staged, before all that waits.
     pub(super) fn install(&mut self, mark: Mark, staged: StagedSnapshot) {
-        self.batch.push_back((mark.0 << EXTRA_BITS, Op::InstallSnapshot(staged)));
+        self.batch
+            .push_back((mark.0 << EXTRA_BITS, Op::InstallSnapshot(staged)));
     }
 
     /// Has an install's mark taken its place, though the operation comes later.
@@ -71,7 +95,10 @@ impl Persist {
 
     fn push(&mut self, token: u64, op: Op) {
         self.last_token = token;
-        self.held.as_mut().unwrap_or(&mut self.batch).push_back((token, op));
+        self.held
+            .as_mut()
+            .unwrap_or(&mut self.batch)
+            .push_back((token, op));
     }
 
     /// What comes from now on waits for [`Persist::release`].
@@ -96,11 +123,21 @@ impl Persist {
         let Some(thread) = self.thread.as_ref().filter(|_| !self.batch.is_empty()) else {
             return;
         };
+        #[cfg(feature = "gate")]
+        let count = self.allowed.unwrap_or(usize::MAX);
+        #[cfg(not(feature = "gate"))]
+        let count = usize::MAX;
         // Cloning an operation is cheap, its bytes are shared; what is not taken must not be lost.
-        match thread.submit_all(self.batch.iter().cloned()) {
-            Ok(()) => self.batch.clear(),
+        let count = count.min(self.batch.len());
+        let taken = match thread.submit_all(self.batch.iter().take(count).cloned()) {
+            Ok(()) => count,
             // Full: the next `Durable` brings another try. Stopped: the thread has reported why.
-            Err((taken, _)) => drop(self.batch.drain(..taken)),
+            Err((taken, _)) => taken,
+        };
+        self.batch.drain(..taken);
+        #[cfg(feature = "gate")]
+        {
+            self.allowed = self.allowed.map(|allowed| allowed - taken);
         }
     }
 

@@ -131,7 +131,10 @@ impl Shared {
 
     /// A new connection, known to the hub.
     pub fn connect(&self, from: SocketAddr) -> Arc<Conn> {
-        let conn = Arc::new(Conn::new(self.next_conn.fetch_add(1, Ordering::Relaxed), from));
+        let conn = Arc::new(Conn::new(
+            self.next_conn.fetch_add(1, Ordering::Relaxed),
+            from,
+        ));
         lock(&self.hub).conns.insert(conn.id, Arc::clone(&conn));
         conn
     }
@@ -144,7 +147,10 @@ impl Shared {
         hub.watches.remove_watcher(conn.id);
         drop(hub);
         let mut sessions = lock(&self.sessions);
-        if sessions.get(&conn.session()).is_some_and(|c| c.id == conn.id) {
+        if sessions
+            .get(&conn.session())
+            .is_some_and(|c| c.id == conn.id)
+        {
             sessions.remove(&conn.session());
         }
     }
@@ -164,7 +170,9 @@ impl Hub {
     pub fn fire(&mut self, trigger: &Trigger<'_>, zxid: Zxid, dirty: &mut Vec<Arc<Conn>>) {
         let Self { watches, conns } = self;
         watches.fire(trigger, |watcher| {
-            let Some(conn) = conns.get(&watcher) else { return };
+            let Some(conn) = conns.get(&watcher) else {
+                return;
+            };
             let mut state = conn.state();
             if state.phase == Phase::Closed || !allows(trigger.acl, perms::READ, &state.ids) {
                 return;

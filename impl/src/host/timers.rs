@@ -79,6 +79,12 @@ impl Timers {
         Some(timer)
     }
 
+    /// Takes a timer before its time; whether it ran.
+    #[cfg(feature = "gate")]
+    pub fn take(&mut self, timer: Timer) -> bool {
+        self.due[place(timer)].take().is_some()
+    }
+
     /// Which run.
     pub fn armed(&self) -> impl Iterator<Item = Timer> + '_ {
         ALL.into_iter().filter(|t| self.due[place(*t)].is_some())

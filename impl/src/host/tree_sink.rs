@@ -62,7 +62,13 @@ impl SnapshotSink for TreeSink {
         Ok(())
     }
 
-    fn node(&mut self, path: &str, data: Option<&[u8]>, acl: Acl, stat: StatPersisted) -> Result<(), Refused> {
+    fn node(
+        &mut self,
+        path: &str,
+        data: Option<&[u8]>,
+        acl: Acl,
+        stat: StatPersisted,
+    ) -> Result<(), Refused> {
         let place = acl.as_ptr().addr();
         let next = self.lists.len() as i64 + 1;
         let id = match self.lists.get(&place) {

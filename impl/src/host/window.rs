@@ -68,7 +68,12 @@ impl Window {
                 self.applied = self.entries.len();
             }
         }
-        self.applied_bytes = self.entries.iter().take(self.applied).map(|p| p.bytes.len()).sum();
+        self.applied_bytes = self
+            .entries
+            .iter()
+            .take(self.applied)
+            .map(|p| p.bytes.len())
+            .sum();
         self.after = self.after.min(zxid);
     }
 
@@ -99,7 +104,11 @@ mod tests {
             zxid: Zxid(zxid),
             ..TxnHeader::default()
         };
-        Arc::new(Logged::encode(header, Txn::Error { code: -1 }, &mut BytesMut::new()))
+        Arc::new(Logged::encode(
+            header,
+            Txn::Error { code: -1 },
+            &mut BytesMut::new(),
+        ))
     }
 
     #[test]
@@ -113,7 +122,10 @@ mod tests {
         assert_eq!(w.after(), Zxid(10));
         w.trim(Zxid(5000));
         assert_eq!(w.after(), Zxid(4990 - KEPT_MAX as u64));
-        let some: Vec<u64> = w.range(Zxid(4998), Zxid(4999)).map(|p| p.header.zxid.0).collect();
+        let some: Vec<u64> = w
+            .range(Zxid(4998), Zxid(4999))
+            .map(|p| p.header.zxid.0)
+            .collect();
         assert_eq!(some, [4999]);
         w.truncate(Zxid(4980));
         assert_eq!(w.next(Zxid(9999)).map(|p| p.header.zxid), None);

@@ -18,11 +18,13 @@ use tracing::{info, warn};
 /// [`ServerError::Bind`].
 pub async fn listen(shared: Arc<Shared>, inbox: Arc<Inbox>) -> Result<(), ServerError> {
     let addr = shared.config.client.to_addr();
-    let listener = TcpListener::bind(&addr).await.map_err(|source| ServerError::Bind {
-        addr: addr.clone(),
-        what: "client port",
-        source,
-    })?;
+    let listener = TcpListener::bind(&addr)
+        .await
+        .map_err(|source| ServerError::Bind {
+            addr: addr.clone(),
+            what: "client port",
+            source,
+        })?;
     if let Ok(addr) = listener.local_addr() {
         info!(%addr, "listening for clients");
     }

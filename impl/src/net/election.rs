@@ -61,11 +61,18 @@ impl ElectionNet {
     ///
     /// # Errors
     /// [`ServerError::Bind`].
-    pub async fn start(config: &Config, inbox: Arc<Inbox>) -> Result<Option<Arc<Self>>, ServerError> {
+    pub async fn start(
+        config: &Config,
+        inbox: Arc<Inbox>,
+    ) -> Result<Option<Arc<Self>>, ServerError> {
         let Some(own) = config.members.get(&config.me) else {
             return Ok(None);
         };
-        let host = if config.listen_on_all { "0.0.0.0" } else { own.host.as_str() };
+        let host = if config.listen_on_all {
+            "0.0.0.0"
+        } else {
+            own.host.as_str()
+        };
         let addr = join(host, own.election_port);
         let listener = bind_retrying(&addr, config.election_bind_retry).await?;
         let net = Arc::new(Self {

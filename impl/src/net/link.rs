@@ -8,7 +8,9 @@ use crate::host::payload::{Logged, Payload};
 use crate::host::tree_sink::TreeSink;
 use crate::storage::snapshot::body::{BodyDecoder, BodyEncoder, NodeRef};
 use crate::wire::WireError;
-use crate::wire::quorum::{self as wire, ForwardedRequest, LearnerInfo, PacketKind, QuorumPacket, parse};
+use crate::wire::quorum::{
+    self as wire, ForwardedRequest, LearnerInfo, PacketKind, QuorumPacket, parse,
+};
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -124,7 +126,9 @@ impl LinkOut {
     fn take(&self) -> io::Result<Option<Item>> {
         let mut queue = lock(&self.queue);
         if queue.overfull {
-            return Err(io::Error::other("the peer does not fetch what is sent to it"));
+            return Err(io::Error::other(
+                "the peer does not fetch what is sent to it",
+            ));
         }
         let item = queue.items.pop_front();
         if let Some(Item::Bytes(bytes)) = &item {
@@ -135,7 +139,8 @@ impl LinkOut {
 }
 
 /// Where proposals are read that are no longer in memory: called off the core task; gives them in order to the closure.
-pub type HistoryReader = Arc<dyn Fn(Zxid, Zxid, &mut dyn FnMut(Zxid, &[u8])) -> io::Result<()> + Send + Sync>;
+pub type HistoryReader =
+    Arc<dyn Fn(Zxid, Zxid, &mut dyn FnMut(Zxid, &[u8])) -> io::Result<()> + Send + Sync>;
 
 /// The tasks of one connection; dropping it ends them and the connection.
 pub struct LinkTasks {
@@ -178,7 +183,12 @@ pub fn spawn(
     }
 }
 
-async fn read(link: Link, mut reader: OwnedReadHalf, out: &LinkOut, inbox: &Inbox) -> io::Result<()> {
+async fn read(
+    link: Link,
+    mut reader: OwnedReadHalf,
+    out: &LinkOut,
+    inbox: &Inbox,
+) -> io::Result<()> {
     let mut buf = BytesMut::with_capacity(READ_BYTES);
     loop {
         let mut heard = Vec::new();
@@ -247,13 +257,17 @@ fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {
             let info = LearnerInfo::decode(data);
             let sid = info.server.ok_or_else(|| unknown("learner without id"))?;
             // Older protocols have no epochs; a learner with a newer configuration must not be led by this one.
-            if info.protocol_version < wire::PROTOCOL_VERSION || info.config_version.is_some_and(|v| v > 0) {
+            if info.protocol_version < wire::PROTOCOL_VERSION
+                || info.config_version.is_some_and(|v| v > 0)
+            {
                 return Err(unknown("protocol or configuration version of a learner"));
             }
             let accepted = zxid.epoch();
             Packet::FollowerInfo { sid, accepted }
         }
-        PacketKind::LeaderInfo => Packet::LeaderInfo { epoch: zxid.epoch() },
+        PacketKind::LeaderInfo => Packet::LeaderInfo {
+            epoch: zxid.epoch(),
+        },
         PacketKind::AckEpoch => Packet::AckEpoch {
             last: zxid,
             current: wire::decode_ack_epoch(data)?,
@@ -265,10 +279,15 @@ fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {
             if txn.header.zxid != zxid {
                 return Err(unknown("zxid of a proposal that is not its transaction's"));
             }
-            Packet::Proposal { zxid, txn: Arc::new(txn) }
+            Packet::Proposal {
+                zxid,
+                txn: Arc::new(txn),
+            }
         }
         PacketKind::Commit => Packet::Commit { zxid },
-        PacketKind::NewLeader => Packet::NewLeader { epoch: zxid.epoch() },
+        PacketKind::NewLeader => Packet::NewLeader {
+            epoch: zxid.epoch(),
+        },
         PacketKind::UpToDate => Packet::UpToDate,
         PacketKind::Ack => Packet::Ack { zxid },
         PacketKind::Ping => return Ok(Heard::Ping(zxid, wire::decode_session_table(data)?)),
@@ -308,9 +327,11 @@ pub fn put_core(packet: &Packet<Payload>, members_text: &str, out: &mut BytesMut
             epoch_start(*epoch),
             Some(wire::encode_leader_info()),
         ),
-        Packet::AckEpoch { last, current } => {
-            (PacketKind::AckEpoch, *last, Some(wire::encode_ack_epoch(*current)))
-        }
+        Packet::AckEpoch { last, current } => (
+            PacketKind::AckEpoch,
+            *last,
+            Some(wire::encode_ack_epoch(*current)),
+        ),
         Packet::Diff { zxid } => (PacketKind::Diff, *zxid, None),
         Packet::Trunc { zxid } => (PacketKind::Trunc, *zxid, None),
         Packet::Snap { zxid } => (PacketKind::Snap, *zxid, None),
@@ -332,7 +353,11 @@ pub fn put_history(zxid: Zxid, payload: &[u8], committed: bool, out: &mut BytesM
     }
 }
 
-async fn write(mut writer: OwnedWriteHalf, out: &LinkOut, history: &HistoryReader) -> io::Result<()> {
+async fn write(
+    mut writer: OwnedWriteHalf,
+    out: &LinkOut,
+    history: &HistoryReader,
+) -> io::Result<()> {
     loop {
         match out.take()? {
             None => out.wake.notified().await,

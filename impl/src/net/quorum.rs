@@ -26,13 +26,19 @@ pub async fn listen(config: &Config, inbox: Arc<Inbox>) -> Result<(), ServerErro
     let Some(own) = config.members.get(&config.me) else {
         return Ok(());
     };
-    let host = if config.listen_on_all { "0.0.0.0" } else { own.host.as_str() };
+    let host = if config.listen_on_all {
+        "0.0.0.0"
+    } else {
+        own.host.as_str()
+    };
     let addr = join(host, own.quorum_port);
-    let listener = TcpListener::bind(&addr).await.map_err(|source| ServerError::Bind {
-        addr,
-        what: "quorum port",
-        source,
-    })?;
+    let listener = TcpListener::bind(&addr)
+        .await
+        .map_err(|source| ServerError::Bind {
+            addr,
+            what: "quorum port",
+            source,
+        })?;
     tokio::spawn(async move {
         loop {
             match listener.accept().await {
@@ -51,7 +57,13 @@ pub async fn listen(config: &Config, inbox: Arc<Inbox>) -> Result<(), ServerErro
 }
 
 /// Dials the leader until `within` is over; the outcome is [`Event::Dialled`] with `attempt`.
-pub fn dial(config: &Config, leader: ServerId, attempt: u64, within: Duration, inbox: Arc<Inbox>) -> tokio::task::JoinHandle<()> {
+pub fn dial(
+    config: &Config,
+    leader: ServerId,
+    attempt: u64,
+    within: Duration,
+    inbox: Arc<Inbox>,
+) -> tokio::task::JoinHandle<()> {
     let addr = config
         .members
         .get(&leader)
