@@ -1,5 +1,26 @@
 //! The server: gives the model bytes, disks, sockets and time. It decides when a step runs, never what it does.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`error`], [`config`] | what an operator gets wrong, and how it is said |
+//! | [`wire`] | bytes ↔ types |
+//! | [`storage`] | the data directory |
+//! | [`host`] | the task that owns the protocol core |
+//! | [`net`] | who dials whom |
+//! | [`client`] | a client's connection |
+//! | [`admin`] | four-letter words, logging |
+//! | [`bench`] | a load generator for any ZooKeeper server |
+//! | [`serve`], [`dev`], [`shutdown`] | a server, an ensemble on one machine, and their end |
 
+pub mod admin;
 pub mod bench;
+pub mod client;
+pub mod config;
+pub mod dev;
+pub mod error;
+pub mod host;
+pub mod net;
+pub mod serve;
+pub mod shutdown;
 pub mod storage;
 pub mod wire;

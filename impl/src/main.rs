@@ -1,10 +1,15 @@
-//! The `zabra` command.
+//! The `zabra` command: parse, run, exit code.
 
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use zabra::config::check;
+use zabra::error::ServerError;
+use zabra::{admin, dev, serve};
 
+/// A ZooKeeper server whose protocol is the checked model's.
 #[derive(Parser)]
-#[command(version, about = "A ZooKeeper server whose protocol is model-checked")]
+#[command(version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -12,19 +17,96 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Load servers and measure throughput, latency and CPU time
+    /// Run one server from a ZooKeeper zoo.cfg, in the foreground; SIGTERM stops it orderly.
+    Serve {
+        /// The configuration file.
+        config: PathBuf,
+        /// Stop also when standard input ends.
+        #[arg(long, hide = true)]
+        until_stdin_ends: bool,
+    },
+    /// Run an ensemble on this machine; prints its connect string when it serves.
+    Dev {
+        /// How many servers.
+        #[arg(long, default_value_t = 3)]
+        servers: u16,
+        /// Client port of the first server.
+        #[arg(long, default_value_t = 2181)]
+        base_port: u16,
+        /// Keep the data here; without it a temporary directory is used and removed.
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
+    /// Load servers, ours or Java's, and measure throughput, latency and CPU time.
     Bench(zabra::bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Bench(args) => zabra::bench::run(&args),
+    // A panic is our bug, and a server that goes on without one of its tasks would lie.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        report(info);
+        std::process::exit(i32::from(ServerError::Bug("").exit_code()));
+    }));
+    let command = match Cli::parse().command {
+        // The load generator has a runtime of its own.
+        Command::Bench(args) => return bench(&args),
+        command => command,
     };
-    match done {
+    admin::logging::start();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("zabra: the system gives no threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(run(command));
+    // Tasks that wait for sockets are not waited for.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zabra: {error}");
+            ExitCode::from(&error)
+        }
+    }
+}
+
+fn bench(args: &zabra::bench::BenchArgs) -> ExitCode {
+    match zabra::bench::run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("zabra: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<(), ServerError> {
+    match command {
+        Command::Serve {
+            config,
+            until_stdin_ends,
+        } => serve::serve(check::load(&config)?, until_stdin_ends).await,
+        Command::Dev {
+            servers,
+            base_port,
+            data,
+        } => {
+            dev::run(dev::Options {
+                servers,
+                base_port,
+                data,
+            })
+            .await
+        }
+        Command::Bench(args) => {
+            bench(&args);
+            Ok(())
         }
     }
 }

@@ -1,0 +1,219 @@
+//! Four-letter words: plain text as ZooKeeper prints it, for people and for tools that parse it.
+
+use crate::config::MemberRole;
+use crate::host::lock;
+use crate::host::shared::{Conn, Mode, Shared};
+use crate::wire::four_letter::FourLetter;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";
+/// Monitoring tools look for a ZooKeeper version; this is the one whose behaviour is followed.
+const VERSION: &str = concat!(
+    "3.9.5-zabra-",
+    env!("CARGO_PKG_VERSION"),
+    ", built on unknown"
+);
+
+/// The whole answer.
+#[must_use]
+pub fn answer(word: FourLetter, shared: &Shared) -> String {
+    if word == FourLetter::TelnetInterrupt {
+        return String::new();
+    }
+    let name = word.word();
+    if !shared.config.whitelist.has(name) {
+        return format!("{name} is not executed because it is not in the whitelist.\n");
+    }
+    let mode = shared.mode();
+    match word {
+        FourLetter::Ruok => "imok".into(),
+        FourLetter::Conf => conf(shared),
+        _ if mode == Mode::NotServing => NOT_SERVING.into(),
+        FourLetter::Isro => "rw".into(),
+        FourLetter::Srvr => srvr(shared, mode, None),
+        FourLetter::Stat => {
+            let clients = lines_of(shared, |conn| {
+                format!(
+                    " /{}[1](queued=0,recved={},sent={})\n",
+                    conn.from,
+                    conn.received.load(Relaxed),
+                    conn.sent.load(Relaxed)
+                )
+            });
+            srvr(shared, mode, Some(&clients))
+        }
+        FourLetter::Mntr => mntr(shared, mode),
+        FourLetter::Cons => {
+            let mut text = lines_of(shared, cons_line);
+            text.push('\n');
+            text
+        }
+        FourLetter::Crst => {
+            for conn in conns(shared) {
+                conn.received.store(0, Relaxed);
+                conn.sent.store(0, Relaxed);
+            }
+            "Connection stats reset.\n".into()
+        }
+        FourLetter::Srst => {
+            shared.stats.received.store(0, Relaxed);
+            shared.stats.sent.store(0, Relaxed);
+            "Server stats reset.\n".into()
+        }
+        FourLetter::Dirs
+        | FourLetter::Dump
+        | FourLetter::Envi
+        | FourLetter::Gtmk
+        | FourLetter::Hash
+        | FourLetter::Stmk
+        | FourLetter::Wchc
+        | FourLetter::Wchp
+        | FourLetter::Wchs => format!("{name} is not available in this server.\n"),
+        FourLetter::TelnetInterrupt => String::new(),
+    }
+}
+
+const fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::NotServing => "looking",
+        Mode::Standalone => "standalone",
+        Mode::Follower => "follower",
+        Mode::Leader => "leader",
+    }
+}
+
+fn conns(shared: &Shared) -> Vec<Arc<Conn>> {
+    lock(&shared.hub).conns.values().cloned().collect()
+}
+
+fn lines_of(shared: &Shared, line: impl Fn(&Conn) -> String) -> String {
+    let mut all = conns(shared);
+    all.sort_by_key(|conn| conn.id);
+    all.iter().map(|conn| line(conn)).collect()
+}
+
+fn cons_line(conn: &Conn) -> String {
+    let (received, sent) = (conn.received.load(Relaxed), conn.sent.load(Relaxed));
+    let session = conn.session();
+    if session.0 == 0 {
+        return format!(
+            " /{}[0](queued=0,recved={received},sent={sent})\n",
+            conn.from
+        );
+    }
+    format!(
+        " /{}[1](queued=0,recved={received},sent={sent},sid={session},est={},to={})\n",
+        conn.from,
+        conn.since_ms,
+        conn.timeout_ms()
+    )
+}
+
+fn srvr(shared: &Shared, mode: Mode, clients: Option<&str>) -> String {
+    let (zxid, nodes) = {
+        let tree = shared.tree();
+        // ZooKeeper counts the root twice.
+        (tree.last_zxid(), tree.len() + 1)
+    };
+    let stats = &shared.stats;
+    let mut text = format!("Zookeeper version: {VERSION}\n");
+    if let Some(clients) = clients {
+        let _ = write!(text, "Clients:\n{clients}\n");
+    }
+    let _ = write!(
+        text,
+        "Latency min/avg/max: 0/0.0/0\nReceived: {}\nSent: {}\nConnections: {}\nOutstanding: {}\nZxid: {zxid}\nMode: {}\nNode count: {nodes}\n",
+        stats.received.load(Relaxed),
+        stats.sent.load(Relaxed),
+        lock(&shared.hub).conns.len(),
+        stats.outstanding.load(Relaxed),
+        mode_name(mode),
+    );
+    text
+}
+
+fn mntr(shared: &Shared, mode: Mode) -> String {
+    let (nodes, bytes, ephemerals, sessions) = {
+        let tree = shared.tree();
+        let ephemerals: usize = tree
+            .owners()
+            .map(|owner| tree.ephemerals(owner).count())
+            .sum();
+        (
+            tree.len() + 1,
+            tree.data_bytes(),
+            ephemerals,
+            tree.sessions().len(),
+        )
+    };
+    let stats = &shared.stats;
+    let mut text = String::new();
+    let mut put = |key: &str, value: &dyn std::fmt::Display| {
+        let _ = writeln!(text, "zk_{key}\t{value}");
+    };
+    put("version", &VERSION);
+    put("server_state", &mode_name(mode));
+    if mode != Mode::Standalone {
+        let doing = if mode == Mode::Leader {
+            "leading"
+        } else {
+            "following"
+        };
+        put("peer_state", &format!("{doing} - broadcast"));
+    }
+    put("ephemerals_count", &ephemerals);
+    put("num_alive_connections", &lock(&shared.hub).conns.len());
+    put("avg_latency", &"0.0");
+    put("min_latency", &0);
+    put("max_latency", &0);
+    put("outstanding_requests", &stats.outstanding.load(Relaxed));
+    put("znode_count", &nodes);
+    put("global_sessions", &sessions);
+    put("local_sessions", &0);
+    put("packets_sent", &stats.sent.load(Relaxed));
+    put("packets_received", &stats.received.load(Relaxed));
+    put("approximate_data_size", &bytes);
+    put("uptime", &shared.started.elapsed().as_millis());
+    put("connection_rejected", &stats.rejected.load(Relaxed));
+    put("commit_count", &stats.commits.load(Relaxed));
+    put("proposal_count", &stats.proposals.load(Relaxed));
+    put("snap_count", &stats.snapshots.load(Relaxed));
+    put("looking_count", &stats.elections.load(Relaxed));
+    if mode != Mode::Standalone {
+        put("quorum_size", &shared.config.members.len());
+    }
+    text
+}
+
+fn conf(shared: &Shared) -> String {
+    let config = &shared.config;
+    let mut text = format!(
+        "clientPort={}\nsecureClientPort=-1\ndataDir={}\ndataDirSize=0\ndataLogDir={}\ndataLogSize=0\ntickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\nclientPortListenBacklog=-1\nserverId={}\n",
+        config.client.port,
+        config.data_dir.join("version-2").display(),
+        config.data_log_dir.join("version-2").display(),
+        config.tick_ms,
+        config.max_client_cnxns,
+        config.min_session_ms,
+        config.max_session_ms,
+        if config.is_ensemble() { config.me.0 } else { 0 },
+    );
+    if let Some(own) = config.members.get(&config.me) {
+        let peer_type = match own.role {
+            MemberRole::Participant => 0,
+            MemberRole::Observer => 1,
+        };
+        let _ = write!(
+            text,
+            "initLimit={}\nsyncLimit={}\nelectionAlg=3\nelectionPort={}\nquorumPort={}\npeerType={peer_type}\nmembership: \n{}",
+            config.init_limit,
+            config.sync_limit,
+            own.election_port,
+            own.quorum_port,
+            config.members_text(),
+        );
+    }
+    text
+}

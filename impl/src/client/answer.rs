@@ -1,0 +1,244 @@
+//! Answers that need no leader: encoded straight from the tree into the connection's buffer.
+
+use super::auth::shown;
+use crate::host::lock;
+use crate::host::shared::{Conn, Hub, event_type};
+use crate::wire::client::{
+    AddWatchMode, ClientInfo, MultiResult, ReplyHeader, Request, reply, xid as fixed,
+};
+use bytes::{Bytes, BytesMut};
+use std::sync::{Mutex, MutexGuard};
+use zabra_model::ids::Zxid;
+use zabra_model::tree::acl::{Id, allows, perms};
+use zabra_model::tree::apply::TxnResult;
+use zabra_model::tree::error::ErrorCode;
+use zabra_model::tree::node::Tree;
+use zabra_model::tree::read::{ReadResult, watch_left};
+use zabra_model::tree::watch::{SetWatches, WatchMode};
+
+/// Whether the connection goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It does.
+    Go,
+    /// It ends after this answer.
+    Close,
+}
+
+/// The watches, locked only if a request needs them.
+pub enum HubAccess<'a> {
+    /// The core holds the lock.
+    Held(&'a mut Hub),
+    /// Nobody needed it yet.
+    Free(&'a Mutex<Hub>),
+    /// Somebody did.
+    Locked(MutexGuard<'a, Hub>),
+}
+
+impl HubAccess<'_> {
+    fn hub(&mut self) -> &mut Hub {
+        if let Self::Free(mutex) = self {
+            *self = Self::Locked(lock(mutex));
+        }
+        match self {
+            Self::Held(hub) => hub,
+            Self::Locked(guard) => guard,
+            Self::Free(_) => unreachable!("locked above"),
+        }
+    }
+}
+
+fn refused(xid: i32, zxid: Zxid, code: ErrorCode) -> ReplyHeader {
+    ReplyHeader {
+        xid,
+        zxid,
+        err: code.code(),
+    }
+}
+
+/// Answers `request`. The caller holds the tree's lock until the answer is in the connection's buffer, so that no event
+/// of a later change can come before it.
+pub fn answer(
+    tree: &Tree,
+    hub: &mut HubAccess<'_>,
+    conn: &Conn,
+    ids: &[Id],
+    xid: i32,
+    request: &Request,
+    out: &mut BytesMut,
+) -> Outcome {
+    let zxid = tree.last_zxid();
+    let ok = ReplyHeader::ok(xid, zxid);
+    match request {
+        Request::Read(op) => {
+            let result = tree.read(op, conn.session(), ids);
+            if let Some((path, mode)) = watch_left(op, result.as_ref().err().copied()) {
+                hub.hub().watches.add(conn.id, path, mode);
+            }
+            match result {
+                Ok(result) => put_read(ok, &result, out),
+                Err(code) => reply::put_empty(refused(xid, zxid, code), out),
+            }
+        }
+        Request::Ping => reply::put_empty(ReplyHeader::ok(fixed::PING, zxid), out),
+        Request::SetWatches(set) => {
+            let empty: &[Box<str>] = &[];
+            let (persistent, recursive) = match &set.persistent {
+                Some(lists) => (&*lists.exact, &*lists.recursive),
+                None => (empty, empty),
+            };
+            let set = SetWatches {
+                relative_zxid: set.relative_zxid,
+                data: &set.data,
+                exist: &set.exist,
+                child: &set.child,
+                persistent,
+                persistent_recursive: recursive,
+            };
+            hub.hub()
+                .watches
+                .set_watches(tree, conn.id, &set, |trigger| {
+                    if allows(trigger.acl, perms::READ, ids) {
+                        // Which transaction it was is not known any more.
+                        reply::put_event(
+                            Zxid(u64::MAX),
+                            event_type(trigger.kind),
+                            trigger.path,
+                            out,
+                        );
+                    }
+                });
+            reply::put_empty(ok, out);
+        }
+        Request::AddWatch { path, mode } => {
+            let mode = match mode {
+                AddWatchMode::Persistent => Some(WatchMode::Persistent),
+                AddWatchMode::PersistentRecursive => Some(WatchMode::PersistentRecursive),
+                AddWatchMode::Unknown(_) => None,
+            };
+            match mode {
+                Some(mode) => {
+                    hub.hub().watches.add(conn.id, path, mode);
+                    reply::put_int(ok, 0, out);
+                }
+                None => reply::put_empty(refused(xid, zxid, ErrorCode::MarshallingError), out),
+            }
+        }
+        Request::CheckWatches { path, kind } => {
+            let found = hub.hub().watches.check(conn.id, path, *kind);
+            put_done(ok, found, out);
+        }
+        Request::RemoveWatches { path, kind } => {
+            let found = hub.hub().watches.remove(conn.id, path, *kind);
+            put_done(ok, found, out);
+        }
+        Request::WhoAmI => {
+            let who: Vec<ClientInfo> = ids
+                .iter()
+                .map(|id| ClientInfo {
+                    scheme: id.scheme.clone(),
+                    user: shown(id).into(),
+                })
+                .collect();
+            reply::put_who_am_i(ok, &who, out);
+        }
+        // Without a provider for it, ZooKeeper answers with no token.
+        Request::Sasl { .. } => reply::put_token(ReplyHeader::ok(xid, Zxid::ZERO), None, out),
+        Request::Auth { .. }
+        | Request::Write(_)
+        | Request::DeleteContainer { .. }
+        | Request::Sync { .. }
+        | Request::Reconfig { .. }
+        | Request::Unknown { .. } => {
+            reply::put_empty(refused(xid, Zxid(u64::MAX), ErrorCode::Unimplemented), out);
+            return Outcome::Close;
+        }
+    }
+    Outcome::Go
+}
+
+fn put_done(ok: ReplyHeader, result: Result<(), ErrorCode>, out: &mut BytesMut) {
+    let err = result.err().map_or(0, ErrorCode::code);
+    reply::put_empty(ReplyHeader { err, ..ok }, out);
+}
+
+fn put_read(ok: ReplyHeader, result: &ReadResult<'_>, out: &mut BytesMut) {
+    match result {
+        ReadResult::Exists(stat) => reply::put_stat(ok, stat, out),
+        ReadResult::Data { data, stat } => reply::put_data(ok, *data, stat, out),
+        ReadResult::Acl { acl, stat } => reply::put_acl(ok, acl, stat, out),
+        ReadResult::Children(children) => reply::put_children(ok, children.clone(), None, out),
+        ReadResult::Children2 { children, stat } => {
+            reply::put_children(ok, children.clone(), Some(stat), out);
+        }
+        ReadResult::Ephemerals(paths) => reply::put_children(ok, paths.iter(), None, out),
+        ReadResult::AllChildrenNumber(count) => reply::put_int(ok, *count, out),
+        ReadResult::Multi(results) => {
+            let results: Vec<MultiResult> = results.iter().map(read_in_multi).collect();
+            reply::put_multi(ok, &results, out);
+        }
+    }
+}
+
+fn read_in_multi(result: &Result<ReadResult<'_>, ErrorCode>) -> MultiResult {
+    match result {
+        Ok(ReadResult::Data { data, stat }) => MultiResult::GetData {
+            data: data.map(Bytes::copy_from_slice),
+            stat: *stat,
+        },
+        Ok(ReadResult::Children(children)) => MultiResult::GetChildren {
+            children: children.clone().map(Into::into).collect(),
+        },
+        Ok(_) => MultiResult::Error {
+            code: ErrorCode::MarshallingError.code(),
+        },
+        Err(code) => MultiResult::Error { code: code.code() },
+    }
+}
+
+/// The answer to a write, once its transaction is applied.
+pub fn put_result(ok: ReplyHeader, result: &TxnResult<'_>, out: &mut BytesMut) {
+    match result {
+        TxnResult::Created { path, stat: None } => reply::put_path(ok, Some(path), out),
+        TxnResult::Created {
+            path,
+            stat: Some(stat),
+        } => reply::put_path_stat(ok, path, stat, out),
+        TxnResult::DataSet(stat) | TxnResult::AclSet(stat) => reply::put_stat(ok, stat, out),
+        TxnResult::Deleted
+        | TxnResult::Checked
+        | TxnResult::SessionCreated(_)
+        | TxnResult::SessionClosed => {
+            reply::put_empty(ok, out);
+        }
+        TxnResult::Multi(results) => {
+            let results: Vec<MultiResult> = results.iter().map(write_in_multi).collect();
+            reply::put_multi(ok, &results, out);
+        }
+        TxnResult::Error(code) => reply::put_empty(ReplyHeader { err: *code, ..ok }, out),
+    }
+}
+
+fn write_in_multi(result: &TxnResult<'_>) -> MultiResult {
+    match result {
+        TxnResult::Created { path, stat: None } => MultiResult::Create {
+            path: (*path).into(),
+        },
+        TxnResult::Created {
+            path,
+            stat: Some(stat),
+        } => MultiResult::Create2 {
+            path: (*path).into(),
+            stat: *stat,
+        },
+        TxnResult::Deleted => MultiResult::Delete,
+        TxnResult::DataSet(stat) | TxnResult::AclSet(stat) => MultiResult::SetData { stat: *stat },
+        TxnResult::Checked => MultiResult::Check,
+        TxnResult::Error(code) => MultiResult::Error { code: *code },
+        TxnResult::Multi(_) | TxnResult::SessionCreated(_) | TxnResult::SessionClosed => {
+            MultiResult::Error {
+                code: ErrorCode::MarshallingError.code(),
+            }
+        }
+    }
+}

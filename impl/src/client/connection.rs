@@ -1,0 +1,392 @@
+//! One client connection: a task that decodes all requests of a read at once, answers what needs no leader, hands the
+//! rest to the core in one batch, and sends everything that is to be sent in one write.
+
+use super::answer::{HubAccess, Outcome, answer};
+use super::auth::identity;
+use crate::admin::commands;
+use crate::host::inbox::{Connect, Event, Inbox, Submit};
+use crate::host::lock;
+use crate::host::shared::{Conn, ConnState, Mode, Phase, Shared};
+use crate::net::limits::{HANDSHAKE_TIME, REQUESTS_WAITING_MAX};
+use crate::wire::client::{
+    ConnectRequest, RawRequest, ReplyHeader, Request, is_session_password, opcode, reply,
+};
+use crate::wire::four_letter::FourLetter;
+use crate::wire::frame::split;
+use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info};
+use zabra_model::ids::Zxid;
+use zabra_model::service::session::negotiated_timeout_ms;
+use zabra_model::tree::error::ErrorCode;
+use zabra_model::tree::node::Tree;
+
+/// Room for one read.
+const READ_BYTES: usize = 64 << 10;
+/// A frame is refused by its length only beyond what the limit for requests and a header allow.
+const CONNECT_BYTES_MAX: usize = 4096;
+
+struct Connection {
+    shared: Arc<Shared>,
+    inbox: Arc<Inbox>,
+    conn: Arc<Conn>,
+    last_token: u64,
+    frames: Vec<Bytes>,
+}
+
+/// Serves one client until it goes.
+pub async fn run(stream: TcpStream, shared: Arc<Shared>, inbox: Arc<Inbox>) {
+    let Ok(from) = stream.peer_addr() else { return };
+    let conn = shared.connect(from);
+    let mut connection = Connection {
+        shared: Arc::clone(&shared),
+        inbox,
+        conn: Arc::clone(&conn),
+        last_token: 0,
+        frames: Vec::new(),
+    };
+    if let Err(error) = connection.serve(stream).await {
+        debug!(%from, session = %conn.session(), %error, "a client connection has ended");
+    }
+    shared.disconnect(&conn);
+}
+
+fn refuse(what: &'static str) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, what)
+}
+
+impl Connection {
+    async fn serve(&mut self, mut stream: TcpStream) -> std::io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut buf = BytesMut::with_capacity(READ_BYTES);
+        let first = timeout(HANDSHAKE_TIME, self.first_frame(&mut stream, &mut buf))
+            .await
+            .map_err(|_| refuse("no connect request"))??;
+        let Some(first) = first else { return Ok(()) };
+        let Some(connect) = self.introduced(&first)? else {
+            return Ok(());
+        };
+        if connect != Connect::Refused {
+            self.inbox
+                .push(Event::Connect(Arc::clone(&self.conn), connect), 0);
+        }
+        self.exchange(stream, buf).await
+    }
+
+    /// The first frame; `None` if it was a four-letter word, which has been answered.
+    async fn first_frame(
+        &mut self,
+        stream: &mut TcpStream,
+        buf: &mut BytesMut,
+    ) -> std::io::Result<Option<Bytes>> {
+        loop {
+            if let Some(word) = buf
+                .first_chunk::<4>()
+                .copied()
+                .and_then(FourLetter::recognise)
+            {
+                let answer = commands::answer(word, &self.shared);
+                stream.write_all(answer.as_bytes()).await?;
+                stream.shutdown().await?;
+                return Ok(None);
+            }
+            let mut frames = Vec::new();
+            // Requests may be pipelined behind the connect request: only the first frame is taken.
+            let length = buf.first_chunk::<4>().map(|b| i32::from_be_bytes(*b));
+            match length.map(usize::try_from) {
+                Some(Ok(n)) if n <= CONNECT_BYTES_MAX => {
+                    if buf.len() >= n + 4 {
+                        let mut one = buf.split_to(n + 4);
+                        split(&mut one, CONNECT_BYTES_MAX, &mut frames)
+                            .map_err(|_| refuse("frame length"))?;
+                        return Ok(frames.pop());
+                    }
+                }
+                Some(_) => return Err(refuse("not a connect request")),
+                None => {}
+            }
+            if stream.read_buf(buf).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// What the client wants; `None` if it gets no answer.
+    fn introduced(&mut self, first: &Bytes) -> std::io::Result<Option<Connect>> {
+        let request = ConnectRequest::decode(first).map_err(|_| refuse("connect request"))?;
+        if self.shared.mode() == Mode::NotServing {
+            return Ok(None);
+        }
+        let last = self.shared.tree().last_zxid();
+        if request.last_zxid_seen.0.cast_signed() > last.0.cast_signed() {
+            info!(from = %self.conn.from, seen = %request.last_zxid_seen, own = %last,
+                "a client has seen more than this server; it must try another");
+            return Ok(None);
+        }
+        let config = &self.shared.config;
+        let timeout_ms = negotiated_timeout_ms(
+            request.timeout_ms,
+            config.min_session_ms,
+            config.max_session_ms,
+        );
+        self.conn.state().read_only = request.read_only.map(|_| false);
+        let session = request.session;
+        if session.0 == 0 {
+            let session = lock(&self.shared.ids).give();
+            self.conn.bind(session, timeout_ms);
+            return Ok(Some(Connect::New(session)));
+        }
+        // First the old connection ends, then the password is looked at: as ZooKeeper does it.
+        let old = lock(&self.shared.sessions).remove(&session);
+        if let Some(old) = old {
+            old.close();
+        }
+        if !is_session_password(session, request.password.as_deref()) {
+            let mut state = self.conn.state();
+            crate::wire::client::ConnectResponse::expired(state.read_only).put(&mut state.out);
+            state.phase = Phase::Closing;
+            drop(state);
+            return Ok(Some(Connect::Refused));
+        }
+        self.conn.bind(session, timeout_ms);
+        Ok(Some(Connect::Again(session)))
+    }
+
+    async fn exchange(&mut self, stream: TcpStream, mut buf: BytesMut) -> std::io::Result<()> {
+        let conn = Arc::clone(&self.conn);
+        let (mut reader, mut writer) = stream.into_split();
+        let mut out = BytesMut::new();
+        loop {
+            let (phase, waiting, overfull) = {
+                let mut state = conn.state();
+                let overfull = Conn::is_overfull(&state);
+                if !state.out.is_empty() {
+                    state.take_out(&mut out);
+                } else {
+                    let mut none = BytesMut::new();
+                    state.take_out(&mut none);
+                    state.out = none;
+                }
+                (state.phase, state.order.len(), overfull)
+            };
+            if phase == Phase::Closed || overfull {
+                return Ok(());
+            }
+            if !out.is_empty() {
+                tokio::select! {
+                    biased;
+                    sent = writer.write_all(&out) => sent?,
+                    () = closed(&conn) => return Ok(()),
+                }
+                out.clear();
+                if out.capacity() > 4 * READ_BYTES {
+                    out = BytesMut::new();
+                }
+                continue;
+            }
+            if phase == Phase::Closing {
+                writer.shutdown().await?;
+                return Ok(());
+            }
+            if phase == Phase::Open
+                && buf.len() >= 4
+                && waiting < REQUESTS_WAITING_MAX
+                && self.take_requests(&mut buf)?
+            {
+                self.inbox.wait_for_room().await;
+                continue;
+            }
+            let may_read = phase == Phase::Open && waiting < REQUESTS_WAITING_MAX
+                || buf.len() < READ_BYTES && phase == Phase::Connecting;
+            buf.reserve(READ_BYTES / 2);
+            tokio::select! {
+                () = conn.wake.notified() => {}
+                read = reader.read_buf(&mut buf), if may_read => {
+                    if read? == 0 {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes all complete requests; whether there was one.
+    fn take_requests(&mut self, buf: &mut BytesMut) -> std::io::Result<bool> {
+        let mut frames = std::mem::take(&mut self.frames);
+        let split = split(buf, self.shared.config.frame_bytes_max, &mut frames);
+        if frames.is_empty() {
+            self.frames = frames;
+            return split.map(|_| false).map_err(|_| refuse("frame length"));
+        }
+        let count = frames.len() as u64;
+        self.conn.touched.store(true, Ordering::Relaxed);
+        self.conn.received.fetch_add(count, Ordering::Relaxed);
+        self.shared
+            .stats
+            .received
+            .fetch_add(count, Ordering::Relaxed);
+        let leads = matches!(self.shared.mode(), Mode::Leader | Mode::Standalone);
+        let mut submits = Vec::new();
+        let mut bytes = 0;
+        let result = {
+            let shared = Arc::clone(&self.shared);
+            let conn = Arc::clone(&self.conn);
+            let tree = shared.tree();
+            let mut guard = conn.state();
+            let mut hub = HubAccess::Free(&shared.hub);
+            let mut result = Ok(());
+            for frame in frames.drain(..) {
+                if guard.phase != Phase::Open {
+                    break;
+                }
+                bytes += frame.len();
+                result =
+                    self.take_request(&frame, &tree, &mut guard, &mut hub, leads, &mut submits);
+                if result.is_err() {
+                    break;
+                }
+            }
+            result
+        };
+        self.frames = frames;
+        if !submits.is_empty() {
+            self.inbox
+                .push(Event::Submitted(Arc::clone(&self.conn), submits), bytes);
+        }
+        result.and(split.map(|_| true).map_err(|_| refuse("frame length")))
+    }
+
+    fn take_request(
+        &mut self,
+        frame: &Bytes,
+        tree: &Tree,
+        state: &mut ConnState,
+        hub: &mut HubAccess<'_>,
+        leads: bool,
+        submits: &mut Vec<Submit>,
+    ) -> std::io::Result<()> {
+        let raw = RawRequest::split(frame).map_err(|_| refuse("request header"))?;
+        let (xid, code) = (raw.header.xid, raw.header.opcode);
+        match code {
+            opcode::CREATE
+            | opcode::CREATE2
+            | opcode::CREATE_CONTAINER
+            | opcode::CREATE_TTL
+            | opcode::DELETE
+            | opcode::DELETE_CONTAINER
+            | opcode::SET_DATA
+            | opcode::SET_ACL
+            | opcode::MULTI
+            | opcode::RECONFIG
+            | opcode::CLOSE_SESSION
+            | opcode::SYNC => {
+                self.last_token += 1;
+                state.order.push_write(self.last_token);
+                let request = if leads && code != opcode::SYNC {
+                    raw.decode().ok()
+                } else {
+                    None
+                };
+                submits.push(Submit {
+                    xid,
+                    token: self.last_token,
+                    opcode: code,
+                    record: raw.record,
+                    request,
+                    ids: Arc::clone(&state.ids),
+                });
+                return Ok(());
+            }
+            opcode::AUTH => {
+                self.authenticate(&raw, state);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let request = match raw.decode() {
+            Ok(Request::Write(_)) | Err(_)
+                if code == opcode::CHECK || code == opcode::CREATE_SESSION =>
+            {
+                Request::Unknown {
+                    opcode: code,
+                    record: raw.record,
+                }
+            }
+            Ok(request) => request,
+            // A body that ends early, or a null where there must be something: refused in its turn, the connection stays.
+            Err(_) => {
+                self.refuse_in_turn(xid, tree, state, hub);
+                return Ok(());
+            }
+        };
+        if let Some((xid, request)) = state.order.push_read((xid, request)) {
+            let ids = Arc::clone(&state.ids);
+            let outcome = answer(tree, hub, &self.conn, &ids, xid, &request, &mut state.out);
+            self.conn.sent.fetch_add(1, Ordering::Relaxed);
+            self.shared.stats.sent.fetch_add(1, Ordering::Relaxed);
+            if outcome == Outcome::Close {
+                state.phase = Phase::Closing;
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_in_turn(
+        &mut self,
+        xid: i32,
+        tree: &Tree,
+        state: &mut ConnState,
+        hub: &mut HubAccess<'_>,
+    ) {
+        // An addWatch of an unknown mode is answered with just this error.
+        let request = Request::AddWatch {
+            path: "/".into(),
+            mode: crate::wire::client::AddWatchMode::Unknown(-1),
+        };
+        if let Some((xid, request)) = state.order.push_read((xid, request)) {
+            let ids = Arc::clone(&state.ids);
+            answer(tree, hub, &self.conn, &ids, xid, &request, &mut state.out);
+        }
+    }
+
+    /// Identities count for the requests behind this one; the answer does not wait for those before it.
+    fn authenticate(&self, raw: &RawRequest, state: &mut ConnState) {
+        let address = self.conn.from.ip().to_string();
+        let id = match raw.decode() {
+            Ok(Request::Auth { scheme, data, .. }) => identity(
+                scheme.as_deref().unwrap_or(""),
+                data.as_deref().unwrap_or(&[]),
+                &address,
+            ),
+            _ => None,
+        };
+        let mut header = ReplyHeader::ok(raw.header.xid, Zxid::ZERO);
+        match id {
+            Some(id) => {
+                if !state.ids.contains(&id) {
+                    state.ids = state.ids.iter().cloned().chain([id]).collect();
+                }
+            }
+            None => {
+                header.err = ErrorCode::AuthFailed.code();
+                state.phase = Phase::Closing;
+            }
+        }
+        reply::put_empty(header, &mut state.out);
+    }
+}
+
+/// Ends when the connection is to end at once, even while a write is stuck.
+async fn closed(conn: &Conn) {
+    loop {
+        if conn.state().phase == Phase::Closed {
+            return;
+        }
+        // Not `wake`: its one permit belongs to the loop. A stuck write is rare, a look now and then is enough.
+        sleep(std::time::Duration::from_millis(200)).await;
+    }
+}

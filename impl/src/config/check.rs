@@ -1,0 +1,215 @@
+//! What the lines mean together: defaults, `myid`, and combinations that cannot work.
+
+use super::file::{Lines, parse};
+use super::{Config, ConfigError, Listen, MemberRole, Whitelist};
+use std::fs;
+use std::path::Path;
+use zabra_model::ids::ServerId;
+use zabra_model::quorum::Voters;
+
+/// ZooKeeper's own default for frames.
+const FRAME_BYTES_DEFAULT: usize = 0xf_ffff;
+/// Above this one frame could take a server's memory.
+const FRAME_BYTES_LIMIT: usize = 1 << 30;
+
+/// Reads the file and the `myid` beside the data.
+///
+/// # Errors
+/// [`ConfigError`], which names file and line.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    let lines = parse(&text).map_err(|(line, what)| ConfigError::Line {
+        path: path.to_owned(),
+        line,
+        what,
+    })?;
+    check(path, lines)
+}
+
+fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
+    let wrong = |what: String| ConfigError::Whole {
+        path: path.to_owned(),
+        what,
+    };
+    if let Some((line, key)) = lines.unsupported.first() {
+        return Err(ConfigError::Line {
+            path: path.to_owned(),
+            line: *line,
+            what: format!(
+                "{key} is not supported yet, and ignoring it would not be safe; remove the line"
+            ),
+        });
+    }
+    let Some(data_dir) = lines.data_dir else {
+        return Err(wrong("dataDir is missing; write dataDir=DIRECTORY".into()));
+    };
+    if lines.force_sync == Some(false) {
+        return Err(wrong(
+            "forceSync=no would let acknowledged writes be lost; remove the line".into(),
+        ));
+    }
+    let tick_ms = lines.tick_time.unwrap_or(3000);
+    let tick = i32::try_from(tick_ms).unwrap_or(i32::MAX / 20);
+    let min_session_ms = lines.min_session_timeout.unwrap_or(tick.saturating_mul(2));
+    let max_session_ms = lines.max_session_timeout.unwrap_or(tick.saturating_mul(20));
+    if min_session_ms > max_session_ms {
+        return Err(wrong(format!(
+            "minSessionTimeout {min_session_ms} is above maxSessionTimeout {max_session_ms}; swap them"
+        )));
+    }
+    let frame_bytes_max = lines.jute_maxbuffer.unwrap_or(FRAME_BYTES_DEFAULT);
+    if !(64..=FRAME_BYTES_LIMIT).contains(&frame_bytes_max) {
+        return Err(wrong(format!(
+            "jute.maxbuffer={frame_bytes_max}: write 64 to {FRAME_BYTES_LIMIT}"
+        )));
+    }
+    let mut members = lines.members;
+    let alone = members.len() == 1 && lines.standalone_enabled != Some(false);
+    if alone {
+        members.clear(); // as ZooKeeper does: one server is no ensemble
+    }
+    let me = if members.is_empty() {
+        ServerId(1)
+    } else {
+        if lines.init_limit.is_none() || lines.sync_limit.is_none() {
+            return Err(wrong(
+                "an ensemble needs initLimit and syncLimit; write initLimit=10 and syncLimit=5"
+                    .into(),
+            ));
+        }
+        let me = my_id(&data_dir)?;
+        if !members.contains_key(&me) {
+            return Err(wrong(format!(
+                "{} says {me}, but there is no server.{me} line; add it or correct myid",
+                data_dir.join("myid").display()
+            )));
+        }
+        me
+    };
+    let voters: Vec<ServerId> = members
+        .iter()
+        .filter(|(_, m)| m.role == MemberRole::Participant)
+        .map(|(sid, _)| *sid)
+        .collect();
+    if !members.is_empty() && Voters::new(&voters).is_none() {
+        return Err(wrong(format!(
+            "{} members have a vote; make it 1 to {}",
+            voters.len(),
+            Voters::MAX
+        )));
+    }
+    if lines.peer_type == Some(MemberRole::Observer)
+        || members
+            .get(&me)
+            .is_some_and(|m| m.role == MemberRole::Observer)
+    {
+        return Err(wrong(
+            "this server cannot run as an observer yet; make it a participant".into(),
+        ));
+    }
+    let client = match (
+        lines.client_port,
+        members.get(&me).and_then(|m| m.client.clone()),
+    ) {
+        (Some(port), None) => Listen {
+            host: lines.client_port_address,
+            port,
+        },
+        (None, Some(client)) => client,
+        (Some(port), Some(client)) if client.port == port => client,
+        (Some(port), Some(client)) => {
+            return Err(wrong(format!(
+                "clientPort={port} and server.{me}'s client port {} differ; keep one",
+                client.port
+            )));
+        }
+        (None, None) => return Err(wrong("clientPort is missing; write clientPort=2181".into())),
+    };
+    Ok(Config {
+        path: path.to_owned(),
+        tick_ms,
+        init_limit: lines.init_limit.unwrap_or(10),
+        sync_limit: lines.sync_limit.unwrap_or(5),
+        data_log_dir: lines.data_log_dir.unwrap_or_else(|| data_dir.clone()),
+        data_dir,
+        client,
+        me,
+        members,
+        min_session_ms,
+        max_session_ms,
+        max_client_cnxns: lines.max_client_cnxns.unwrap_or(60),
+        snap_count: lines.snap_count.unwrap_or(100_000).max(2),
+        prealloc_bytes: lines.pre_alloc_kib.unwrap_or(65_536).saturating_mul(1024),
+        purge_retain: lines.purge_retain.unwrap_or(3).max(3),
+        purge_interval_hours: lines.purge_interval.unwrap_or(0),
+        whitelist: lines
+            .whitelist
+            .unwrap_or_else(|| Whitelist::Words(vec!["srvr".into()])),
+        frame_bytes_max,
+        election_bind_retry: lines.election_bind_retry.unwrap_or(3),
+        listen_on_all: lines.listen_on_all.unwrap_or(false),
+        extended_types: lines.extended_types.unwrap_or(false),
+        skip_acl: lines.skip_acl.unwrap_or(false),
+        trust_empty: lines.trust_empty.unwrap_or(false),
+        unused: lines.unused,
+    })
+}
+
+fn my_id(data_dir: &Path) -> Result<ServerId, ConfigError> {
+    let path = data_dir.join("myid");
+    let text = fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable {
+        path: path.clone(),
+        source,
+    })?;
+    text.trim()
+        .parse()
+        .map(ServerId)
+        .map_err(|_| ConfigError::Line {
+            path,
+            line: 1,
+            what: "no server id; write the number N of this server's server.N line".into(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Result<Config, String> {
+        let lines = parse(text).map_err(|(_, what)| what)?;
+        check(Path::new("zoo.cfg"), lines).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn session_limits_default_to_2_and_20_ticks() {
+        let c = of("tickTime=200\ndataDir=d\nclientPort=0").unwrap();
+        assert_eq!((c.min_session_ms, c.max_session_ms), (400, 4000));
+        assert_eq!((c.max_client_cnxns, c.is_ensemble()), (60, false));
+        assert_eq!(c.data_log_dir, Path::new("d"));
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_refused_with_a_way_out() {
+        let base = "dataDir=d\nclientPort=1\n";
+        for (line, word) in [
+            ("forceSync=no", "forceSync"),
+            ("secureClientPort=2281", "secureClientPort"),
+            ("minSessionTimeout=9\nmaxSessionTimeout=3", "swap"),
+            ("peerType=observer", "observer"),
+            ("server.1=a:1:2\nserver.2=b:1:2", "initLimit"),
+        ] {
+            let refusal = of(&format!("{base}{line}")).unwrap_err();
+            assert!(refusal.contains(word), "{refusal}");
+        }
+        assert!(of("clientPort=1").unwrap_err().contains("dataDir"));
+    }
+
+    #[test]
+    fn one_member_is_a_server_on_its_own() {
+        let c = of("dataDir=d\nclientPort=1\nserver.7=a:1:2").unwrap();
+        assert!(!c.is_ensemble());
+    }
+}

@@ -1,0 +1,340 @@
+//! Lines of `zoo.cfg` to fields, one by one. What the fields mean together is [`super::check`]'s.
+
+use super::{Listen, Member, MemberRole, Unused, Whitelist};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use zabra_model::ids::ServerId;
+
+/// What the lines said; `None` and empty are what they did not say.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "named as the keys of zoo.cfg")]
+pub struct Lines {
+    pub tick_time: Option<u64>,
+    pub data_dir: Option<PathBuf>,
+    pub data_log_dir: Option<PathBuf>,
+    pub client_port: Option<u16>,
+    pub client_port_address: Option<String>,
+    pub init_limit: Option<u32>,
+    pub sync_limit: Option<u32>,
+    pub members: BTreeMap<ServerId, Member>,
+    pub max_client_cnxns: Option<usize>,
+    pub min_session_timeout: Option<i32>,
+    pub max_session_timeout: Option<i32>,
+    pub snap_count: Option<u64>,
+    pub pre_alloc_kib: Option<u64>,
+    pub whitelist: Option<Whitelist>,
+    pub election_bind_retry: Option<u32>,
+    pub purge_retain: Option<usize>,
+    pub purge_interval: Option<u64>,
+    pub jute_maxbuffer: Option<usize>,
+    pub force_sync: Option<bool>,
+    pub listen_on_all: Option<bool>,
+    pub standalone_enabled: Option<bool>,
+    pub extended_types: Option<bool>,
+    pub skip_acl: Option<bool>,
+    pub trust_empty: Option<bool>,
+    pub reconfig_enabled: Option<bool>,
+    pub peer_type: Option<MemberRole>,
+    pub unused: Vec<Unused>,
+    /// Keys that change what clients may do and that this server does not have: refused rather than ignored.
+    pub unsupported: Vec<(usize, String)>,
+}
+
+/// Keys that Java servers know, that change nothing about the data or who may see it, and that have no counterpart here.
+const WITHOUT_EFFECT: [&str; 14] = [
+    "4lw.commands.enabled",
+    "admin.enableServer",
+    "admin.serverPort",
+    "admin.serverAddress",
+    "metricsProvider.className",
+    "metricsProvider.httpPort",
+    "clientPortListenBacklog",
+    "cnxTimeout",
+    "leaderServes",
+    "syncEnabled",
+    "globalOutstandingLimit",
+    "fsync.warningthresholdms",
+    "localSessionsEnabled",
+    "localSessionsUpgradingEnabled",
+];
+
+/// Keys that must not be ignored: security, or the shape of the ensemble.
+const REFUSED: [&str; 8] = [
+    "secureClientPort",
+    "sslQuorum",
+    "dynamicConfigFile",
+    "sessionRequireClientSASLAuth",
+    "enforce.auth.enabled",
+    "quorum.auth.enableSasl",
+    "ssl.clientAuth",
+    "portUnification",
+];
+
+/// Reads all lines. Errors: the number of a line, and what is wrong with it.
+pub fn parse(text: &str) -> Result<Lines, (usize, String)> {
+    let mut lines = Lines::default();
+    for (at, line) in text.lines().enumerate() {
+        let number = at + 1;
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') || line.starts_with('!') {
+            continue;
+        }
+        let Some((key, value)) = line.split_once('=') else {
+            return Err((number, format!("{line:?} is no setting; write key=value")));
+        };
+        set(&mut lines, number, key.trim(), value.trim()).map_err(|what| (number, what))?;
+    }
+    Ok(lines)
+}
+
+fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), String> {
+    // Java takes some of these only as system properties with this prefix; both spellings are taken here.
+    match key.strip_prefix("zookeeper.").unwrap_or(key) {
+        "tickTime" => lines.tick_time = Some(positive(key, value)?),
+        "dataDir" => lines.data_dir = Some(PathBuf::from(value)),
+        "dataLogDir" => lines.data_log_dir = Some(PathBuf::from(value)),
+        "clientPort" => lines.client_port = Some(number_of(key, value)?),
+        "clientPortAddress" => lines.client_port_address = Some(value.to_owned()),
+        "initLimit" => lines.init_limit = Some(positive(key, value)?),
+        "syncLimit" => lines.sync_limit = Some(positive(key, value)?),
+        "maxClientCnxns" => lines.max_client_cnxns = Some(number_of(key, value)?),
+        "minSessionTimeout" => lines.min_session_timeout = default_if_minus_one(key, value)?,
+        "maxSessionTimeout" => lines.max_session_timeout = default_if_minus_one(key, value)?,
+        "snapCount" => lines.snap_count = Some(number_of(key, value)?),
+        "preAllocSize" => lines.pre_alloc_kib = Some(number_of(key, value)?),
+        "4lw.commands.whitelist" => lines.whitelist = Some(whitelist(value)),
+        "electionPortBindRetry" => lines.election_bind_retry = Some(number_of(key, value)?),
+        "autopurge.snapRetainCount" => lines.purge_retain = Some(number_of(key, value)?),
+        "autopurge.purgeInterval" => lines.purge_interval = Some(number_of(key, value)?),
+        "jute.maxbuffer" => lines.jute_maxbuffer = Some(bytes(key, value)?),
+        "forceSync" => lines.force_sync = Some(flag(key, value)?),
+        "quorumListenOnAllIPs" => lines.listen_on_all = Some(flag(key, value)?),
+        "standaloneEnabled" => lines.standalone_enabled = Some(flag(key, value)?),
+        "extendedTypesEnabled" => lines.extended_types = Some(flag(key, value)?),
+        "skipACL" => lines.skip_acl = Some(flag(key, value)?),
+        "snapshot.trust.empty" => lines.trust_empty = Some(flag(key, value)?),
+        "reconfigEnabled" => lines.reconfig_enabled = Some(flag(key, value)?),
+        "electionAlg" if value == "3" => {}
+        "electionAlg" => return Err(format!("{key}={value}: only 3 is left; remove the line")),
+        "peerType" => lines.peer_type = Some(role(value)?),
+        plain if WITHOUT_EFFECT.contains(&plain) => lines.unused.push(Unused {
+            line: number,
+            key: key.to_owned(),
+        }),
+        plain if REFUSED.contains(&plain) || plain.starts_with("ssl.") => {
+            lines.unsupported.push((number, key.to_owned()));
+        }
+        plain if plain.starts_with("group.") || plain.starts_with("weight.") => {
+            lines.unsupported.push((number, key.to_owned()));
+        }
+        plain => match plain.strip_prefix("server.") {
+            Some(sid) => {
+                let sid = sid
+                    .parse()
+                    .ok()
+                    .filter(|n| *n <= 255)
+                    .map(ServerId)
+                    .ok_or_else(|| format!("{key}: {sid:?} is no server id; write 0 to 255"))?;
+                if lines.members.insert(sid, member(key, value)?).is_some() {
+                    return Err(format!("{key} is there twice; remove one"));
+                }
+            }
+            None => lines.unused.push(Unused {
+                line: number,
+                key: key.to_owned(),
+            }),
+        },
+    }
+    Ok(())
+}
+
+fn number_of<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, String> {
+    value
+        .parse()
+        .map_err(|_| format!("{key}={value} is no number in its range; write digits only"))
+}
+
+fn positive<T: std::str::FromStr + Default + PartialEq>(
+    key: &str,
+    value: &str,
+) -> Result<T, String> {
+    number_of(key, value).and_then(|n: T| {
+        if n == T::default() {
+            Err(format!("{key}={value}: must be at least 1"))
+        } else {
+            Ok(n)
+        }
+    })
+}
+
+fn default_if_minus_one(key: &str, value: &str) -> Result<Option<i32>, String> {
+    match number_of::<i32>(key, value)? {
+        -1 => Ok(None),
+        n if n > 0 => Ok(Some(n)),
+        _ => Err(format!(
+            "{key}={value}: write milliseconds, or -1 for the default"
+        )),
+    }
+}
+
+/// Java takes hexadecimal here, too.
+fn bytes(key: &str, value: &str) -> Result<usize, String> {
+    match value.strip_prefix("0x") {
+        Some(hex) => usize::from_str_radix(hex, 16).map_err(|_| {
+            format!("{key}={value} is no number; write bytes, like 1048575 or 0xfffff")
+        }),
+        None => number_of(key, value),
+    }
+}
+
+fn flag(key: &str, value: &str) -> Result<bool, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "yes" => Ok(true),
+        "false" | "no" => Ok(false),
+        _ => Err(format!("{key}={value}: write true or false")),
+    }
+}
+
+fn whitelist(value: &str) -> Whitelist {
+    let words: Vec<String> = value
+        .split(',')
+        .map(|w| w.trim().to_owned())
+        .filter(|w| !w.is_empty())
+        .collect();
+    if words.iter().any(|w| w == "*") {
+        Whitelist::All
+    } else {
+        Whitelist::Words(words)
+    }
+}
+
+fn role(value: &str) -> Result<MemberRole, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "participant" => Ok(MemberRole::Participant),
+        "observer" => Ok(MemberRole::Observer),
+        _ => Err(format!(
+            "{value:?} is no role; write participant or observer"
+        )),
+    }
+}
+
+/// `host:port` and what follows the port; IPv6 hosts stand in brackets.
+fn host(text: &str) -> Option<(String, &str)> {
+    let (host, rest) = match text.strip_prefix('[') {
+        Some(inner) => {
+            let (host, rest) = inner.split_once(']')?;
+            (host, rest.strip_prefix(':')?)
+        }
+        None => text.split_once(':')?,
+    };
+    (!host.is_empty()).then(|| (host.to_owned(), rest))
+}
+
+/// `host:quorumport:electionport[:role][;[clienthost:]clientport]`
+fn member(key: &str, value: &str) -> Result<Member, String> {
+    let wrong = || {
+        format!(
+            "{key}={value} is no member; write {key}=HOST:2888:3888, with :observer or ;CLIENTPORT behind it if needed"
+        )
+    };
+    if value.contains('|') {
+        return Err(format!(
+            "{key}: several addresses are not supported; keep one"
+        ));
+    }
+    let (servers, client) = match value.split_once(';') {
+        Some((servers, client)) => (servers, Some(client)),
+        None => (value, None),
+    };
+    let (host_name, rest) = host(servers).ok_or_else(wrong)?;
+    let mut parts = rest.split(':');
+    let mut port = || parts.next().and_then(|p| p.parse::<u16>().ok());
+    let (Some(quorum_port), Some(election_port)) = (port(), port()) else {
+        return Err(wrong());
+    };
+    let role = match parts.next() {
+        Some(text) => role(text).map_err(|what| format!("{key}: {what}"))?,
+        None => MemberRole::Participant,
+    };
+    if parts.next().is_some() {
+        return Err(wrong());
+    }
+    let client = match client {
+        None => None,
+        Some(text) => {
+            let (host_name, port) = match host(text) {
+                Some((h, port)) => (Some(h), port),
+                None => (None, text),
+            };
+            let port = port.parse().map_err(|_| wrong())?;
+            Some(Listen {
+                host: host_name,
+                port,
+            })
+        }
+    };
+    Ok(Member {
+        host: host_name,
+        quorum_port,
+        election_port,
+        role,
+        client,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_has_two_ports_and_may_have_a_role_and_a_client_address() {
+        let lines = parse(
+            "server.1=a:1:2\nserver.2=[::1]:3:4:observer;5\nserver.3=c:6:7:participant;127.0.0.1:8",
+        )
+        .unwrap();
+        let of = |sid| lines.members.get(&ServerId(sid)).cloned().unwrap();
+        assert_eq!((of(1).host, of(1).election_port), ("a".into(), 2));
+        assert_eq!(
+            (of(2).host, of(2).role),
+            ("::1".into(), MemberRole::Observer)
+        );
+        assert_eq!(
+            of(2).client,
+            Some(Listen {
+                host: None,
+                port: 5
+            })
+        );
+        assert_eq!(of(3).client.unwrap().to_addr(), "127.0.0.1:8");
+        for wrong in [
+            "a",
+            "a:1",
+            "a:1:x",
+            "a:1:2:king",
+            "a:1:2:observer:9",
+            ":1:2",
+            "a:1:2;x",
+        ] {
+            assert!(parse(&format!("server.1={wrong}")).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_told_with_their_line() {
+        let lines = parse("# comment\n\ntickTime=200\nfoo=1\nzookeeper.snapCount=7\n").unwrap();
+        assert_eq!(
+            lines.unused,
+            [Unused {
+                line: 4,
+                key: "foo".into()
+            }]
+        );
+        assert_eq!((lines.tick_time, lines.snap_count), (Some(200), Some(7)));
+    }
+
+    #[test]
+    fn a_wrong_line_is_told_with_its_number() {
+        assert_eq!(parse("tickTime=2000\nclientPort=x").unwrap_err().0, 2);
+        assert_eq!(parse("tickTime").unwrap_err().0, 1);
+    }
+}

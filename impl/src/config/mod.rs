@@ -1,0 +1,214 @@
+//! The configuration: ZooKeeper's own `zoo.cfg` and `myid`, read as they are.
+
+pub mod check;
+pub mod file;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use zabra_model::ids::ServerId;
+
+/// Why a configuration is refused; every message says where and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// A line is wrong.
+    #[error("{path}:{line}: {what}")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line's number, from 1.
+        line: usize,
+        /// What is wrong, and what to write instead.
+        what: String,
+    },
+    /// The lines do not fit together.
+    #[error("{path}: {what}")]
+    Whole {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to write instead.
+        what: String,
+    },
+}
+
+/// A line that was not used, for the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unused {
+    /// Its number, from 1.
+    pub line: usize,
+    /// Its key.
+    pub key: String,
+}
+
+/// Whether a member votes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemberRole {
+    /// It votes.
+    Participant,
+    /// It only learns.
+    Observer,
+}
+
+/// A `server.N` line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// Host name or address; IPv6 without brackets.
+    pub host: String,
+    /// Where its leader listens for learners.
+    pub quorum_port: u16,
+    /// Where it listens for votes.
+    pub election_port: u16,
+    /// Whether it votes.
+    pub role: MemberRole,
+    /// Where it listens for clients, if its line says so.
+    pub client: Option<Listen>,
+}
+
+/// An address to listen on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listen {
+    /// The host; `None` is every address of the machine.
+    pub host: Option<String>,
+    /// The port; 0 lets the system choose.
+    pub port: u16,
+}
+
+impl Listen {
+    /// As `host:port`, for the system.
+    #[must_use]
+    pub fn to_addr(&self) -> String {
+        join(self.host.as_deref().unwrap_or("0.0.0.0"), self.port)
+    }
+}
+
+/// `host:port`, with brackets where the host is an IPv6 address.
+#[must_use]
+pub fn join(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+/// Which four-letter words are answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Whitelist {
+    /// All of them.
+    All,
+    /// These.
+    Words(Vec<String>),
+}
+
+impl Whitelist {
+    /// Whether `word` is answered.
+    #[must_use]
+    pub fn has(&self, word: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Words(words) => words.iter().any(|w| w == word),
+        }
+    }
+}
+
+/// Everything that a server needs to know before it starts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The file it came from.
+    pub path: PathBuf,
+    /// Length of a tick: the unit of all other limits.
+    pub tick_ms: u64,
+    /// Ticks that a learner may take to connect and to get the history.
+    pub init_limit: u32,
+    /// Ticks of silence between leader and learner.
+    pub sync_limit: u32,
+    /// Snapshots, epochs, myid.
+    pub data_dir: PathBuf,
+    /// Transaction logs.
+    pub data_log_dir: PathBuf,
+    /// Where clients come in.
+    pub client: Listen,
+    /// This server; 1 where there is only one.
+    pub me: ServerId,
+    /// The members; empty for a server on its own.
+    pub members: BTreeMap<ServerId, Member>,
+    /// Least timeout of a session.
+    pub min_session_ms: i32,
+    /// Greatest timeout of a session.
+    pub max_session_ms: i32,
+    /// Connections from one address; 0 is no limit.
+    pub max_client_cnxns: usize,
+    /// Transactions between two snapshots.
+    pub snap_count: u64,
+    /// How far log files are extended at once, bytes.
+    pub prealloc_bytes: u64,
+    /// Snapshots to keep when old ones are purged.
+    pub purge_retain: usize,
+    /// Hours between two purges; 0 is never.
+    pub purge_interval_hours: u64,
+    /// Answered four-letter words.
+    pub whitelist: Whitelist,
+    /// Greatest frame of a client, bytes.
+    pub frame_bytes_max: usize,
+    /// Tries to listen on the election port; 0 is for ever.
+    pub election_bind_retry: u32,
+    /// Whether the quorum and election ports are opened on every address.
+    pub listen_on_all: bool,
+    /// Whether nodes with a time to live may be made.
+    pub extended_types: bool,
+    /// Whether ACLs are ignored (`skipACL`).
+    pub skip_acl: bool,
+    /// Whether transaction logs without a snapshot are accepted.
+    pub trust_empty: bool,
+    /// Lines that were not understood.
+    pub unused: Vec<Unused>,
+}
+
+impl Config {
+    /// Whether this server is one of several.
+    #[must_use]
+    pub fn is_ensemble(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    /// How long a learner may take to connect and to get the history, ms.
+    #[must_use]
+    pub fn init_ms(&self) -> u64 {
+        self.tick_ms.saturating_mul(u64::from(self.init_limit))
+    }
+
+    /// How long leader and learner may be silent, ms.
+    #[must_use]
+    pub fn sync_ms(&self) -> u64 {
+        self.tick_ms.saturating_mul(u64::from(self.sync_limit))
+    }
+
+    /// The members as the configuration node, notifications and NEWLEADER say them, without a last newline.
+    #[must_use]
+    pub fn members_text(&self) -> String {
+        let mut text = String::new();
+        for (sid, m) in &self.members {
+            let role = match m.role {
+                MemberRole::Participant => "participant",
+                MemberRole::Observer => "observer",
+            };
+            let quorum = join(&m.host, m.quorum_port);
+            text.push_str(&format!("server.{sid}={quorum}:{}:{role}", m.election_port));
+            if let Some(client) = &m.client {
+                text.push_str(&format!(";{}", client.to_addr()));
+            }
+            text.push('\n');
+        }
+        if !text.is_empty() {
+            text.push_str("version=0");
+        }
+        text
+    }
+}

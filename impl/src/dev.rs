@@ -1,0 +1,200 @@
+//! An ensemble on this machine, for trying things out: each server is a process of its own.
+
+use crate::config::join;
+use crate::error::ServerError;
+use crate::shutdown;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many servers.
+    pub servers: u16,
+    /// Client port of the first; the others follow.
+    pub base_port: u16,
+    /// Where the data stays; `None`: in a temporary directory that is removed at the end.
+    pub data: Option<PathBuf>,
+}
+
+const HOST: &str = "127.0.0.1";
+const START_TIME: Duration = Duration::from_secs(30);
+const STOP_TIME: Duration = Duration::from_secs(10);
+
+/// Runs the ensemble until a signal comes.
+///
+/// # Errors
+/// [`ServerError::Dev`], [`ServerError::Io`].
+pub async fn run(options: Options) -> Result<(), ServerError> {
+    if options.servers == 0 || options.servers > 64 {
+        return Err(ServerError::Dev("--servers: write 1 to 64".into()));
+    }
+    let (dir, is_ours) = match &options.data {
+        Some(dir) => (dir.clone(), false),
+        None => {
+            let name = format!("zabra-dev-{}", std::process::id());
+            (std::env::temp_dir().join(name), true)
+        }
+    };
+    let result = run_in(&dir, &options).await;
+    if is_ours && let Err(source) = std::fs::remove_dir_all(&dir) {
+        return result.and(Err(ServerError::Io { path: dir, source }));
+    }
+    result
+}
+
+async fn run_in(dir: &Path, options: &Options) -> Result<(), ServerError> {
+    let configs = write_configs(dir, options)?;
+    let mut ensemble = Ensemble::default();
+    for config in &configs {
+        ensemble.start(config)?;
+    }
+    let ports: Vec<u16> = (0..options.servers)
+        .map(|i| options.base_port + i)
+        .collect();
+    let waiting = ports.clone();
+    let ready = tokio::task::spawn_blocking(move || wait_until_serving(&waiting));
+    let ready = tokio::select! {
+        ready = ready => ready.map_err(|_| ServerError::Bug("waiting for the ensemble"))?,
+        _ = shutdown::signalled() => {
+            ensemble.stop();
+            return Ok(());
+        }
+    };
+    if let Err(port) = ready {
+        ensemble.stop();
+        return Err(ServerError::Dev(format!(
+            "the server on port {port} does not serve after {} s; see its log above",
+            START_TIME.as_secs()
+        )));
+    }
+    let connect: Vec<String> = ports.iter().map(|port| join(HOST, *port)).collect();
+    println!("{}", connect.join(","));
+    let _ = std::io::stdout().flush();
+    shutdown::signalled().await;
+    ensemble.stop();
+    Ok(())
+}
+
+fn write_configs(dir: &Path, options: &Options) -> Result<Vec<PathBuf>, ServerError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ServerError::Io { path, source }
+    };
+    if options.base_port.checked_add(options.servers).is_none() {
+        return Err(ServerError::Dev(
+            "--base-port: too large for that many servers".into(),
+        ));
+    }
+    // The system knows which ports are free; they are held until all are known, so that none comes twice.
+    let held: Vec<TcpListener> = (0..usize::from(options.servers) * 2)
+        .map(|_| TcpListener::bind((HOST, 0)))
+        .collect::<Result<_, _>>()
+        .map_err(io(dir))?;
+    let ports: Vec<u16> = held
+        .iter()
+        .map(|l| l.local_addr().map(|a| a.port()))
+        .collect::<Result<_, _>>()
+        .map_err(io(dir))?;
+    let mut members = String::new();
+    if options.servers > 1 {
+        for (i, pair) in ports.chunks(2).enumerate() {
+            if let [quorum, election] = pair {
+                members.push_str(&format!("server.{}={HOST}:{quorum}:{election}\n", i + 1));
+            }
+        }
+    }
+    let mut configs = Vec::new();
+    for i in 0..options.servers {
+        let data = dir.join(format!("server-{}", i + 1));
+        std::fs::create_dir_all(&data).map_err(io(&data))?;
+        let myid = data.join("myid");
+        std::fs::write(&myid, (i + 1).to_string()).map_err(io(&myid))?;
+        let text = format!(
+            "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir={}\nclientPort={}\nclientPortAddress={HOST}\nmaxClientCnxns=0\n4lw.commands.whitelist=*\nextendedTypesEnabled=true\n{members}",
+            data.display(),
+            options.base_port + i,
+        );
+        let config = data.join("zoo.cfg");
+        std::fs::write(&config, text).map_err(io(&config))?;
+        configs.push(config);
+    }
+    Ok(configs)
+}
+
+#[derive(Default)]
+struct Ensemble {
+    children: Vec<Child>,
+}
+
+impl Ensemble {
+    fn start(&mut self, config: &Path) -> Result<(), ServerError> {
+        let binary = std::env::current_exe().map_err(|source| ServerError::Io {
+            path: "zabra".into(),
+            source,
+        })?;
+        // The end of its input stops a child, also when this process is killed.
+        let child = Command::new(&binary)
+            .arg("serve")
+            .arg("--until-stdin-ends")
+            .arg(config)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|source| ServerError::Io {
+                path: binary,
+                source,
+            })?;
+        self.children.push(child);
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        for child in &mut self.children {
+            drop(child.stdin.take());
+        }
+        let deadline = Instant::now() + STOP_TIME;
+        for child in &mut self.children {
+            while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let _ = child.kill(); // only if it has not ended by itself
+            let _ = child.wait();
+        }
+        self.children.clear();
+    }
+}
+
+impl Drop for Ensemble {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn wait_until_serving(ports: &[u16]) -> Result<(), u16> {
+    let deadline = Instant::now() + START_TIME;
+    for port in ports {
+        while !is_serving(*port) {
+            if Instant::now() > deadline {
+                return Err(*port);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Ok(())
+}
+
+fn is_serving(port: u16) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect((HOST, port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(b"isro")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer == "rw")
+}

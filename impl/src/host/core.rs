@@ -1,0 +1,650 @@
+//! The core task: input → step → effects, in order. It owns the peer, and is the only one that changes the tree.
+//!
+//! Each wake-up takes everything that waits, steps it all, and only then wakes others: one batch for the disk, one write
+//! for each connection that has something to send.
+
+use super::inbox::{Connect, Event, Inbox, Submit};
+use super::links::Links;
+use super::lock;
+use super::payload::Payload;
+use super::persist::{Persist, mark_of, stage};
+use super::shared::{Conn, Mode, Phase, Shared, now_ms};
+use super::timers::Timers;
+use super::window::Window;
+use crate::error::ServerError;
+use crate::net::election::ElectionNet;
+use crate::net::link::HistoryReader;
+use crate::net::quorum::dial;
+use crate::storage::Dirs;
+use crate::storage::thread::Op;
+use crate::wire::client::ConnectResponse;
+use bytes::BytesMut;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error, info, warn};
+use zabra_model::ids::{Epoch, SessionId, Zxid};
+use zabra_model::peer::Peer;
+use zabra_model::service::session::{SessionTracker, password};
+use zabra_model::step::{Effect, Env, Input, Mark, Write};
+use zabra_model::tree::node::Tree;
+use zabra_model::tree::prep::Prep;
+use zabra_model::vote::ServerState;
+
+/// How often containers and nodes with a time to live are looked through.
+const CONTAINER_CHECK: Duration = Duration::from_secs(60);
+
+/// A request whose transaction is awaited.
+pub(super) struct Submitted {
+    pub(super) session: SessionId,
+    pub(super) cxid: i32,
+    pub(super) token: u64,
+    pub(super) conn: Arc<Conn>,
+    pub(super) opcode: i32,
+}
+
+/// Who waits for a sync.
+pub(super) enum SyncFor {
+    Client(Arc<Conn>, Submit),
+}
+
+/// Reads the tree anew after a truncation: done on another thread.
+pub(super) type Reload = Arc<dyn Fn() -> Result<Tree, ServerError> + Send + Sync>;
+
+/// Everything that the core task owns.
+pub struct Core {
+    pub(super) env: Env,
+    pub(super) peer: Peer,
+    pub(super) shared: Arc<Shared>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) window: Window,
+    pub(super) persist: Persist,
+    pub(super) timers: Timers,
+    pub(super) links: Links,
+    pub(super) election: Option<Arc<ElectionNet>>,
+    pub(super) dirs: Dirs,
+    pub(super) reload: Reload,
+    /// Deliveries are put together until something depends on them.
+    pub(super) deliver_upto: Zxid,
+    /// Connections that have something to send.
+    pub(super) dirty: Vec<Arc<Conn>>,
+    /// Requests through this server whose transactions are awaited, in the order of these.
+    pub(super) submitted: VecDeque<Submitted>,
+    /// On a follower: syncs in the order of their answers. On a leader: with the zxid that they wait for.
+    pub(super) syncs: VecDeque<(Zxid, SyncFor)>,
+    /// On a follower: who waits for the leader's word on a session.
+    pub(super) revalidating: HashMap<SessionId, VecDeque<Arc<Conn>>>,
+    pub(super) prep: Prep,
+    pub(super) tracker: SessionTracker,
+    pub(super) scratch: BytesMut,
+    pub(super) clock_ms: u64,
+    pub(super) serving: Option<Epoch>,
+    members_text: Arc<str>,
+    effects: Vec<Effect<Payload>>,
+    dial_attempt: u64,
+    dialling: Option<tokio::task::JoinHandle<()>>,
+    /// A truncation that the tree must follow before the core hears that it is durable.
+    reload_at: Option<Mark>,
+    snapshot_running: bool,
+    /// Rises when the history is cut or replaced: snapshots begun before are of another one.
+    generation: u64,
+    since_snapshot: u64,
+    next_expiry: Instant,
+    next_container_check: Instant,
+    next_purge: Option<Instant>,
+    #[cfg(feature = "gate")]
+    pub(super) gate: Option<super::gate::Gate>,
+    #[cfg(feature = "gate")]
+    pub(super) inputs_stepped: u64,
+}
+
+/// What the core begins with.
+pub struct Start {
+    /// Everything that is shared.
+    pub shared: Arc<Shared>,
+    /// Where events come from.
+    pub inbox: Arc<Inbox>,
+    /// This server and its voters.
+    pub env: Env,
+    /// What the disk holds.
+    pub found: zabra_model::durable::Durable,
+    /// The disk.
+    pub thread: crate::storage::thread::DiskThread,
+    /// Where its files are.
+    pub dirs: Dirs,
+    /// Reads the tree anew.
+    pub reload: Arc<dyn Fn() -> Result<Tree, ServerError> + Send + Sync>,
+    /// Reads the history from the files.
+    pub history: HistoryReader,
+    /// The election mesh, if there are other servers.
+    pub election: Option<Arc<ElectionNet>>,
+}
+
+impl Core {
+    /// Boots the peer; its first effects are carried out by [`Core::run`].
+    #[must_use]
+    pub fn new(start: Start) -> Self {
+        let config = &start.shared.config;
+        let last = start.found.history.last();
+        let mut effects = Vec::new();
+        let peer = Peer::boot(&start.env, start.found, &mut effects);
+        let now = Instant::now();
+        let purge = config.purge_interval_hours;
+        let rules = zabra_model::tree::prep::Rules {
+            extended_types: config.extended_types,
+        };
+        Self {
+            peer,
+            timers: Timers::new(config.tick_ms, config.init_ms()),
+            links: Links::new(start.history),
+            tracker: SessionTracker::new(config.tick_ms),
+            prep: Prep::new(rules),
+            members_text: config.members_text().into(),
+            window: Window::starting_at(last),
+            persist: Persist::new(start.thread),
+            env: start.env,
+            inbox: start.inbox,
+            election: start.election,
+            dirs: start.dirs,
+            reload: start.reload,
+            deliver_upto: Zxid::ZERO,
+            dirty: Vec::new(),
+            submitted: VecDeque::new(),
+            syncs: VecDeque::new(),
+            revalidating: HashMap::new(),
+            scratch: BytesMut::new(),
+            clock_ms: now_ms(),
+            serving: None,
+            effects,
+            dial_attempt: 0,
+            dialling: None,
+            reload_at: None,
+            snapshot_running: false,
+            generation: 0,
+            since_snapshot: 0,
+            next_expiry: now,
+            next_container_check: now + CONTAINER_CHECK,
+            next_purge: (purge > 0).then(|| now + Duration::from_secs(3600 * purge)),
+            shared: start.shared,
+            #[cfg(feature = "gate")]
+            gate: None,
+            #[cfg(feature = "gate")]
+            inputs_stepped: 0,
+        }
+    }
+
+    /// Gives a harness the say over timers and writes.
+    #[cfg(feature = "gate")]
+    pub fn hold_by(&mut self, gate: super::gate::Gate) {
+        self.gate = Some(gate);
+        self.persist.gate();
+    }
+
+    /// Runs until it is told to stop.
+    ///
+    /// # Errors
+    /// [`ServerError::Disk`].
+    pub async fn run(mut self) -> Result<(), ServerError> {
+        self.carry_out();
+        self.flush();
+        let mut batch = Vec::new();
+        loop {
+            self.inbox.take(&mut batch);
+            if batch.is_empty() {
+                let wake = self.next_wake();
+                tokio::select! {
+                    biased;
+                    () = self.inbox.wait() => {}
+                    () = sleep_until(wake) => {}
+                }
+                self.inbox.take(&mut batch);
+            }
+            self.clock_ms = now_ms();
+            for event in batch.drain(..) {
+                match event {
+                    Event::Shutdown => {
+                        self.stop_serving();
+                        self.links.close_all();
+                        self.persist.stop();
+                        return Ok(());
+                    }
+                    Event::DiskFailed(what) => return Err(ServerError::Disk(what)),
+                    other => self.on_event(other)?,
+                }
+            }
+            self.on_time();
+            self.flush();
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let mut wake = self.next_container_check;
+        if matches!(self.shared.mode(), Mode::Leader | Mode::Standalone) {
+            wake = wake.min(self.next_expiry);
+        }
+        let purge = self.next_purge.unwrap_or(wake);
+        let timer = if self.is_gated() {
+            None
+        } else {
+            self.timers.next()
+        };
+        timer.unwrap_or(wake).min(wake).min(purge)
+    }
+
+    fn is_gated(&self) -> bool {
+        #[cfg(feature = "gate")]
+        return self.gate.is_some();
+        #[cfg(not(feature = "gate"))]
+        false
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        if !self.is_gated() {
+            while let Some(timer) = self.timers.fired(now) {
+                self.step(Input::Fired(timer));
+            }
+        }
+        if self.next_expiry <= now {
+            // Twice a tick: sessions live on a grid of ticks.
+            self.next_expiry = now + Duration::from_millis((self.shared.config.tick_ms / 2).max(1));
+            self.expire_sessions();
+        }
+        if self.next_container_check <= now {
+            self.next_container_check = now + CONTAINER_CHECK;
+            self.delete_containers();
+        }
+        if self.next_purge.is_some_and(|due| due <= now) {
+            let hours = self.shared.config.purge_interval_hours;
+            self.next_purge = Some(now + Duration::from_secs(3600 * hours));
+            let retain = self.shared.config.purge_retain;
+            self.persist.extra(Op::Purge { retain });
+        }
+    }
+
+    fn on_event(&mut self, event: Event) -> Result<(), ServerError> {
+        match event {
+            Event::DiskDurable(token) => self.on_durable(token),
+            Event::Input(input) => self.step(input),
+            Event::Heard(link, heard) => self.on_heard(link, heard),
+            Event::LinkClosed(link) => {
+                if self.links.remove(link) {
+                    self.step(Input::Unlinked(link));
+                }
+            }
+            Event::Accepted(stream) => {
+                if self.peer.state() == ServerState::Leading {
+                    self.link_learner(stream);
+                } else if self.peer.state() == ServerState::Looking {
+                    // It was quicker than this server to see who leads.
+                    self.links.keep_waiting(stream);
+                }
+            }
+            Event::Dialled(attempt, stream) => {
+                if attempt == self.dial_attempt && self.dialling.take().is_some() {
+                    match stream {
+                        Some(stream) => {
+                            let silence = self.shared.config.init_ms();
+                            let link = self.links.open(stream, silence, true, &self.inbox);
+                            self.step(Input::Linked(link));
+                        }
+                        None => self.step(Input::Unreachable),
+                    }
+                }
+            }
+            Event::Submitted(conn, requests) => self.on_submitted(&conn, requests),
+            Event::Connect(conn, connect) => self.on_connect(conn, connect),
+            Event::Staged(mark, result) => {
+                let staged = result.map_err(ServerError::Disk)?;
+                self.persist.install(mark, staged);
+                self.persist.release();
+            }
+            Event::Reloaded(mark, result) => {
+                *self.shared.tree_mut() = *result?;
+                self.reload_at = None;
+                self.persist.release();
+                self.step(Input::Durable(mark));
+            }
+            Event::SnapshotDone(generation, result) => {
+                self.snapshot_running = false;
+                if generation == self.generation {
+                    self.persist
+                        .extra(Op::PublishSnapshot(result.map_err(ServerError::Disk)?));
+                    self.shared.stats.snapshots.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            #[cfg(feature = "gate")]
+            Event::Gate(command) => self.on_gate(command),
+            Event::Shutdown | Event::DiskFailed(_) => {} // handled by the loop
+        }
+        Ok(())
+    }
+
+    fn on_durable(&mut self, token: u64) {
+        let mark = mark_of(token);
+        match self.reload_at {
+            Some(at) if mark >= at => {
+                let (reload, inbox) = (Arc::clone(&self.reload), Arc::clone(&self.inbox));
+                tokio::task::spawn_blocking(move || {
+                    inbox.push(Event::Reloaded(mark, reload().map(Box::new)), 0);
+                });
+            }
+            _ => self.step(Input::Durable(mark)),
+        }
+        let durable = self.peer.durable().history.last();
+        self.window.trim(durable);
+    }
+
+    /// One step, and all that it asks for.
+    pub(super) fn step(&mut self, input: Input<Payload>) {
+        #[cfg(feature = "gate")]
+        {
+            self.inputs_stepped += 1;
+        }
+        self.peer.step(&self.env, input, &mut self.effects);
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut leads = false;
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Persist { mark, write } => self.persist(mark, write),
+                Effect::Notify { to, notification } => {
+                    if let Some(net) = &self.election {
+                        net.notify(to, notification);
+                    }
+                }
+                Effect::Dial(leader) => self.dial(leader),
+                Effect::Send { link, packet } => self.send(link, packet),
+                Effect::SendHistory {
+                    link,
+                    after,
+                    upto,
+                    committed,
+                } => self
+                    .links
+                    .send_history(&self.window, link, after, upto, committed),
+                Effect::SendSnapshot { link, zxid } => {
+                    self.deliver();
+                    let image = self.shared.tree().image();
+                    assert_eq!(
+                        image.zxid, zxid,
+                        "a tree is sent at the zxid that the core knows it to be at"
+                    );
+                    self.links.send_tree(link, zxid, image);
+                }
+                Effect::Unlink(link) => drop(self.links.remove(link)),
+                Effect::Arm(timer) => {
+                    self.timers.arm(timer, Instant::now());
+                    #[cfg(feature = "gate")]
+                    self.gate.iter_mut().for_each(|g| g.timer("armed", timer));
+                }
+                Effect::Disarm(timer) => {
+                    self.timers.disarm(timer);
+                    #[cfg(feature = "gate")]
+                    self.gate
+                        .iter_mut()
+                        .for_each(|g| g.timer("disarmed", timer));
+                }
+                Effect::Deliver { upto } => self.deliver_upto = upto,
+                Effect::Became(state) => {
+                    self.became(state);
+                    leads = state == ServerState::Leading;
+                }
+                Effect::Serve { epoch } => self.serve(epoch),
+                Effect::Refused(fault) => warn!(%fault, "refused"),
+            }
+        }
+        self.effects = effects;
+        if leads {
+            // Learners that were quicker than this server.
+            for stream in self.links.take_waiting() {
+                self.link_learner(stream);
+            }
+        }
+    }
+
+    fn link_learner(&mut self, stream: tokio::net::TcpStream) {
+        let silence = self.shared.config.init_ms();
+        let link = self.links.open(stream, silence, false, &self.inbox);
+        self.step(Input::Linked(link));
+    }
+
+    fn persist(&mut self, mark: Mark, write: Write<Payload>) {
+        match &write {
+            Write::Append { zxid, txn } => {
+                assert_eq!(
+                    *zxid, txn.header.zxid,
+                    "the leader's core chooses the zxid that was prepared for"
+                );
+                self.window.push(Arc::clone(txn));
+                self.persist.write(mark, write);
+            }
+            Write::Truncate { zxid } => {
+                let zxid = *zxid;
+                self.generation += 1;
+                self.deliver();
+                self.window.truncate(zxid);
+                self.persist.write(mark, write);
+                if self.shared.tree().last_zxid() > zxid {
+                    self.reload_at = Some(mark);
+                    self.persist.hold();
+                }
+            }
+            Write::Install { zxid } => {
+                self.generation += 1;
+                self.deliver();
+                let Some(tree) = self.links.take_tree() else {
+                    error!("a snapshot is to be installed that was not received");
+                    return;
+                };
+                let image = tree.image();
+                assert_eq!(
+                    image.zxid, *zxid,
+                    "the installed tree is the one that came with SNAP"
+                );
+                *self.shared.tree_mut() = *tree;
+                self.window = Window::starting_at(*zxid);
+                // Whatever was cut before is gone with the old tree.
+                self.persist.reserve(mark);
+                self.persist.hold();
+                let (dirs, inbox) = (self.dirs.clone(), Arc::clone(&self.inbox));
+                tokio::task::spawn_blocking(move || {
+                    let staged = stage(&dirs, &image).map_err(|e| e.to_string());
+                    inbox.push(Event::Staged(mark, staged), 0);
+                });
+            }
+            Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) => self.persist.write(mark, write),
+        }
+    }
+
+    fn dial(&mut self, leader: zabra_model::ids::ServerId) {
+        self.dial_attempt += 1;
+        let within = if self.is_gated() {
+            Duration::from_secs(3600) // whoever holds the server holds its links, too
+        } else {
+            Duration::from_millis(self.shared.config.init_ms())
+        };
+        let inbox = Arc::clone(&self.inbox);
+        self.dialling = Some(dial(
+            &self.shared.config,
+            leader,
+            self.dial_attempt,
+            within,
+            inbox,
+        ));
+    }
+
+    fn became(&mut self, state: ServerState) {
+        info!(role = ?state, round = self.peer.round().0, "role");
+        self.deliver();
+        self.stop_serving();
+        if let Some(dialling) = self.dialling.take() {
+            dialling.abort();
+        }
+        if state == ServerState::Looking {
+            self.shared.stats.elections.fetch_add(1, Ordering::Relaxed);
+        } else if state == ServerState::Following {
+            drop(self.links.take_waiting());
+        }
+    }
+
+    /// Serving ends: nobody is answered any more, and clients look for another server.
+    fn stop_serving(&mut self) {
+        self.shared.set_mode(Mode::NotServing);
+        self.serving = None;
+        self.submitted.clear();
+        self.syncs.clear();
+        self.revalidating.clear();
+        self.prep.reset();
+        let conns: Vec<_> = lock(&self.shared.hub).conns.values().cloned().collect();
+        conns.iter().for_each(|conn| conn.close());
+    }
+
+    fn serve(&mut self, epoch: Epoch) {
+        self.deliver();
+        let leads = self.peer.state() == ServerState::Leading;
+        self.serving = Some(epoch);
+        if leads {
+            self.start_leading();
+        } else {
+            self.links.set_leader_silence(self.shared.config.sync_ms());
+        }
+        let mode = match (leads, self.shared.config.is_ensemble()) {
+            (_, false) => Mode::Standalone,
+            (true, true) => Mode::Leader,
+            (false, true) => Mode::Follower,
+        };
+        self.shared.set_mode(mode);
+        info!(epoch = epoch.0, ?mode, zxid = %self.peer.delivered(), "serving");
+    }
+
+    fn send(
+        &mut self,
+        link: zabra_model::step::Link,
+        packet: zabra_model::packet::Packet<Payload>,
+    ) {
+        use zabra_model::packet::Packet;
+        match packet {
+            Packet::Ping { zxid } if self.peer.state() == ServerState::Following => {
+                let table = self.touched_sessions();
+                self.links.send_ping(link, zxid, &table);
+            }
+            Packet::UpToDate => {
+                self.links.put(link, &Packet::UpToDate, &self.members_text);
+                self.links.set_silence(link, self.shared.config.sync_ms());
+            }
+            Packet::Commit { zxid } => {
+                self.links.put(link, &packet, &self.members_text);
+                self.links.answer_syncs(link, zxid);
+            }
+            other => self.links.put(link, &other, &self.members_text),
+        }
+    }
+
+    /// The sessions attached here that were heard since the last time, with their timeouts.
+    pub(super) fn touched_sessions(&self) -> Vec<(SessionId, i32)> {
+        lock(&self.shared.sessions)
+            .iter()
+            .filter(|(_, conn)| conn.touched.swap(false, Ordering::Relaxed))
+            .map(|(session, conn)| (*session, conn.timeout_ms()))
+            .collect()
+    }
+
+    /// A connection's session is confirmed, or not.
+    pub(super) fn connected(&mut self, conn: &Arc<Conn>, valid: bool) {
+        let mut state = conn.state();
+        if state.phase != Phase::Connecting {
+            return; // it has gone meanwhile
+        }
+        let session = conn.session();
+        let response = if valid {
+            state.phase = Phase::Open;
+            ConnectResponse {
+                timeout_ms: conn.timeout_ms(),
+                session,
+                password: password(session),
+                read_only: state.read_only,
+            }
+        } else {
+            state.phase = Phase::Closing;
+            ConnectResponse::expired(state.read_only)
+        };
+        response.put(&mut state.out);
+        state.mark_dirty(conn, &mut self.dirty);
+        drop(state);
+        debug!(%session, valid, from = %conn.from, "session");
+        if valid {
+            let old = lock(&self.shared.sessions).insert(session, Arc::clone(conn));
+            if let Some(old) = old.filter(|old| old.id != conn.id) {
+                old.close();
+            }
+        }
+    }
+
+    fn on_connect(&mut self, conn: Arc<Conn>, connect: Connect) {
+        match (self.shared.mode(), connect) {
+            (Mode::NotServing, _) => conn.close(),
+            (_, Connect::Refused) => {}
+            (_, Connect::New(session)) => self.create_session(conn, session),
+            (Mode::Standalone | Mode::Leader, Connect::Again(session)) => {
+                let valid = self.revalidate(session, conn.timeout_ms(), self.env.me);
+                self.connected(&conn, valid);
+            }
+            (Mode::Follower, Connect::Again(session)) => {
+                self.links.ask_revalidate(session, conn.timeout_ms());
+                self.revalidating
+                    .entry(session)
+                    .or_default()
+                    .push_back(conn);
+            }
+        }
+    }
+
+    /// Everything that others wait for leaves: the disk's batch, the links' packets, the clients' replies.
+    fn flush(&mut self) {
+        self.deliver();
+        self.persist.flush();
+        self.links.flush();
+        for conn in self.dirty.drain(..) {
+            conn.wake.notify_one();
+        }
+        let outstanding = self.submitted.len() as u64;
+        self.shared
+            .stats
+            .outstanding
+            .store(outstanding, Ordering::Relaxed);
+        self.maybe_snapshot();
+        #[cfg(feature = "gate")]
+        self.gate.iter_mut().for_each(super::gate::Gate::flush);
+    }
+
+    pub(super) fn count_delivered(&mut self, txns: u64) {
+        self.since_snapshot += txns;
+        self.shared.stats.commits.fetch_add(txns, Ordering::Relaxed);
+    }
+
+    /// Writes a snapshot when enough has changed, on another thread, while writes go on.
+    fn maybe_snapshot(&mut self) {
+        // Servers of an ensemble should not all do it at once: between half of snapCount and all of it.
+        let count = self.shared.config.snap_count;
+        let own = self.env.me.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let due = count / 2 + own % (count / 2).max(1);
+        if self.snapshot_running || self.since_snapshot < due || self.persist.is_held() {
+            return;
+        }
+        self.since_snapshot = 0;
+        self.snapshot_running = true;
+        let image = self.shared.tree().image();
+        let generation = self.generation;
+        let (dirs, inbox) = (self.dirs.clone(), Arc::clone(&self.inbox));
+        tokio::task::spawn_blocking(move || {
+            let staged = stage(&dirs, &image).map_err(|e| e.to_string());
+            inbox.push(Event::SnapshotDone(generation, staged), 0);
+        });
+    }
+}

@@ -1,0 +1,220 @@
+//! Committed transactions become changes of the tree, watch events, and replies.
+
+use super::core::{Core, Submitted, SyncFor};
+use super::shared::{Conn, Phase, Shared};
+use crate::client::answer::{HubAccess, Outcome, answer, put_result};
+use crate::host::lock;
+use crate::wire::client::{ReplyHeader, opcode, reply};
+use bytes::BytesMut;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use zabra_model::ids::Zxid;
+use zabra_model::tree::apply::TxnResult;
+use zabra_model::tree::error::ErrorCode;
+use zabra_model::tree::node::Tree;
+use zabra_model::tree::txn::{Txn, TxnHeader};
+
+impl Core {
+    /// Applies what is to be delivered, with one lock for all of it.
+    pub(super) fn deliver(&mut self) {
+        let upto = self.deliver_upto;
+        if upto == Zxid::ZERO {
+            return;
+        }
+        self.deliver_upto = Zxid::ZERO;
+        let shared = Arc::clone(&self.shared);
+        let mut tree = shared.tree_mut();
+        let mut hub = lock(&shared.hub);
+        let mut count = 0;
+        while let Some(payload) = self.window.next(upto) {
+            let (header, txn) = (&payload.header, &payload.txn);
+            if !self.syncs.is_empty() {
+                self.answer_syncs_before(header.zxid, &tree, &mut hub);
+            }
+            count += 1;
+            let dirty = &mut self.dirty;
+            let result = tree.apply(header, txn, &mut |trigger| {
+                hub.fire(&trigger, header.zxid, dirty)
+            });
+            match txn {
+                Txn::CreateSession { timeout_ms } if self.is_leading() => {
+                    if self.tracker.timeout_ms(header.session).is_none() {
+                        self.tracker
+                            .track(header.session, *timeout_ms, self.clock_ms);
+                    }
+                }
+                Txn::CloseSession { .. } => self.tracker.remove(header.session),
+                _ => {}
+            }
+            match self.take_submitted(header) {
+                Some(done) => self.reply(&done, header, txn, &result, &tree, &mut hub),
+                None => {
+                    if matches!(txn, Txn::CloseSession { .. }) {
+                        // It expired, or was closed over another server.
+                        let conn = lock(&shared.sessions).remove(&header.session);
+                        if let Some(conn) = conn {
+                            end_after_sending(&conn, &mut self.dirty);
+                        }
+                    }
+                }
+            }
+        }
+        if !self.syncs.is_empty() && self.is_leading() {
+            self.answer_syncs_before(Zxid(upto.0.saturating_add(1)), &tree, &mut hub);
+        }
+        drop(hub);
+        drop(tree);
+        self.prep.committed(upto);
+        self.window.trim(self.peer.durable().history.last());
+        self.count_delivered(count);
+    }
+
+    /// The request that this transaction answers, if it came through this server.
+    fn take_submitted(&mut self, header: &TxnHeader) -> Option<Submitted> {
+        let is_it = |s: &Submitted| s.session == header.session && s.cxid == header.cxid;
+        if let Some(done) = self.submitted.pop_front_if(|s| is_it(s)) {
+            return Some(done);
+        }
+        if self.submitted.is_empty() || !lock(&self.shared.sessions).contains_key(&header.session) {
+            return None;
+        }
+        // A leader answers in order, so this is for one that it has dropped before: do not wait for that for ever.
+        let at = self.submitted.iter().position(is_it)?;
+        for lost in self.submitted.drain(..at) {
+            lost.conn.close();
+        }
+        self.submitted.pop_front()
+    }
+
+    fn reply(
+        &mut self,
+        done: &Submitted,
+        header: &TxnHeader,
+        txn: &Txn,
+        result: &TxnResult<'_>,
+        tree: &Tree,
+        hub: &mut super::shared::Hub,
+    ) {
+        if done.opcode == opcode::CREATE_SESSION {
+            self.connected(&done.conn, matches!(txn, Txn::CreateSession { .. }));
+            return;
+        }
+        if *result == TxnResult::Error(ErrorCode::SessionMoved.code()) {
+            done.conn.close(); // ZooKeeper never says this to a client: it has another connection by now
+            return;
+        }
+        let reply_header = ReplyHeader::ok(header.cxid, header.zxid);
+        let unimplemented = *result == TxnResult::Error(ErrorCode::Unimplemented.code());
+        let close = done.opcode == opcode::CLOSE_SESSION;
+        let shared = Arc::clone(&self.shared);
+        if close {
+            lock(&shared.sessions).remove(&header.session);
+        }
+        finish(&shared, done, tree, hub, &mut self.dirty, close, |out| {
+            if unimplemented {
+                let header = ReplyHeader {
+                    err: ErrorCode::Unimplemented.code(),
+                    ..reply_header
+                };
+                reply::put_empty(header, out);
+            } else {
+                put_result(reply_header, result, out);
+            }
+        });
+    }
+
+    /// Syncs that wait for transactions below `zxid` only.
+    fn answer_syncs_before(&mut self, zxid: Zxid, tree: &Tree, hub: &mut super::shared::Hub) {
+        if !self.is_leading() {
+            return; // the leader says when
+        }
+        while let Some((_, SyncFor::Client(conn, submit))) =
+            self.syncs.pop_front_if(|(due, _)| *due < zxid)
+        {
+            self.answer_sync(conn, submit.xid, submit.token, &submit.record, tree, hub);
+        }
+    }
+
+    pub(super) fn answer_sync(
+        &mut self,
+        conn: Arc<Conn>,
+        xid: i32,
+        token: u64,
+        record: &bytes::Bytes,
+        tree: &Tree,
+        hub: &mut super::shared::Hub,
+    ) {
+        let done = Submitted {
+            session: conn.session(),
+            cxid: xid,
+            token,
+            conn,
+            opcode: opcode::SYNC,
+        };
+        let shared = Arc::clone(&self.shared);
+        let header = ReplyHeader::ok(xid, tree.last_zxid());
+        let path = crate::wire::cursor::Reader::new(record).ustring("path");
+        finish(
+            &shared,
+            &done,
+            tree,
+            hub,
+            &mut self.dirty,
+            false,
+            |out| match &path {
+                Ok(path) => reply::put_path(header, path.as_deref(), out),
+                Err(_) => reply::put_empty(
+                    ReplyHeader {
+                        err: ErrorCode::MarshallingError.code(),
+                        ..header
+                    },
+                    out,
+                ),
+            },
+        );
+    }
+}
+
+/// Writes a reply, and answers the reads that have waited behind it.
+fn finish(
+    shared: &Shared,
+    done: &Submitted,
+    tree: &Tree,
+    hub: &mut super::shared::Hub,
+    dirty: &mut Vec<Arc<Conn>>,
+    close: bool,
+    write: impl FnOnce(&mut BytesMut),
+) {
+    let conn = &done.conn;
+    let mut guard = conn.state();
+    let state = &mut *guard;
+    if state.phase != Phase::Open {
+        return;
+    }
+    write(&mut state.out);
+    let mut sent = 1;
+    let mut outcome = Outcome::Go;
+    let (out, ids) = (&mut state.out, &state.ids);
+    let mut access = HubAccess::Held(hub);
+    let found = state.order.answered(&done.token, |(xid, request)| {
+        if outcome == Outcome::Go && !close {
+            outcome = answer(tree, &mut access, conn, ids, xid, &request, out);
+            sent += 1;
+        }
+    });
+    debug_assert!(found, "replies come in the order of requests");
+    if close || outcome == Outcome::Close {
+        state.phase = Phase::Closing;
+    }
+    conn.sent.fetch_add(sent, Ordering::Relaxed);
+    shared.stats.sent.fetch_add(sent, Ordering::Relaxed);
+    state.mark_dirty(conn, dirty);
+}
+
+fn end_after_sending(conn: &Arc<Conn>, dirty: &mut Vec<Arc<Conn>>) {
+    let mut state = conn.state();
+    if state.phase != Phase::Closed {
+        state.phase = Phase::Closing;
+        state.mark_dirty(conn, dirty);
+    }
+}

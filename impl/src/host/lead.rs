@@ -1,0 +1,402 @@
+//! Requests on their way to a transaction: prepared here while this server leads, forwarded while it follows.
+
+use super::core::{Core, Submitted, SyncFor};
+use super::inbox::Submit;
+use super::lock;
+use super::payload::Logged;
+use super::shared::{Conn, Mode};
+use crate::net::link::{Heard, owner_of};
+use crate::wire::client::{Request, opcode};
+use crate::wire::quorum::{ForwardedRequest, decode_revalidate, decode_revalidated};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tracing::{debug, info, warn};
+use zabra_model::ids::{ServerId, SessionId, Zxid};
+use zabra_model::packet::Packet;
+use zabra_model::service::session::SessionTracker;
+use zabra_model::step::{Input, Link};
+use zabra_model::tree::acl::Id;
+use zabra_model::tree::error::ErrorCode;
+use zabra_model::tree::op::WriteOp;
+use zabra_model::tree::prep;
+use zabra_model::tree::txn::{Txn, TxnHeader};
+use zabra_model::vote::ServerState;
+
+impl Core {
+    /// Whether this server leads a formed quorum.
+    pub(super) fn is_leading(&self) -> bool {
+        self.serving.is_some() && self.peer.state() == ServerState::Leading
+    }
+
+    /// A quorum has formed behind this server: every session lives on for its full timeout.
+    pub(super) fn start_leading(&mut self) {
+        self.prep.reset();
+        self.tracker = SessionTracker::new(self.shared.config.tick_ms);
+        let shared = Arc::clone(&self.shared);
+        let (sessions, lost) = {
+            let tree = shared.tree();
+            let sessions: Vec<_> = tree.sessions().collect();
+            let lost: Vec<_> = tree
+                .owners()
+                .filter(|owner| tree.session_timeout(*owner).is_none())
+                .collect();
+            (sessions, lost)
+        };
+        for (session, timeout_ms) in sessions {
+            self.tracker.track(session, timeout_ms, self.clock_ms);
+        }
+        for session in lost {
+            info!(%session, "its session is gone, its ephemeral nodes go too");
+            self.propose_close(session);
+        }
+    }
+
+    /// The position that the next proposal will get.
+    fn next_zxid(&self) -> Option<Zxid> {
+        let epoch = self.serving?;
+        let last = self.peer.last_logged();
+        Some(if last.epoch() < epoch {
+            Zxid::new(epoch, 1)
+        } else {
+            Zxid(last.0.saturating_add(1))
+        })
+    }
+
+    fn header(&self, session: SessionId, cxid: i32, zxid: Zxid) -> TxnHeader {
+        TxnHeader {
+            session,
+            cxid,
+            zxid,
+            time: i64::try_from(self.clock_ms).unwrap_or(i64::MAX),
+        }
+    }
+
+    fn propose(&mut self, header: TxnHeader, txn: Txn) {
+        self.shared.stats.proposals.fetch_add(1, Ordering::Relaxed);
+        let logged = Logged::encode(header, txn, &mut self.scratch);
+        self.step(Input::Propose(Arc::new(logged)));
+    }
+
+    /// A request of a client at `owner`: judged, and proposed, refusals included.
+    fn lead(
+        &mut self,
+        session: SessionId,
+        cxid: i32,
+        request: Option<Request>,
+        code: i32,
+        ids: &[Id],
+        owner: ServerId,
+    ) {
+        let Some(zxid) = self.next_zxid().filter(|_| self.is_leading()) else {
+            return;
+        };
+        let header = self.header(session, cxid, zxid);
+        let checked = match code {
+            opcode::CREATE_SESSION | opcode::CLOSE_SESSION => Ok(()),
+            _ => self.tracker.check(session, owner),
+        };
+        let refusal = |code: ErrorCode| Txn::Error { code: code.code() };
+        let txn = match request {
+            Some(Request::Write(op)) => {
+                match &op {
+                    WriteOp::CreateSession { timeout_ms } => {
+                        self.tracker.track(session, *timeout_ms, self.clock_ms);
+                        self.tracker.set_owner(session, owner);
+                    }
+                    WriteOp::CloseSession => self.tracker.set_closing(session),
+                    _ => {}
+                }
+                let request = prep::Request {
+                    header,
+                    ids,
+                    session: checked,
+                };
+                let shared = Arc::clone(&self.shared);
+                let tree = shared.tree();
+                self.prep.prepare(&tree, &request, op)
+            }
+            Some(Request::DeleteContainer { path: Some(path) }) => {
+                let shared = Arc::clone(&self.shared);
+                let tree = shared.tree();
+                match checked {
+                    Ok(()) => self.prep.delete_container(&tree, header, &path),
+                    Err(code) => refusal(code),
+                }
+            }
+            Some(Request::Reconfig { .. }) => refusal(ErrorCode::ReconfigDisabled),
+            _ => refusal(ErrorCode::MarshallingError),
+        };
+        self.propose(header, txn);
+    }
+
+    fn propose_close(&mut self, session: SessionId) {
+        let request = Request::Write(WriteOp::CloseSession);
+        let me = self.env.me;
+        self.lead(session, 0, Some(request), opcode::CLOSE_SESSION, &[], me);
+    }
+
+    /// Sessions that nobody has heard of for too long are closed.
+    pub(super) fn expire_sessions(&mut self) {
+        if !self.is_leading() {
+            return;
+        }
+        for (session, _) in self.touched_sessions() {
+            self.tracker.touch(session, self.clock_ms);
+        }
+        for session in self.tracker.expire(self.clock_ms) {
+            info!(%session, "session expired");
+            self.propose_close(session);
+        }
+    }
+
+    /// Empty containers and expired nodes are deleted.
+    pub(super) fn delete_containers(&mut self) {
+        if !self.is_leading() {
+            return;
+        }
+        let now = i64::try_from(self.clock_ms).unwrap_or(i64::MAX);
+        let due: Vec<Box<str>> = {
+            let tree = self.shared.tree();
+            let empty = tree
+                .containers()
+                // One that never had a child is new: somebody is about to fill it.
+                .filter(|n| n.num_children() == 0 && n.persisted().cversion > 0);
+            let expired = tree.ttl_nodes().filter(|n| {
+                let stat = n.persisted();
+                let ttl = stat.ephemeral_owner & 0xff_ffff_ffff;
+                n.num_children() == 0 && now.saturating_sub(stat.mtime) > ttl
+            });
+            empty.chain(expired).map(|n| n.path().into()).collect()
+        };
+        for path in due {
+            let Some(zxid) = self.next_zxid() else { return };
+            let header = self.header(SessionId(0), 0, zxid);
+            let txn = {
+                let shared = Arc::clone(&self.shared);
+                let tree = shared.tree();
+                self.prep.delete_container(&tree, header, &path)
+            };
+            self.propose(header, txn);
+        }
+    }
+
+    /// Requests of a client of this server, in order.
+    pub(super) fn on_submitted(&mut self, conn: &Arc<Conn>, requests: Vec<Submit>) {
+        let mode = self.shared.mode();
+        for submit in requests {
+            match mode {
+                Mode::NotServing => conn.close(),
+                Mode::Leader | Mode::Standalone => self.lead_own(conn, submit),
+                Mode::Follower => self.forward_own(conn, submit),
+            }
+        }
+    }
+
+    fn await_txn(&mut self, conn: &Arc<Conn>, cxid: i32, token: u64, code: i32) {
+        self.submitted.push_back(Submitted {
+            session: conn.session(),
+            cxid,
+            token,
+            conn: Arc::clone(conn),
+            opcode: code,
+        });
+    }
+
+    fn lead_own(&mut self, conn: &Arc<Conn>, submit: Submit) {
+        if submit.opcode == opcode::SYNC {
+            let due = self.peer.last_logged();
+            if due <= self.peer.delivered() {
+                self.deliver();
+                let shared = Arc::clone(&self.shared);
+                let tree = shared.tree();
+                let mut hub = lock(&shared.hub);
+                self.answer_sync(
+                    Arc::clone(conn),
+                    submit.xid,
+                    submit.token,
+                    &submit.record,
+                    &tree,
+                    &mut hub,
+                );
+            } else {
+                self.syncs
+                    .push_back((due, SyncFor::Client(Arc::clone(conn), submit)));
+            }
+            return;
+        }
+        self.await_txn(conn, submit.xid, submit.token, submit.opcode);
+        let request = submit
+            .request
+            .or_else(|| Request::decode(submit.opcode, &submit.record).ok());
+        let me = self.env.me;
+        self.lead(
+            conn.session(),
+            submit.xid,
+            request,
+            submit.opcode,
+            &submit.ids,
+            me,
+        );
+    }
+
+    fn forward_own(&mut self, conn: &Arc<Conn>, submit: Submit) {
+        let request = ForwardedRequest {
+            session: conn.session(),
+            cxid: submit.xid,
+            opcode: submit.opcode,
+            record: submit.record.clone(),
+        };
+        if !self.links.forward(&request, Some(&submit.ids)) {
+            conn.close();
+        } else if submit.opcode == opcode::SYNC {
+            self.syncs
+                .push_back((Zxid::ZERO, SyncFor::Client(Arc::clone(conn), submit)));
+        } else {
+            self.await_txn(conn, submit.xid, submit.token, submit.opcode);
+        }
+    }
+
+    /// A new session for a client of this server.
+    pub(super) fn create_session(&mut self, conn: Arc<Conn>, session: SessionId) {
+        let timeout_ms = conn.timeout_ms();
+        if self.is_leading() {
+            self.await_txn(&conn, 0, 0, opcode::CREATE_SESSION);
+            let request = Request::Write(WriteOp::CreateSession { timeout_ms });
+            let me = self.env.me;
+            self.lead(session, 0, Some(request), opcode::CREATE_SESSION, &[], me);
+            return;
+        }
+        let request = ForwardedRequest {
+            session,
+            cxid: 0,
+            opcode: opcode::CREATE_SESSION,
+            record: Bytes::copy_from_slice(&timeout_ms.to_be_bytes()),
+        };
+        if self.links.forward(&request, None) {
+            self.await_txn(&conn, 0, 0, opcode::CREATE_SESSION);
+        } else {
+            conn.close();
+        }
+    }
+
+    /// On the leader: may the session go on at `owner`? Then it is `owner`'s from now on.
+    pub(super) fn revalidate(
+        &mut self,
+        session: SessionId,
+        timeout_ms: i32,
+        owner: ServerId,
+    ) -> bool {
+        let valid = self.tracker.timeout_ms(session).is_some();
+        if valid {
+            self.tracker.track(session, timeout_ms, self.clock_ms);
+            self.tracker.set_owner(session, owner);
+        }
+        valid
+    }
+
+    /// What has come over a link.
+    pub(super) fn on_heard(&mut self, link: Link, heard: Vec<Heard>) {
+        for what in heard {
+            if !self.links.has(link) {
+                return; // it was told to go, this was still in flight
+            }
+            match what {
+                Heard::Core(packet) => {
+                    if let (Packet::FollowerInfo { sid, .. }, Some(handle)) =
+                        (&packet, self.links.get(link))
+                    {
+                        handle.sid = Some(*sid);
+                    }
+                    self.step(Input::Received { link, packet });
+                }
+                Heard::Ping(zxid, table) => {
+                    if self.is_leading() {
+                        for (session, _) in table {
+                            self.tracker.touch(session, self.clock_ms);
+                        }
+                    }
+                    let packet = Packet::Ping { zxid };
+                    self.step(Input::Received { link, packet });
+                }
+                Heard::Snapshot(zxid, tree) => {
+                    self.links.keep_tree(tree);
+                    let packet = Packet::Snap { zxid };
+                    self.step(Input::Received { link, packet });
+                }
+                Heard::Request(request, ids) => self.on_forwarded(link, request, &ids),
+                Heard::Revalidate(data) => self.on_revalidate(link, &data),
+                Heard::Synced => self.on_synced(),
+            }
+        }
+    }
+
+    fn on_forwarded(&mut self, link: Link, request: ForwardedRequest, ids: &[Id]) {
+        if !self.is_leading() {
+            return;
+        }
+        let sid = self.links.get(link).and_then(|l| l.sid);
+        if request.opcode == opcode::SYNC {
+            let due = self.peer.last_logged();
+            let open = due > self.peer.delivered();
+            self.links.wait_for_sync(link, open.then_some(due));
+            return;
+        }
+        let decoded = Request::decode(request.opcode, &request.record).ok();
+        let owner = owner_of(sid, link);
+        self.lead(
+            request.session,
+            request.cxid,
+            decoded,
+            request.opcode,
+            ids,
+            owner,
+        );
+    }
+
+    fn on_revalidate(&mut self, link: Link, data: &Bytes) {
+        if self.is_leading() {
+            let Ok((session, timeout_ms)) = decode_revalidate(Some(data)) else {
+                warn!("REVALIDATE without a session");
+                return;
+            };
+            let sid = self.links.get(link).and_then(|l| l.sid);
+            let valid = self.revalidate(session, timeout_ms, owner_of(sid, link));
+            self.links.answer_revalidate(link, session, valid);
+        } else if let Ok((session, valid)) = decode_revalidated(Some(data)) {
+            let conn = self
+                .revalidating
+                .get_mut(&session)
+                .and_then(|waiting| waiting.pop_front());
+            if self
+                .revalidating
+                .get(&session)
+                .is_some_and(std::collections::VecDeque::is_empty)
+            {
+                self.revalidating.remove(&session);
+            }
+            match conn {
+                Some(conn) => self.connected(&conn, valid),
+                None => debug!(%session, "nobody asked for this session"),
+            }
+        }
+    }
+
+    /// The leader has answered the oldest sync: everything before it is committed here, too.
+    fn on_synced(&mut self) {
+        self.deliver();
+        if let Some((_, SyncFor::Client(conn, submit))) = self.syncs.pop_front() {
+            let shared = Arc::clone(&self.shared);
+            let tree = shared.tree();
+            let mut hub = lock(&shared.hub);
+            self.answer_sync(
+                conn,
+                submit.xid,
+                submit.token,
+                &submit.record,
+                &tree,
+                &mut hub,
+            );
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The way to the disk thread: writes leave in one batch, in the order in which the core asked for them.
+//!
+//! Two writes need work of ours around them, and everything behind them waits meanwhile: a snapshot is written to a file
+//! before it is installed, and after a truncation the tree is read again before anybody hears that it is durable.
+
+use super::payload::Payload;
+use crate::storage::Dirs;
+use crate::storage::StorageError;
+use crate::storage::disk::RealDisk;
+use crate::storage::snapshot::body::NodeRef;
+use crate::storage::snapshot::{SnapshotWriter, StagedSnapshot};
+use crate::storage::thread::{DiskThread, Op};
+use std::collections::{HashMap, VecDeque};
+use zabra_model::step::{Mark, Write};
+use zabra_model::tree::acl::Acl;
+use zabra_model::tree::image::Image;
+
+/// Bytes that may wait for the disk; more are kept here.
+pub(super) const QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Writes of ours between two of the core's.
+const EXTRA_BITS: u32 = 16;
+
+/// Writes on their way.
+pub(super) struct Persist {
+    thread: Option<DiskThread>,
+    batch: VecDeque<(u64, Op)>,
+    last_token: u64,
+    /// Everything from here on waits.
+    held: Option<VecDeque<(u64, Op)>>,
+    /// How many writes the harness still lets through; without one, all.
+    #[cfg(feature = "gate")]
+    allowed: Option<usize>,
+}
+
+impl Persist {
+    pub(super) const fn new(thread: DiskThread) -> Self {
+        Self {
+            thread: Some(thread),
+            batch: VecDeque::new(),
+            last_token: 0,
+            held: None,
+            #[cfg(feature = "gate")]
+            allowed: None,
+        }
+    }
+
+    /// From now on nothing passes without [`Persist::allow`].
+    #[cfg(feature = "gate")]
+    pub(super) fn gate(&mut self) {
+        self.allowed = Some(0);
+    }
+
+    /// So many more may pass.
+    #[cfg(feature = "gate")]
+    pub(super) fn allow(&mut self, n: usize) {
+        self.allowed = self.allowed.map(|allowed| allowed.saturating_add(n));
+    }
+
+    /// How many have not passed.
+    #[cfg(feature = "gate")]
+    pub(super) fn waiting(&self) -> usize {
+        self.batch.len() + self.held.as_ref().map_or(0, VecDeque::len)
+    }
+
+    /// Queues one of the core's writes. `Install` has another way.
+    pub(super) fn write(&mut self, mark: Mark, write: Write<Payload>) {
+        let op = match write {
+            Write::AcceptedEpoch(epoch) => Op::AcceptedEpoch(epoch),
+            Write::CurrentEpoch(epoch) => Op::CurrentEpoch(epoch),
+            Write::Append { zxid, txn } => Op::Append {
+                zxid,
+                payload: txn.bytes.clone(),
+            },
+            Write::Truncate { zxid } => Op::Truncate { after: zxid },
+            Write::Install { .. } => return,
+        };
+        self.push(mark.0 << EXTRA_BITS, op);
+    }
+
+    /// Queues a write that the core knows nothing of.
+    pub(super) fn extra(&mut self, op: Op) {
+        self.push(self.last_token + 1, op);
+    }
+
+    /// Queues the installation of a snapshot that has been staged, before all that waits.
+    pub(super) fn install(&mut self, mark: Mark, staged: StagedSnapshot) {
+        self.batch
+            .push_back((mark.0 << EXTRA_BITS, Op::InstallSnapshot(staged)));
+    }
+
+    /// Has an install's mark taken its place, though the operation comes later.
+    pub(super) fn reserve(&mut self, mark: Mark) {
+        self.last_token = mark.0 << EXTRA_BITS;
+    }
+
+    fn push(&mut self, token: u64, op: Op) {
+        self.last_token = token;
+        self.held
+            .as_mut()
+            .unwrap_or(&mut self.batch)
+            .push_back((token, op));
+    }
+
+    /// What comes from now on waits for [`Persist::release`].
+    pub(super) fn hold(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// What waited may go.
+    pub(super) fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.batch.extend(held);
+        }
+    }
+
+    /// Whether something is kept back.
+    pub(super) const fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Hands everything to the disk thread. What it has no room for is handed over later.
+    pub(super) fn flush(&mut self) {
+        let Some(thread) = self.thread.as_ref().filter(|_| !self.batch.is_empty()) else {
+            return;
+        };
+        #[cfg(feature = "gate")]
+        let count = self.allowed.unwrap_or(usize::MAX);
+        #[cfg(not(feature = "gate"))]
+        let count = usize::MAX;
+        // Cloning an operation is cheap, its bytes are shared; what is not taken must not be lost.
+        let count = count.min(self.batch.len());
+        let taken = match thread.submit_all(self.batch.iter().take(count).cloned()) {
+            Ok(()) => count,
+            // Full: the next `Durable` brings another try. Stopped: the thread has reported why.
+            Err((taken, _)) => taken,
+        };
+        self.batch.drain(..taken);
+        #[cfg(feature = "gate")]
+        {
+            self.allowed = self.allowed.map(|allowed| allowed - taken);
+        }
+    }
+
+    /// Lets the disk finish what it has been given.
+    pub(super) fn stop(&mut self) {
+        self.flush();
+        self.thread.take();
+    }
+}
+
+/// The mark of the core that a token of the disk thread makes durable.
+pub(super) const fn mark_of(token: u64) -> Mark {
+    Mark(token >> EXTRA_BITS)
+}
+
+/// Writes an image to a file that is not visible as a snapshot yet.
+///
+/// # Errors
+/// [`StorageError`].
+pub(super) fn stage(dirs: &Dirs, image: &Image) -> Result<StagedSnapshot, StorageError> {
+    let lists: HashMap<i64, &Acl> = image.acls.iter().map(|(id, list)| (*id, list)).collect();
+    let open = super::tree_sink::open_acl();
+    let mut writer = SnapshotWriter::begin(
+        &RealDisk,
+        &dirs.snap,
+        image.zxid,
+        image.sessions.iter().copied(),
+        image.acls.iter().map(|(_, list)| &**list),
+    )?;
+    for node in image.nodes() {
+        writer.node(NodeRef {
+            path: node.path,
+            data: node.data,
+            acl: lists.get(&node.acl_id).copied().unwrap_or(&open),
+            stat: &node.stat,
+        })?;
+    }
+    writer.finish()
+}

@@ -1,0 +1,325 @@
+//! What the core shares with the connections: the tree, watches, sessions, and each connection's replies.
+//!
+//! Locks are taken in the order tree, connection, watches by readers, and tree, watches, connection by the core. Both
+//! hold the tree's lock all the while, one for reading and one for writing, so the two orders never meet.
+
+use super::lock;
+use crate::config::Config;
+use crate::net::limits::UNREAD_BYTES_MAX;
+use crate::wire::client::{EventType, Request, reply};
+use bytes::BytesMut;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
+use zabra_model::ids::{SessionId, Zxid};
+use zabra_model::service::order::ReplyOrder;
+use zabra_model::service::session::SessionIds;
+use zabra_model::tree::acl::{Id, allows, perms};
+use zabra_model::tree::event::{EventKind, Trigger};
+use zabra_model::tree::node::Tree;
+use zabra_model::tree::watch::Watches;
+
+/// Milliseconds since 1970.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// As what a server answers clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Not at all.
+    NotServing,
+    /// On its own.
+    Standalone,
+    /// With a leader.
+    Follower,
+    /// As the leader.
+    Leader,
+}
+
+/// Counts for operators.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "named as four-letter words print them")]
+pub struct Stats {
+    pub received: AtomicU64,
+    pub sent: AtomicU64,
+    pub latency_total_us: AtomicU64,
+    pub latency_count: AtomicU64,
+    pub latency_max_us: AtomicU64,
+    pub latency_min_us: AtomicU64,
+    pub rejected: AtomicU64,
+    pub proposals: AtomicU64,
+    pub commits: AtomicU64,
+    pub snapshots: AtomicU64,
+    pub elections: AtomicU64,
+    pub synced_followers: AtomicU64,
+    pub outstanding: AtomicU64,
+}
+
+/// All that the tasks of a server share.
+pub struct Shared {
+    /// The configuration.
+    pub config: Config,
+    tree: RwLock<Tree>,
+    /// Watches and connections.
+    pub hub: Mutex<Hub>,
+    /// The connection of each session that is attached here.
+    pub sessions: Mutex<HashMap<SessionId, Arc<Conn>>>,
+    /// Gives out session ids.
+    pub ids: Mutex<SessionIds>,
+    mode: AtomicU8,
+    next_conn: AtomicU64,
+    /// Counts for operators.
+    pub stats: Stats,
+    /// When the server started.
+    pub started: Instant,
+}
+
+impl Shared {
+    /// Everything as it is at start, with the recovered tree.
+    #[must_use]
+    pub fn new(config: Config, tree: Tree) -> Arc<Self> {
+        Arc::new(Self {
+            ids: Mutex::new(SessionIds::new(config.me, now_ms())),
+            config,
+            tree: RwLock::new(tree),
+            hub: Mutex::default(),
+            sessions: Mutex::default(),
+            mode: AtomicU8::new(0),
+            next_conn: AtomicU64::new(1),
+            stats: Stats::default(),
+            started: Instant::now(),
+        })
+    }
+
+    /// The tree, to be read.
+    pub fn tree(&self) -> RwLockReadGuard<'_, Tree> {
+        self.tree.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tree, to be changed: the core only.
+    pub fn tree_mut(&self) -> RwLockWriteGuard<'_, Tree> {
+        self.tree.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As what the server answers clients now.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        match self.mode.load(Ordering::Acquire) {
+            1 => Mode::Standalone,
+            2 => Mode::Follower,
+            3 => Mode::Leader,
+            _ => Mode::NotServing,
+        }
+    }
+
+    /// Sets it: the core only.
+    pub fn set_mode(&self, mode: Mode) {
+        let code = match mode {
+            Mode::NotServing => 0,
+            Mode::Standalone => 1,
+            Mode::Follower => 2,
+            Mode::Leader => 3,
+        };
+        self.mode.store(code, Ordering::Release);
+    }
+
+    /// A new connection, known to the hub.
+    pub fn connect(&self, from: SocketAddr) -> Arc<Conn> {
+        let conn = Arc::new(Conn::new(
+            self.next_conn.fetch_add(1, Ordering::Relaxed),
+            from,
+        ));
+        lock(&self.hub).conns.insert(conn.id, Arc::clone(&conn));
+        conn
+    }
+
+    /// Forgets a connection, its watches, and that its session is attached here.
+    pub fn disconnect(&self, conn: &Arc<Conn>) {
+        conn.close();
+        let mut hub = lock(&self.hub);
+        hub.conns.remove(&conn.id);
+        hub.watches.remove_watcher(conn.id);
+        drop(hub);
+        let mut sessions = lock(&self.sessions);
+        if sessions
+            .get(&conn.session())
+            .is_some_and(|c| c.id == conn.id)
+        {
+            sessions.remove(&conn.session());
+        }
+    }
+}
+
+/// Watches, and the connections that hear of them.
+#[derive(Default)]
+pub struct Hub {
+    /// Who watches what.
+    pub watches: Watches,
+    /// All connections by number, which is also their number as watchers.
+    pub conns: HashMap<u64, Arc<Conn>>,
+}
+
+impl Hub {
+    /// Tells the watchers of a change; `dirty` gets the connections that now have something to send.
+    pub fn fire(&mut self, trigger: &Trigger<'_>, zxid: Zxid, dirty: &mut Vec<Arc<Conn>>) {
+        let Self { watches, conns } = self;
+        watches.fire(trigger, |watcher| {
+            let Some(conn) = conns.get(&watcher) else {
+                return;
+            };
+            let mut state = conn.state();
+            if state.phase == Phase::Closed || !allows(trigger.acl, perms::READ, &state.ids) {
+                return;
+            }
+            reply::put_event(zxid, event_type(trigger.kind), trigger.path, &mut state.out);
+            conn.sent.fetch_add(1, Ordering::Relaxed);
+            state.mark_dirty(conn, dirty);
+        });
+    }
+}
+
+/// The wire's name of a kind of event.
+#[must_use]
+pub const fn event_type(kind: EventKind) -> EventType {
+    match kind {
+        EventKind::NodeCreated => EventType::NodeCreated,
+        EventKind::NodeDeleted => EventType::NodeDeleted,
+        EventKind::NodeDataChanged => EventType::NodeDataChanged,
+        EventKind::NodeChildrenChanged => EventType::NodeChildrenChanged,
+    }
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Its session is not confirmed yet.
+    Connecting,
+    /// Requests are taken.
+    Open,
+    /// It ends when what is to be sent is sent.
+    Closing,
+    /// It is over.
+    Closed,
+}
+
+/// One client connection, as the core and its task share it.
+pub struct Conn {
+    /// Its number.
+    pub id: u64,
+    /// The client.
+    pub from: SocketAddr,
+    /// Wakes its task.
+    pub wake: Notify,
+    state: Mutex<ConnState>,
+    session: AtomicI64,
+    timeout_ms: AtomicI32,
+    /// Whether the client was heard since the last look.
+    pub touched: AtomicBool,
+    /// Requests that came.
+    pub received: AtomicU64,
+    /// Replies and events that went.
+    pub sent: AtomicU64,
+    /// When it began.
+    pub since_ms: u64,
+}
+
+/// What changes about a connection.
+pub struct ConnState {
+    /// To be sent.
+    pub out: BytesMut,
+    /// Requests that are not answered yet.
+    pub order: ReplyOrder<u64, (i32, Request)>,
+    /// Who the client is.
+    pub ids: Arc<[Id]>,
+    /// How far it is.
+    pub phase: Phase,
+    /// The byte at the end of the connect request, if it had one.
+    pub read_only: Option<bool>,
+    dirty: bool,
+}
+
+impl ConnState {
+    /// Has the core wake the connection's task at the end of its batch, once.
+    pub fn mark_dirty(&mut self, conn: &Arc<Conn>, dirty: &mut Vec<Arc<Conn>>) {
+        if !self.dirty {
+            self.dirty = true;
+            dirty.push(Arc::clone(conn));
+        }
+    }
+
+    /// Takes what is to be sent, leaving `empty` in its place.
+    pub fn take_out(&mut self, empty: &mut BytesMut) {
+        self.dirty = false;
+        std::mem::swap(&mut self.out, empty);
+    }
+}
+
+impl Conn {
+    fn new(id: u64, from: SocketAddr) -> Self {
+        let ip = Id {
+            scheme: "ip".into(),
+            id: from.ip().to_string().into(),
+        };
+        Self {
+            id,
+            from,
+            wake: Notify::new(),
+            state: Mutex::new(ConnState {
+                out: BytesMut::new(),
+                order: ReplyOrder::new(),
+                ids: Arc::from([ip]),
+                phase: Phase::Connecting,
+                read_only: None,
+                dirty: false,
+            }),
+            session: AtomicI64::new(0),
+            timeout_ms: AtomicI32::new(0),
+            touched: AtomicBool::new(false),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            since_ms: now_ms(),
+        }
+    }
+
+    /// What changes about it.
+    pub fn state(&self) -> std::sync::MutexGuard<'_, ConnState> {
+        lock(&self.state)
+    }
+
+    /// Its session; 0 before there is one.
+    pub fn session(&self) -> SessionId {
+        SessionId(self.session.load(Ordering::Acquire))
+    }
+
+    /// Its session's timeout, ms.
+    pub fn timeout_ms(&self) -> i32 {
+        self.timeout_ms.load(Ordering::Acquire)
+    }
+
+    /// Binds it to a session, before the leader is asked.
+    pub fn bind(&self, session: SessionId, timeout_ms: i32) {
+        self.session.store(session.0, Ordering::Release);
+        self.timeout_ms.store(timeout_ms, Ordering::Release);
+    }
+
+    /// Ends it now; what was to be sent is dropped.
+    pub fn close(&self) {
+        let mut state = self.state();
+        state.phase = Phase::Closed;
+        state.out.clear();
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Whether the client leaves too much unread.
+    #[must_use]
+    pub fn is_overfull(state: &ConnState) -> bool {
+        state.out.len() > UNREAD_BYTES_MAX
+    }
+}

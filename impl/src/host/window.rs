@@ -1,0 +1,135 @@
+//! The newest part of the log in memory: what waits to be applied, and what learners may still need.
+
+use super::payload::Payload;
+use std::collections::VecDeque;
+use zabra_model::ids::Zxid;
+
+/// Applied transactions that are kept for learners which come back soon.
+const KEPT_MAX: usize = 4096;
+/// Bytes of them.
+const KEPT_BYTES_MAX: usize = 32 << 20;
+
+/// Transactions in zxid order, without a gap between the first and the last.
+#[derive(Default)]
+pub(super) struct Window {
+    entries: VecDeque<Payload>,
+    /// How many of them are in the tree.
+    applied: usize,
+    applied_bytes: usize,
+    /// The zxid before the first entry: everything above it is here.
+    after: Zxid,
+}
+
+impl Window {
+    /// Nothing in memory; the log ends at `last`, and so does the tree.
+    pub(super) fn starting_at(last: Zxid) -> Self {
+        Self {
+            after: last,
+            ..Self::default()
+        }
+    }
+
+    /// Logged.
+    pub(super) fn push(&mut self, payload: Payload) {
+        self.entries.push_back(payload);
+    }
+
+    /// The next one to apply, if it is not above `upto`.
+    pub(super) fn next(&mut self, upto: Zxid) -> Option<Payload> {
+        let payload = self.entries.get(self.applied)?;
+        if payload.header.zxid > upto {
+            return None;
+        }
+        self.applied += 1;
+        self.applied_bytes += payload.bytes.len();
+        Some(payload.clone())
+    }
+
+    /// Forgets applied ones beyond the bounds, if they are also `durable`, so that they can be read from the files.
+    pub(super) fn trim(&mut self, durable: Zxid) {
+        while self.applied > KEPT_MAX || self.applied_bytes > KEPT_BYTES_MAX {
+            match self.entries.front() {
+                Some(oldest) if oldest.header.zxid <= durable && self.applied > 0 => {
+                    self.applied -= 1;
+                    self.applied_bytes -= oldest.bytes.len();
+                    self.after = oldest.header.zxid;
+                    self.entries.pop_front();
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Drops everything above `zxid`; whether something that was applied is among it.
+    pub(super) fn truncate(&mut self, zxid: Zxid) {
+        while self.entries.back().is_some_and(|p| p.header.zxid > zxid) {
+            self.entries.pop_back();
+            if self.applied > self.entries.len() {
+                self.applied = self.entries.len();
+            }
+        }
+        self.applied_bytes = self
+            .entries
+            .iter()
+            .take(self.applied)
+            .map(|p| p.bytes.len())
+            .sum();
+        self.after = self.after.min(zxid);
+    }
+
+    /// Everything above this is here.
+    pub(super) const fn after(&self) -> Zxid {
+        self.after
+    }
+
+    /// What is here in `(after, upto]`.
+    pub(super) fn range(&self, after: Zxid, upto: Zxid) -> impl Iterator<Item = &Payload> {
+        let first = self.entries.partition_point(|p| p.header.zxid <= after);
+        self.entries
+            .range(first..)
+            .take_while(move |p| p.header.zxid <= upto)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::payload::Logged;
+    use super::*;
+    use bytes::BytesMut;
+    use std::sync::Arc;
+    use zabra_model::tree::txn::{Txn, TxnHeader};
+
+    fn entry(zxid: u64) -> Payload {
+        let header = TxnHeader {
+            zxid: Zxid(zxid),
+            ..TxnHeader::default()
+        };
+        Arc::new(Logged::encode(
+            header,
+            Txn::Error { code: -1 },
+            &mut BytesMut::new(),
+        ))
+    }
+
+    #[test]
+    fn what_was_applied_stays_for_learners_until_there_is_too_much_of_it() {
+        let mut w = Window::starting_at(Zxid(0));
+        for zxid in 1..=5000 {
+            w.push(entry(zxid));
+        }
+        while w.next(Zxid(4990)).is_some() {}
+        w.trim(Zxid(10));
+        assert_eq!(w.after(), Zxid(10));
+        w.trim(Zxid(5000));
+        assert_eq!(w.after(), Zxid(4990 - KEPT_MAX as u64));
+        let some: Vec<u64> = w
+            .range(Zxid(4998), Zxid(4999))
+            .map(|p| p.header.zxid.0)
+            .collect();
+        assert_eq!(some, [4999]);
+        w.truncate(Zxid(4980));
+        assert_eq!(w.next(Zxid(9999)).map(|p| p.header.zxid), None);
+        w.push(entry(4981));
+        assert_eq!(w.next(Zxid(9999)).map(|p| p.header.zxid), Some(Zxid(4981)));
+    }
+}

@@ -1,0 +1,373 @@
+//! The election mesh: one connection for each pair of servers, always dialled by the one with the larger id, and one
+//! waiting message for each peer, replaced by newer ones.
+
+use super::limits::{HANDSHAKE_TIME, HANDSHAKES_MAX, WRITE_TIME};
+use crate::config::{Config, join};
+use crate::error::ServerError;
+use crate::host::inbox::{Event, Inbox};
+use crate::host::lock;
+use crate::wire::WireError;
+use crate::wire::election::{self as wire, Address, InitialForm, InitialMessage, NotificationForm};
+use crate::wire::frame::{ELECTION_FRAME_BYTES_MAX, split};
+use bytes::{Bytes, BytesMut};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+use zabra_model::ids::{Epoch, ServerId};
+use zabra_model::step::Input;
+use zabra_model::vote::{Notification, ServerState, Vote};
+
+/// Servers beyond the configured ones that may be talked to: observers that are being added, and strangers.
+const STRANGERS_MAX: usize = 64;
+const DIAL_TIME: Duration = Duration::from_secs(5);
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+enum Incoming {
+    /// A larger server has dialled.
+    Stream(TcpStream, BytesMut),
+    /// A smaller server has made itself known: dial it.
+    Dial,
+}
+
+struct Slot {
+    sid: ServerId,
+    address: String,
+    /// The one message that waits.
+    waiting: Mutex<Option<Bytes>>,
+    /// What was sent last: said again on a new connection, as it may have been lost with the old one.
+    last: Mutex<Option<Bytes>>,
+    wake: Notify,
+    incoming: mpsc::Sender<Incoming>,
+}
+
+/// The connections to all other servers.
+pub struct ElectionNet {
+    me: ServerId,
+    my_address: Address,
+    members_text: Box<str>,
+    slots: Mutex<HashMap<ServerId, Arc<Slot>>>,
+    members: usize,
+    inbox: Arc<Inbox>,
+}
+
+impl ElectionNet {
+    /// Listens, and is ready to dial.
+    ///
+    /// # Errors
+    /// [`ServerError::Bind`].
+    pub async fn start(
+        config: &Config,
+        inbox: Arc<Inbox>,
+    ) -> Result<Option<Arc<Self>>, ServerError> {
+        let Some(own) = config.members.get(&config.me) else {
+            return Ok(None);
+        };
+        let host = if config.listen_on_all {
+            "0.0.0.0"
+        } else {
+            own.host.as_str()
+        };
+        let addr = join(host, own.election_port);
+        let listener = bind_retrying(&addr, config.election_bind_retry).await?;
+        let net = Arc::new(Self {
+            me: config.me,
+            my_address: Address {
+                host: own.host.as_str().into(),
+                port: own.election_port,
+            },
+            members_text: config.members_text().into(),
+            slots: Mutex::default(),
+            members: config.members.len(),
+            inbox,
+        });
+        for (sid, member) in config.members.iter().filter(|(sid, _)| **sid != config.me) {
+            net.slot(*sid, &join(&member.host, member.election_port));
+        }
+        tokio::spawn(Arc::clone(&net).accept(listener));
+        Ok(Some(net))
+    }
+
+    /// Leaves `notification` for `to`, in place of an older one.
+    pub fn notify(&self, to: ServerId, notification: Notification) {
+        let slot = lock(&self.slots).get(&to).cloned();
+        let Some(slot) = slot else { return };
+        *lock(&slot.waiting) = Some(self.encode(notification));
+        slot.wake.notify_one();
+    }
+
+    fn encode(&self, n: Notification) -> Bytes {
+        let mut out = BytesMut::new();
+        let form = NotificationForm::Config {
+            version: wire::NOTIFICATION_VERSION,
+            text: self.members_text.clone(),
+        };
+        let state = match n.state {
+            ServerState::Looking => wire::ServerState::Looking,
+            ServerState::Following => wire::ServerState::Following,
+            ServerState::Leading => wire::ServerState::Leading,
+            ServerState::Observing => wire::ServerState::Observing,
+        };
+        wire::Notification {
+            state,
+            leader: n.vote.leader,
+            zxid: n.vote.zxid,
+            round: n.round,
+            peer_epoch: i64::from(n.vote.epoch.0),
+            form,
+        }
+        .put(&mut out);
+        out.freeze()
+    }
+
+    /// The slot of a server, made if there is room for it.
+    fn slot(self: &Arc<Self>, sid: ServerId, address: &str) -> Option<Arc<Slot>> {
+        let mut slots = lock(&self.slots);
+        if let Some(slot) = slots.get(&sid) {
+            return Some(Arc::clone(slot));
+        }
+        if slots.len() >= self.members + STRANGERS_MAX {
+            return None;
+        }
+        let (incoming, receiver) = mpsc::channel(4);
+        let slot = Arc::new(Slot {
+            sid,
+            address: address.to_owned(),
+            waiting: Mutex::default(),
+            last: Mutex::default(),
+            wake: Notify::new(),
+            incoming,
+        });
+        slots.insert(sid, Arc::clone(&slot));
+        tokio::spawn(Arc::clone(self).run(Arc::clone(&slot), receiver));
+        Some(slot)
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    warn!(%error, "cannot accept on the election port");
+                    sleep(BACKOFF_MIN).await;
+                    continue;
+                }
+            };
+            let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
+                continue;
+            };
+            let net = Arc::clone(&self);
+            tokio::spawn(async move {
+                match timeout(HANDSHAKE_TIME, net.introduce(stream)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => debug!(%error, "an election connection was refused"),
+                    Err(_) => debug!("an election connection said nothing"),
+                }
+                drop(permit);
+            });
+        }
+    }
+
+    /// Reads who has dialled, and decides whose the connection is to be.
+    async fn introduce(self: Arc<Self>, mut stream: TcpStream) -> std::io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut buf = BytesMut::new();
+        let initial = loop {
+            if let Some(initial) = InitialMessage::parse(&mut buf).map_err(wrong)? {
+                break initial;
+            }
+            if stream.read_buf(&mut buf).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+        };
+        let address = match &initial.form {
+            InitialForm::One(address) => Some(address),
+            InitialForm::List(addresses) => addresses.first(),
+            InitialForm::Bare => None,
+        }
+        .filter(|a| !a.is_wildcard())
+        .map_or_else(String::new, ToString::to_string);
+        let sid = initial.server;
+        if sid == self.me || sid == wire::ANONYMOUS {
+            return Ok(());
+        }
+        let Some(slot) = self.slot(sid, &address) else {
+            return Ok(());
+        };
+        let what = if sid > self.me {
+            Incoming::Stream(stream, buf)
+        } else {
+            drop(stream);
+            Incoming::Dial
+        };
+        let _ = slot.incoming.try_send(what); // four knocks wait already
+        Ok(())
+    }
+
+    /// Keeps the connection to one peer.
+    async fn run(self: Arc<Self>, slot: Arc<Slot>, mut incoming: mpsc::Receiver<Incoming>) {
+        let mut backoff = BACKOFF_MIN;
+        let mut next: Option<Incoming> = None;
+        loop {
+            let what = match next.take() {
+                Some(what) => what,
+                None => tokio::select! {
+                    Some(what) = incoming.recv() => what,
+                    () = slot.wake.notified() => Incoming::Dial,
+                },
+            };
+            let connected = match what {
+                Incoming::Stream(stream, buf) => Some((stream, buf)),
+                Incoming::Dial => match timeout(DIAL_TIME, self.dial(&slot)).await {
+                    Ok(Ok(Some(stream))) => Some((stream, BytesMut::new())),
+                    // The peer is larger: it has been made aware of us, and dials.
+                    Ok(Ok(None)) => None,
+                    Ok(Err(error)) => {
+                        debug!(peer = %slot.sid, %error, "cannot dial for the election");
+                        None
+                    }
+                    Err(_) => None,
+                },
+            };
+            if let Some((stream, buf)) = connected {
+                backoff = BACKOFF_MIN;
+                debug!(peer = %slot.sid, "election connection");
+                next = self.talk(&slot, stream, buf, &mut incoming).await;
+                continue;
+            }
+            let has_waiting = lock(&slot.waiting).is_some();
+            next = tokio::select! {
+                Some(what) = incoming.recv() => Some(what),
+                () = sleep(backoff) => has_waiting.then_some(Incoming::Dial),
+            };
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    async fn dial(&self, slot: &Slot) -> std::io::Result<Option<TcpStream>> {
+        let mut stream = TcpStream::connect(&slot.address).await?;
+        stream.set_nodelay(true)?;
+        let mut out = BytesMut::new();
+        InitialMessage {
+            server: self.me,
+            form: InitialForm::One(self.my_address.clone()),
+        }
+        .put(&mut out);
+        stream.write_all(&out).await?;
+        Ok((slot.sid < self.me).then_some(stream))
+    }
+
+    /// Exchanges messages until the connection ends; the answer is what has arrived in place of it.
+    async fn talk(
+        &self,
+        slot: &Slot,
+        mut stream: TcpStream,
+        mut buf: BytesMut,
+        incoming: &mut mpsc::Receiver<Incoming>,
+    ) -> Option<Incoming> {
+        let (mut reader, mut writer) = stream.split();
+        if lock(&slot.waiting).is_none() {
+            let last = lock(&slot.last).clone();
+            *lock(&slot.waiting) = last;
+        }
+        loop {
+            let message = lock(&slot.waiting).take();
+            if let Some(message) = message {
+                *lock(&slot.last) = Some(message.clone());
+                let sent = timeout(WRITE_TIME, writer.write_all(&message)).await;
+                if !matches!(sent, Ok(Ok(()))) {
+                    return None;
+                }
+                continue;
+            }
+            if let Err(error) = self.hear(slot.sid, &mut buf) {
+                info!(peer = %slot.sid, %error, "not an election message, closing");
+                return None;
+            }
+            tokio::select! {
+                what = incoming.recv() => return what,
+                () = slot.wake.notified() => {}
+                read = reader.read_buf(&mut buf) => {
+                    if !matches!(read, Ok(n) if n > 0) {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear(&self, from: ServerId, buf: &mut BytesMut) -> Result<(), WireError> {
+        let mut frames = Vec::new();
+        let wrong = split(buf, ELECTION_FRAME_BYTES_MAX, &mut frames).err();
+        for body in frames {
+            if body.is_empty() {
+                return Err(WireError::Length {
+                    what: "election message",
+                    offset: 0,
+                    length: 0,
+                    max: ELECTION_FRAME_BYTES_MAX,
+                });
+            }
+            // One that cannot be understood is skipped, the connection stays.
+            let Some(notification) = understood(&body) else {
+                debug!(peer = %from, bytes = body.len(), "an election message was skipped");
+                continue;
+            };
+            let input = Input::Notified { from, notification };
+            self.inbox.push(Event::Input(input), 0);
+        }
+        wrong.map_or(Ok(()), Err)
+    }
+}
+
+fn understood(body: &Bytes) -> Option<Notification> {
+    let n = wire::Notification::decode(body).ok()?;
+    let state = match n.state {
+        wire::ServerState::Looking => ServerState::Looking,
+        wire::ServerState::Following => ServerState::Following,
+        wire::ServerState::Leading => ServerState::Leading,
+        wire::ServerState::Observing => ServerState::Observing,
+    };
+    // An observer's own vote is the smallest number everywhere, which is no epoch: it is for nobody.
+    let epoch = u32::try_from(n.peer_epoch).map_or(Epoch(0), Epoch);
+    Some(Notification {
+        state,
+        vote: Vote {
+            epoch,
+            zxid: n.zxid,
+            leader: n.leader,
+        },
+        round: n.round,
+    })
+}
+
+fn wrong(error: WireError) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, error)
+}
+
+async fn bind_retrying(addr: &str, tries: u32) -> Result<TcpListener, ServerError> {
+    let mut tried = 0_u32;
+    loop {
+        match TcpListener::bind(addr).await {
+            Ok(listener) => return Ok(listener),
+            Err(source) => {
+                tried += 1;
+                if tries > 0 && tried >= tries {
+                    return Err(ServerError::Bind {
+                        addr: addr.to_owned(),
+                        what: "election port",
+                        source,
+                    });
+                }
+                warn!(addr, error = %source, "cannot listen on the election port yet");
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! One connection between a learner and a leader: what is read from it becomes batches for the core, what is written to it
+//! waits in one queue and leaves in one write.
+
+use super::limits::{LINK_BYTES_MAX, WRITE_TIME};
+use crate::host::inbox::{Event, Inbox};
+use crate::host::lock;
+use crate::host::payload::{Logged, Payload};
+use crate::host::tree_sink::TreeSink;
+use crate::storage::snapshot::body::{BodyDecoder, BodyEncoder, NodeRef};
+use crate::wire::WireError;
+use crate::wire::quorum::{
+    self as wire, ForwardedRequest, LearnerInfo, PacketKind, QuorumPacket, parse,
+};
+use bytes::{Buf, Bytes, BytesMut};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tracing::{info, warn};
+use zabra_model::ids::{Epoch, ServerId, SessionId, Zxid};
+use zabra_model::packet::Packet;
+use zabra_model::step::Link;
+use zabra_model::tree::acl::{Acl, Id};
+use zabra_model::tree::image::Image;
+use zabra_model::tree::node::Tree;
+
+/// Bytes that are read at once.
+const READ_BYTES: usize = 256 << 10;
+/// Bytes of a snapshot that are gathered for one write.
+const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+
+/// Something a peer said.
+pub enum Heard {
+    /// For the protocol core.
+    Core(Packet<Payload>),
+    /// A PING with the sessions that a learner has heard from; empty from a leader.
+    Ping(Zxid, Vec<(SessionId, i32)>),
+    /// A client's request, forwarded.
+    Request(ForwardedRequest, Vec<Id>),
+    /// May a session move, or the answer to it: which of the two follows from the receiver's role.
+    Revalidate(Bytes),
+    /// The answer to a forwarded sync.
+    Synced,
+    /// SNAP, and the tree that came behind it.
+    Snapshot(Zxid, Box<Tree>),
+}
+
+/// Something that waits to be sent.
+pub enum Item {
+    /// Packets.
+    Bytes(BytesMut),
+    /// Proposals in `(after, upto]` that have to be read from the log files first.
+    History {
+        /// Above this.
+        after: Zxid,
+        /// Up to this.
+        upto: Zxid,
+        /// Each followed by its COMMIT.
+        committed: bool,
+    },
+    /// The stream behind SNAP.
+    Tree(Box<Image>),
+}
+
+#[derive(Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    bytes: usize,
+    overfull: bool,
+}
+
+/// The sending side of a link, shared by the core and the writer task.
+pub struct LinkOut {
+    queue: Mutex<Queue>,
+    wake: Notify,
+    silence_ms: AtomicU64,
+}
+
+impl LinkOut {
+    /// An empty queue; the peer may be silent for `silence_ms`.
+    #[must_use]
+    pub fn new(silence_ms: u64) -> Arc<Self> {
+        Arc::new(Self {
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            silence_ms: AtomicU64::new(silence_ms),
+        })
+    }
+
+    /// How long the peer may be silent from now on.
+    pub fn set_silence(&self, ms: u64) {
+        self.silence_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Appends packets; [`LinkOut::flush`] sends them.
+    pub fn put(&self, write: impl FnOnce(&mut BytesMut)) {
+        let mut queue = lock(&self.queue);
+        if !matches!(queue.items.back(), Some(Item::Bytes(_))) {
+            queue.items.push_back(Item::Bytes(BytesMut::new()));
+        }
+        if let Some(Item::Bytes(bytes)) = queue.items.back_mut() {
+            let before = bytes.len();
+            write(bytes);
+            let more = bytes.len() - before;
+            queue.bytes += more;
+            queue.overfull |= queue.bytes > LINK_BYTES_MAX;
+        }
+    }
+
+    /// Appends something that is not packets.
+    pub fn push(&self, item: Item) {
+        lock(&self.queue).items.push_back(item);
+    }
+
+    /// Wakes the writer: once for each batch.
+    pub fn flush(&self) {
+        self.wake.notify_one();
+    }
+
+    fn take(&self) -> io::Result<Option<Item>> {
+        let mut queue = lock(&self.queue);
+        if queue.overfull {
+            return Err(io::Error::other(
+                "the peer does not fetch what is sent to it",
+            ));
+        }
+        let item = queue.items.pop_front();
+        if let Some(Item::Bytes(bytes)) = &item {
+            queue.bytes -= bytes.len();
+        }
+        Ok(item)
+    }
+}
+
+/// Where proposals are read that are no longer in memory: called off the core task; gives them in order to the closure.
+pub type HistoryReader =
+    Arc<dyn Fn(Zxid, Zxid, &mut dyn FnMut(Zxid, &[u8])) -> io::Result<()> + Send + Sync>;
+
+/// The tasks of one connection; dropping it ends them and the connection.
+pub struct LinkTasks {
+    tasks: [tokio::task::JoinHandle<()>; 2],
+}
+
+impl Drop for LinkTasks {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// Starts reading and writing.
+pub fn spawn(
+    link: Link,
+    stream: TcpStream,
+    out: Arc<LinkOut>,
+    inbox: Arc<Inbox>,
+    history: HistoryReader,
+) -> LinkTasks {
+    if let Err(error) = stream.set_nodelay(true) {
+        warn!(%error, "cannot set TCP_NODELAY");
+    }
+    let (reader, writer) = stream.into_split();
+    let (out2, inbox2) = (Arc::clone(&out), Arc::clone(&inbox));
+    let read = tokio::spawn(async move {
+        if let Err(error) = read(link, reader, &out2, &inbox2).await {
+            info!(link = link.0, %error, "a quorum connection has ended");
+        }
+        inbox2.push(Event::LinkClosed(link), 0);
+    });
+    let write = tokio::spawn(async move {
+        if let Err(error) = write(writer, &out, &history).await {
+            info!(link = link.0, %error, "a quorum connection cannot be written to");
+        }
+        inbox.push(Event::LinkClosed(link), 0);
+    });
+    LinkTasks {
+        tasks: [read, write],
+    }
+}
+
+async fn read(
+    link: Link,
+    mut reader: OwnedReadHalf,
+    out: &LinkOut,
+    inbox: &Inbox,
+) -> io::Result<()> {
+    let mut buf = BytesMut::with_capacity(READ_BYTES);
+    loop {
+        let mut heard = Vec::new();
+        while let Some(packet) = parse(&mut buf).map_err(invalid)? {
+            if packet.kind == PacketKind::Snap {
+                // What came before it must not wait for the whole tree.
+                inbox.push(Event::Heard(link, std::mem::take(&mut heard)), 0);
+                let tree = read_tree(&mut reader, &mut buf, packet.zxid, out).await?;
+                heard.push(Heard::Snapshot(packet.zxid, Box::new(tree)));
+                continue;
+            }
+            heard.push(understood(packet).map_err(invalid)?);
+        }
+        if !heard.is_empty() {
+            inbox.push(Event::Heard(link, heard), 0);
+        }
+        more(&mut reader, &mut buf, out).await?;
+    }
+}
+
+async fn more(reader: &mut OwnedReadHalf, buf: &mut BytesMut, out: &LinkOut) -> io::Result<()> {
+    buf.reserve(READ_BYTES / 4);
+    let silence = Duration::from_millis(out.silence_ms.load(Ordering::Relaxed));
+    match timeout(silence, reader.read_buf(buf)).await {
+        Ok(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("silent for {} ms", silence.as_millis()),
+        )),
+    }
+}
+
+async fn read_tree(
+    reader: &mut OwnedReadHalf,
+    buf: &mut BytesMut,
+    zxid: Zxid,
+    out: &LinkOut,
+) -> io::Result<Tree> {
+    let mut sink = TreeSink::new();
+    let mut decoder = BodyDecoder::of_stream();
+    loop {
+        let taken = decoder.feed(buf, &mut sink).map_err(invalid)?;
+        buf.advance(taken);
+        if decoder.is_done() {
+            return sink.finish(zxid).map_err(invalid);
+        }
+        more(reader, buf, out).await?;
+    }
+}
+
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {
+    let unknown = |what| WireError::Unknown {
+        what,
+        offset: 0,
+        value: i64::from(packet.kind.code()),
+    };
+    let (zxid, data) = (packet.zxid, packet.data.as_ref());
+    Ok(Heard::Core(match packet.kind {
+        PacketKind::FollowerInfo => {
+            let info = LearnerInfo::decode(data);
+            let sid = info.server.ok_or_else(|| unknown("learner without id"))?;
+            // Older protocols have no epochs; a learner with a newer configuration must not be led by this one.
+            if info.protocol_version < wire::PROTOCOL_VERSION
+                || info.config_version.is_some_and(|v| v > 0)
+            {
+                return Err(unknown("protocol or configuration version of a learner"));
+            }
+            let accepted = zxid.epoch();
+            Packet::FollowerInfo { sid, accepted }
+        }
+        PacketKind::LeaderInfo => Packet::LeaderInfo {
+            epoch: zxid.epoch(),
+        },
+        PacketKind::AckEpoch => Packet::AckEpoch {
+            last: zxid,
+            current: wire::decode_ack_epoch(data)?,
+        },
+        PacketKind::Diff => Packet::Diff { zxid },
+        PacketKind::Trunc => Packet::Trunc { zxid },
+        PacketKind::Proposal => {
+            let txn = Logged::decode(packet.data.unwrap_or_default())?;
+            if txn.header.zxid != zxid {
+                return Err(unknown("zxid of a proposal that is not its transaction's"));
+            }
+            Packet::Proposal {
+                zxid,
+                txn: Arc::new(txn),
+            }
+        }
+        PacketKind::Commit => Packet::Commit { zxid },
+        PacketKind::NewLeader => Packet::NewLeader {
+            epoch: zxid.epoch(),
+        },
+        PacketKind::UpToDate => Packet::UpToDate,
+        PacketKind::Ack => Packet::Ack { zxid },
+        PacketKind::Ping => return Ok(Heard::Ping(zxid, wire::decode_session_table(data)?)),
+        PacketKind::Request => {
+            let request = ForwardedRequest::decode(data)?;
+            return Ok(Heard::Request(request, packet.auth.unwrap_or_default()));
+        }
+        PacketKind::Revalidate => return Ok(Heard::Revalidate(packet.data.unwrap_or_default())),
+        PacketKind::Sync => return Ok(Heard::Synced),
+        PacketKind::Snap
+        | PacketKind::Inform
+        | PacketKind::CommitAndActivate
+        | PacketKind::ObserverInfo
+        | PacketKind::InformAndActivate
+        | PacketKind::Unknown(_) => return Err(unknown("packet type")),
+    }))
+}
+
+/// Appends a packet of the core. SNAP and a follower's PING carry more than the core knows and are not written here.
+pub fn put_core(packet: &Packet<Payload>, members_text: &str, out: &mut BytesMut) {
+    let epoch_start = |epoch: Epoch| Zxid::new(epoch, 0);
+    let (kind, zxid, data) = match packet {
+        Packet::Proposal { zxid, txn } => {
+            wire::put_packet(PacketKind::Proposal, *zxid, Some(&txn.bytes), None, out);
+            return;
+        }
+        Packet::Commit { zxid } => (PacketKind::Commit, *zxid, None),
+        Packet::Ack { zxid } => (PacketKind::Ack, *zxid, None),
+        Packet::Ping { zxid } => (PacketKind::Ping, *zxid, None),
+        Packet::FollowerInfo { sid, accepted } => (
+            PacketKind::FollowerInfo,
+            epoch_start(*accepted),
+            Some(LearnerInfo::encode(*sid, 0)),
+        ),
+        Packet::LeaderInfo { epoch } => (
+            PacketKind::LeaderInfo,
+            epoch_start(*epoch),
+            Some(wire::encode_leader_info()),
+        ),
+        Packet::AckEpoch { last, current } => (
+            PacketKind::AckEpoch,
+            *last,
+            Some(wire::encode_ack_epoch(*current)),
+        ),
+        Packet::Diff { zxid } => (PacketKind::Diff, *zxid, None),
+        Packet::Trunc { zxid } => (PacketKind::Trunc, *zxid, None),
+        Packet::Snap { zxid } => (PacketKind::Snap, *zxid, None),
+        Packet::NewLeader { epoch } => (
+            PacketKind::NewLeader,
+            epoch_start(*epoch),
+            Some(Bytes::copy_from_slice(members_text.as_bytes())),
+        ),
+        Packet::UpToDate => (PacketKind::UpToDate, wire::NO_ZXID, None),
+    };
+    wire::put_packet(kind, zxid, data.as_deref(), None, out);
+}
+
+/// Appends one entry of the history, as [`zabra_model::step::Effect::SendHistory`] asks.
+pub fn put_history(zxid: Zxid, payload: &[u8], committed: bool, out: &mut BytesMut) {
+    wire::put_packet(PacketKind::Proposal, zxid, Some(payload), None, out);
+    if committed {
+        wire::put_packet(PacketKind::Commit, zxid, None, None, out);
+    }
+}
+
+async fn write(
+    mut writer: OwnedWriteHalf,
+    out: &LinkOut,
+    history: &HistoryReader,
+) -> io::Result<()> {
+    loop {
+        match out.take()? {
+            None => out.wake.notified().await,
+            Some(Item::Bytes(bytes)) => send(&mut writer, &bytes).await?,
+            Some(Item::History {
+                after,
+                upto,
+                committed,
+            }) => {
+                let history = Arc::clone(history);
+                let bytes = tokio::task::spawn_blocking(move || {
+                    let mut bytes = BytesMut::new();
+                    history(after, upto, &mut |zxid, payload| {
+                        put_history(zxid, payload, committed, &mut bytes);
+                    })?;
+                    Ok::<_, io::Error>(bytes)
+                })
+                .await
+                .map_err(io::Error::other)??;
+                send(&mut writer, &bytes).await?;
+            }
+            Some(Item::Tree(image)) => write_tree(&mut writer, &image).await?,
+        }
+    }
+}
+
+async fn send(writer: &mut OwnedWriteHalf, bytes: &[u8]) -> io::Result<()> {
+    // A snapshot in the peer's hands may take a while; each piece of it may not.
+    for piece in bytes.chunks(4 << 20) {
+        timeout(WRITE_TIME, writer.write_all(piece))
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    }
+    Ok(())
+}
+
+async fn write_tree(writer: &mut OwnedWriteHalf, image: &Image) -> io::Result<()> {
+    let lists: HashMap<i64, &Acl> = image.acls.iter().map(|(id, list)| (*id, list)).collect();
+    let open: Acl = crate::host::tree_sink::open_acl();
+    let mut chunk = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES * 2);
+    let lists_of_image = image.acls.iter().map(|(_, list)| &**list);
+    let encoder = BodyEncoder::begin(image.sessions.iter().copied(), lists_of_image, &mut chunk);
+    for node in image.nodes() {
+        let acl = lists.get(&node.acl_id).copied().unwrap_or(&open);
+        let of_node = NodeRef {
+            path: node.path,
+            data: node.data,
+            acl,
+            stat: &node.stat,
+        };
+        encoder.node(of_node, &mut chunk).map_err(invalid)?;
+        if chunk.len() >= SNAPSHOT_CHUNK_BYTES {
+            send(writer, &chunk).await?;
+            chunk.clear();
+        }
+    }
+    encoder.end_stream(&mut chunk);
+    send(writer, &chunk).await
+}
+
+/// Whether a learner's id is one that may write: used for the session tracker's owners.
+#[must_use]
+pub const fn owner_of(sid: Option<ServerId>, link: Link) -> ServerId {
+    match sid {
+        Some(sid) => sid,
+        None => ServerId(u64::MAX - link.0),
+    }
+}

@@ -1,0 +1,96 @@
+//! One server: its parts wired together.
+
+use crate::config::{Config, MemberRole};
+use crate::error::ServerError;
+use crate::host::boot;
+use crate::host::core::{Core, Start};
+use crate::host::inbox::Inbox;
+use crate::host::shared::Shared;
+use crate::net::election::ElectionNet;
+use crate::net::{client, quorum};
+use crate::shutdown;
+use std::sync::Arc;
+use tracing::{info, warn};
+use zabra_model::ids::{Epoch, ServerId};
+use zabra_model::quorum::Voters;
+use zabra_model::step::Env;
+use zabra_model::switch::Switches;
+
+/// Runs a server until it is told to stop, by a signal or by the end of its standard input if `until_stdin_ends`.
+///
+/// # Errors
+/// [`ServerError`]: whatever makes it stop or keeps it from starting.
+pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerError> {
+    for unused in &config.unused {
+        warn!(
+            "{}:{}: {} is not used by this server",
+            config.path.display(),
+            unused.line,
+            unused.key
+        );
+    }
+    let env = env_of(&config)?;
+    info!(sid = %config.me, ensemble = config.is_ensemble(), "starting");
+    let (config, found) = tokio::task::spawn_blocking(move || {
+        boot::purge(&config)?;
+        boot::read(&config).map(|found| (config, found))
+    })
+    .await
+    .map_err(|_| ServerError::Bug("reading the data directory"))??;
+    let inbox = Arc::new(Inbox::default());
+    let last = found.durable.history.last();
+    let thread = boot::start_disk(&config, last, Arc::clone(&inbox))?;
+    let history = boot::history_reader(&config);
+    let election = ElectionNet::start(&config, Arc::clone(&inbox)).await?;
+    quorum::listen(&config, Arc::clone(&inbox)).await?;
+    let shared = Shared::new(config, found.tree);
+    client::listen(Arc::clone(&shared), Arc::clone(&inbox)).await?;
+    shutdown::listen(Arc::clone(&inbox), until_stdin_ends);
+    #[cfg(feature = "gate")]
+    let gate = crate::host::gate::Gate::connect(Arc::clone(&inbox)).await?;
+    let again = Arc::clone(&shared);
+    #[cfg_attr(
+        not(feature = "gate"),
+        expect(unused_mut, reason = "only a harness changes it")
+    )]
+    let mut core = Core::new(Start {
+        dirs: boot::dirs(&shared.config),
+        shared,
+        inbox,
+        env,
+        found: found.durable,
+        thread,
+        reload: Arc::new(move || boot::read(&again.config).map(|found| found.tree)),
+        history,
+        election,
+    });
+    #[cfg(feature = "gate")]
+    if let Some(gate) = gate {
+        core.hold_by(gate);
+    }
+    // A task of its own: what `block_on` runs itself shares no queue with the connections.
+    match tokio::spawn(core.run()).await {
+        Ok(result) => result,
+        Err(_) => Err(ServerError::Bug("the core task")),
+    }
+}
+
+fn env_of(config: &Config) -> Result<Env, ServerError> {
+    let voters: Vec<ServerId> = if config.is_ensemble() {
+        config
+            .members
+            .iter()
+            .filter(|(_, m)| m.role == MemberRole::Participant)
+            .map(|(sid, _)| *sid)
+            .collect()
+    } else {
+        vec![config.me]
+    };
+    Ok(Env {
+        me: config.me,
+        voters: Voters::new(&voters).ok_or(ServerError::Bug("the check of the members"))?,
+        switches: Switches::default(),
+        epoch_max: Epoch(u32::MAX),
+        counter_max: u32::MAX - 1,
+    })
+}
