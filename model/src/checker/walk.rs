@@ -71,7 +71,7 @@ fn class(model: &Zab, before: &Cluster, after: &Cluster, action: Action, log: &L
     for i in 0..model.world.n() {
         let (was, is) = (phase(before, i), phase(after, i));
         if was != is {
-            let _ = write!(text, " {was}>{is}");
+            let _ = write!(text, " {}:{was}>{is}", i + 1);
         }
     }
     for w in 18..super::action::WITNESSES.len() {
