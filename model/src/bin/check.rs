@@ -1,5 +1,10 @@
 //! `zabra-check`: explores the model, shows what it can catch, and writes and replays traces.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "the command times its runs; the library has no clock"
+)]
+
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 use stateright::{Checker, Model, report::ReportData, report::ReportDiscovery, report::Reporter};

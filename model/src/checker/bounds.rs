@@ -189,6 +189,11 @@ pub const ALL: &[Bounds] = &[
     Bounds {
         name: "zab-cold-1",
         about: "cold start, any election, 1 transaction, one fault: crash or broken connection",
+        golden: Some(Golden {
+            distinct: 536_909,
+            generated: 1_575_511,
+            depth: 50,
+        }),
         ..BASE
     },
     Bounds {
@@ -200,11 +205,16 @@ pub const ALL: &[Bounds] = &[
         txns: 3,
         disconnects: 0,
         epochs: 3,
+        golden: Some(Golden {
+            distinct: 77_247,
+            generated: 237_913,
+            depth: 36,
+        }),
         ..BASE
     },
     Bounds {
         name: "fle-1",
-        about: "Fast Leader Election message by message, coarse synchronization, uneven histories, 1 crash",
+        about: "Fast Leader Election message by message, coarse synchronization, four uneven histories, 1 crash, 2 rounds",
         grain: Grain::E2,
         start: Start::Uneven,
         txns: 0,
@@ -214,6 +224,11 @@ pub const ALL: &[Bounds] = &[
         coarse_sync: true,
         patient: true,
         instant_restart: false,
+        golden: Some(Golden {
+            distinct: 2_102_416,
+            generated: 7_135_714,
+            depth: 65,
+        }),
         ..BASE
     },
     Bounds {
@@ -225,6 +240,11 @@ pub const ALL: &[Bounds] = &[
         txns: 3,
         faults: 2,
         epochs: 3,
+        golden: Some(Golden {
+            distinct: 2_268_192,
+            generated: 8_371_188,
+            depth: 48,
+        }),
         ..BASE
     },
     Bounds {

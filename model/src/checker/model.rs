@@ -204,7 +204,7 @@ impl Zab {
                         .iter()
                         .filter(|l| l.stage == crate::leader::Stage::Active)
                         .count();
-                    let stepping_down = active + 1 <= c.nodes.len() / 2;
+                    let stepping_down = active < c.nodes.len() / 2;
                     if stepping_down && self.may_look_again(peer)
                         || b.pings && !stepping_down && !c.pinging(i)
                     {

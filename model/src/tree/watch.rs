@@ -347,9 +347,9 @@ mod tests {
         let mut w = Watches::new();
         w.add(W, "/w", WatchMode::Data);
         w.add(2, "/w", WatchMode::Child);
-        assert_eq!(fire(&mut w, NodeDataChanged, "/other"), []);
+        assert!(fire(&mut w, NodeDataChanged, "/other").is_empty());
         assert_eq!(fire(&mut w, NodeDataChanged, "/w"), [W]);
-        assert_eq!(fire(&mut w, NodeDataChanged, "/w"), []);
+        assert!(fire(&mut w, NodeDataChanged, "/w").is_empty());
         assert_eq!(fire(&mut w, NodeChildrenChanged, "/w"), [2]);
         assert!(w.is_empty() && w.watchers() == 0);
     }
