@@ -118,20 +118,46 @@ fn srvr(shared: &Shared, mode: Mode, clients: Option<&str>) -> String {
         (tree.last_zxid(), tree.len() + 1)
     };
     let stats = &shared.stats;
+    let (min, avg, max) = latency(shared);
     let mut text = format!("Zookeeper version: {VERSION}\n");
     if let Some(clients) = clients {
         let _ = write!(text, "Clients:\n{clients}\n");
     }
     let _ = write!(
         text,
-        "Latency min/avg/max: 0/0.0/0\nReceived: {}\nSent: {}\nConnections: {}\nOutstanding: {}\nZxid: {zxid}\nMode: {}\nNode count: {nodes}\n",
+        "Latency min/avg/max: {min}/{avg:.1}/{max}\nReceived: {}\nSent: {}\nConnections: {}\nOutstanding: {}\nZxid: {zxid}\nMode: {}\nNode count: {nodes}\n",
         stats.received.load(Relaxed),
         stats.sent.load(Relaxed),
         lock(&shared.hub).conns.len(),
         stats.outstanding.load(Relaxed),
         mode_name(mode),
     );
+    if mode == Mode::Leader {
+        let shown = |size: u64| {
+            if size == 0 {
+                -1
+            } else {
+                i64::try_from(size).unwrap_or(i64::MAX)
+            }
+        };
+        let _ = writeln!(
+            text,
+            "Proposal sizes last/min/max: {}/{}/{}",
+            shown(stats.proposal_last.load(Relaxed)),
+            shown(stats.proposal_min.load(Relaxed)),
+            shown(stats.proposal_max.load(Relaxed)),
+        );
+    }
     text
+}
+
+/// Of writes, in ms: least, mean, greatest.
+fn latency(shared: &Shared) -> (u64, f64, u64) {
+    let stats = &shared.stats;
+    let count = stats.latency_count.load(Relaxed).max(1);
+    let mean = stats.latency_total_ms.load(Relaxed) as f64 / count as f64;
+    let min = stats.latency_min_ms.load(Relaxed).saturating_sub(1);
+    (min, mean, stats.latency_max_ms.load(Relaxed))
 }
 
 fn mntr(shared: &Shared, mode: Mode) -> String {
@@ -149,6 +175,7 @@ fn mntr(shared: &Shared, mode: Mode) -> String {
         )
     };
     let stats = &shared.stats;
+    let (min, avg, max) = latency(shared);
     let mut text = String::new();
     let mut put = |key: &str, value: &dyn std::fmt::Display| {
         let _ = writeln!(text, "zk_{key}\t{value}");
@@ -165,9 +192,9 @@ fn mntr(shared: &Shared, mode: Mode) -> String {
     }
     put("ephemerals_count", &ephemerals);
     put("num_alive_connections", &lock(&shared.hub).conns.len());
-    put("avg_latency", &"0.0");
-    put("min_latency", &0);
-    put("max_latency", &0);
+    put("avg_latency", &format!("{avg:.1}"));
+    put("min_latency", &min);
+    put("max_latency", &max);
     put("outstanding_requests", &stats.outstanding.load(Relaxed));
     put("znode_count", &nodes);
     put("global_sessions", &sessions);

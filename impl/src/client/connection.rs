@@ -98,14 +98,13 @@ impl Connection {
             // Requests may be pipelined behind the connect request: only the first frame is taken.
             let length = buf.first_chunk::<4>().map(|b| i32::from_be_bytes(*b));
             match length.map(usize::try_from) {
-                Some(Ok(n)) if n <= CONNECT_BYTES_MAX => {
-                    if buf.len() >= n + 4 {
-                        let mut one = buf.split_to(n + 4);
-                        split(&mut one, CONNECT_BYTES_MAX, &mut frames)
-                            .map_err(|_| refuse("frame length"))?;
-                        return Ok(frames.pop());
-                    }
+                Some(Ok(n)) if n <= CONNECT_BYTES_MAX && buf.len() >= n + 4 => {
+                    let mut one = buf.split_to(n + 4);
+                    split(&mut one, CONNECT_BYTES_MAX, &mut frames)
+                        .map_err(|_| refuse("frame length"))?;
+                    return Ok(frames.pop());
                 }
+                Some(Ok(n)) if n <= CONNECT_BYTES_MAX => {} // more of it is to come
                 Some(_) => return Err(refuse("not a connect request")),
                 None => {}
             }

@@ -2,6 +2,7 @@
 
 use super::file::{Lines, parse};
 use super::{Config, ConfigError, Listen, MemberRole, Whitelist};
+use crate::storage::txn_log::PAYLOAD_BYTES_MAX;
 use std::fs;
 use std::path::Path;
 use zabra_model::ids::ServerId;
@@ -9,8 +10,8 @@ use zabra_model::quorum::Voters;
 
 /// ZooKeeper's own default for frames.
 const FRAME_BYTES_DEFAULT: usize = 0xf_ffff;
-/// Above this one frame could take a server's memory.
-const FRAME_BYTES_LIMIT: usize = 1 << 30;
+/// A transaction is little larger than its request, and log readers, Java's among them, take no more than this.
+const FRAME_BYTES_LIMIT: usize = PAYLOAD_BYTES_MAX - (64 << 10);
 
 /// Reads the file and the `myid` beside the data.
 ///
@@ -152,7 +153,6 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         election_bind_retry: lines.election_bind_retry.unwrap_or(3),
         listen_on_all: lines.listen_on_all.unwrap_or(false),
         extended_types: lines.extended_types.unwrap_or(false),
-        skip_acl: lines.skip_acl.unwrap_or(false),
         trust_empty: lines.trust_empty.unwrap_or(false),
         unused: lines.unused,
     })

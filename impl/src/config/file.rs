@@ -31,7 +31,6 @@ pub struct Lines {
     pub listen_on_all: Option<bool>,
     pub standalone_enabled: Option<bool>,
     pub extended_types: Option<bool>,
-    pub skip_acl: Option<bool>,
     pub trust_empty: Option<bool>,
     pub reconfig_enabled: Option<bool>,
     pub peer_type: Option<MemberRole>,
@@ -111,7 +110,8 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         "quorumListenOnAllIPs" => lines.listen_on_all = Some(flag(key, value)?),
         "standaloneEnabled" => lines.standalone_enabled = Some(flag(key, value)?),
         "extendedTypesEnabled" => lines.extended_types = Some(flag(key, value)?),
-        "skipACL" => lines.skip_acl = Some(flag(key, value)?),
+        "skipACL" if flag(key, value)? => lines.unsupported.push((number, key.to_owned())),
+        "skipACL" => {}
         "snapshot.trust.empty" => lines.trust_empty = Some(flag(key, value)?),
         "reconfigEnabled" => lines.reconfig_enabled = Some(flag(key, value)?),
         "electionAlg" if value == "3" => {}

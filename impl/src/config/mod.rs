@@ -163,8 +163,6 @@ pub struct Config {
     pub listen_on_all: bool,
     /// Whether nodes with a time to live may be made.
     pub extended_types: bool,
-    /// Whether ACLs are ignored (`skipACL`).
-    pub skip_acl: bool,
     /// Whether transaction logs without a snapshot are accepted.
     pub trust_empty: bool,
     /// Lines that were not understood.

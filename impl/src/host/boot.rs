@@ -222,7 +222,9 @@ pub fn history_reader(config: &Config) -> HistoryReader {
         let mut reader =
             LogReader::range(&RealDisk, &dir, after, upto).map_err(io::Error::other)?;
         while let Some(entry) = reader.next_entry().map_err(io::Error::other)? {
-            take(entry.zxid, &entry.payload);
+            if !take(entry.zxid, &entry.payload) {
+                return Ok(());
+            }
         }
         if reader.last() < upto {
             return Err(io::Error::other(format!(

@@ -43,6 +43,7 @@ pub(super) struct Submitted {
     pub(super) token: u64,
     pub(super) conn: Arc<Conn>,
     pub(super) opcode: i32,
+    pub(super) since_ms: u64,
 }
 
 /// Who waits for a sync.
@@ -80,6 +81,7 @@ pub struct Core {
     pub(super) tracker: SessionTracker,
     pub(super) scratch: BytesMut,
     pub(super) clock_ms: u64,
+    pub(super) last_expiry_ms: u64,
     pub(super) serving: Option<Epoch>,
     members_text: Arc<str>,
     effects: Vec<Effect<Payload>>,
@@ -156,6 +158,7 @@ impl Core {
             revalidating: HashMap::new(),
             scratch: BytesMut::new(),
             clock_ms: now_ms(),
+            last_expiry_ms: now_ms(),
             serving: None,
             effects,
             dial_attempt: 0,
@@ -409,6 +412,10 @@ impl Core {
     }
 
     fn link_learner(&mut self, stream: tokio::net::TcpStream) {
+        if self.links.is_full() {
+            warn!("too many connections on the quorum port, closing one");
+            return;
+        }
         let silence = self.shared.config.init_ms();
         let link = self.links.open(stream, silence, false, &self.inbox);
         self.step(Input::Linked(link));
@@ -429,6 +436,11 @@ impl Core {
                 self.generation += 1;
                 self.deliver();
                 self.window.truncate(zxid);
+                if zxid < self.peer.durable().history.base() {
+                    // No snapshot here is that old, and none is needed: the one that comes with SNAP, asked for in this
+                    // same step, replaces everything at once, and its mark covers this one.
+                    return;
+                }
                 self.persist.write(mark, write);
                 if self.shared.tree().last_zxid() > zxid {
                     self.reload_at = Some(mark);
@@ -449,6 +461,8 @@ impl Core {
                 );
                 *self.shared.tree_mut() = *tree;
                 self.window = Window::starting_at(*zxid);
+                // A truncation asked for in the same step needs no other tree than this one.
+                self.reload_at = None;
                 // Whatever was cut before is gone with the old tree.
                 self.persist.reserve(mark);
                 self.persist.hold();
@@ -509,6 +523,12 @@ impl Core {
         self.deliver();
         let leads = self.peer.state() == ServerState::Leading;
         self.serving = Some(epoch);
+        if self.shared.config.is_ensemble() {
+            let text = Arc::clone(&self.members_text);
+            self.shared
+                .tree_mut()
+                .set_config(text.as_bytes(), Zxid::ZERO, 0);
+        }
         if leads {
             self.start_leading();
         } else {

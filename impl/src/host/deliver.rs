@@ -37,11 +37,11 @@ impl Core {
                 hub.fire(&trigger, header.zxid, dirty)
             });
             match txn {
-                Txn::CreateSession { timeout_ms } if self.is_leading() => {
-                    if self.tracker.timeout_ms(header.session).is_none() {
-                        self.tracker
-                            .track(header.session, *timeout_ms, self.clock_ms);
-                    }
+                Txn::CreateSession { timeout_ms }
+                    if self.is_leading() && self.tracker.timeout_ms(header.session).is_none() =>
+                {
+                    let now = self.clock_ms;
+                    self.tracker.track(header.session, *timeout_ms, now);
                 }
                 Txn::CloseSession { .. } => self.tracker.remove(header.session),
                 _ => {}
@@ -95,6 +95,8 @@ impl Core {
         tree: &Tree,
         hub: &mut super::shared::Hub,
     ) {
+        let took_ms = self.clock_ms.saturating_sub(done.since_ms);
+        self.shared.stats.latency(took_ms);
         if done.opcode == opcode::CREATE_SESSION {
             self.connected(&done.conn, matches!(txn, Txn::CreateSession { .. }));
             return;
@@ -150,6 +152,7 @@ impl Core {
             token,
             conn,
             opcode: opcode::SYNC,
+            since_ms: self.clock_ms,
         };
         let shared = Arc::clone(&self.shared);
         let header = ReplyHeader::ok(xid, tree.last_zxid());

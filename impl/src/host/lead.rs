@@ -6,6 +6,7 @@ use super::lock;
 use super::payload::Logged;
 use super::shared::{Conn, Mode};
 use crate::net::link::{Heard, owner_of};
+use crate::storage::txn_log::PAYLOAD_BYTES_MAX;
 use crate::wire::client::{Request, opcode};
 use crate::wire::quorum::{ForwardedRequest, decode_revalidate, decode_revalidated};
 use bytes::Bytes;
@@ -23,6 +24,10 @@ use zabra_model::tree::prep;
 use zabra_model::tree::txn::{Txn, TxnHeader};
 use zabra_model::vote::ServerState;
 
+const fn refusal(code: ErrorCode) -> Txn {
+    Txn::Error { code: code.code() }
+}
+
 impl Core {
     /// Whether this server leads a formed quorum.
     pub(super) fn is_leading(&self) -> bool {
@@ -33,6 +38,7 @@ impl Core {
     pub(super) fn start_leading(&mut self) {
         self.prep.reset();
         self.tracker = SessionTracker::new(self.shared.config.tick_ms);
+        self.last_expiry_ms = self.clock_ms;
         let shared = Arc::clone(&self.shared);
         let (sessions, lost) = {
             let tree = shared.tree();
@@ -73,8 +79,20 @@ impl Core {
     }
 
     fn propose(&mut self, header: TxnHeader, txn: Txn) {
-        self.shared.stats.proposals.fetch_add(1, Ordering::Relaxed);
-        let logged = Logged::encode(header, txn, &mut self.scratch);
+        let stats = &self.shared.stats;
+        stats.proposals.fetch_add(1, Ordering::Relaxed);
+        let closes = matches!(txn, Txn::CloseSession { .. });
+        let mut logged = Logged::encode(header, txn, &mut self.scratch);
+        if logged.bytes.len() > PAYLOAD_BYTES_MAX {
+            // No log reader would take it back. Without the list of paths, a session's end is small and means the same.
+            let smaller = if closes {
+                Txn::CloseSession { paths: None }
+            } else {
+                refusal(ErrorCode::MarshallingError)
+            };
+            logged = Logged::encode(header, smaller, &mut self.scratch);
+        }
+        stats.proposal_size(logged.bytes.len());
         self.step(Input::Propose(Arc::new(logged)));
     }
 
@@ -96,7 +114,6 @@ impl Core {
             opcode::CREATE_SESSION | opcode::CLOSE_SESSION => Ok(()),
             _ => self.tracker.check(session, owner),
         };
-        let refusal = |code: ErrorCode| Txn::Error { code: code.code() };
         let txn = match request {
             Some(Request::Write(op)) => {
                 match &op {
@@ -140,6 +157,16 @@ impl Core {
     pub(super) fn expire_sessions(&mut self) {
         if !self.is_leading() {
             return;
+        }
+        let silent_ms = self.clock_ms.saturating_sub(self.last_expiry_ms);
+        self.last_expiry_ms = self.clock_ms;
+        if silent_ms > 2 * self.shared.config.tick_ms {
+            // This process stood still, and what its clients said meanwhile is yet to be read.
+            warn!(
+                silent_ms,
+                "sessions get their full timeouts again after a stall of this server"
+            );
+            self.tracker.restart(self.clock_ms);
         }
         for (session, _) in self.touched_sessions() {
             self.tracker.touch(session, self.clock_ms);
@@ -200,6 +227,7 @@ impl Core {
             token,
             conn: Arc::clone(conn),
             opcode: code,
+            since_ms: self.clock_ms,
         });
     }
 

@@ -20,6 +20,8 @@ use zabra_model::tree::node::Tree;
 
 /// Learners that may wait for this server to see that it leads.
 const WAITING_MAX: usize = 64;
+/// Links at once: every voter there can be, and some that have not yet noticed that they are gone.
+const OPEN_MAX: usize = 256;
 
 /// One link.
 pub(super) struct LinkHandle {
@@ -92,6 +94,10 @@ impl Links {
     pub(super) fn close_all(&mut self) {
         self.open.clear();
         self.waiting.clear();
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.open.len() >= OPEN_MAX
     }
 
     pub(super) fn has(&self, link: Link) -> bool {

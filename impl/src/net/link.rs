@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 use tracing::{info, warn};
 use zabra_model::ids::{Epoch, ServerId, SessionId, Zxid};
@@ -34,6 +34,8 @@ use zabra_model::tree::node::Tree;
 const READ_BYTES: usize = 256 << 10;
 /// Bytes of a snapshot that are gathered for one write.
 const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+/// Bytes of history from the files that are gathered for one write.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Something a peer said.
 pub enum Heard {
@@ -138,9 +140,10 @@ impl LinkOut {
     }
 }
 
-/// Where proposals are read that are no longer in memory: called off the core task; gives them in order to the closure.
+/// Where proposals are read that are no longer in memory: called off the core task; gives them in order to the closure
+/// until that says that nobody wants more.
 pub type HistoryReader =
-    Arc<dyn Fn(Zxid, Zxid, &mut dyn FnMut(Zxid, &[u8])) -> io::Result<()> + Send + Sync>;
+    Arc<dyn Fn(Zxid, Zxid, &mut dyn FnMut(Zxid, &[u8]) -> bool) -> io::Result<()> + Send + Sync>;
 
 /// The tasks of one connection; dropping it ends them and the connection.
 pub struct LinkTasks {
@@ -367,21 +370,36 @@ async fn write(
                 upto,
                 committed,
             }) => {
-                let history = Arc::clone(history);
-                let bytes = tokio::task::spawn_blocking(move || {
-                    let mut bytes = BytesMut::new();
-                    history(after, upto, &mut |zxid, payload| {
-                        put_history(zxid, payload, committed, &mut bytes);
-                    })?;
-                    Ok::<_, io::Error>(bytes)
-                })
-                .await
-                .map_err(io::Error::other)??;
-                send(&mut writer, &bytes).await?;
+                send_history(&mut writer, history, after, upto, committed).await?;
             }
             Some(Item::Tree(image)) => write_tree(&mut writer, &image).await?,
         }
     }
+}
+
+/// Reads on one thread while this one sends, a few pieces ahead at most.
+async fn send_history(
+    writer: &mut OwnedWriteHalf,
+    history: &HistoryReader,
+    after: Zxid,
+    upto: Zxid,
+    committed: bool,
+) -> io::Result<()> {
+    let history = Arc::clone(history);
+    let (pieces, mut read) = mpsc::channel::<BytesMut>(2);
+    let reader = tokio::task::spawn_blocking(move || {
+        let mut piece = BytesMut::new();
+        history(after, upto, &mut |zxid, payload| {
+            put_history(zxid, payload, committed, &mut piece);
+            piece.len() < PIECE_BYTES || pieces.blocking_send(std::mem::take(&mut piece)).is_ok()
+        })?;
+        let _ = pieces.blocking_send(piece); // the learner has gone: the writer knows
+        Ok::<_, io::Error>(())
+    });
+    while let Some(piece) = read.recv().await {
+        send(writer, &piece).await?;
+    }
+    reader.await.map_err(io::Error::other)?
 }
 
 async fn send(writer: &mut OwnedWriteHalf, bytes: &[u8]) -> io::Result<()> {

@@ -1,0 +1,117 @@
+//! Three servers: writes through each, sync, sessions that move, and the loss of a leader.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod common;
+
+use common::{Client, Cluster, get, set, wait_for};
+use zabra_model::tree::error::ErrorCode;
+
+fn ensemble() -> (Cluster, usize) {
+    let mut cluster = Cluster::new(3, "");
+    cluster.start_all();
+    let leader = cluster.wait_serving(&[0, 1, 2]);
+    (cluster, leader)
+}
+
+#[test]
+fn a_write_through_any_server_is_read_at_every_other_after_sync() {
+    let (cluster, _) = ensemble();
+    let mut clients: Vec<Client> = (0..3).map(|i| cluster.client(i)).collect();
+    clients[0].create("/n", 0).unwrap().unwrap();
+    for round in 0..30 {
+        let writer = round % 3;
+        clients[writer]
+            .set("/n", &round.to_string())
+            .unwrap()
+            .unwrap();
+        for client in &mut clients {
+            client.sync();
+            assert_eq!(client.get("/n"), Some(round.to_string()));
+        }
+    }
+}
+
+#[test]
+fn pipelined_writes_reads_and_syncs_are_answered_in_order_at_a_follower() {
+    let (cluster, leader) = ensemble();
+    let mut c = cluster.client((leader + 1) % 3);
+    c.create("/p", 0).unwrap().unwrap();
+    let path: Option<Box<str>> = Some("/p".into());
+    let mut expected = Vec::new();
+    for i in 0..200 {
+        expected.push(c.send(&set("/p", &i.to_string())));
+        expected.push(c.send(&get("/p", false)));
+        expected.push(c.send(&zabra::wire::client::Request::Sync { path: path.clone() }));
+    }
+    for (at, xid) in expected.into_iter().enumerate() {
+        let reply = c.reply().unwrap();
+        assert_eq!(
+            (reply.header.xid, reply.header.err),
+            (xid, 0),
+            "answer {at}"
+        );
+    }
+}
+
+#[test]
+fn a_session_moves_between_servers_and_keeps_its_nodes() {
+    let (cluster, leader) = ensemble();
+    let mut c = cluster.client((leader + 1) % 3);
+    c.create("/e", 1).unwrap().unwrap();
+    let moved = Client::connect(
+        cluster.ports[(leader + 2) % 3],
+        c.session,
+        Some(c.password),
+        10_000,
+    );
+    let mut moved = moved.unwrap();
+    assert_eq!(moved.session, c.session);
+    moved.set("/e", "2").unwrap().unwrap();
+    // The old connection's next write is refused by ending it, never by SessionMoved.
+    let answer = c.set("/e", "3");
+    assert_ne!(answer, Some(Err(ErrorCode::SessionMoved.code())));
+    assert_eq!(moved.get("/e"), Some("2".into()));
+}
+
+#[test]
+fn the_loss_of_the_leader_loses_nothing_that_was_answered() {
+    let (mut cluster, leader) = ensemble();
+    let others: Vec<usize> = (0..3).filter(|i| *i != leader).collect();
+    let mut c = cluster.client(leader);
+    c.create("/l", 0).unwrap().unwrap();
+    for i in 0..20 {
+        c.create(&format!("/l/{i}"), 0).unwrap().unwrap();
+    }
+    let (session, password) = (c.session, c.password);
+    cluster.kill(leader);
+    cluster.wait_serving(&others);
+    let mut again = wait_for("the session to go on", || {
+        let c = Client::connect(cluster.ports[others[0]], session, Some(password), 10_000)?;
+        (c.session == session).then_some(c)
+    });
+    again.sync();
+    assert_eq!(again.children("/l").len(), 20);
+    again.create("/l/new", 0).unwrap().unwrap();
+    cluster.start(leader);
+    cluster.wait_serving(&[0, 1, 2]);
+    let mut back = cluster.client(leader);
+    back.sync();
+    assert_eq!(back.children("/l").len(), 21);
+}
+
+#[test]
+fn without_a_quorum_nobody_is_served() {
+    let (mut cluster, leader) = ensemble();
+    let others: Vec<usize> = (0..3).filter(|i| *i != leader).collect();
+    let mut c = cluster.client(leader);
+    others.iter().for_each(|i| cluster.kill(*i));
+    wait_for("the end of service", || {
+        cluster
+            .word(leader, "srvr")?
+            .contains("not currently serving")
+            .then_some(())
+    });
+    assert!(c.frame().is_none(), "its clients look elsewhere");
+    assert!(Client::connect(cluster.ports[leader], c.session, Some(c.password), 10_000).is_none());
+}
