@@ -48,12 +48,27 @@ fn main() -> ExitCode {
         report(info);
         std::process::exit(i32::from(ServerError::Bug("").exit_code()));
     }));
-    let command = match Cli::parse().command {
-        // The load generator has a runtime of its own.
-        Command::Bench(args) => return bench(&args),
-        command => command,
-    };
     admin::logging::start();
+    match Cli::parse().command {
+        // The load generator has a runtime of its own.
+        Command::Bench(args) => bench(&args),
+        Command::Serve {
+            config,
+            until_stdin_ends,
+        } => block_on(async move { serve::serve(check::load(&config)?, until_stdin_ends).await }),
+        Command::Dev {
+            servers,
+            base_port,
+            data,
+        } => block_on(dev::run(dev::Options {
+            servers,
+            base_port,
+            data,
+        })),
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<(), ServerError>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -64,7 +79,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(run(command));
+    let result = runtime.block_on(work);
     // Tasks that wait for sockets are not waited for.
     runtime.shutdown_background();
     match result {
@@ -82,31 +97,6 @@ fn bench(args: &zabra::bench::BenchArgs) -> ExitCode {
         Err(error) => {
             eprintln!("zabra: {error}");
             ExitCode::FAILURE
-        }
-    }
-}
-
-async fn run(command: Command) -> Result<(), ServerError> {
-    match command {
-        Command::Serve {
-            config,
-            until_stdin_ends,
-        } => serve::serve(check::load(&config)?, until_stdin_ends).await,
-        Command::Dev {
-            servers,
-            base_port,
-            data,
-        } => {
-            dev::run(dev::Options {
-                servers,
-                base_port,
-                data,
-            })
-            .await
-        }
-        Command::Bench(args) => {
-            bench(&args);
-            Ok(())
         }
     }
 }

@@ -63,7 +63,8 @@ pub enum Write<T> {
         /// The last position to keep.
         zxid: Zxid,
     },
-    /// Install the tree that came beside SNAP as the snapshot under an empty log, and as the tree in memory.
+    /// Install the tree that came beside SNAP as the snapshot under an empty log, and as the tree in memory: after a
+    /// crash the disk holds all of the old history or all of the new one.
     Install {
         /// The position of the tree.
         zxid: Zxid,

@@ -436,11 +436,6 @@ impl Core {
                 self.generation += 1;
                 self.deliver();
                 self.window.truncate(zxid);
-                if zxid < self.peer.durable().history.base() {
-                    // No snapshot here is that old, and none is needed: the one that comes with SNAP, asked for in this
-                    // same step, replaces everything at once, and its mark covers this one.
-                    return;
-                }
                 self.persist.write(mark, write);
                 if self.shared.tree().last_zxid() > zxid {
                     self.reload_at = Some(mark);

@@ -241,8 +241,8 @@ pub const ALL: &[Bounds] = &[
         faults: 2,
         epochs: 3,
         golden: Some(Golden {
-            distinct: 2_268_192,
-            generated: 8_371_188,
+            distinct: 2_266_812,
+            generated: 8_367_060,
             depth: 48,
         }),
         ..BASE

@@ -37,19 +37,14 @@ impl Following {
         Ok(Next::Stay)
     }
 
-    /// SNAP: the leader's tree replaces history and tree.
-    ///
-    /// What the own log has above it goes first: a crash between the two writes must not leave a log that
-    /// would be replayed on top of the snapshot.
+    /// SNAP: the leader's tree replaces history and tree, in one write: a crash leaves the old pair or the new one,
+    /// never the old log on top of the new snapshot.
     pub(super) fn on_snap<T>(
         &mut self,
         zxid: Zxid,
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
         self.begin_sync(cx)?;
-        if cx.storage.asked.history.last() > zxid {
-            cx.storage.persist(Write::Truncate { zxid }, cx.out);
-        }
         cx.storage.persist(Write::Install { zxid }, cx.out);
         self.committed = zxid;
         *cx.delivered = zxid;
