@@ -9,8 +9,11 @@
 //! | [`net`] | who dials whom |
 //! | [`client`] | a client's connection |
 //! | [`admin`] | four-letter words, logging |
-//! | [`bench`] | a load generator for any ZooKeeper server |
+//! | [`mod@bench`] | a load generator for any ZooKeeper server |
 //! | [`serve`], [`dev`], [`shutdown`] | a server, an ensemble on one machine, and their end |
+
+// What comes from a socket, a disk or a person must never reach one of these.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod admin;
 pub mod bench;

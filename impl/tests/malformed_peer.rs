@@ -1,7 +1,5 @@
 //! Strangers with random bytes at every port: the ensemble goes on.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-
 mod common;
 
 use common::Cluster;

@@ -1,7 +1,5 @@
 //! One server on its own: sessions, order of answers, watches, refusals. Method: the real binary and raw frames.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-
 mod common;
 
 use common::{Client, Cluster, create, get, set, wait_for};

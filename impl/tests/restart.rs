@@ -1,7 +1,5 @@
 //! Servers that come back: with a DIFF, with a SNAP, with a log that must be cut.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-
 mod common;
 
 use common::{Cluster, create};

@@ -1,7 +1,5 @@
 //! Three servers: writes through each, sync, sessions that move, and the loss of a leader.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-
 mod common;
 
 use common::{Client, Cluster, get, set, wait_for};

@@ -14,6 +14,8 @@
 //! | [`switch`] | known bugs that a checker can bring back |
 //! | [`tree`] | the replicated znodes |
 #![no_std]
+// What comes from outside must never reach one of these.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
 extern crate alloc;
 #[cfg(feature = "checker")]

@@ -290,7 +290,7 @@ impl Peer {
     fn start_election<T: Clone>(&mut self, env: &Env, out: &mut Effects<T>) {
         assert!(
             self.storage.is_idle(),
-            "I-7: a vote speaks only of what is durable"
+            "I-23: a vote speaks only of what is durable"
         );
         self.round = Round(self.round.0 + 1);
         let own = Vote {

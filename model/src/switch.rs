@@ -3,7 +3,7 @@
 //! Without the feature `switches` every question is answered "off" at compile time, and nothing can change that:
 //! the server's build contains none of the broken branches.
 
-/// A bug that can be switched on. SPEC.md §9 tells each one's story.
+/// A bug that can be switched on. SPEC.md §8 tells each one's story.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Switch {
     /// currentEpoch is written before the synced history (ZOOKEEPER-4643).
@@ -25,7 +25,7 @@ pub enum Switch {
 }
 
 impl Switch {
-    /// All of them, in the order of SPEC.md §9.
+    /// All of them, in the order of SPEC.md §8.
     pub const ALL: [Self; 8] = [
         Self::EpochBeforeHistory,
         Self::AckNewleaderBeforeFsync,

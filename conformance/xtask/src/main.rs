@@ -1,2 +1,196 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands: what CI does, a developer can do, and by the same words.
+
+mod tidy;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, ValueEnum};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands")]
+struct Cli {
+    /// What to do.
+    #[arg(value_enum)]
+    command: Task,
+    /// `model`: which configurations.
+    #[arg(long, value_enum, default_value_t = Tier::Ci)]
+    tier: Tier,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Task {
+    /// Formatting, lints, documentation and house rules; changes nothing.
+    Check,
+    /// Formats, and applies what clippy can mend.
+    Fix,
+    /// Every test of every crate, those with running servers included.
+    Test,
+    /// Exhausts the configurations of a tier, and catches every switch of the zoo.
+    Model,
+    /// Replays the stored traces against three running servers.
+    Replay,
+    /// Tests with other implementations: kazoo, ZooKeeper's own shell.
+    Interop,
+    /// Rewrites the stored traces from the model; review the difference as a change of behaviour.
+    Bless,
+    /// All of it: check, test, model.
+    Ci,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Tier {
+    /// What every commit runs.
+    Ci,
+    /// Larger ones.
+    Deep,
+}
+
+/// The configurations of a tier.
+const fn configurations(tier: Tier) -> &'static [&'static str] {
+    match tier {
+        Tier::Ci => &["zab-cold-1", "rec-warm-1", "fle-1"],
+        Tier::Deep => &["zab-cold-1", "rec-warm-1", "fle-1", "rec-warm-c1d1"],
+    }
+}
+
+/// Where the walks of the stored traces come from; the counts are part of what is blessed.
+const TRACES: &[&str] = &[
+    "--out",
+    "conformance/traces",
+    "--traces",
+    "150",
+    "--tries",
+    "20000",
+];
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without the backtrace: these are findings, not bugs of this command.
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    std::env::set_current_dir(root()).context("the workspace")?;
+    match cli.command {
+        Task::Check => check(),
+        Task::Fix => fix(),
+        Task::Test => test(),
+        Task::Model => model(cli.tier),
+        Task::Replay => cargo(&["test", "-p", "zabra-conformance", "--test", "replay"]),
+        Task::Interop => {
+            cargo(&["test", "-p", "zabra-conformance", "--test", "kazoo"])?;
+            cargo(&["test", "-p", "zabra-conformance", "--test", "java_shell"])
+        }
+        Task::Bless => bless(),
+        Task::Ci => {
+            check()?;
+            test()?;
+            model(cli.tier)
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn check() -> Result<()> {
+    tidy::tidy(Path::new("."))?;
+    cargo(&["fmt", "--all", "--check"])?;
+    let lint = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        "zabra-model/checker",
+    ];
+    cargo(&[&lint[..], &["--", "-D", "warnings"]].concat())?;
+    // The server's own build of the model: without the checker, and without std.
+    cargo(&["clippy", "-p", "zabra-model", "--", "-D", "warnings"])?;
+    documentation()
+}
+
+fn documentation() -> Result<()> {
+    let began = announce("cargo doc, no warnings");
+    let status = Command::new(env!("CARGO"))
+        .args(["doc", "--workspace", "--no-deps", "--quiet"])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .status()?;
+    finish("cargo doc", began, status.success())
+}
+
+fn fix() -> Result<()> {
+    cargo(&[
+        "clippy",
+        "--fix",
+        "--allow-dirty",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        "zabra-model/checker",
+    ])?;
+    cargo(&["fmt", "--all"])
+}
+
+fn test() -> Result<()> {
+    // The tests of whole servers start this binary.
+    cargo(&["build", "-p", "zabra"])?;
+    cargo(&["test", "-p", "zabra-model", "--features", "checker"])?;
+    cargo(&["test", "-p", "zabra", "-p", "xtask"])?;
+    cargo(&["test", "-p", "zabra-conformance"])?;
+    cargo(&["test", "-p", "zabra-benches", "--benches"])
+}
+
+fn model(tier: Tier) -> Result<()> {
+    check_model(&[&["run"], configurations(tier)].concat())?;
+    check_model(&["zoo"])
+}
+
+fn bless() -> Result<()> {
+    check_model(&[&["export", "e2e-walk"], TRACES].concat())
+}
+
+fn check_model(args: &[&str]) -> Result<()> {
+    let run = [
+        "run",
+        "--release",
+        "-p",
+        "zabra-model",
+        "--features",
+        "checker",
+        "--bin",
+        "zabra-check",
+        "--",
+    ];
+    cargo(&[&run[..], args].concat())
+}
+
+fn cargo(args: &[&str]) -> Result<()> {
+    let what = format!("cargo {}", args.join(" "));
+    let began = announce(&what);
+    let status = Command::new(env!("CARGO"))
+        .args(args)
+        .status()
+        .with_context(|| what.clone())?;
+    finish(&what, began, status.success())
+}
+
+fn announce(what: &str) -> Instant {
+    eprintln!("==> {what}");
+    Instant::now()
+}
+
+fn finish(what: &str, began: Instant, ok: bool) -> Result<()> {
+    if !ok {
+        bail!("{what} failed");
+    }
+    eprintln!("    done in {:.0} s", began.elapsed().as_secs_f64());
+    Ok(())
+}

@@ -89,7 +89,7 @@ impl Cluster {
     }
 }
 
-/// I-2: at most one server leads a formed quorum of an epoch.
+/// I-1: at most one server leads a formed quorum of an epoch.
 fn one_leader_now(c: &Cluster) -> bool {
     let mut epochs: Vec<Epoch> = Vec::new();
     for node in &c.nodes {
@@ -185,7 +185,7 @@ fn leader_log_completeness(c: &Cluster) -> bool {
     })
 }
 
-/// I-10: after NEWLEADER, participants of one epoch have comparable histories.
+/// I-11: after NEWLEADER, participants of one epoch have comparable histories.
 fn history_consistency(c: &Cluster) -> bool {
     let participants: Vec<(Epoch, Vec<Zxid>)> = c
         .nodes
@@ -210,7 +210,7 @@ fn history_consistency(c: &Cluster) -> bool {
     })
 }
 
-/// I-11: whenever the power fails, whatever prefix of the pending writes survives, the server can start.
+/// I-14: whenever the power fails, whatever prefix of the pending writes survives, the server can start.
 fn every_image_boots(c: &Cluster) -> bool {
     c.nodes
         .iter()

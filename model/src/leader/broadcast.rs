@@ -76,7 +76,7 @@ impl Leading {
             return; // a quorum of others was faster than the own disk
         }
         let recorded = self.record_ack(zxid, cx.env.voters.index(cx.env.me));
-        assert!(recorded.is_ok(), "I-8: what a leader logs it has proposed");
+        assert!(recorded.is_ok(), "I-21: what a leader logs it has proposed");
         self.commit_ready(cx);
     }
 

@@ -145,7 +145,7 @@ impl Leading {
             Written::CurrentEpoch(_) => self.on_epoch_current(cx),
             Written::Append(zxid) => self.on_own_append(zxid, cx),
             Written::Truncate(_) | Written::Install(_) => {
-                unreachable!("I-9: a leader neither truncates nor installs")
+                unreachable!("I-22: a leader neither truncates nor installs")
             }
         }
     }

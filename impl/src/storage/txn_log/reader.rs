@@ -474,7 +474,7 @@ mod tests {
     fn impossible_lengths_are_damage() {
         for length in [-1_i32, PAYLOAD_BYTES_MAX as i32 + 1, 31] {
             let mut log = HEADER.to_vec();
-            let body = vec![1; 40];
+            let body = [1; 40];
             encode_entry(
                 &body[..usize::try_from(length).unwrap_or(40).min(40)],
                 &mut log,

@@ -1,0 +1,49 @@
+//! SPEC.md and the code say the same: counts, switches, invariants.
+
+use zabra_model::switch::Switch;
+
+const SPEC: &str = include_str!("../../SPEC.md");
+
+/// The cells of the table row that begins with `first`.
+fn row(first: &str) -> Vec<&'static str> {
+    let lines = SPEC.lines().filter_map(|l| l.strip_prefix("| "));
+    let mut rows = lines.map(|l| l.trim_end_matches(" |").split(" | ").collect::<Vec<_>>());
+    rows.find(|cells| cells[0] == first)
+        .unwrap_or_else(|| panic!("SPEC.md has no row for {first}"))
+}
+
+#[test]
+fn every_switch_has_its_story() {
+    for switch in Switch::ALL {
+        assert_eq!(row(&format!("`{switch:?}`")).len(), 5);
+    }
+}
+
+#[cfg(feature = "checker")]
+#[test]
+fn the_table_of_runs_has_the_recorded_numbers() {
+    for b in zabra_model::checker::bounds::ALL {
+        let Some(golden) = b.golden else { continue };
+        let cells = row(&format!("`{}`", b.name));
+        let number = |i: usize| {
+            cells[i]
+                .replace(',', "")
+                .parse::<u64>()
+                .unwrap_or_else(|e| panic!("{}: {e}", b.name))
+        };
+        assert_eq!(
+            (number(2), number(3), number(4)),
+            (golden.distinct, golden.generated, u64::from(golden.depth)),
+            "{}",
+            b.name
+        );
+    }
+}
+
+#[cfg(feature = "checker")]
+#[test]
+fn every_invariant_stands_in_its_place() {
+    for (i, p) in zabra_model::checker::properties::ALL.iter().enumerate() {
+        assert_eq!(row(&format!("I-{}", i + 1))[1], p.name);
+    }
+}
