@@ -206,8 +206,11 @@ pub(super) fn index(id: ServerId) -> usize {
 }
 
 impl Cluster {
-    /// Servers that are down, with these disks.
+    /// Servers that are down, with these disks: what is on them was proposed before the exploration began.
     pub(super) fn down(world: &World, disks: Vec<Disk>) -> Self {
+        let mut proposed: Vec<Zxid> = disks.iter().flat_map(|d| d.image.content()).collect();
+        proposed.sort_unstable();
+        proposed.dedup();
         Self {
             nodes: disks
                 .into_iter()
@@ -222,7 +225,10 @@ impl Cluster {
             crashes: 0,
             disconnects: 0,
             txns: 0,
-            ghost: Ghost::default(),
+            ghost: Ghost {
+                proposed,
+                ..Ghost::default()
+            },
         }
     }
 
