@@ -102,12 +102,6 @@ impl Server {
         self.directory.join("server.log")
     }
 
-    /// Where `version-2` stands.
-    #[must_use]
-    pub fn data_dir(&self) -> &Path {
-        &self.directory
-    }
-
     fn start(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "server {} runs already", self.id);
         let log = File::options()
@@ -217,6 +211,16 @@ impl Cluster {
         process.kill()?;
         process.wait()?;
         Ok(())
+    }
+
+    /// Removes the data of a server that does not run: what a lost disk would leave.
+    ///
+    /// # Errors
+    /// It runs, or there is nothing to remove.
+    pub fn lose_data(&mut self, i: usize) -> Result<()> {
+        let server = self.server(i)?;
+        ensure!(server.process.is_none(), "server {} runs", server.id);
+        Ok(fs::remove_dir_all(server.directory.join("version-2"))?)
     }
 
     /// SIGTERM; returns how the process ended.

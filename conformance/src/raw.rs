@@ -9,6 +9,8 @@ use std::time::Duration;
 use zabra::wire::client::{ConnectRequest, ConnectResponse, ReplyFrame, Request, Response, xid};
 use zabra::wire::frame::{CLIENT_FRAME_BYTES_MAX, split};
 use zabra_model::ids::{SessionId, Zxid};
+use zabra_model::tree::acl::{AclEntry, Id, perms};
+use zabra_model::tree::op::{CreateKind, WriteOp};
 
 /// A connection that speaks in frames and knows nothing of what is in them.
 #[derive(Debug)]
@@ -147,4 +149,24 @@ impl RawClient {
             Err(code) => bail!("error {code} to {request:?}"),
         }
     }
+}
+
+/// The creation of a persistent node that everybody may use.
+#[must_use]
+pub fn create(path: &str, data: &'static [u8]) -> Request {
+    let anyone = Id {
+        scheme: "world".into(),
+        id: "anyone".into(),
+    };
+    Request::Write(WriteOp::Create {
+        kind: CreateKind::Create,
+        path: Some(path.into()),
+        data: Some(Bytes::from_static(data)),
+        acl: Some(vec![AclEntry {
+            perms: perms::ALL,
+            id: anyone,
+        }]),
+        flags: 0,
+        ttl: -1,
+    })
 }

@@ -19,8 +19,8 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::time::Duration;
 use zabra::wire::client::{
-    ConnectRequest, ConnectResponse, MultiResult, RawRequest, ReplyFrame, Request, Response,
-    opcode, xid,
+    ClientInfo, ConnectRequest, ConnectResponse, MultiResult, RawRequest, ReplyFrame, Request,
+    Response, opcode, xid,
 };
 use zabra_conformance::cluster::Cluster;
 use zabra_conformance::raw::Frames;
@@ -50,7 +50,30 @@ const SCENARIOS: [&str; 18] = [
 ];
 
 /// What differs on purpose or is not there yet: line of the capture, and why. An entry that no longer differs is an error too.
-const DIFFERENT: &[(&str, &str)] = &[];
+const DIFFERENT: &[(&str, &str)] = &[
+    // createSession as a request: ZooKeeper makes the session anew and sends a second connect response, without a header.
+    ("protocol_oddities:48", CREATE_SESSION),
+    ("protocol_oddities:49", CREATE_SESSION),
+    ("protocol_oddities:51", CREATE_SESSION),
+    // A request behind closeSession in one write: ZooKeeper answers it or closes before, as threads happen to run.
+    (
+        "close_and_pipelining:35",
+        "requests behind closeSession are not answered",
+    ),
+    ("quota:16", QUOTA),
+    ("quota:18", QUOTA),
+    ("quota:20", QUOTA),
+    ("quota:22", QUOTA),
+    ("java_cli_session:80", QUOTA),
+    ("java_cli_session:84", QUOTA),
+];
+const CREATE_SESSION: &str = "createSession is no request of a client, the connection is closed";
+const QUOTA: &str = "quotas are stored, but neither counted nor enforced";
+
+/// Answers and events in the captures: a replay that compares fewer has skipped some.
+const COMPARED: usize = 428;
+const COMPARED_STRINGS: usize = 15;
+const COMPARED_SESSIONS: usize = 67;
 
 /// Waiting for what must come; an expiring session needs its timeout.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -157,7 +180,14 @@ impl Names {
                 let mut pairs = a.iter().zip(b);
                 pairs.try_for_each(|(a, b)| self.multi_result(a, b))
             }
-            (WhoAmI(a), WhoAmI(b)) => equal(a, b, "whoAmI"),
+            (WhoAmI(a), WhoAmI(b)) => {
+                let set = |who: &Vec<ClientInfo>| -> BTreeSet<_> {
+                    who.iter()
+                        .map(|w| (w.scheme.clone(), w.user.clone()))
+                        .collect()
+                };
+                equal(set(a), set(b), "whoAmI")
+            }
             _ => equal(then, now, "response"),
         }
     }
@@ -351,10 +381,10 @@ impl Replay<'_> {
             .connections
             .get_mut(name)
             .context("no such connection")?;
-        if what == "server closed the connection" {
+        if what == "server closed the connection" || what == "TCP FIN from server" {
             let more = connection.frames.receive(ANSWER)?;
             ensure!(more.is_none(), "{more:x?} instead of a closed connection");
-        } else if what == "client closes the TCP socket" {
+        } else if what == "client closes the TCP socket" || what == "TCP FIN from client" {
             self.connections.remove(name);
         } else if what.starts_with("no reply within") {
             let more = connection.frames.receive(SILENCE);
@@ -372,40 +402,23 @@ fn unhex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-#[test]
-fn captured_requests_are_answered_as_zookeeper_answered_them() {
-    let settings = [
-        ("tickTime", "1000"),
-        ("minSessionTimeout", "1000"),
-        ("extendedTypesEnabled", "true"),
-        ("enforceQuota", "true"),
-        // super:adm
-        (
-            "DigestAuthenticationProvider.superDigest",
-            "super:r6E2C++zNwVMDz3XvPehmL0jqnY=",
-        ),
-    ];
-    let mut cluster = Cluster::start(1, &settings).unwrap();
+/// Replays scenarios on one server that begins empty; how many answers and events were compared.
+fn replay(settings: &[(&str, &str)], scenarios: &[&str]) -> usize {
+    let mut cluster = Cluster::start(1, settings).unwrap();
     let mut names = Names::default();
     let mut wrong = vec![];
     let mut compared = 0;
-    for scenario in SCENARIOS {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("golden/client")
-            .join(format!("{scenario}.jsonl"));
-        let text = std::fs::read_to_string(file).unwrap();
+    for scenario in scenarios {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/client");
+        let text = std::fs::read_to_string(folder.join(format!("{scenario}.jsonl"))).unwrap();
         let mut replay = Replay {
             port: cluster.servers[0].client_port,
             names: &mut names,
             connections: BTreeMap::new(),
             compared: 0,
         };
-        for (i, line) in text
-            .lines()
-            .enumerate()
-            .skip(1)
-            .filter(|(_, line)| !line.is_empty())
-        {
+        // The first line says where the capture comes from.
+        for (i, line) in text.lines().enumerate().skip(1) {
             let place = format!("{scenario}:{}", i + 1);
             let known = DIFFERENT.iter().find(|(at, _)| *at == place);
             match (replay.line(&serde_json::from_str(line).unwrap()), known) {
@@ -426,5 +439,33 @@ fn captured_requests_are_answered_as_zookeeper_answered_them() {
         wrong.len(),
         wrong.join("\n")
     );
-    assert!(compared > 400, "only {compared} were compared");
+    compared
+}
+
+#[test]
+fn captured_requests_are_answered_as_zookeeper_answered_them() {
+    let settings = [
+        ("tickTime", "1000"),
+        ("minSessionTimeout", "1000"),
+        ("extendedTypesEnabled", "true"),
+        ("enforceQuota", "true"),
+        // super:adm
+        (
+            "DigestAuthenticationProvider.superDigest",
+            "super:r6E2C++zNwVMDz3XvPehmL0jqnY=",
+        ),
+    ];
+    assert_eq!(replay(&settings, &SCENARIOS), COMPARED);
+}
+
+#[test]
+fn strings_that_are_no_utf_8_are_answered_as_zookeeper_answered_them() {
+    assert_eq!(replay(&[], &["string_encoding"]), COMPARED_STRINGS);
+}
+
+#[test]
+fn sessions_of_kazoo_and_of_the_java_shell_are_answered_as_zookeeper_answered_them() {
+    let sessions = ["kazoo_session", "java_cli_session"];
+    let settings = [("extendedTypesEnabled", "true")];
+    assert_eq!(replay(&settings, &sessions), COMPARED_SESSIONS);
 }

@@ -6,8 +6,13 @@
 )]
 
 use std::process::Output;
-use zabra_conformance::cluster::{Cluster, Server};
+use zabra::wire::client::Request;
+use zabra_conformance::cluster::{Cluster, PATIENCE, Server, wait_until};
 use zabra_conformance::interop::java_shell;
+use zabra_conformance::raw::RawClient;
+use zabra_model::tree::op::ReadOp;
+
+const NO_NODE: i32 = -101;
 
 fn text(output: &Output) -> String {
     let both = [output.stdout.as_slice(), b"\n", &output.stderr].concat();
@@ -45,10 +50,16 @@ fn the_java_shell_creates_reads_lists_changes_and_deletes() {
     let listed = ok(2, &["ls", "/shell"]);
     assert!(listed.contains("[n-0000000000]"), "{listed}");
     assert!(ok(0, &["create", "-e", "/shell/mine", ""]).contains("Created /shell/mine"));
-    // The shell closes its session when it ends, and its ephemeral node goes with it.
-    ok(2, &["sync", "/shell"]);
-    let listed = ok(2, &["ls", "/shell"]);
-    assert!(listed.contains("[n-0000000000]"), "{listed}");
+    // A shell that is given a command leaves without a word, and its ephemeral node goes when its session expires.
+    let mut client = RawClient::connect(cluster.servers[2].client_port, 10_000).unwrap();
+    wait_until("the shell's ephemeral node goes", PATIENCE, || {
+        let exists = Request::Read(ReadOp::Exists {
+            path: "/shell/mine".into(),
+            watch: false,
+        });
+        Ok(client.call(&exists, PATIENCE)? == Err(NO_NODE))
+    })
+    .unwrap();
     ok(2, &["deleteall", "/shell"]);
     let gone = run(2, &["get", "/shell"]).unwrap();
     assert!(

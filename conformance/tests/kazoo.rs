@@ -107,3 +107,20 @@ fn no_acknowledged_write_is_lost_when_five_leaders_are_killed_under_continuous_w
     assert_eq!(fact("ghosts"), Some(ROUNDS as u64), "{facts}");
     cluster.all_alive().unwrap();
 }
+
+#[test]
+fn the_check_notices_a_lost_write() {
+    let mut cluster = Cluster::start(3, &[]).unwrap();
+    let servers: Vec<_> = cluster.servers.iter().map(Server::connect).collect();
+    let arguments: Vec<_> = servers.iter().map(String::as_str).collect();
+    let mut chaos = Script::start("kazoo_chaos.py", &arguments).unwrap();
+    wait_for_progress(&mut chaos, &servers, "at the beginning");
+    (0..3).for_each(|i| cluster.kill(i).unwrap());
+    (0..3).for_each(|i| cluster.lose_data(i).unwrap());
+    (0..3).for_each(|i| cluster.restart(i).unwrap());
+    cluster.wait_until_serving().unwrap();
+    let found = chaos
+        .ask(&json!({"do": "finish"}), Duration::from_secs(120))
+        .unwrap_err();
+    assert!(format!("{found:#}").contains("lost"), "{found:#}");
+}

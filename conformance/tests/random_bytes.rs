@@ -17,10 +17,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use zabra::wire::client::{ConnectRequest, Request};
 use zabra_conformance::cluster::{Cluster, PATIENCE, Server, wait_until};
-use zabra_conformance::raw::RawClient;
+use zabra_conformance::raw::{RawClient, create};
 use zabra_model::ids::{SessionId, Zxid};
-use zabra_model::tree::acl::{AclEntry, Id, perms};
-use zabra_model::tree::op::{CreateKind, ReadOp, WriteOp};
+use zabra_model::tree::op::{ReadOp, WriteOp};
 
 /// Operations with noise may take this many times as long as without: the noise itself takes its share of the machine.
 const SLOWDOWN_MAX: u64 = 8;
@@ -185,21 +184,7 @@ fn source(port: Port, address: SocketAddr, seed: u64, stop: Arc<AtomicBool>) -> 
 fn worker(server: &Server, done: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> JoinHandle<Duration> {
     let mut client = RawClient::connect(server.client_port, 10_000).unwrap();
     let path: Box<str> = format!("/work-{}", server.id).into();
-    let create = WriteOp::Create {
-        kind: CreateKind::Create,
-        path: Some(path.clone()),
-        data: Some(Bytes::from_static(b"0")),
-        acl: Some(vec![AclEntry {
-            perms: perms::ALL,
-            id: Id {
-                scheme: "world".into(),
-                id: "anyone".into(),
-            },
-        }]),
-        flags: 0,
-        ttl: -1,
-    };
-    client.ok(&Request::Write(create), OPERATION_MAX).unwrap();
+    client.ok(&create(&path, b"0"), OPERATION_MAX).unwrap();
     let set = Request::Write(WriteOp::SetData {
         path: Some(path.clone()),
         data: Some(Bytes::from_static(b"some bytes of data")),
