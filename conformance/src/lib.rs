@@ -1,1 +1,5 @@
 //! Compares: model traces with running nodes, our bytes with ZooKeeper's, clients with both.
+
+pub mod cluster;
+pub mod interop;
+pub mod raw;

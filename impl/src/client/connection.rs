@@ -2,7 +2,7 @@
 //! rest to the core in one batch, and sends everything that is to be sent in one write.
 
 use super::answer::{HubAccess, Outcome, answer};
-use super::auth::identity;
+use super::auth::{identity, super_user};
 use crate::admin::commands;
 use crate::host::inbox::{Connect, Event, Inbox, Submit};
 use crate::host::lock;
@@ -366,8 +366,11 @@ impl Connection {
         let mut header = ReplyHeader::ok(raw.header.xid, Zxid::ZERO);
         match id {
             Some(id) => {
-                if !state.ids.contains(&id) {
-                    state.ids = state.ids.iter().cloned().chain([id]).collect();
+                let super_digest = self.shared.config.super_digest.as_ref();
+                for id in super_user(&id, super_digest).into_iter().chain([id]) {
+                    if !state.ids.contains(&id) {
+                        state.ids = state.ids.iter().cloned().chain([id]).collect();
+                    }
                 }
             }
             None => {

@@ -152,6 +152,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         frame_bytes_max,
         election_bind_retry: lines.election_bind_retry.unwrap_or(3),
         listen_on_all: lines.listen_on_all.unwrap_or(false),
+        super_digest: lines.super_digest,
         extended_types: lines.extended_types.unwrap_or(false),
         trust_empty: lines.trust_empty.unwrap_or(false),
         unused: lines.unused,

@@ -1,6 +1,6 @@
 //! Lines of `zoo.cfg` to fields, one by one. What the fields mean together is [`super::check`]'s.
 
-use super::{Listen, Member, MemberRole, Unused, Whitelist};
+use super::{Listen, Member, MemberRole, SuperDigest, Unused, Whitelist};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use zabra_model::ids::ServerId;
@@ -31,6 +31,7 @@ pub struct Lines {
     pub listen_on_all: Option<bool>,
     pub standalone_enabled: Option<bool>,
     pub extended_types: Option<bool>,
+    pub super_digest: Option<SuperDigest>,
     pub trust_empty: Option<bool>,
     pub reconfig_enabled: Option<bool>,
     pub peer_type: Option<MemberRole>,
@@ -109,6 +110,9 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         "forceSync" => lines.force_sync = Some(flag(key, value)?),
         "quorumListenOnAllIPs" => lines.listen_on_all = Some(flag(key, value)?),
         "standaloneEnabled" => lines.standalone_enabled = Some(flag(key, value)?),
+        "DigestAuthenticationProvider.superDigest" => {
+            lines.super_digest = Some(SuperDigest(value.into()));
+        }
         "extendedTypesEnabled" => lines.extended_types = Some(flag(key, value)?),
         "skipACL" if flag(key, value)? => lines.unsupported.push((number, key.to_owned())),
         "skipACL" => {}

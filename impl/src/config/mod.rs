@@ -161,12 +161,25 @@ pub struct Config {
     pub election_bind_retry: u32,
     /// Whether the quorum and election ports are opened on every address.
     pub listen_on_all: bool,
+    /// Who passes every check of an ACL.
+    pub super_digest: Option<SuperDigest>,
     /// Whether nodes with a time to live may be made.
     pub extended_types: bool,
     /// Whether transaction logs without a snapshot are accepted.
     pub trust_empty: bool,
     /// Lines that were not understood.
     pub unused: Vec<Unused>,
+}
+
+/// The digest identity, `USER:BASE64(SHA1("USER:PASSWORD"))`, whose holder is the super user.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SuperDigest(pub Box<str>);
+
+impl std::fmt::Debug for SuperDigest {
+    /// Without the digest: a short password can be found from it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SuperDigest(..)")
+    }
 }
 
 impl Config {

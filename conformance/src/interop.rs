@@ -1,0 +1,180 @@
+//! Other people's clients: kazoo from PyPI and ZooKeeper's own shell, run as processes.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// The release of kazoo that the tests are written for.
+pub const KAZOO: &str = "2.11.0";
+
+/// A script beside this crate.
+#[must_use]
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("interop")
+        .join(name)
+}
+
+/// The folder that holds kazoo, filled by pip when it is asked for the first time. A folder of its own rather than a virtual
+/// environment: nothing is installed into the machine's Python, and Debian's `python3` has no `venv` without another package.
+///
+/// # Errors
+/// No Python, no pip, or no kazoo to be had.
+pub fn kazoo() -> Result<&'static Path> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match FOLDER.get_or_init(|| install_kazoo().map_err(|e| format!("{e:#}"))) {
+        Ok(path) => Ok(path),
+        Err(why) => bail!("{why}"),
+    }
+}
+
+fn install_kazoo() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    // TARGET/PROFILE/deps/test-0123
+    let target = test.ancestors().nth(3).context("a target directory")?;
+    let folder = target.join(format!("kazoo-{KAZOO}"));
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    // Beside its destination, so that the rename is atomic and a half-filled folder is never used.
+    let scratch = tempfile::Builder::new()
+        .prefix("kazoo-")
+        .tempdir_in(target)?;
+    let pip = Command::new("python3")
+        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
+        .arg(scratch.path())
+        .arg(format!("kazoo=={KAZOO}"))
+        .stdin(Stdio::null())
+        .output()
+        .context("python3 -m pip: install python3 and python3-pip")?;
+    let said = String::from_utf8_lossy(&pip.stderr);
+    ensure!(
+        pip.status.success(),
+        "pip cannot install kazoo {KAZOO}: {said}"
+    );
+    if let Err(e) = std::fs::rename(scratch.path(), &folder) {
+        ensure!(folder.is_dir(), "{}: {e}", folder.display()); // else another test was faster
+    }
+    Ok(folder)
+}
+
+fn python(name: &str, arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new("python3");
+    command
+        .arg(script(name))
+        .args(arguments)
+        .env("PYTHONPATH", kazoo()?);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    Ok(command)
+}
+
+/// Runs a script that uses kazoo to its end. Its output belongs to the error if it fails.
+///
+/// # Errors
+/// It cannot run, or says that something is wrong.
+pub fn run_python(name: &str, arguments: &[&str]) -> Result<String> {
+    let done = python(name, arguments)?.stdin(Stdio::null()).output()?;
+    let (out, err) = (
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr),
+    );
+    ensure!(
+        done.status.success(),
+        "{name}: {}\n{out}\n{err}",
+        done.status
+    );
+    Ok(out.into_owned())
+}
+
+/// A script that is spoken with: a JSON value per line, one answer to each command. Killed when dropped.
+#[derive(Debug)]
+pub struct Script {
+    process: Child,
+    commands: ChildStdin,
+    answers: Receiver<String>,
+}
+
+impl Script {
+    /// Starts it. Its standard error is the test's.
+    ///
+    /// # Errors
+    /// No Python or no kazoo.
+    pub fn start(name: &str, arguments: &[&str]) -> Result<Self> {
+        let mut command = python(name, arguments)?;
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let commands = process.stdin.take().context("a pipe")?;
+        let output = BufReader::new(process.stdout.take().context("a pipe")?);
+        let (sender, answers) = channel();
+        std::thread::spawn(move || {
+            // Ends with the process; the receiver may be gone before.
+            let _ = output
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line));
+        });
+        Ok(Self {
+            process,
+            commands,
+            answers,
+        })
+    }
+
+    /// Gives a command and waits for the answer.
+    ///
+    /// # Errors
+    /// The script ended, did not answer within `limit`, or answered with `{"error": …}`.
+    pub fn ask(&mut self, command: &Value, limit: Duration) -> Result<Value> {
+        writeln!(self.commands, "{command}")
+            .with_context(|| format!("the script has ended before {command}"))?;
+        let line = self
+            .answers
+            .recv_timeout(limit)
+            .with_context(|| format!("no answer to {command} within {limit:?}"))?;
+        let answer: Value = serde_json::from_str(&line).with_context(|| format!("{line:?}"))?;
+        if let Some(error) = answer.get("error") {
+            bail!(
+                "{command}: {}",
+                error.as_str().unwrap_or(&error.to_string())
+            );
+        }
+        Ok(answer)
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// One command of ZooKeeper's own shell; `None` if this machine has no Java or no way to the jars, which is said loudly.
+///
+/// # Errors
+/// The script cannot run at all.
+pub fn java_shell(server: &str, command: &[&str]) -> Result<Option<Output>> {
+    const UNAVAILABLE: i32 = 3;
+    let done = Command::new("python3")
+        .arg(script("java.py"))
+        .args(["cli", "--server", server])
+        .args(command)
+        .stdin(Stdio::null())
+        .output()?;
+    if done.status.code() == Some(UNAVAILABLE) {
+        let why = String::from_utf8_lossy(&done.stderr);
+        eprintln!(
+            "\n#### SKIPPED: ZooKeeper's own shell cannot run here: {}\n",
+            why.trim()
+        );
+        return Ok(None);
+    }
+    Ok(Some(done))
+}
