@@ -225,8 +225,8 @@ pub const ALL: &[Bounds] = &[
         patient: true,
         instant_restart: false,
         golden: Some(Golden {
-            distinct: 2_102_416,
-            generated: 7_135_714,
+            distinct: 2_131_182,
+            generated: 7_219_704,
             depth: 65,
         }),
         ..BASE
