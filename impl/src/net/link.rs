@@ -9,7 +9,7 @@ use crate::host::tree_sink::TreeSink;
 use crate::storage::snapshot::body::{BodyDecoder, BodyEncoder, NodeRef};
 use crate::wire::WireError;
 use crate::wire::quorum::{
-    self as wire, ForwardedRequest, LearnerInfo, PacketKind, QuorumPacket, parse,
+    self as wire, ForwardedRequest, LearnerInfo, PacketKind, Parser, QuorumPacket,
 };
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::{HashMap, VecDeque};
@@ -30,8 +30,15 @@ use zabra_model::tree::acl::{Acl, Id};
 use zabra_model::tree::image::Image;
 use zabra_model::tree::node::Tree;
 
-/// Bytes that are read at once.
-const READ_BYTES: usize = 256 << 10;
+/// Bytes that are read at once. What is read is kept by what is made of it, so buffers are filled before there is a new one:
+/// a transaction alone in a buffer of its own would hold all of that.
+const READ_BYTES: usize = 64 << 10;
+/// Below this a new buffer is begun.
+const READ_BYTES_MIN: usize = 8 << 10;
+/// The room a queue keeps from one write to the next.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+/// What one read is expected to bring, at most.
+const HEARD_MAX: usize = 1024;
 /// Bytes of a snapshot that are gathered for one write.
 const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
 /// Bytes of history from the files that are gathered for one write.
@@ -44,7 +51,7 @@ pub enum Heard {
     /// A PING with the sessions that a learner has heard from; empty from a leader.
     Ping(Zxid, Vec<(SessionId, i32)>),
     /// A client's request, forwarded.
-    Request(ForwardedRequest, Vec<Id>),
+    Request(ForwardedRequest, Option<Arc<[Id]>>),
     /// May a session move, or the answer to it: which of the two follows from the receiver's role.
     Revalidate(Bytes),
     /// The answer to a forwarded sync.
@@ -75,6 +82,8 @@ struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
     overfull: bool,
+    /// Empty, with the room that earlier packets needed.
+    spare: BytesMut,
 }
 
 /// The sending side of a link, shared by the core and the writer task.
@@ -104,7 +113,8 @@ impl LinkOut {
     pub fn put(&self, write: impl FnOnce(&mut BytesMut)) {
         let mut queue = lock(&self.queue);
         if !matches!(queue.items.back(), Some(Item::Bytes(_))) {
-            queue.items.push_back(Item::Bytes(BytesMut::new()));
+            let spare = std::mem::take(&mut queue.spare);
+            queue.items.push_back(Item::Bytes(spare));
         }
         if let Some(Item::Bytes(bytes)) = queue.items.back_mut() {
             let before = bytes.len();
@@ -118,6 +128,15 @@ impl LinkOut {
     /// Appends something that is not packets.
     pub fn push(&self, item: Item) {
         lock(&self.queue).items.push_back(item);
+    }
+
+    /// Gives back the room of packets that were sent.
+    fn sent(&self, mut bytes: BytesMut) {
+        bytes.clear();
+        let mut queue = lock(&self.queue);
+        if (queue.spare.capacity()..=KEPT_BYTES_MAX).contains(&bytes.capacity()) {
+            queue.spare = bytes;
+        }
     }
 
     /// Wakes the writer: once for each batch.
@@ -193,9 +212,11 @@ async fn read(
     inbox: &Inbox,
 ) -> io::Result<()> {
     let mut buf = BytesMut::with_capacity(READ_BYTES);
+    let mut parser = Parser::default();
+    let mut before = 0;
     loop {
-        let mut heard = Vec::new();
-        while let Some(packet) = parse(&mut buf).map_err(invalid)? {
+        let mut heard = Vec::with_capacity(before);
+        while let Some(packet) = parser.take(&mut buf).map_err(invalid)? {
             if packet.kind == PacketKind::Snap {
                 // What came before it must not wait for the whole tree.
                 inbox.push(Event::Heard(link, std::mem::take(&mut heard)), 0);
@@ -206,6 +227,7 @@ async fn read(
             heard.push(understood(packet).map_err(invalid)?);
         }
         if !heard.is_empty() {
+            before = heard.len().min(HEARD_MAX);
             inbox.push(Event::Heard(link, heard), 0);
         }
         more(&mut reader, &mut buf, out).await?;
@@ -213,7 +235,9 @@ async fn read(
 }
 
 async fn more(reader: &mut OwnedReadHalf, buf: &mut BytesMut, out: &LinkOut) -> io::Result<()> {
-    buf.reserve(READ_BYTES / 4);
+    if buf.capacity() - buf.len() < READ_BYTES_MIN {
+        buf.reserve(READ_BYTES);
+    }
     let silence = Duration::from_millis(out.silence_ms.load(Ordering::Relaxed));
     match timeout(silence, reader.read_buf(buf)).await {
         Ok(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -296,7 +320,7 @@ fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {
         PacketKind::Ping => return Ok(Heard::Ping(zxid, wire::decode_session_table(data)?)),
         PacketKind::Request => {
             let request = ForwardedRequest::decode(data)?;
-            return Ok(Heard::Request(request, packet.auth.unwrap_or_default()));
+            return Ok(Heard::Request(request, packet.auth));
         }
         PacketKind::Revalidate => return Ok(Heard::Revalidate(packet.data.unwrap_or_default())),
         PacketKind::Sync => return Ok(Heard::Synced),
@@ -364,7 +388,10 @@ async fn write(
     loop {
         match out.take()? {
             None => out.wake.notified().await,
-            Some(Item::Bytes(bytes)) => send(&mut writer, &bytes).await?,
+            Some(Item::Bytes(bytes)) => {
+                send(&mut writer, &bytes).await?;
+                out.sent(bytes);
+            }
             Some(Item::History {
                 after,
                 upto,
