@@ -67,10 +67,9 @@ impl Links {
     ) -> Link {
         self.last += 1;
         let link = Link(self.last);
-        let out = LinkOut::new(silence_ms);
+        let out = LinkOut::new(stream, silence_ms);
         let tasks = spawn(
             link,
-            stream,
             Arc::clone(&out),
             Arc::clone(inbox),
             Arc::clone(&self.history),

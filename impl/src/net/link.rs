@@ -17,9 +17,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -77,17 +75,36 @@ pub enum Item {
     Tree(Box<Image>),
 }
 
+impl Item {
+    const fn is_bytes(&self) -> bool {
+        matches!(self, Self::Bytes(_))
+    }
+}
+
 #[derive(Default)]
 struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
+    /// The writer task has an item in its hands: nothing may overtake it.
+    writing: bool,
     overfull: bool,
     /// Empty, with the room that earlier packets needed.
     spare: BytesMut,
 }
 
+impl Queue {
+    /// Keeps the room of `bytes` for the next packets, if it is not unusually much.
+    fn keep(&mut self, mut bytes: BytesMut) {
+        bytes.clear();
+        if (self.spare.capacity()..=KEPT_BYTES_MAX).contains(&bytes.capacity()) {
+            self.spare = bytes;
+        }
+    }
+}
+
 /// The sending side of a link, shared by the core and the writer task.
 pub struct LinkOut {
+    stream: TcpStream,
     queue: Mutex<Queue>,
     wake: Notify,
     silence_ms: AtomicU64,
@@ -96,8 +113,9 @@ pub struct LinkOut {
 impl LinkOut {
     /// An empty queue; the peer may be silent for `silence_ms`.
     #[must_use]
-    pub fn new(silence_ms: u64) -> Arc<Self> {
+    pub fn new(stream: TcpStream, silence_ms: u64) -> Arc<Self> {
         Arc::new(Self {
+            stream,
             queue: Mutex::default(),
             wake: Notify::new(),
             silence_ms: AtomicU64::new(silence_ms),
@@ -130,18 +148,38 @@ impl LinkOut {
         lock(&self.queue).items.push_back(item);
     }
 
-    /// Gives back the room of packets that were sent.
-    fn sent(&self, mut bytes: BytesMut) {
-        bytes.clear();
-        let mut queue = lock(&self.queue);
-        if (queue.spare.capacity()..=KEPT_BYTES_MAX).contains(&bytes.capacity()) {
-            queue.spare = bytes;
+    /// Sends what the socket takes at once, and leaves the rest to the writer: once for each batch.
+    ///
+    /// Waking a task for what one call does would cost more than the call.
+    pub fn flush(&self) {
+        if !self.is_sent_at_once() {
+            self.wake.notify_one();
         }
     }
 
-    /// Wakes the writer: once for each batch.
-    pub fn flush(&self) {
-        self.wake.notify_one();
+    fn is_sent_at_once(&self) -> bool {
+        let mut queue = lock(&self.queue);
+        if queue.writing || queue.overfull || queue.items.len() != 1 {
+            return false;
+        }
+        let Some(Item::Bytes(mut bytes)) = queue.items.pop_front_if(|i| i.is_bytes()) else {
+            return false;
+        };
+        // A broken connection is the writer's to find, too.
+        let sent = self.stream.try_write(&bytes).unwrap_or(0);
+        queue.bytes -= sent;
+        if sent == bytes.len() {
+            queue.keep(bytes);
+            return true;
+        }
+        bytes.advance(sent);
+        queue.items.push_front(Item::Bytes(bytes));
+        false
+    }
+
+    /// Gives back the room of packets that were sent.
+    fn sent(&self, bytes: BytesMut) {
+        lock(&self.queue).keep(bytes);
     }
 
     fn take(&self) -> io::Result<Option<Item>> {
@@ -152,6 +190,7 @@ impl LinkOut {
             ));
         }
         let item = queue.items.pop_front();
+        queue.writing = item.is_some();
         if let Some(Item::Bytes(bytes)) = &item {
             queue.bytes -= bytes.len();
         }
@@ -178,24 +217,22 @@ impl Drop for LinkTasks {
 /// Starts reading and writing.
 pub fn spawn(
     link: Link,
-    stream: TcpStream,
     out: Arc<LinkOut>,
     inbox: Arc<Inbox>,
     history: HistoryReader,
 ) -> LinkTasks {
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = out.stream.set_nodelay(true) {
         warn!(%error, "cannot set TCP_NODELAY");
     }
-    let (reader, writer) = stream.into_split();
     let (out2, inbox2) = (Arc::clone(&out), Arc::clone(&inbox));
     let read = tokio::spawn(async move {
-        if let Err(error) = read(link, reader, &out2, &inbox2).await {
+        if let Err(error) = read(link, &out2, &inbox2).await {
             info!(link = link.0, %error, "a quorum connection has ended");
         }
         inbox2.push(Event::LinkClosed(link), 0);
     });
     let write = tokio::spawn(async move {
-        if let Err(error) = write(writer, &out, &history).await {
+        if let Err(error) = write(&out, &history).await {
             info!(link = link.0, %error, "a quorum connection cannot be written to");
         }
         inbox.push(Event::LinkClosed(link), 0);
@@ -205,12 +242,7 @@ pub fn spawn(
     }
 }
 
-async fn read(
-    link: Link,
-    mut reader: OwnedReadHalf,
-    out: &LinkOut,
-    inbox: &Inbox,
-) -> io::Result<()> {
+async fn read(link: Link, out: &LinkOut, inbox: &Inbox) -> io::Result<()> {
     let mut buf = BytesMut::with_capacity(READ_BYTES);
     let mut parser = Parser::default();
     let mut before = 0;
@@ -220,7 +252,7 @@ async fn read(
             if packet.kind == PacketKind::Snap {
                 // What came before it must not wait for the whole tree.
                 inbox.push(Event::Heard(link, std::mem::take(&mut heard)), 0);
-                let tree = read_tree(&mut reader, &mut buf, packet.zxid, out).await?;
+                let tree = read_tree(&mut buf, packet.zxid, out).await?;
                 heard.push(Heard::Snapshot(packet.zxid, Box::new(tree)));
                 continue;
             }
@@ -230,16 +262,16 @@ async fn read(
             before = heard.len().min(HEARD_MAX);
             inbox.push(Event::Heard(link, heard), 0);
         }
-        more(&mut reader, &mut buf, out).await?;
+        more(&mut buf, out).await?;
     }
 }
 
-async fn more(reader: &mut OwnedReadHalf, buf: &mut BytesMut, out: &LinkOut) -> io::Result<()> {
+async fn more(buf: &mut BytesMut, out: &LinkOut) -> io::Result<()> {
     if buf.capacity() - buf.len() < READ_BYTES_MIN {
         buf.reserve(READ_BYTES);
     }
     let silence = Duration::from_millis(out.silence_ms.load(Ordering::Relaxed));
-    match timeout(silence, reader.read_buf(buf)).await {
+    match timeout(silence, receive(&out.stream, buf)).await {
         Ok(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error),
@@ -250,12 +282,17 @@ async fn more(reader: &mut OwnedReadHalf, buf: &mut BytesMut, out: &LinkOut) -> 
     }
 }
 
-async fn read_tree(
-    reader: &mut OwnedReadHalf,
-    buf: &mut BytesMut,
-    zxid: Zxid,
-    out: &LinkOut,
-) -> io::Result<Tree> {
+async fn receive(stream: &TcpStream, buf: &mut BytesMut) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        match stream.try_read_buf(buf) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            received => return received,
+        }
+    }
+}
+
+async fn read_tree(buf: &mut BytesMut, zxid: Zxid, out: &LinkOut) -> io::Result<Tree> {
     let mut sink = TreeSink::new();
     let mut decoder = BodyDecoder::of_stream();
     loop {
@@ -264,7 +301,7 @@ async fn read_tree(
         if decoder.is_done() {
             return sink.finish(zxid).map_err(invalid);
         }
-        more(reader, buf, out).await?;
+        more(buf, out).await?;
     }
 }
 
@@ -380,16 +417,13 @@ pub fn put_history(zxid: Zxid, payload: &[u8], committed: bool, out: &mut BytesM
     }
 }
 
-async fn write(
-    mut writer: OwnedWriteHalf,
-    out: &LinkOut,
-    history: &HistoryReader,
-) -> io::Result<()> {
+async fn write(out: &LinkOut, history: &HistoryReader) -> io::Result<()> {
+    let writer = &out.stream;
     loop {
         match out.take()? {
             None => out.wake.notified().await,
             Some(Item::Bytes(bytes)) => {
-                send(&mut writer, &bytes).await?;
+                send(writer, &bytes).await?;
                 out.sent(bytes);
             }
             Some(Item::History {
@@ -397,16 +431,16 @@ async fn write(
                 upto,
                 committed,
             }) => {
-                send_history(&mut writer, history, after, upto, committed).await?;
+                send_history(writer, history, after, upto, committed).await?;
             }
-            Some(Item::Tree(image)) => write_tree(&mut writer, &image).await?,
+            Some(Item::Tree(image)) => write_tree(writer, &image).await?,
         }
     }
 }
 
 /// Reads on one thread while this one sends, a few pieces ahead at most.
 async fn send_history(
-    writer: &mut OwnedWriteHalf,
+    writer: &TcpStream,
     history: &HistoryReader,
     after: Zxid,
     upto: Zxid,
@@ -429,17 +463,30 @@ async fn send_history(
     reader.await.map_err(io::Error::other)?
 }
 
-async fn send(writer: &mut OwnedWriteHalf, bytes: &[u8]) -> io::Result<()> {
+async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn send(writer: &TcpStream, bytes: &[u8]) -> io::Result<()> {
     // A snapshot in the peer's hands may take a while; each piece of it may not.
     for piece in bytes.chunks(4 << 20) {
-        timeout(WRITE_TIME, writer.write_all(piece))
+        timeout(WRITE_TIME, write_all(writer, piece))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     }
     Ok(())
 }
 
-async fn write_tree(writer: &mut OwnedWriteHalf, image: &Image) -> io::Result<()> {
+async fn write_tree(writer: &TcpStream, image: &Image) -> io::Result<()> {
     let lists: HashMap<i64, &Acl> = image.acls.iter().map(|(id, list)| (*id, list)).collect();
     let open: Acl = crate::host::tree_sink::open_acl();
     let mut chunk = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES * 2);
