@@ -61,6 +61,7 @@ impl History {
     }
 
     /// Appends `zxid`, which must be larger than the last one: larger by more than one begins a new run.
+    #[inline]
     pub fn append(&mut self, zxid: Zxid) {
         match self.runs.last_mut() {
             Some(run) if run.last.next() == Some(zxid) => run.last = zxid,

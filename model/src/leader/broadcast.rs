@@ -10,6 +10,7 @@ use crate::step::{Effect, Write};
 
 impl Leading {
     /// Proposes a transaction: to its own disk and to every synced learner.
+    #[inline]
     pub(crate) fn propose<T: Clone>(&mut self, txn: T, cx: &mut Context<'_, T>) -> Next {
         if self.phase != Phase::Broadcast {
             cx.out.push(Effect::Refused(Fault::NotLeading));
