@@ -34,6 +34,7 @@ pub enum Written {
 
 impl Durable {
     /// This state after one more write.
+    #[inline]
     pub fn apply(&mut self, written: Written) {
         match written {
             Written::AcceptedEpoch(e) => self.accepted = e,
@@ -75,6 +76,7 @@ impl Storage {
     }
 
     /// Asks for a write.
+    #[inline]
     pub(crate) fn persist<T>(&mut self, write: Write<T>, out: &mut Effects<T>) {
         let written = match write {
             Write::AcceptedEpoch(e) => Written::AcceptedEpoch(e),
@@ -109,6 +111,7 @@ impl Storage {
     }
 
     /// Takes the next write that is durable by `upto`, if there is one left.
+    #[inline]
     pub(crate) fn next_durable(&mut self, upto: Mark) -> Option<Written> {
         let oldest = self.issued - self.pending.len() as u64 + 1;
         if oldest > upto.0 {

@@ -36,6 +36,8 @@ struct Connection {
     conn: Arc<Conn>,
     last_token: u64,
     frames: Vec<Bytes>,
+    /// How many writes the last read brought: room for as many is made for the next.
+    writes_before: usize,
 }
 
 /// Serves one client until it goes.
@@ -48,6 +50,7 @@ pub async fn run(stream: TcpStream, shared: Arc<Shared>, inbox: Arc<Inbox>) {
         conn: Arc::clone(&conn),
         last_token: 0,
         frames: Vec::new(),
+        writes_before: 0,
     };
     if let Err(error) = connection.serve(stream).await {
         debug!(%from, session = %conn.session(), %error, "a client connection has ended");
@@ -201,7 +204,9 @@ impl Connection {
             }
             let may_read = phase == Phase::Open && waiting < REQUESTS_WAITING_MAX
                 || buf.len() < READ_BYTES && phase == Phase::Connecting;
-            buf.reserve(READ_BYTES / 2);
+            if buf.capacity() - buf.len() < READ_BYTES / 8 {
+                buf.reserve(READ_BYTES);
+            }
             tokio::select! {
                 () = conn.wake.notified() => {}
                 read = reader.read_buf(&mut buf), if may_read => {
@@ -229,7 +234,7 @@ impl Connection {
             .received
             .fetch_add(count, Ordering::Relaxed);
         let leads = matches!(self.shared.mode(), Mode::Leader | Mode::Standalone);
-        let mut submits = Vec::new();
+        let mut submits = Vec::with_capacity(self.writes_before);
         let mut bytes = 0;
         let result = {
             let shared = Arc::clone(&self.shared);
@@ -252,6 +257,7 @@ impl Connection {
             result
         };
         self.frames = frames;
+        self.writes_before = submits.len();
         if !submits.is_empty() {
             self.inbox
                 .push(Event::Submitted(Arc::clone(&self.conn), submits), bytes);

@@ -202,6 +202,9 @@ impl Core {
                     () = self.inbox.wait() => {}
                     () = sleep_until(wake) => {}
                 }
+                // The scheduler runs a task that was woken before all others that are ready: connections with requests to
+                // hand over among them. Behind them, one turn takes what they all have.
+                tokio::task::yield_now().await;
                 self.inbox.take(&mut batch);
             }
             self.clock_ms = now_ms();

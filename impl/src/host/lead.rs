@@ -352,7 +352,9 @@ impl Core {
                     let packet = Packet::Snap { zxid };
                     self.step(Input::Received { link, packet });
                 }
-                Heard::Request(request, ids) => self.on_forwarded(link, request, &ids),
+                Heard::Request(request, ids) => {
+                    self.on_forwarded(link, request, ids.as_deref().unwrap_or_default());
+                }
                 Heard::Revalidate(data) => self.on_revalidate(link, &data),
                 Heard::Synced => self.on_synced(),
             }

@@ -1,5 +1,6 @@
 //! The core's side of the quorum links: numbers, queues to write into, and what waits on them.
 
+use super::Map;
 use super::inbox::Inbox;
 use super::payload::Payload;
 use super::window::Window;
@@ -8,7 +9,7 @@ use crate::wire::quorum::{
     ForwardedRequest, NO_ZXID, PacketKind, encode_revalidate, encode_revalidated,
     encode_session_table, put_packet,
 };
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use zabra_model::ids::{ServerId, SessionId, Zxid};
@@ -37,7 +38,7 @@ pub(super) struct LinkHandle {
 
 /// All links.
 pub(super) struct Links {
-    open: HashMap<Link, LinkHandle>,
+    open: Map<Link, LinkHandle>,
     last: u64,
     waiting: Vec<TcpStream>,
     /// The tree that came with the last SNAP.
@@ -48,7 +49,7 @@ pub(super) struct Links {
 impl Links {
     pub(super) fn new(history: HistoryReader) -> Self {
         Self {
-            open: HashMap::new(),
+            open: Map::default(),
             last: 0,
             waiting: Vec::new(),
             tree: None,
@@ -66,10 +67,9 @@ impl Links {
     ) -> Link {
         self.last += 1;
         let link = Link(self.last);
-        let out = LinkOut::new(silence_ms);
+        let out = LinkOut::new(stream, silence_ms);
         let tasks = spawn(
             link,
-            stream,
             Arc::clone(&out),
             Arc::clone(inbox),
             Arc::clone(&self.history),

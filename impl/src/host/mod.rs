@@ -15,7 +15,11 @@ pub mod timers;
 pub mod tree_sink;
 mod window;
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A map whose keys are numbers that this server or its leader has given out: nobody can choose them to collide.
+pub type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
 /// Locks. A panic in another holder ends the process anyway (see `main`), so its traces are not looked at.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -9,7 +9,7 @@ use crate::storage::StorageError;
 use crate::storage::disk::RealDisk;
 use crate::storage::snapshot::body::NodeRef;
 use crate::storage::snapshot::{SnapshotWriter, StagedSnapshot};
-use crate::storage::thread::{DiskThread, Op};
+use crate::storage::thread::{DiskThread, Op, Rejected};
 use std::collections::{HashMap, VecDeque};
 use zabra_model::step::{Mark, Write};
 use zabra_model::tree::acl::Acl;
@@ -124,19 +124,21 @@ impl Persist {
             return;
         };
         #[cfg(feature = "gate")]
-        let count = self.allowed.unwrap_or(usize::MAX);
+        let (count, waiting) = (self.allowed.unwrap_or(usize::MAX), self.batch.len());
         #[cfg(not(feature = "gate"))]
         let count = usize::MAX;
-        // Cloning an operation is cheap, its bytes are shared; what is not taken must not be lost.
-        let count = count.min(self.batch.len());
-        let taken = match thread.submit_all(self.batch.iter().take(count).cloned()) {
-            Ok(()) => count,
+        let (batch, mut last) = (&mut self.batch, 0);
+        let next = || batch.pop_front().inspect(|(token, _)| last = *token);
+        match thread.submit_all(std::iter::from_fn(next).take(count)) {
+            Ok(()) => {}
             // Full: the next `Durable` brings another try. Stopped: the thread has reported why.
-            Err((taken, _)) => taken,
-        };
-        self.batch.drain(..taken);
+            Err((_, Rejected::Full(op) | Rejected::Stopped(op))) => {
+                self.batch.push_front((last, op));
+            }
+        }
         #[cfg(feature = "gate")]
         {
+            let taken = waiting - self.batch.len();
             self.allowed = self.allowed.map(|allowed| allowed - taken);
         }
     }

@@ -3,12 +3,11 @@
 //! Locks are taken in the order tree, connection, watches by readers, and tree, watches, connection by the core. Both
 //! hold the tree's lock all the while, one for reading and one for writing, so the two orders never meet.
 
-use super::lock;
+use super::{Map, lock};
 use crate::config::Config;
 use crate::net::limits::UNREAD_BYTES_MAX;
 use crate::wire::client::{EventType, Request, reply};
 use bytes::BytesMut;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -99,7 +98,7 @@ pub struct Shared {
     /// Watches and connections.
     pub hub: Mutex<Hub>,
     /// The connection of each session that is attached here.
-    pub sessions: Mutex<HashMap<SessionId, Arc<Conn>>>,
+    pub sessions: Mutex<Map<SessionId, Arc<Conn>>>,
     /// Gives out session ids.
     pub ids: Mutex<SessionIds>,
     mode: AtomicU8,
@@ -192,7 +191,7 @@ pub struct Hub {
     /// Who watches what.
     pub watches: Watches,
     /// All connections by number, which is also their number as watchers.
-    pub conns: HashMap<u64, Arc<Conn>>,
+    pub conns: Map<u64, Arc<Conn>>,
 }
 
 impl Hub {

@@ -4,8 +4,9 @@ use super::payload::Payload;
 use std::collections::VecDeque;
 use zabra_model::ids::Zxid;
 
-/// Applied transactions that are kept for learners which come back soon.
-const KEPT_MAX: usize = 4096;
+/// Applied transactions that are kept for learners which come back soon (ZooKeeper's `commitLogCount`). More of them would make
+/// every transaction use memory that has left the processor's caches long ago; what is older is read from the files.
+const KEPT_MAX: usize = 500;
 /// Bytes of them.
 const KEPT_BYTES_MAX: usize = 32 << 20;
 

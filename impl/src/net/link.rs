@@ -9,7 +9,7 @@ use crate::host::tree_sink::TreeSink;
 use crate::storage::snapshot::body::{BodyDecoder, BodyEncoder, NodeRef};
 use crate::wire::WireError;
 use crate::wire::quorum::{
-    self as wire, ForwardedRequest, LearnerInfo, PacketKind, QuorumPacket, parse,
+    self as wire, ForwardedRequest, LearnerInfo, PacketKind, Parser, QuorumPacket,
 };
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::{HashMap, VecDeque};
@@ -17,9 +17,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -30,8 +28,15 @@ use zabra_model::tree::acl::{Acl, Id};
 use zabra_model::tree::image::Image;
 use zabra_model::tree::node::Tree;
 
-/// Bytes that are read at once.
-const READ_BYTES: usize = 256 << 10;
+/// Bytes that are read at once. What is read is kept by what is made of it, so buffers are filled before there is a new one:
+/// a transaction alone in a buffer of its own would hold all of that.
+const READ_BYTES: usize = 64 << 10;
+/// Below this a new buffer is begun.
+const READ_BYTES_MIN: usize = 8 << 10;
+/// The room a queue keeps from one write to the next.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+/// What one read is expected to bring, at most.
+const HEARD_MAX: usize = 1024;
 /// Bytes of a snapshot that are gathered for one write.
 const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
 /// Bytes of history from the files that are gathered for one write.
@@ -44,7 +49,7 @@ pub enum Heard {
     /// A PING with the sessions that a learner has heard from; empty from a leader.
     Ping(Zxid, Vec<(SessionId, i32)>),
     /// A client's request, forwarded.
-    Request(ForwardedRequest, Vec<Id>),
+    Request(ForwardedRequest, Option<Arc<[Id]>>),
     /// May a session move, or the answer to it: which of the two follows from the receiver's role.
     Revalidate(Bytes),
     /// The answer to a forwarded sync.
@@ -70,15 +75,36 @@ pub enum Item {
     Tree(Box<Image>),
 }
 
+impl Item {
+    const fn is_bytes(&self) -> bool {
+        matches!(self, Self::Bytes(_))
+    }
+}
+
 #[derive(Default)]
 struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
+    /// The writer task has an item in its hands: nothing may overtake it.
+    writing: bool,
     overfull: bool,
+    /// Empty, with the room that earlier packets needed.
+    spare: BytesMut,
+}
+
+impl Queue {
+    /// Keeps the room of `bytes` for the next packets, if it is not unusually much.
+    fn keep(&mut self, mut bytes: BytesMut) {
+        bytes.clear();
+        if (self.spare.capacity()..=KEPT_BYTES_MAX).contains(&bytes.capacity()) {
+            self.spare = bytes;
+        }
+    }
 }
 
 /// The sending side of a link, shared by the core and the writer task.
 pub struct LinkOut {
+    stream: TcpStream,
     queue: Mutex<Queue>,
     wake: Notify,
     silence_ms: AtomicU64,
@@ -87,8 +113,9 @@ pub struct LinkOut {
 impl LinkOut {
     /// An empty queue; the peer may be silent for `silence_ms`.
     #[must_use]
-    pub fn new(silence_ms: u64) -> Arc<Self> {
+    pub fn new(stream: TcpStream, silence_ms: u64) -> Arc<Self> {
         Arc::new(Self {
+            stream,
             queue: Mutex::default(),
             wake: Notify::new(),
             silence_ms: AtomicU64::new(silence_ms),
@@ -104,7 +131,8 @@ impl LinkOut {
     pub fn put(&self, write: impl FnOnce(&mut BytesMut)) {
         let mut queue = lock(&self.queue);
         if !matches!(queue.items.back(), Some(Item::Bytes(_))) {
-            queue.items.push_back(Item::Bytes(BytesMut::new()));
+            let spare = std::mem::take(&mut queue.spare);
+            queue.items.push_back(Item::Bytes(spare));
         }
         if let Some(Item::Bytes(bytes)) = queue.items.back_mut() {
             let before = bytes.len();
@@ -120,9 +148,38 @@ impl LinkOut {
         lock(&self.queue).items.push_back(item);
     }
 
-    /// Wakes the writer: once for each batch.
+    /// Sends what the socket takes at once, and leaves the rest to the writer: once for each batch.
+    ///
+    /// Waking a task for what one call does would cost more than the call.
     pub fn flush(&self) {
-        self.wake.notify_one();
+        if !self.is_sent_at_once() {
+            self.wake.notify_one();
+        }
+    }
+
+    fn is_sent_at_once(&self) -> bool {
+        let mut queue = lock(&self.queue);
+        if queue.writing || queue.overfull || queue.items.len() != 1 {
+            return false;
+        }
+        let Some(Item::Bytes(mut bytes)) = queue.items.pop_front_if(|i| i.is_bytes()) else {
+            return false;
+        };
+        // A broken connection is the writer's to find, too.
+        let sent = self.stream.try_write(&bytes).unwrap_or(0);
+        queue.bytes -= sent;
+        if sent == bytes.len() {
+            queue.keep(bytes);
+            return true;
+        }
+        bytes.advance(sent);
+        queue.items.push_front(Item::Bytes(bytes));
+        false
+    }
+
+    /// Gives back the room of packets that were sent.
+    fn sent(&self, bytes: BytesMut) {
+        lock(&self.queue).keep(bytes);
     }
 
     fn take(&self) -> io::Result<Option<Item>> {
@@ -133,6 +190,7 @@ impl LinkOut {
             ));
         }
         let item = queue.items.pop_front();
+        queue.writing = item.is_some();
         if let Some(Item::Bytes(bytes)) = &item {
             queue.bytes -= bytes.len();
         }
@@ -159,24 +217,22 @@ impl Drop for LinkTasks {
 /// Starts reading and writing.
 pub fn spawn(
     link: Link,
-    stream: TcpStream,
     out: Arc<LinkOut>,
     inbox: Arc<Inbox>,
     history: HistoryReader,
 ) -> LinkTasks {
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = out.stream.set_nodelay(true) {
         warn!(%error, "cannot set TCP_NODELAY");
     }
-    let (reader, writer) = stream.into_split();
     let (out2, inbox2) = (Arc::clone(&out), Arc::clone(&inbox));
     let read = tokio::spawn(async move {
-        if let Err(error) = read(link, reader, &out2, &inbox2).await {
+        if let Err(error) = read(link, &out2, &inbox2).await {
             info!(link = link.0, %error, "a quorum connection has ended");
         }
         inbox2.push(Event::LinkClosed(link), 0);
     });
     let write = tokio::spawn(async move {
-        if let Err(error) = write(writer, &out, &history).await {
+        if let Err(error) = write(&out, &history).await {
             info!(link = link.0, %error, "a quorum connection cannot be written to");
         }
         inbox.push(Event::LinkClosed(link), 0);
@@ -186,36 +242,36 @@ pub fn spawn(
     }
 }
 
-async fn read(
-    link: Link,
-    mut reader: OwnedReadHalf,
-    out: &LinkOut,
-    inbox: &Inbox,
-) -> io::Result<()> {
+async fn read(link: Link, out: &LinkOut, inbox: &Inbox) -> io::Result<()> {
     let mut buf = BytesMut::with_capacity(READ_BYTES);
+    let mut parser = Parser::default();
+    let mut before = 0;
     loop {
-        let mut heard = Vec::new();
-        while let Some(packet) = parse(&mut buf).map_err(invalid)? {
+        let mut heard = Vec::with_capacity(before);
+        while let Some(packet) = parser.take(&mut buf).map_err(invalid)? {
             if packet.kind == PacketKind::Snap {
                 // What came before it must not wait for the whole tree.
                 inbox.push(Event::Heard(link, std::mem::take(&mut heard)), 0);
-                let tree = read_tree(&mut reader, &mut buf, packet.zxid, out).await?;
+                let tree = read_tree(&mut buf, packet.zxid, out).await?;
                 heard.push(Heard::Snapshot(packet.zxid, Box::new(tree)));
                 continue;
             }
             heard.push(understood(packet).map_err(invalid)?);
         }
         if !heard.is_empty() {
+            before = heard.len().min(HEARD_MAX);
             inbox.push(Event::Heard(link, heard), 0);
         }
-        more(&mut reader, &mut buf, out).await?;
+        more(&mut buf, out).await?;
     }
 }
 
-async fn more(reader: &mut OwnedReadHalf, buf: &mut BytesMut, out: &LinkOut) -> io::Result<()> {
-    buf.reserve(READ_BYTES / 4);
+async fn more(buf: &mut BytesMut, out: &LinkOut) -> io::Result<()> {
+    if buf.capacity() - buf.len() < READ_BYTES_MIN {
+        buf.reserve(READ_BYTES);
+    }
     let silence = Duration::from_millis(out.silence_ms.load(Ordering::Relaxed));
-    match timeout(silence, reader.read_buf(buf)).await {
+    match timeout(silence, receive(&out.stream, buf)).await {
         Ok(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error),
@@ -226,12 +282,17 @@ async fn more(reader: &mut OwnedReadHalf, buf: &mut BytesMut, out: &LinkOut) -> 
     }
 }
 
-async fn read_tree(
-    reader: &mut OwnedReadHalf,
-    buf: &mut BytesMut,
-    zxid: Zxid,
-    out: &LinkOut,
-) -> io::Result<Tree> {
+async fn receive(stream: &TcpStream, buf: &mut BytesMut) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        match stream.try_read_buf(buf) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            received => return received,
+        }
+    }
+}
+
+async fn read_tree(buf: &mut BytesMut, zxid: Zxid, out: &LinkOut) -> io::Result<Tree> {
     let mut sink = TreeSink::new();
     let mut decoder = BodyDecoder::of_stream();
     loop {
@@ -240,7 +301,7 @@ async fn read_tree(
         if decoder.is_done() {
             return sink.finish(zxid).map_err(invalid);
         }
-        more(reader, buf, out).await?;
+        more(buf, out).await?;
     }
 }
 
@@ -296,7 +357,7 @@ fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {
         PacketKind::Ping => return Ok(Heard::Ping(zxid, wire::decode_session_table(data)?)),
         PacketKind::Request => {
             let request = ForwardedRequest::decode(data)?;
-            return Ok(Heard::Request(request, packet.auth.unwrap_or_default()));
+            return Ok(Heard::Request(request, packet.auth));
         }
         PacketKind::Revalidate => return Ok(Heard::Revalidate(packet.data.unwrap_or_default())),
         PacketKind::Sync => return Ok(Heard::Synced),
@@ -356,30 +417,30 @@ pub fn put_history(zxid: Zxid, payload: &[u8], committed: bool, out: &mut BytesM
     }
 }
 
-async fn write(
-    mut writer: OwnedWriteHalf,
-    out: &LinkOut,
-    history: &HistoryReader,
-) -> io::Result<()> {
+async fn write(out: &LinkOut, history: &HistoryReader) -> io::Result<()> {
+    let writer = &out.stream;
     loop {
         match out.take()? {
             None => out.wake.notified().await,
-            Some(Item::Bytes(bytes)) => send(&mut writer, &bytes).await?,
+            Some(Item::Bytes(bytes)) => {
+                send(writer, &bytes).await?;
+                out.sent(bytes);
+            }
             Some(Item::History {
                 after,
                 upto,
                 committed,
             }) => {
-                send_history(&mut writer, history, after, upto, committed).await?;
+                send_history(writer, history, after, upto, committed).await?;
             }
-            Some(Item::Tree(image)) => write_tree(&mut writer, &image).await?,
+            Some(Item::Tree(image)) => write_tree(writer, &image).await?,
         }
     }
 }
 
 /// Reads on one thread while this one sends, a few pieces ahead at most.
 async fn send_history(
-    writer: &mut OwnedWriteHalf,
+    writer: &TcpStream,
     history: &HistoryReader,
     after: Zxid,
     upto: Zxid,
@@ -402,17 +463,30 @@ async fn send_history(
     reader.await.map_err(io::Error::other)?
 }
 
-async fn send(writer: &mut OwnedWriteHalf, bytes: &[u8]) -> io::Result<()> {
+async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn send(writer: &TcpStream, bytes: &[u8]) -> io::Result<()> {
     // A snapshot in the peer's hands may take a while; each piece of it may not.
     for piece in bytes.chunks(4 << 20) {
-        timeout(WRITE_TIME, writer.write_all(piece))
+        timeout(WRITE_TIME, write_all(writer, piece))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     }
     Ok(())
 }
 
-async fn write_tree(writer: &mut OwnedWriteHalf, image: &Image) -> io::Result<()> {
+async fn write_tree(writer: &TcpStream, image: &Image) -> io::Result<()> {
     let lists: HashMap<i64, &Acl> = image.acls.iter().map(|(id, list)| (*id, list)).collect();
     let open: Acl = crate::host::tree_sink::open_acl();
     let mut chunk = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES * 2);

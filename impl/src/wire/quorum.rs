@@ -6,6 +6,7 @@
 
 use super::cursor::{FIELD_BYTES_MAX, JuteWrite, Reader, WireError};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use std::sync::Arc;
 use zabra_model::ids::{Epoch, ServerId, SessionId, Zxid};
 use zabra_model::tree::acl::Id;
 
@@ -112,7 +113,7 @@ pub struct QuorumPacket {
     /// Depends on the kind; null and empty are different.
     pub data: Option<Bytes>,
     /// The ids of the client whose REQUEST it is; otherwise null.
-    pub auth: Option<Vec<Id>>,
+    pub auth: Option<Arc<[Id]>>,
 }
 
 impl QuorumPacket {
@@ -242,19 +243,63 @@ impl Measure<'_> {
 ///
 /// Errors: an illegal length or a null id. The stream is then past saving.
 pub fn parse(buf: &mut BytesMut) -> Result<Option<QuorumPacket>, WireError> {
-    let mut measure = Measure { bytes: buf, at: 0 };
-    if measure.packet()?.is_none() {
-        return Ok(None);
+    Parser::default().take(buf)
+}
+
+/// Takes packets out of a stream one after the other, as [`parse`] does, and remembers whose request came last: the next one is
+/// the same client's most of the time, and its identities need not be made again.
+#[derive(Default)]
+pub struct Parser {
+    auth_bytes: Vec<u8>,
+    auth: Option<Arc<[Id]>>,
+}
+
+/// Bytes of a packet without data and identities: type, zxid, and null twice.
+const BARE_BYTES: usize = 20;
+const NULLS: [u8; 8] = [0xff; 8];
+
+impl Parser {
+    /// The first packet of `buf`, as [`parse`].
+    ///
+    /// Errors: as [`parse`].
+    pub fn take(&mut self, buf: &mut BytesMut) -> Result<Option<QuorumPacket>, WireError> {
+        if let Some((mut head, rest)) = buf.split_at_checked(12)
+            && rest.starts_with(&NULLS)
+        {
+            // ACK and COMMIT, most packets of all: nothing of them is kept, so nothing is shared.
+            let kind = PacketKind::from_code(head.get_i32());
+            let packet = QuorumPacket::new(kind, Zxid(head.get_u64()));
+            buf.advance(BARE_BYTES);
+            return Ok(Some(packet));
+        }
+        let mut measure = Measure { bytes: buf, at: 0 };
+        if measure.packet()?.is_none() {
+            return Ok(None);
+        }
+        let length = measure.at;
+        let bytes = buf.split_to(length).freeze();
+        let mut r = Reader::new(&bytes);
+        Ok(Some(QuorumPacket {
+            kind: PacketKind::from_code(r.i32("type")?),
+            zxid: r.zxid("zxid")?,
+            data: r.buffer("data")?,
+            auth: self.auth(&bytes, r)?,
+        }))
     }
-    let length = measure.at;
-    let bytes = buf.split_to(length).freeze();
-    let mut r = Reader::new(&bytes);
-    Ok(Some(QuorumPacket {
-        kind: PacketKind::from_code(r.i32("type")?),
-        zxid: r.zxid("zxid")?,
-        data: r.buffer("data")?,
-        auth: r.ids("authinfo")?,
-    }))
+
+    fn auth(&mut self, bytes: &Bytes, mut r: Reader<'_>) -> Result<Option<Arc<[Id]>>, WireError> {
+        let auth_bytes = bytes.get(r.position()..).unwrap_or_default();
+        if !auth_bytes.is_empty() && auth_bytes == self.auth_bytes {
+            return Ok(self.auth.clone());
+        }
+        let auth = r.ids("authinfo")?.map(Arc::from);
+        if auth.is_some() {
+            self.auth_bytes.clear();
+            self.auth_bytes.extend_from_slice(auth_bytes);
+            self.auth.clone_from(&auth);
+        }
+        Ok(auth)
+    }
 }
 
 /// Who a learner is: the data of FOLLOWERINFO and OBSERVERINFO.
@@ -470,7 +515,7 @@ mod tests {
             kind: PacketKind::from_code(code),
             zxid: Zxid(zxid),
             data: data.map(Bytes::from),
-            auth,
+            auth: auth.map(Arc::from),
         })
     }
 
@@ -480,6 +525,9 @@ mod tests {
             packets in prop::collection::vec(packets(), 1..5),
             step in 1..50_usize,
         ) {
+            // Twice each, as one client's requests follow each other.
+            let packets: Vec<_> = packets.iter().flat_map(|p| [p.clone(), p.clone()]).collect();
+            let mut parser = Parser::default();
             let mut whole = BytesMut::new();
             for packet in &packets {
                 packet.put(&mut whole);
@@ -489,7 +537,7 @@ mod tests {
                 buf.put_slice(piece);
                 loop {
                     let before = buf.len();
-                    match parse(&mut buf)? {
+                    match parser.take(&mut buf)? {
                         Some(packet) => read.push(packet),
                         None => {
                             prop_assert_eq!(buf.len(), before);
@@ -584,10 +632,10 @@ mod tests {
             opcode: 2,
             record: Bytes::from_static(b"\0\0\0\x02/a\0\0\0\0 and more"),
         };
-        let auth = vec![Id {
+        let auth: Arc<[Id]> = Arc::from([Id {
             scheme: "ip".into(),
             id: "127.0.0.1".into(),
-        }];
+        }]);
         let mut buf = BytesMut::new();
         request.put(Some(&auth), &mut buf);
         let packet = parse(&mut buf)?;

@@ -10,6 +10,7 @@ use crate::step::{Effect, Write};
 
 impl Leading {
     /// Proposes a transaction: to its own disk and to every synced learner.
+    #[inline]
     pub(crate) fn propose<T: Clone>(&mut self, txn: T, cx: &mut Context<'_, T>) -> Next {
         if self.phase != Phase::Broadcast {
             cx.out.push(Effect::Refused(Fault::NotLeading));
@@ -65,8 +66,9 @@ impl Leading {
             return Ok(Next::Stay); // of UPTODATE, or late: a quorum was faster
         }
         let voter = self.learners[at].voter;
-        self.record_ack(zxid, voter)?;
-        self.commit_ready(cx);
+        if self.record_ack(zxid, voter)? {
+            self.commit_ready(cx);
+        }
         Ok(Next::Stay)
     }
 
@@ -77,10 +79,13 @@ impl Leading {
         }
         let recorded = self.record_ack(zxid, cx.env.voters.index(cx.env.me));
         assert!(recorded.is_ok(), "I-21: what a leader logs it has proposed");
-        self.commit_ready(cx);
+        if recorded == Ok(true) {
+            self.commit_ready(cx);
+        }
     }
 
-    fn record_ack(&mut self, zxid: Zxid, voter: Option<VoterIndex>) -> Result<(), Fault> {
+    /// Counts an acknowledgement. Returns whether it is of the oldest proposal: without that one none can be committed.
+    fn record_ack(&mut self, zxid: Zxid, voter: Option<VoterIndex>) -> Result<bool, Fault> {
         // Outstanding zxids are consecutive, so a proposal's place follows from its counter.
         let first = self.outstanding.front().map_or(u64::MAX, |o| o.zxid.0);
         let proposal = zxid
@@ -92,9 +97,9 @@ impl Leading {
             (None, _) => Err(Fault::AckOfUnproposed { zxid }),
             (Some(proposal), Some(voter)) => {
                 proposal.acks.insert(voter);
-                Ok(())
+                Ok(zxid.0 == first)
             }
-            (Some(_), None) => Ok(()), // it has no vote
+            (Some(_), None) => Ok(false), // it has no vote
         }
     }
 
