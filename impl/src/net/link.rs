@@ -75,6 +75,9 @@ struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
     overfull: bool,
+    /// The writer has an item in its hands.
+    #[cfg(feature = "gate")]
+    sending: bool,
 }
 
 /// The sending side of a link, shared by the core and the writer task.
@@ -136,7 +139,18 @@ impl LinkOut {
         if let Some(Item::Bytes(bytes)) = &item {
             queue.bytes -= bytes.len();
         }
+        #[cfg(feature = "gate")]
+        {
+            queue.sending = item.is_some();
+        }
         Ok(item)
+    }
+
+    /// Whether everything is in the socket.
+    #[cfg(feature = "gate")]
+    pub(crate) fn is_idle(&self) -> bool {
+        let queue = lock(&self.queue);
+        queue.items.is_empty() && !queue.sending
     }
 }
 
@@ -408,6 +422,10 @@ async fn send(writer: &mut OwnedWriteHalf, bytes: &[u8]) -> io::Result<()> {
         timeout(WRITE_TIME, writer.write_all(piece))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        #[cfg(feature = "gate")]
+        crate::host::gate::SENT
+            .link_bytes
+            .fetch_add(piece.len() as u64, Ordering::Relaxed);
     }
     Ok(())
 }

@@ -393,6 +393,9 @@ fn replay(path: &Path, as_json: bool) -> Result<bool, String> {
         .into_iter()
         .nth(header.initial)
         .ok_or_else(|| at(1, &"no such initial state"))?;
+    if header.schema != trace::SCHEMA || header.at_first != trace::server_records(&cluster) {
+        return Err(at(1, &"another format, or another initial state"));
+    }
     let mut steps = 0;
     for (n, line) in lines.enumerate() {
         let line = line.map_err(|e| at(n + 2, &e))?;
@@ -446,11 +449,12 @@ fn export(
         };
         let about = walk.news.join("; ");
         let header = Header {
-            schema: 1,
+            schema: trace::SCHEMA,
             config: b.name.to_string(),
             servers: b.servers,
             initial: walk.initial,
             about,
+            at_first: trace::server_records(&cluster),
         };
         let mut text = format!("{}\n", json!(header));
         for (n, action) in walk.actions.iter().enumerate() {
