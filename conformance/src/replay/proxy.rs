@@ -138,13 +138,14 @@ impl Proxy {
             lives: Arc::default(),
             conns: Arc::default(),
         };
+        let host = ports.host.as_str();
         for a in 1..=SERVERS {
-            let listener = listen(ports.gate[at(a)]).await?;
+            let listener = listen(host, ports.gate[at(a)]).await?;
             proxy.serve_gate(listener, a);
             for b in (1..=SERVERS).filter(|b| *b != a) {
-                let listener = listen(ports.quorum_of[at(a)][at(b)]).await?;
+                let listener = listen(host, ports.quorum_of[at(a)][at(b)]).await?;
                 proxy.serve_quorum(listener, a, b);
-                let listener = listen(ports.election_of[at(a)][at(b)]).await?;
+                let listener = listen(host, ports.election_of[at(a)][at(b)]).await?;
                 proxy.serve_election(listener, a, b);
             }
         }
@@ -163,10 +164,11 @@ impl Proxy {
         let port = self.ports.election[at(server)];
         for peer in server + 1..=SERVERS {
             let (say, lives) = (self.say.clone(), Arc::clone(&self.lives));
-            let address = format!("127.0.0.1:{}", self.ports.election_of[at(server)][at(peer)]);
+            let host = self.ports.host.clone();
+            let address = format!("{host}:{}", self.ports.election_of[at(server)][at(peer)]);
             tokio::spawn(async move {
                 while lives[at(server)].load(Ordering::Relaxed) == life {
-                    let Ok(stream) = TcpStream::connect(("127.0.0.1", port)).await else {
+                    let Ok(stream) = TcpStream::connect((host.as_str(), port)).await else {
                         sleep(Duration::from_millis(2)).await; // it does not listen yet
                         continue;
                     };
@@ -194,7 +196,7 @@ impl Proxy {
     /// # Errors
     /// The leader does not listen.
     pub async fn connect(&self, leader: u8, conn: u64) -> Result<Side> {
-        let stream = TcpStream::connect(("127.0.0.1", self.ports.quorum[at(leader)]))
+        let stream = TcpStream::connect((self.ports.host.as_str(), self.ports.quorum[at(leader)]))
             .await
             .with_context(|| format!("the quorum port of server {leader}"))?;
         stream.set_nodelay(true)?;
@@ -299,8 +301,8 @@ const fn at(server: u8) -> usize {
     server as usize - 1
 }
 
-async fn listen(port: u16) -> Result<TcpListener> {
-    TcpListener::bind(("127.0.0.1", port))
+async fn listen(host: &str, port: u16) -> Result<TcpListener> {
+    TcpListener::bind((host, port))
         .await
         .with_context(|| format!("port {port} of the proxy"))
 }

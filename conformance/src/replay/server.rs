@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Servers of a replay.
 pub const SERVERS: u8 = 3;
@@ -13,6 +14,8 @@ const N: usize = SERVERS as usize;
 /// Every port of a replay. The system gives them once; replays that run one after the other share them.
 #[derive(Clone, Debug)]
 pub struct Ports {
+    /// The address that all are on.
+    pub host: String,
     /// Where a server listens for learners.
     pub quorum: [u16; N],
     /// Where a server listens for votes.
@@ -28,26 +31,48 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Ports that nobody uses.
+    /// Ports that nobody uses, on a loopback address of their own where the system has many: so that nobody takes the
+    /// port of a server while that is down.
     ///
     /// # Errors
     /// There are none.
     pub fn pick() -> Result<Self> {
+        static PICKED: AtomicU32 = AtomicU32::new(0);
+        let picked = PICKED.fetch_add(1, Ordering::Relaxed);
+        let host = if cfg!(target_os = "linux") {
+            let pid = std::process::id();
+            format!(
+                "127.{}.{}.{}",
+                1 + (pid >> 8) % 250,
+                pid % 256,
+                1 + picked % 250
+            )
+        } else {
+            "127.0.0.1".to_owned()
+        };
         let mut held = Vec::new();
         let mut next = || -> Result<u16> {
-            let listener = TcpListener::bind(("127.0.0.1", 0)).context("a free port")?;
+            let listener = TcpListener::bind((host.as_str(), 0)).context("a free port")?;
             let port = listener.local_addr()?.port();
             held.push(listener); // until all are known, so that none comes twice
             Ok(port)
         };
         let mut row = || -> Result<[u16; N]> { Ok([next()?, next()?, next()?]) };
+        let mut rows = Vec::new();
+        for _ in 0..10 {
+            rows.push(row()?);
+        }
+        let &[quorum, election, client, q1, q2, q3, e1, e2, e3, gate] = rows.as_slice() else {
+            anyhow::bail!("ten rows of ports");
+        };
         Ok(Self {
-            quorum: row()?,
-            election: row()?,
-            client: row()?,
-            quorum_of: [row()?, row()?, row()?],
-            election_of: [row()?, row()?, row()?],
-            gate: row()?,
+            host,
+            quorum,
+            election,
+            client,
+            quorum_of: [q1, q2, q3],
+            election_of: [e1, e2, e3],
+            gate,
         })
     }
 }
@@ -57,7 +82,7 @@ impl Ports {
 pub struct Server {
     id: u8,
     dir: PathBuf,
-    gate: u16,
+    gate: String,
     process: Option<Child>,
 }
 
@@ -74,7 +99,8 @@ impl Server {
         let me = usize::from(id) - 1;
         // A tick of a minute: nothing that the gate does not hold runs out during a replay.
         let mut text = format!(
-            "tickTime=60000\ninitLimit=100\nsyncLimit=100\nclientPortAddress=127.0.0.1\nclientPort={}\ndataDir={}\n",
+            "tickTime=60000\ninitLimit=100\nsyncLimit=100\nclientPortAddress={}\nclientPort={}\ndataDir={}\n",
+            ports.host,
             ports.client[me],
             data.display()
         );
@@ -85,15 +111,16 @@ impl Server {
                 (ports.quorum_of[me][other], ports.election_of[me][other])
             };
             text.push_str(&format!(
-                "server.{}=127.0.0.1:{quorum}:{election}\n",
-                other + 1
+                "server.{}={}:{quorum}:{election}\n",
+                other + 1,
+                ports.host
             ));
         }
         fs::write(dir.join("zoo.cfg"), text)?;
         Ok(Self {
             id,
             dir,
-            gate: ports.gate[me],
+            gate: format!("{}:{}", ports.host, ports.gate[me]),
             process: None,
         })
     }
@@ -116,7 +143,7 @@ impl Server {
         let process = Command::new(binary)
             .arg("serve")
             .arg(self.dir.join("zoo.cfg"))
-            .env("ZABRA_GATE", format!("127.0.0.1:{}", self.gate))
+            .env("ZABRA_GATE", &self.gate)
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

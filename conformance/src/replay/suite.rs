@@ -4,6 +4,8 @@ use super::run::{Counts, Difference, Options, replay};
 use super::server::Ports;
 use super::trace::Trace;
 use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,13 +25,13 @@ pub fn replay_all(
         .collect::<Result<Vec<_>>>()?;
     let work = |ports: &Ports| {
         let mut done = Vec::new();
-        while let Some((n, trace)) = traces
-            .get(next.fetch_add(1, Ordering::Relaxed))
-            .map(|t| (next.load(Ordering::Relaxed), t))
-        {
-            done.push((n, trace.name.clone(), replay(trace, ports, options)));
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            let Some(trace) = traces.get(n) else {
+                return done;
+            };
+            done.push((n, replay(trace, ports, options)));
         }
-        done
     };
     let mut all = Vec::new();
     std::thread::scope(|scope| {
@@ -41,14 +43,19 @@ pub fn replay_all(
         }
     });
     ensure!(all.len() == traces.len(), "a replay has panicked");
-    all.sort_by(|a, b| a.1.cmp(&b.1));
-    Ok(all.into_iter().map(|(_, _, outcome)| outcome).collect())
+    all.sort_by_key(|(n, _)| *n);
+    Ok(all.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
-/// Reads every trace of a directory, by name.
+#[derive(Deserialize)]
+struct Manifest {
+    traces: BTreeMap<String, String>,
+}
+
+/// Reads every trace of a directory, by name, and holds them against its manifest.
 ///
 /// # Errors
-/// One is none.
+/// One is none, is not as it was written, or is missing.
 pub fn read_all(dir: &Path) -> Result<Vec<Trace>> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(dir)
         .with_context(|| dir.display().to_string())?
@@ -56,7 +63,29 @@ pub fn read_all(dir: &Path) -> Result<Vec<Trace>> {
         .collect::<Result<_>>()?;
     paths.retain(|p| p.extension().is_some_and(|e| e == "ndjson"));
     paths.sort();
+    let path = dir.join("manifest.json");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let manifest: Manifest =
+        serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    let mut found = BTreeMap::new();
+    for path in &paths {
+        let name = path
+            .file_name()
+            .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        found.insert(name, format!("{:016x}", fnv1a(&std::fs::read(path)?)));
+    }
+    ensure!(
+        found == manifest.traces,
+        "the traces of {} are not those of its manifest",
+        dir.display()
+    );
     paths.iter().map(|p| Trace::read(p)).collect()
+}
+
+/// FNV-1a of 64 bits: against accidents, not against malice.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// Builds the server with the feature `gate`, in a target directory of its own, so that other builds keep theirs.

@@ -451,6 +451,47 @@ pub fn record(model: &Zab, c: &mut Cluster, n: usize, action: Action) -> (Step, 
     (step, log.done, log.witnessed)
 }
 
+/// Runs a stored trace and compares every record with the model: the number of its steps, or where it differs.
+///
+/// # Errors
+/// The line, and what is wrong with it.
+pub fn verify(text: &str) -> Result<usize, (usize, String)> {
+    let at = |line: usize, what: &dyn core::fmt::Display| (line, what.to_string());
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    let header: Header = serde_json::from_str(first).map_err(|e| at(1, &e))?;
+    let Some(bounds) = super::bounds::find(&header.config) else {
+        return Err(at(1, &format!("{} is not a configuration", header.config)));
+    };
+    let model = Zab::new(bounds);
+    let Some(mut cluster) = model.initial().into_iter().nth(header.initial) else {
+        return Err(at(1, &"no such initial state"));
+    };
+    if header.schema != SCHEMA || header.at_first != server_records(&cluster) {
+        return Err(at(1, &"another format, or another initial state"));
+    }
+    let mut steps = 0;
+    for (n, line) in lines.enumerate() {
+        let stored: Step = serde_json::from_str(line).map_err(|e| at(n + 2, &e))?;
+        let mut enabled = Vec::new();
+        model.enabled(&cluster, &mut enabled);
+        if stored.n != n + 1 || !enabled.contains(&stored.action) {
+            let Step {
+                n: number, text, ..
+            } = stored;
+            let what = format!("step {number} ({text}) cannot happen here; what can: {enabled:?}");
+            return Err(at(n + 2, &what));
+        }
+        let (step, _, _) = record(&model, &mut cluster, stored.n, stored.action);
+        if step != stored {
+            let json = serde_json::to_string(&step).unwrap_or_default();
+            return Err(at(n + 2, &format!("the model does otherwise: {json}")));
+        }
+        steps += 1;
+    }
+    Ok(steps)
+}
+
 /// A run for people: numbered steps, who does what, and what that leaves.
 #[must_use]
 pub fn story(model: &Zab, initial: usize, actions: &[Action]) -> String {
