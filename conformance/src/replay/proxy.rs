@@ -301,10 +301,20 @@ const fn at(server: u8) -> usize {
     server as usize - 1
 }
 
+/// A process that another replay is just starting still has the listeners of the last replay open, until it is its own
+/// program: so it may take a moment.
 async fn listen(host: &str, port: u16) -> Result<TcpListener> {
-    TcpListener::bind((host, port))
-        .await
-        .with_context(|| format!("port {port} of the proxy"))
+    let mut tries = 0;
+    loop {
+        match TcpListener::bind((host, port)).await {
+            Ok(listener) => return Ok(listener),
+            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && tries < 1000 => {
+                tries += 1;
+                sleep(Duration::from_millis(5)).await;
+            }
+            Err(e) => return Err(e).with_context(|| format!("port {port} of the proxy")),
+        }
+    }
 }
 
 async fn read_votes(
