@@ -96,15 +96,14 @@ impl Links {
         self.waiting.clear();
     }
 
-<<<<<<< HEAD
     pub(super) fn is_full(&self) -> bool {
         self.open.len() >= OPEN_MAX
-=======
+    }
+
     /// Whether all that was put into them is in the sockets.
     #[cfg(feature = "gate")]
     pub(super) fn are_idle(&self) -> bool {
         self.open.values().all(|handle| handle.out.is_idle())
->>>>>>> 67849f2 (conformance: traces of the model are replayed on three processes (work in progress))
     }
 
     pub(super) fn has(&self, link: Link) -> bool {
