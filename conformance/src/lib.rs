@@ -3,3 +3,4 @@
 pub mod cluster;
 pub mod interop;
 pub mod raw;
+pub mod replay;

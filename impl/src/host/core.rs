@@ -88,7 +88,7 @@ pub struct Core {
     dial_attempt: u64,
     dialling: Option<tokio::task::JoinHandle<()>>,
     /// A truncation that the tree must follow before the core hears that it is durable.
-    reload_at: Option<Mark>,
+    pub(super) reload_at: Option<Mark>,
     snapshot_running: bool,
     /// Rises when the history is cut or replaced: snapshots begun before are of another one.
     generation: u64,
@@ -425,6 +425,8 @@ impl Core {
     }
 
     fn persist(&mut self, mark: Mark, write: Write<Payload>) {
+        #[cfg(feature = "gate")]
+        self.gate.iter_mut().for_each(|g| g.write(&write));
         match &write {
             Write::Append { zxid, txn } => {
                 assert_eq!(

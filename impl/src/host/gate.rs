@@ -6,20 +6,57 @@
 //! ```text
 //! {"cmd":"fire","timer":"Tick"}  → {"event":"fired","timer":"Tick","was_armed":true}
 //! {"cmd":"release","n":2}        → {"event":"released","pending_writes":0}
+//! {"cmd":"propose"}              → {"event":"proposed","zxid":…}; null where nobody leads
 //! {"cmd":"state"}                → {"event":"state","role":…, …}
 //! ```
+//! Each write that the core asks for is said as `{"event":"write","kind":…,"value":…}`. `state` also counts what has been
+//! handed to sockets, so that the harness knows when it has seen all of it.
+//!
 //! Only in builds with the feature `gate`, never in a release.
 
 use super::core::Core;
 use super::inbox::{Event, Inbox};
+use super::payload::Payload;
 use crate::error::ServerError;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use zabra_model::step::{Input, Timer};
+use zabra_model::step::{Input, Timer, Write};
+
+/// What this process has sent.
+pub(crate) static SENT: Sent = Sent {
+    link_bytes: AtomicU64::new(0),
+    votes_asked: AtomicU64::new(0),
+    votes_replaced: AtomicU64::new(0),
+    votes_sent: AtomicU64::new(0),
+};
+
+/// Counters, for the harness.
+pub(crate) struct Sent {
+    /// Bytes on all quorum connections.
+    pub(crate) link_bytes: AtomicU64,
+    votes_asked: AtomicU64,
+    votes_replaced: AtomicU64,
+    votes_sent: AtomicU64,
+}
+
+impl Sent {
+    /// The core has an election message to send; perhaps in place of one that still waited.
+    pub(crate) fn vote_asked(&self, replaces: bool) {
+        self.votes_asked.fetch_add(1, Ordering::Relaxed);
+        self.votes_replaced
+            .fetch_add(u64::from(replaces), Ordering::Relaxed);
+    }
+
+    /// An election message is in a socket.
+    pub(crate) fn vote_sent(&self) {
+        self.votes_sent.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 /// What the harness wants.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -35,6 +72,8 @@ pub enum Command {
         /// How many.
         n: usize,
     },
+    /// A client's write.
+    Propose,
     /// Tell what the core knows.
     State,
 }
@@ -94,6 +133,19 @@ impl Gate {
             .push(json!({"event": event, "timer": format!("{timer:?}")}));
     }
 
+    /// A write was asked for.
+    pub fn write(&mut self, write: &Write<Payload>) {
+        let (kind, value) = match write {
+            Write::AcceptedEpoch(epoch) => ("acceptedEpoch", u64::from(epoch.0)),
+            Write::CurrentEpoch(epoch) => ("currentEpoch", u64::from(epoch.0)),
+            Write::Append { zxid, .. } => ("append", zxid.0),
+            Write::Truncate { zxid } => ("truncate", zxid.0),
+            Write::Install { zxid } => ("install", zxid.0),
+        };
+        self.later
+            .push(json!({"event": "write", "kind": kind, "value": value}));
+    }
+
     /// Says what has been kept for the end of the batch.
     pub fn flush(&mut self) {
         for value in self.later.drain(..) {
@@ -126,6 +178,10 @@ impl Core {
                 self.persist.flush();
                 json!({"event": "released", "pending_writes": self.persist.waiting()})
             }
+            Command::Propose => {
+                let zxid = self.propose_of_harness().map(|zxid| zxid.0);
+                json!({"event": "proposed", "zxid": zxid})
+            }
             Command::State => self.gate_state(),
         };
         if let Some(gate) = &mut self.gate {
@@ -133,7 +189,9 @@ impl Core {
         }
     }
 
-    fn gate_state(&self) -> Value {
+    fn gate_state(&mut self) -> Value {
+        self.deliver();
+        let sent = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let durable = self.peer.durable();
         let armed: Vec<String> = self.timers.armed().map(|t| format!("{t:?}")).collect();
         json!({
@@ -150,6 +208,13 @@ impl Core {
             "delivered": self.peer.delivered().0,
             "armed": armed,
             "pending_writes": self.persist.waiting(),
+            "tree_zxid": self.shared.tree().last_zxid().0,
+            "reloading": self.reload_at.is_some(),
+            "links_idle": self.links.are_idle(),
+            "link_bytes": sent(&SENT.link_bytes),
+            "votes_asked": sent(&SENT.votes_asked),
+            "votes_replaced": sent(&SENT.votes_replaced),
+            "votes_sent": sent(&SENT.votes_sent),
         })
     }
 }

@@ -96,6 +96,25 @@ impl Core {
         self.step(Input::Propose(Arc::new(logged)));
     }
 
+    /// A write of the harness: a node that names its transaction, without a session, so that no other one is needed.
+    #[cfg(feature = "gate")]
+    pub(super) fn propose_of_harness(&mut self) -> Option<Zxid> {
+        let zxid = self.next_zxid().filter(|_| self.is_leading())?;
+        let header = self.header(SessionId(0), 0, zxid);
+        let txn = Txn::Create {
+            path: format!("/t{:x}", zxid.0).into(),
+            data: None,
+            acl: super::tree_sink::open_acl().to_vec(),
+            created: zabra_model::tree::txn::Created::Node {
+                ephemeral: false,
+                with_stat: false,
+            },
+            parent_cversion: -1,
+        };
+        self.propose(header, txn);
+        Some(zxid)
+    }
+
     /// A request of a client at `owner`: judged, and proposed, refusals included.
     fn lead(
         &mut self,

@@ -100,6 +100,12 @@ impl Links {
         self.open.len() >= OPEN_MAX
     }
 
+    /// Whether all that was put into them is in the sockets.
+    #[cfg(feature = "gate")]
+    pub(super) fn are_idle(&self) -> bool {
+        self.open.values().all(|handle| handle.out.is_idle())
+    }
+
     pub(super) fn has(&self, link: Link) -> bool {
         self.open.contains_key(&link)
     }

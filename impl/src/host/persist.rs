@@ -30,6 +30,9 @@ pub(super) struct Persist {
     /// How many writes the harness still lets through; without one, all.
     #[cfg(feature = "gate")]
     allowed: Option<usize>,
+    /// An install whose snapshot is still being written to its temporary file.
+    #[cfg(feature = "gate")]
+    staging: bool,
 }
 
 impl Persist {
@@ -41,6 +44,8 @@ impl Persist {
             held: None,
             #[cfg(feature = "gate")]
             allowed: None,
+            #[cfg(feature = "gate")]
+            staging: false,
         }
     }
 
@@ -59,7 +64,8 @@ impl Persist {
     /// How many have not passed.
     #[cfg(feature = "gate")]
     pub(super) fn waiting(&self) -> usize {
-        self.batch.len() + self.held.as_ref().map_or(0, VecDeque::len)
+        let held = self.held.as_ref().map_or(0, VecDeque::len);
+        self.batch.len() + held + usize::from(self.staging)
     }
 
     /// Queues one of the core's writes. `Install` has another way.
@@ -86,11 +92,19 @@ impl Persist {
     pub(super) fn install(&mut self, mark: Mark, staged: StagedSnapshot) {
         self.batch
             .push_back((mark.0 << EXTRA_BITS, Op::InstallSnapshot(staged)));
+        #[cfg(feature = "gate")]
+        {
+            self.staging = false;
+        }
     }
 
     /// Has an install's mark taken its place, though the operation comes later.
     pub(super) fn reserve(&mut self, mark: Mark) {
         self.last_token = mark.0 << EXTRA_BITS;
+        #[cfg(feature = "gate")]
+        {
+            self.staging = true;
+        }
     }
 
     fn push(&mut self, token: u64, op: Op) {

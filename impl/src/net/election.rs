@@ -97,7 +97,10 @@ impl ElectionNet {
     pub fn notify(&self, to: ServerId, notification: Notification) {
         let slot = lock(&self.slots).get(&to).cloned();
         let Some(slot) = slot else { return };
-        *lock(&slot.waiting) = Some(self.encode(notification));
+        let replaced = lock(&slot.waiting).replace(self.encode(notification));
+        #[cfg(feature = "gate")]
+        crate::host::gate::SENT.vote_asked(replaced.is_some());
+        drop(replaced);
         slot.wake.notify_one();
     }
 
@@ -284,6 +287,8 @@ impl ElectionNet {
                 if !matches!(sent, Ok(Ok(()))) {
                     return None;
                 }
+                #[cfg(feature = "gate")]
+                crate::host::gate::SENT.vote_sent();
                 continue;
             }
             if let Err(error) = self.hear(slot.sid, &mut buf) {

@@ -168,6 +168,10 @@ impl LinkOut {
         // A broken connection is the writer's to find, too.
         let sent = self.stream.try_write(&bytes).unwrap_or(0);
         queue.bytes -= sent;
+        #[cfg(feature = "gate")]
+        crate::host::gate::SENT
+            .link_bytes
+            .fetch_add(sent as u64, Ordering::Relaxed);
         if sent == bytes.len() {
             queue.keep(bytes);
             return true;
@@ -195,6 +199,13 @@ impl LinkOut {
             queue.bytes -= bytes.len();
         }
         Ok(item)
+    }
+
+    /// Whether everything is in the socket.
+    #[cfg(feature = "gate")]
+    pub(crate) fn is_idle(&self) -> bool {
+        let queue = lock(&self.queue);
+        queue.items.is_empty() && !queue.writing
     }
 }
 
@@ -482,6 +493,10 @@ async fn send(writer: &TcpStream, bytes: &[u8]) -> io::Result<()> {
         timeout(WRITE_TIME, write_all(writer, piece))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        #[cfg(feature = "gate")]
+        crate::host::gate::SENT
+            .link_bytes
+            .fetch_add(piece.len() as u64, Ordering::Relaxed);
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 use stateright::{Checker, Model, report::ReportData, report::ReportDiscovery, report::Reporter};
 use std::collections::BTreeMap;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -18,7 +18,7 @@ use zabra_model::checker::action::WITNESSES;
 use zabra_model::checker::bounds::{self, Bounds, Golden};
 use zabra_model::checker::explore::{self, Explored};
 use zabra_model::checker::model::Zab;
-use zabra_model::checker::trace::{self, Header, Step};
+use zabra_model::checker::trace::{self, Header};
 use zabra_model::checker::{properties, walk};
 
 /// Explores the protocol of Zabra exhaustively: the functions that the server runs.
@@ -378,55 +378,28 @@ fn explore_in_browser(name: &str, address: &str) -> Result<bool, String> {
 }
 
 fn replay(path: &Path, as_json: bool) -> Result<bool, String> {
-    let at =
-        |line: usize, what: &dyn std::fmt::Display| format!("{}:{line}: {what}", path.display());
-    let file = std::fs::File::open(path).map_err(|e| at(0, &e))?;
-    let mut lines = std::io::BufReader::new(file).lines();
-    let first = lines
-        .next()
-        .ok_or_else(|| at(1, &"the file is empty"))?
-        .map_err(|e| at(1, &e))?;
-    let header: Header = serde_json::from_str(&first).map_err(|e| at(1, &e))?;
-    let model = Zab::new(configuration(&header.config)?);
-    let mut cluster = model
-        .initial()
-        .into_iter()
-        .nth(header.initial)
-        .ok_or_else(|| at(1, &"no such initial state"))?;
-    let mut steps = 0;
-    for (n, line) in lines.enumerate() {
-        let line = line.map_err(|e| at(n + 2, &e))?;
-        let stored: Step = serde_json::from_str(&line).map_err(|e| at(n + 2, &e))?;
-        let mut enabled = Vec::new();
-        model.enabled(&cluster, &mut enabled);
-        let verdict = if enabled.contains(&stored.action) {
-            let (step, _, _) = trace::record(&model, &mut cluster, stored.n, stored.action);
-            (step != stored).then(|| format!("the model does otherwise: {}", json!(step)))
-        } else {
-            Some(format!(
-                "step {} ({}) cannot happen here; what can: {enabled:?}",
-                stored.n, stored.text
-            ))
-        };
-        if let Some(difference) = verdict {
-            if as_json {
-                println!(
-                    "{}",
-                    json!({"trace": path, "holds": false, "step": stored.n, "difference": difference})
-                );
-            } else {
-                println!("{}", at(n + 2, &difference));
-            }
-            return Ok(false);
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let outcome = trace::verify(&text);
+    match (&outcome, as_json) {
+        (Ok(steps), true) => {
+            println!("{}", json!({"trace": path, "holds": true, "steps": steps}));
         }
-        steps += 1;
+        (Ok(steps), false) => {
+            println!("{}: {steps} steps, as the model does them", path.display());
+        }
+        (Err((line, what)), true) => println!(
+            "{}",
+            json!({"trace": path, "holds": false, "line": line, "difference": what})
+        ),
+        (Err((line, what)), false) => println!("{}:{line}: {what}", path.display()),
     }
-    if as_json {
-        println!("{}", json!({"trace": path, "holds": true, "steps": steps}));
-    } else {
-        println!("{}: {steps} steps, as the model does them", path.display());
-    }
-    Ok(true)
+    Ok(outcome.is_ok())
+}
+
+/// FNV-1a of 64 bits: tells whether a stored trace was touched by accident.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 fn export(
@@ -439,18 +412,21 @@ fn export(
     std::fs::create_dir_all(out).map_err(|e| format!("{}: {e}", out.display()))?;
     let kept = walk::walks(&model, seed, tries, steps, traces);
     let mut seen = 0_u64;
+    let mut hashes = BTreeMap::new();
     for (n, walk) in kept.iter().enumerate() {
-        let path = out.join(format!("{}-{:03}.ndjson", b.name, n + 1));
+        let file = format!("{}-{:03}.ndjson", b.name, n + 1);
+        let path = out.join(&file);
         let Some(mut cluster) = model.initial().into_iter().nth(walk.initial) else {
             continue;
         };
         let about = walk.news.join("; ");
         let header = Header {
-            schema: 1,
+            schema: trace::SCHEMA,
             config: b.name.to_string(),
             servers: b.servers,
             initial: walk.initial,
             about,
+            at_first: trace::server_records(&cluster),
         };
         let mut text = format!("{}\n", json!(header));
         for (n, action) in walk.actions.iter().enumerate() {
@@ -458,8 +434,16 @@ fn export(
             seen |= witnessed;
             text.push_str(&format!("{}\n", json!(step)));
         }
+        hashes.insert(file, format!("{:016x}", fnv1a(text.as_bytes())));
         std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
     }
+    let command = format!(
+        "zabra-check export {name} --out DIR --traces {traces} --tries {tries} --steps {steps} --seed {seed}"
+    );
+    let manifest = json!({"command": command, "hash": "FNV-1a, 64 bits", "traces": hashes});
+    let path = out.join("manifest.json");
+    let text = serde_json::to_string_pretty(&manifest).unwrap_or_default() + "\n";
+    std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
     let names = |want: bool| {
         let list = WITNESSES
             .iter()

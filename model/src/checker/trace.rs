@@ -18,10 +18,13 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+/// The format that this module writes: 2 names only the servers that a step has changed.
+pub const SCHEMA: u32 = 2;
+
 /// The first line of a trace.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Header {
-    /// The format: 1.
+    /// The format: [`SCHEMA`].
     pub schema: u32,
     /// The configuration.
     pub config: String,
@@ -31,6 +34,8 @@ pub struct Header {
     pub initial: usize,
     /// Why the trace was kept.
     pub about: String,
+    /// Every server before the first step.
+    pub at_first: Vec<ServerRecord>,
 }
 
 /// Every further line: one step.
@@ -43,12 +48,16 @@ pub struct Step {
     /// The same for people.
     pub text: String,
     /// The packets that were sent, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub frames: Vec<FrameRecord>,
     /// The election messages that were sent, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub votes: Vec<VoteRecord>,
     /// The writes that were asked for, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub writes: Vec<WriteRecord>,
-    /// Every server after the step.
+    /// The servers that are not as they were before the step.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub servers: Vec<ServerRecord>,
 }
 
@@ -368,9 +377,16 @@ fn server_record(c: &Cluster, i: usize) -> ServerRecord {
     }
 }
 
+/// Every server as it is.
+#[must_use]
+pub fn server_records(c: &Cluster) -> Vec<ServerRecord> {
+    (0..c.nodes.len()).map(|i| server_record(c, i)).collect()
+}
+
 /// Takes one step and records it.
 pub fn record(model: &Zab, c: &mut Cluster, n: usize, action: Action) -> (Step, Vec<Done>, u64) {
     let text = action_text(c, action);
+    let before = server_records(c);
     let mut log = Log::keeping();
     model.apply(c, action, &mut log);
     let (mut frames, mut votes, mut writes) = (Vec::new(), Vec::new(), Vec::new());
@@ -421,7 +437,8 @@ pub fn record(model: &Zab, c: &mut Cluster, n: usize, action: Action) -> (Step, 
             Done::Other { .. } => {}
         }
     }
-    let servers = (0..c.nodes.len()).map(|i| server_record(c, i)).collect();
+    let mut servers = server_records(c);
+    servers.retain(|is| !before.contains(is));
     let step = Step {
         n,
         action,
@@ -432,6 +449,47 @@ pub fn record(model: &Zab, c: &mut Cluster, n: usize, action: Action) -> (Step, 
         servers,
     };
     (step, log.done, log.witnessed)
+}
+
+/// Runs a stored trace and compares every record with the model: the number of its steps, or where it differs.
+///
+/// # Errors
+/// The line, and what is wrong with it.
+pub fn verify(text: &str) -> Result<usize, (usize, String)> {
+    let at = |line: usize, what: &dyn core::fmt::Display| (line, what.to_string());
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    let header: Header = serde_json::from_str(first).map_err(|e| at(1, &e))?;
+    let Some(bounds) = super::bounds::find(&header.config) else {
+        return Err(at(1, &format!("{} is not a configuration", header.config)));
+    };
+    let model = Zab::new(bounds);
+    let Some(mut cluster) = model.initial().into_iter().nth(header.initial) else {
+        return Err(at(1, &"no such initial state"));
+    };
+    if header.schema != SCHEMA || header.at_first != server_records(&cluster) {
+        return Err(at(1, &"another format, or another initial state"));
+    }
+    let mut steps = 0;
+    for (n, line) in lines.enumerate() {
+        let stored: Step = serde_json::from_str(line).map_err(|e| at(n + 2, &e))?;
+        let mut enabled = Vec::new();
+        model.enabled(&cluster, &mut enabled);
+        if stored.n != n + 1 || !enabled.contains(&stored.action) {
+            let Step {
+                n: number, text, ..
+            } = stored;
+            let what = format!("step {number} ({text}) cannot happen here; what can: {enabled:?}");
+            return Err(at(n + 2, &what));
+        }
+        let (step, _, _) = record(&model, &mut cluster, stored.n, stored.action);
+        if step != stored {
+            let json = serde_json::to_string(&step).unwrap_or_default();
+            return Err(at(n + 2, &format!("the model does otherwise: {json}")));
+        }
+        steps += 1;
+    }
+    Ok(steps)
 }
 
 /// A run for people: numbered steps, who does what, and what that leaves.
