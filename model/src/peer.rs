@@ -292,7 +292,8 @@ impl Peer {
             self.storage.is_idle(),
             "I-23: a vote speaks only of what is durable"
         );
-        self.round = Round(self.round.0 + 1);
+        // Another server may have named any number, also the last one.
+        self.round = Round(self.round.0.saturating_add(1));
         let own = Vote {
             epoch: self.storage.known.current,
             zxid: self.storage.last_reported(self.delivered, env.switches),
@@ -408,5 +409,45 @@ impl Peer {
     #[must_use]
     pub const fn round(&self) -> Round {
         self.round
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quorum::Voters;
+    use crate::switch::Switches;
+
+    #[test]
+    fn an_election_follows_one_of_the_last_round_there_is() {
+        let ids = [1, 2, 3].map(ServerId);
+        let env = Env {
+            me: ids[0],
+            voters: Voters::new(&ids).unwrap(),
+            switches: Switches::default(),
+            epoch_max: Epoch(u32::MAX),
+            counter_max: u32::MAX - 1,
+        };
+        let mut out: Effects<()> = Effects::new();
+        let mut peer = Peer::boot(&env, Durable::default(), &mut out);
+        let notification = Notification {
+            state: ServerState::Looking,
+            vote: Vote {
+                epoch: Epoch(0),
+                zxid: Zxid::ZERO,
+                leader: ids[2],
+            },
+            round: Round(u64::MAX),
+        };
+        for from in [ids[1], ids[2]] {
+            let input = Input::Notified { from, notification };
+            peer.step(&env, input, &mut out);
+        }
+        assert_eq!(peer.leader(), Some(ids[2]));
+        peer.step(&env, Input::Unreachable, &mut out);
+        assert_eq!(
+            (peer.state(), peer.round()),
+            (ServerState::Looking, Round(u64::MAX))
+        );
     }
 }

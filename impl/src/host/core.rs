@@ -417,7 +417,14 @@ impl Core {
     fn link_learner(&mut self, stream: tokio::net::TcpStream) {
         if self.links.is_full() {
             warn!("too many connections on the quorum port, closing one");
-            return;
+            // A learner says at once who it is: whoever has been silent longest is none.
+            match self.links.oldest_stranger() {
+                Some(stranger) => {
+                    self.links.remove(stranger);
+                    self.step(Input::Unlinked(stranger));
+                }
+                None => return,
+            }
         }
         let silence = self.shared.config.init_ms();
         let link = self.links.open(stream, silence, false, &self.inbox);

@@ -106,6 +106,15 @@ impl Links {
         self.open.values().all(|handle| handle.out.is_idle())
     }
 
+    /// The oldest connection whose other end has not said who it is.
+    pub(super) fn oldest_stranger(&self) -> Option<Link> {
+        let strangers = self
+            .open
+            .iter()
+            .filter(|(_, l)| l.sid.is_none() && !l.to_leader);
+        strangers.map(|(link, _)| *link).min()
+    }
+
     pub(super) fn has(&self, link: Link) -> bool {
         self.open.contains_key(&link)
     }

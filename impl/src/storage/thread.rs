@@ -256,13 +256,18 @@ impl<D: Disk> Worker<D> {
         let _close = CloseOnExit(self.shared.clone());
         let mut batch = VecDeque::new();
         while self.take(&mut batch) {
-            let bytes: usize = batch.iter().map(|(_, op)| op.bytes()).sum();
             if let Err((what, error)) = self.carry_out(&mut batch, on_event) {
                 on_event(Event::Failed { what, error });
                 return;
             }
-            self.shared.queue().bytes -= bytes;
         }
+    }
+
+    /// Tells of operations that are done. Their room is free before anybody hears of it: who was turned away for lack of
+    /// it tries again then, and perhaps at no other time.
+    fn done(&self, bytes: &mut usize, upto: u64, on_event: &impl Fn(Event)) {
+        self.shared.queue().bytes -= std::mem::take(bytes);
+        on_event(Event::Durable { upto });
     }
 
     /// Waits for work and takes all of it; false when there is none and none will come.
@@ -290,24 +295,27 @@ impl<D: Disk> Worker<D> {
         on_event: &impl Fn(Event),
     ) -> std::result::Result<(), (&'static str, String)> {
         let mut appended = None;
+        let mut bytes = 0;
         while let Some((token, op)) = batch.pop_front() {
-            let name = op.name();
+            let (name, room) = (op.name(), op.bytes());
             let failed = |e: super::StorageError| (name, e.to_string());
             if let Op::Append { zxid, payload } = op {
                 self.log.append(zxid, &payload).map_err(failed)?;
                 appended = Some(token);
+                bytes += room;
                 continue;
             }
             if let Some(upto) = appended.take() {
                 self.log.sync().map_err(failed)?;
-                on_event(Event::Durable { upto });
+                self.done(&mut bytes, upto, on_event);
             }
             self.apart(op).map_err(failed)?;
-            on_event(Event::Durable { upto: token });
+            bytes += room;
+            self.done(&mut bytes, token, on_event);
         }
         if let Some(upto) = appended {
             self.log.sync().map_err(|e| ("append", e.to_string()))?;
-            on_event(Event::Durable { upto });
+            self.done(&mut bytes, upto, on_event);
         }
         Ok(())
     }
@@ -438,6 +446,32 @@ mod tests {
                 assert!(upto < 10 || epochs.accepted == Epoch(2));
             }
         }
+    }
+
+    #[test]
+    fn there_is_room_again_when_an_operation_is_said_to_be_done() {
+        let disk = RecordingDisk::default();
+        let log = TxnLog::new(disk.clone(), dirs().log, LogOptions::default(), Zxid::ZERO);
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            bytes_max: 1,
+        });
+        let mut worker = Worker {
+            disk,
+            dirs: dirs(),
+            log,
+            shared: Arc::clone(&shared),
+        };
+        let ops = [append(1), append(2), Op::AcceptedEpoch(Epoch(1)), append(3)];
+        shared.queue().bytes = ops.iter().map(Op::bytes).sum();
+        let left = std::cell::RefCell::new(Vec::new());
+        worker
+            .carry_out(&mut (1..).zip(ops).collect(), &|_| {
+                left.borrow_mut().push(shared.queue().bytes);
+            })
+            .unwrap();
+        assert_eq!(left.into_inner(), [2 * OP_BYTES + 40, OP_BYTES + 40, 0]);
     }
 
     #[test]

@@ -5,6 +5,11 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
+
+/// Entries that `auth` may grow a list to: more than a request can spell out.
+const ENTRIES_MAX: usize = 1 << 16;
 
 /// Who an ACL entry speaks of: an authentication scheme and an identity in it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -112,8 +117,10 @@ pub fn fix_up(acl: Option<Vec<AclEntry>>, ids: &Ids) -> Result<Vec<AclEntry>, Er
         return Ok(sent);
     }
     let mut stored = Vec::with_capacity(sent.len());
-    for (i, entry) in sent.iter().enumerate() {
-        if sent.get(..i).is_some_and(|before| before.contains(entry)) {
+    // A request has room for tens of thousands of entries: comparing each with each would take seconds.
+    let mut seen = HashSet::with_capacity_and_hasher(sent.len(), FixedState::default());
+    for entry in &sent {
+        if !seen.insert(entry) {
             continue;
         }
         match &*entry.id.scheme {
@@ -128,7 +135,7 @@ pub fn fix_up(acl: Option<Vec<AclEntry>>, ids: &Ids) -> Result<Vec<AclEntry>, Er
                             id: id.clone(),
                         }),
                 );
-                if stored.len() == before {
+                if stored.len() == before || stored.len() > ENTRIES_MAX {
                     return Err(ErrorCode::InvalidAcl);
                 }
             }
@@ -185,6 +192,18 @@ mod tests {
             &[id("ip", "1.2.3.4"), id("digest", "u:h")]
         ));
         assert!(allows(&acl, perms::WRITE, &[id("super", "")]));
+    }
+
+    #[test]
+    fn a_list_as_long_as_a_request_is_cleared_of_duplicates_and_does_not_grow_without_end() {
+        let sent: Vec<AclEntry> = (0..60_000).map(|p| entry(p, "world", "anyone")).collect();
+        let twice: Vec<AclEntry> = sent.iter().chain(&sent).cloned().collect();
+        assert_eq!(fix_up(Some(twice), &[]), Ok(sent));
+        let auth = (0..10_000).map(|p| entry(p, "auth", "")).collect();
+        let ids: Vec<Id> = (0..10)
+            .map(|n| id("digest", &alloc::format!("{n}:h")))
+            .collect();
+        assert_eq!(fix_up(Some(auth), &ids), Err(ErrorCode::InvalidAcl));
     }
 
     #[test]

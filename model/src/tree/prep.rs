@@ -159,7 +159,9 @@ impl Prep {
             );
         }
         let undo = self.undo.take().unwrap_or_default();
-        if failed {
+        // No log would take it, so nothing may be judged by what it would have changed.
+        let too_long = txns.iter().map(bytes_in_multi).sum::<usize>() > MULTI_BYTES_MAX;
+        if failed || too_long {
             self.touched.truncate(touched_before);
             for (path, before) in undo.into_iter().rev() {
                 match before {
@@ -167,6 +169,9 @@ impl Prep {
                     None => self.latest.remove(&path),
                 };
             }
+        }
+        if too_long {
+            return refusal(ErrorCode::MarshallingError);
         }
         Txn::Multi(txns)
     }
@@ -381,12 +386,10 @@ impl Prep {
                 .get(&**path)
                 .is_none_or(|r| r.exists && r.stat.ephemeral_owner == owner)
         });
-        let applied = paths.len();
         for (path, record) in &self.latest {
             let is_new = || {
-                !paths
-                    .get(..applied)
-                    .is_some_and(|known| known.iter().any(|p| **p == **path))
+                tree.find(path)
+                    .is_none_or(|n| n.persisted().ephemeral_owner != owner)
             };
             if record.exists && record.stat.ephemeral_owner == owner && is_new() {
                 paths.push((&**path).into());
@@ -483,6 +486,29 @@ fn permit(record: &Record, perm: u32, ids: &Ids) -> Result<(), ErrorCode> {
         Ok(())
     } else {
         Err(ErrorCode::NoAuth)
+    }
+}
+
+/// The largest multi that becomes a transaction: `jute.maxbuffer` twice, as for an entry of the log, less its header.
+const MULTI_BYTES_MAX: usize = 2 * 0xf_ffff - 64;
+
+/// At least the bytes of a transaction inside a multi, type and length included.
+fn bytes_in_multi(txn: &Txn) -> usize {
+    let list = |acl: &[AclEntry]| -> usize {
+        acl.iter()
+            .map(|entry| 12 + entry.id.scheme.len() + entry.id.id.len())
+            .sum()
+    };
+    let data = |data: &Option<Bytes>| data.as_ref().map_or(0, Bytes::len);
+    match txn {
+        Txn::Create {
+            path, data: d, acl, ..
+        } => 33 + path.len() + data(d) + list(acl),
+        Txn::SetData { path, data: d, .. } => 20 + path.len() + data(d),
+        Txn::SetAcl { path, acl, .. } => 20 + path.len() + list(acl),
+        Txn::Delete { path, .. } | Txn::Check { path, .. } => 16 + path.len(),
+        // A refusal; the others are in no multi.
+        _ => 12,
     }
 }
 
