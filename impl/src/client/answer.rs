@@ -3,6 +3,7 @@
 use super::auth::shown;
 use crate::host::lock;
 use crate::host::shared::{Conn, Hub, event_type};
+use crate::net::limits::MULTI_READ_BYTES_MAX;
 use crate::wire::client::{
     AddWatchMode, ClientInfo, MultiResult, ReplyHeader, Request, reply, xid as fixed,
 };
@@ -174,9 +175,33 @@ fn put_read(ok: ReplyHeader, result: &ReadResult<'_>, out: &mut BytesMut) {
         ReadResult::Ephemerals(paths) => reply::put_children(ok, paths.iter(), None, out),
         ReadResult::AllChildrenNumber(count) => reply::put_int(ok, *count, out),
         ReadResult::Multi(results) => {
+            let mut left = MULTI_READ_BYTES_MAX;
+            let fits = |result: &Result<ReadResult<'_>, ErrorCode>| take_bytes(result, &mut left);
+            // A request of a megabyte could ask fifty thousand times for the largest node.
+            if !results.iter().all(fits) {
+                let err = ErrorCode::MarshallingError.code();
+                reply::put_empty(ReplyHeader { err, ..ok }, out);
+                return;
+            }
             let results: Vec<MultiResult> = results.iter().map(read_in_multi).collect();
             reply::put_multi(ok, &results, out);
         }
+    }
+}
+
+/// Takes the bytes of a result off `left`; false if there are not so many.
+fn take_bytes(result: &Result<ReadResult<'_>, ErrorCode>, left: &mut usize) -> bool {
+    let mut take = |bytes: usize| {
+        let rest = left.checked_sub(bytes);
+        *left = rest.unwrap_or(0);
+        rest.is_some()
+    };
+    match result {
+        Ok(ReadResult::Data {
+            data: Some(data), ..
+        }) => take(data.len()),
+        Ok(ReadResult::Children(children)) => children.clone().all(|name| take(name.len() + 4)),
+        _ => true,
     }
 }
 

@@ -7,7 +7,9 @@ use crate::admin::commands;
 use crate::host::inbox::{Connect, Event, Inbox, Submit};
 use crate::host::lock;
 use crate::host::shared::{Conn, ConnState, Mode, Phase, Shared};
-use crate::net::limits::{HANDSHAKE_TIME, REQUESTS_WAITING_MAX};
+use crate::net::limits::{
+    ANSWERS_BYTES_MAX, HANDSHAKE_TIME, IDENTITIES_MAX, IDENTITY_BYTES_MAX, REQUESTS_WAITING_MAX,
+};
 use crate::wire::client::{
     ConnectRequest, RawRequest, ReplyHeader, Request, is_session_password, opcode, reply,
 };
@@ -22,6 +24,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 use zabra_model::ids::Zxid;
 use zabra_model::service::session::negotiated_timeout_ms;
+use zabra_model::tree::acl::Id;
 use zabra_model::tree::error::ErrorCode;
 use zabra_model::tree::node::Tree;
 
@@ -35,6 +38,7 @@ struct Connection {
     inbox: Arc<Inbox>,
     conn: Arc<Conn>,
     last_token: u64,
+    /// Requests that have been read and not been looked at.
     frames: Vec<Bytes>,
     /// How many writes the last read brought: room for as many is made for the next.
     writes_before: usize,
@@ -195,7 +199,7 @@ impl Connection {
                 return Ok(());
             }
             if phase == Phase::Open
-                && buf.len() >= 4
+                && (buf.len() >= 4 || !self.frames.is_empty())
                 && waiting < REQUESTS_WAITING_MAX
                 && self.take_requests(&mut buf)?
             {
@@ -218,21 +222,25 @@ impl Connection {
         }
     }
 
-    /// Takes all complete requests; whether there was one.
+    /// Takes complete requests, all of them unless their answers are long; whether there was one.
     fn take_requests(&mut self, buf: &mut BytesMut) -> std::io::Result<bool> {
         let mut frames = std::mem::take(&mut self.frames);
-        let split = split(buf, self.shared.config.frame_bytes_max, &mut frames);
+        // A bad length stays at the front of `buf`, so it is found again when the frames before it are done.
+        let mut split_result = Ok(0);
+        if frames.is_empty() {
+            split_result = split(buf, self.shared.config.frame_bytes_max, &mut frames);
+            let count = frames.len() as u64;
+            self.conn.received.fetch_add(count, Ordering::Relaxed);
+            let received = &self.shared.stats.received;
+            received.fetch_add(count, Ordering::Relaxed);
+        }
         if frames.is_empty() {
             self.frames = frames;
-            return split.map(|_| false).map_err(|_| refuse("frame length"));
+            return split_result
+                .map(|_| false)
+                .map_err(|_| refuse("frame length"));
         }
-        let count = frames.len() as u64;
         self.conn.touched.store(true, Ordering::Relaxed);
-        self.conn.received.fetch_add(count, Ordering::Relaxed);
-        self.shared
-            .stats
-            .received
-            .fetch_add(count, Ordering::Relaxed);
         let leads = matches!(self.shared.mode(), Mode::Leader | Mode::Standalone);
         let mut submits = Vec::with_capacity(self.writes_before);
         let mut bytes = 0;
@@ -243,26 +251,34 @@ impl Connection {
             let mut guard = conn.state();
             let mut hub = HubAccess::Free(&shared.hub);
             let mut result = Ok(());
-            for frame in frames.drain(..) {
-                if guard.phase != Phase::Open {
+            let mut done = 0;
+            for frame in &frames {
+                // Long answers go out before more are made: they take memory, and the core waits for the tree meanwhile.
+                if guard.phase != Phase::Open || guard.out.len() > ANSWERS_BYTES_MAX {
                     break;
                 }
+                done += 1;
                 bytes += frame.len();
-                result =
-                    self.take_request(&frame, &tree, &mut guard, &mut hub, leads, &mut submits);
+                result = self.take_request(frame, &tree, &mut guard, &mut hub, leads, &mut submits);
                 if result.is_err() {
                     break;
                 }
             }
+            frames.drain(..done);
             result
         };
+        let all_taken = frames.is_empty();
         self.frames = frames;
         self.writes_before = submits.len();
         if !submits.is_empty() {
             self.inbox
                 .push(Event::Submitted(Arc::clone(&self.conn), submits), bytes);
         }
-        result.and(split.map(|_| true).map_err(|_| refuse("frame length")))
+        result?;
+        match split_result {
+            Err(_) if all_taken => Err(refuse("frame length")),
+            _ => Ok(true),
+        }
     }
 
     fn take_request(
@@ -371,7 +387,8 @@ impl Connection {
         };
         let mut header = ReplyHeader::ok(raw.header.xid, Zxid::ZERO);
         match id {
-            Some(id) => {
+            // They travel with each write, and a packet has no room for more than these.
+            Some(id) if state.ids.contains(&id) || has_room(&state.ids, &id) => {
                 let super_digest = self.shared.config.super_digest.as_ref();
                 for id in super_user(&id, super_digest).into_iter().chain([id]) {
                     if !state.ids.contains(&id) {
@@ -379,7 +396,7 @@ impl Connection {
                     }
                 }
             }
-            None => {
+            Some(_) | None => {
                 header.err = ErrorCode::AuthFailed.code();
                 state.phase = Phase::Closing;
             }
@@ -388,10 +405,21 @@ impl Connection {
     }
 }
 
+/// Whether a connection may hold one more identity.
+fn has_room(ids: &[Id], more: &Id) -> bool {
+    let bytes = |id: &Id| id.scheme.len() + id.id.len();
+    let held: usize = ids.iter().map(bytes).sum();
+    ids.len() < IDENTITIES_MAX && held + bytes(more) <= IDENTITY_BYTES_MAX
+}
+
 /// Ends when the connection is to end at once, even while a write is stuck.
 async fn closed(conn: &Conn) {
     loop {
-        if conn.state().phase == Phase::Closed {
+        let is_over = {
+            let state = conn.state();
+            state.phase == Phase::Closed || Conn::is_overfull(&state)
+        };
+        if is_over {
             return;
         }
         // Not `wake`: its one permit belongs to the loop. A stuck write is rare, a look now and then is enough.

@@ -4,6 +4,7 @@ use super::core::{Core, Submitted, SyncFor};
 use super::shared::{Conn, Phase, Shared};
 use crate::client::answer::{HubAccess, Outcome, answer, put_result};
 use crate::host::lock;
+use crate::net::limits::UNREAD_BYTES_MAX;
 use crate::wire::client::{ReplyHeader, opcode, reply};
 use bytes::BytesMut;
 use std::sync::Arc;
@@ -200,7 +201,7 @@ fn finish(
     let (out, ids) = (&mut state.out, &state.ids);
     let mut access = HubAccess::Held(hub);
     let found = state.order.answered(&done.token, |(xid, request)| {
-        if outcome == Outcome::Go && !close {
+        if outcome == Outcome::Go && !close && out.len() <= UNREAD_BYTES_MAX {
             outcome = answer(tree, &mut access, conn, ids, xid, &request, out);
             sent += 1;
         }
@@ -208,6 +209,8 @@ fn finish(
     debug_assert!(found, "replies come in the order of requests");
     if close || outcome == Outcome::Close {
         state.phase = Phase::Closing;
+    } else if Conn::is_overfull(state) {
+        state.phase = Phase::Closed; // it has left unread what there is, so it gets no more
     }
     conn.sent.fetch_add(sent, Ordering::Relaxed);
     shared.stats.sent.fetch_add(sent, Ordering::Relaxed);

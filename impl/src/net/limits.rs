@@ -14,6 +14,14 @@ pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 pub const WRITE_TIME: Duration = Duration::from_secs(30);
 /// Answers that a client does not fetch, bytes; then its connection ends.
 pub const UNREAD_BYTES_MAX: usize = 64 << 20;
+/// Answers that are made before the first of them is sent, bytes; one answer may be longer.
+pub const ANSWERS_BYTES_MAX: usize = 1 << 20;
+/// Data and names that one multiRead may ask for, bytes.
+pub const MULTI_READ_BYTES_MAX: usize = 16 << 20;
+/// Identities of one connection, and bytes of all of them: far below what a forwarded request has room for.
+pub const IDENTITIES_MAX: usize = 64;
+/// See [`IDENTITIES_MAX`].
+pub const IDENTITY_BYTES_MAX: usize = 64 << 10;
 /// Packets that a learner does not fetch, bytes; then its connection ends.
 pub const LINK_BYTES_MAX: usize = 512 << 20;
 /// Requests of one connection that may wait for their answers; then it is not read on.

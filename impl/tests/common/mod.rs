@@ -121,6 +121,15 @@ impl Cluster {
             .is_some_and(|c| c.try_wait().unwrap().is_none())
     }
 
+    /// What a server holds in memory (Linux).
+    pub fn memory_bytes(&self, i: usize) -> usize {
+        let pid = self.children[i].as_ref().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|l| l.split_whitespace().next()?.parse::<usize>().ok());
+        kib.unwrap() << 10
+    }
+
     /// The answer to a four-letter word.
     pub fn word(&self, i: usize, word: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.ports[i])).ok()?;
