@@ -80,7 +80,10 @@ pub struct Core {
     pub(super) prep: Prep,
     pub(super) tracker: SessionTracker,
     pub(super) scratch: BytesMut,
+    /// What transactions are dated with: it may be set, also back.
     pub(super) clock_ms: u64,
+    /// What sessions live by: since the start, it only rises.
+    pub(super) elapsed_ms: u64,
     pub(super) last_expiry_ms: u64,
     pub(super) serving: Option<Epoch>,
     members_text: Arc<str>,
@@ -158,7 +161,8 @@ impl Core {
             revalidating: HashMap::new(),
             scratch: BytesMut::new(),
             clock_ms: now_ms(),
-            last_expiry_ms: now_ms(),
+            elapsed_ms: 0,
+            last_expiry_ms: 0,
             serving: None,
             effects,
             dial_attempt: 0,
@@ -208,6 +212,8 @@ impl Core {
                 self.inbox.take(&mut batch);
             }
             self.clock_ms = now_ms();
+            let elapsed = self.shared.started.elapsed().as_millis();
+            self.elapsed_ms = u64::try_from(elapsed).unwrap_or(u64::MAX);
             for event in batch.drain(..) {
                 match event {
                     Event::Shutdown => {
@@ -355,7 +361,7 @@ impl Core {
 
     fn carry_out(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
-        let mut leads = false;
+        let (mut leads, mut serves) = (false, false);
         for effect in effects.drain(..) {
             match effect {
                 Effect::Persist { mark, write } => self.persist(mark, write),
@@ -401,7 +407,10 @@ impl Core {
                     self.became(state);
                     leads = state == ServerState::Leading;
                 }
-                Effect::Serve { epoch } => self.serve(epoch),
+                Effect::Serve { epoch } => {
+                    self.serve(epoch);
+                    serves = true;
+                }
                 Effect::Refused(fault) => warn!(%fault, "refused"),
             }
         }
@@ -411,6 +420,10 @@ impl Core {
             for stream in self.links.take_waiting() {
                 self.link_learner(stream);
             }
+        }
+        if serves {
+            // Steps of their own: what this one asked for has left before.
+            self.close_lost_sessions();
         }
     }
 

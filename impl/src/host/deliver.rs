@@ -41,7 +41,7 @@ impl Core {
                 Txn::CreateSession { timeout_ms }
                     if self.is_leading() && self.tracker.timeout_ms(header.session).is_none() =>
                 {
-                    let now = self.clock_ms;
+                    let now = self.elapsed_ms;
                     self.tracker.track(header.session, *timeout_ms, now);
                 }
                 Txn::CloseSession { .. } => self.tracker.remove(header.session),

@@ -38,20 +38,25 @@ impl Core {
     pub(super) fn start_leading(&mut self) {
         self.prep.reset();
         self.tracker = SessionTracker::new(self.shared.config.tick_ms);
-        self.last_expiry_ms = self.clock_ms;
-        let shared = Arc::clone(&self.shared);
-        let (sessions, lost) = {
-            let tree = shared.tree();
-            let sessions: Vec<_> = tree.sessions().collect();
-            let lost: Vec<_> = tree
-                .owners()
-                .filter(|owner| tree.session_timeout(*owner).is_none())
-                .collect();
-            (sessions, lost)
-        };
+        self.last_expiry_ms = self.elapsed_ms;
+        let sessions: Vec<_> = self.shared.tree().sessions().collect();
         for (session, timeout_ms) in sessions {
-            self.tracker.track(session, timeout_ms, self.clock_ms);
+            self.tracker.track(session, timeout_ms, self.elapsed_ms);
         }
+    }
+
+    /// A new leader ends the sessions of which only their ephemeral nodes are left.
+    pub(super) fn close_lost_sessions(&mut self) {
+        if !self.is_leading() {
+            return;
+        }
+        let lost: Vec<_> = {
+            let tree = self.shared.tree();
+            let owners = tree.owners();
+            owners
+                .filter(|owner| tree.session_timeout(*owner).is_none())
+                .collect()
+        };
         for session in lost {
             info!(%session, "its session is gone, its ephemeral nodes go too");
             self.propose_close(session);
@@ -137,7 +142,7 @@ impl Core {
             Some(Request::Write(op)) => {
                 match &op {
                     WriteOp::CreateSession { timeout_ms } => {
-                        self.tracker.track(session, *timeout_ms, self.clock_ms);
+                        self.tracker.track(session, *timeout_ms, self.elapsed_ms);
                         self.tracker.set_owner(session, owner);
                     }
                     WriteOp::CloseSession => self.tracker.set_closing(session),
@@ -177,20 +182,20 @@ impl Core {
         if !self.is_leading() {
             return;
         }
-        let silent_ms = self.clock_ms.saturating_sub(self.last_expiry_ms);
-        self.last_expiry_ms = self.clock_ms;
+        let silent_ms = self.elapsed_ms.saturating_sub(self.last_expiry_ms);
+        self.last_expiry_ms = self.elapsed_ms;
         if silent_ms > 2 * self.shared.config.tick_ms {
             // This process stood still, and what its clients said meanwhile is yet to be read.
             warn!(
                 silent_ms,
                 "sessions get their full timeouts again after a stall of this server"
             );
-            self.tracker.restart(self.clock_ms);
+            self.tracker.restart(self.elapsed_ms);
         }
         for (session, _) in self.touched_sessions() {
-            self.tracker.touch(session, self.clock_ms);
+            self.tracker.touch(session, self.elapsed_ms);
         }
-        for session in self.tracker.expire(self.clock_ms) {
+        for session in self.tracker.expire(self.elapsed_ms) {
             info!(%session, "session expired");
             self.propose_close(session);
         }
@@ -336,7 +341,7 @@ impl Core {
     ) -> bool {
         let valid = self.tracker.timeout_ms(session).is_some();
         if valid {
-            self.tracker.track(session, timeout_ms, self.clock_ms);
+            self.tracker.track(session, timeout_ms, self.elapsed_ms);
             self.tracker.set_owner(session, owner);
         }
         valid
@@ -360,7 +365,7 @@ impl Core {
                 Heard::Ping(zxid, table) => {
                     if self.is_leading() {
                         for (session, _) in table {
-                            self.tracker.touch(session, self.clock_ms);
+                            self.tracker.touch(session, self.elapsed_ms);
                         }
                     }
                     let packet = Packet::Ping { zxid };
