@@ -10,7 +10,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-use zabra_conformance::replay::run::{Counts, Options};
+use zabra_conformance::replay::outcome::Counts;
+use zabra_conformance::replay::run::Options;
 use zabra_conformance::replay::suite;
 use zabra_conformance::replay::trace::{Action, ServerRecord, Step, Trace};
 

@@ -405,6 +405,12 @@ impl Peer {
         }
     }
 
+    /// Whether a learner has acknowledged NEWLEADER on this connection: before that its requests are nobody's.
+    #[must_use]
+    pub fn has_active_learner(&self, link: Link) -> bool {
+        matches!(&self.role, Role::Leading(l) if l.learners.iter().any(|x| x.link == link && x.stage == crate::leader::Stage::Active))
+    }
+
     /// The round of the last election.
     #[must_use]
     pub const fn round(&self) -> Round {

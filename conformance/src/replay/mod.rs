@@ -6,6 +6,7 @@
 //! files.rs    a data directory, read apart from the server's own code
 //! proxy.rs    sockets: everything that servers say becomes an event, nothing goes on by itself
 //! server.rs   one process: configuration, ports, start, kill
+//! outcome.rs  what was compared, or where servers and trace part
 //! run.rs      one trace: carry out each step, wait for what it names, compare
 //! suite.rs    many traces, some of them in parallel
 //! ```
@@ -15,6 +16,7 @@
 //! what a step should lead to is read from the trace.
 
 pub mod files;
+pub mod outcome;
 pub mod proxy;
 pub mod run;
 pub mod server;

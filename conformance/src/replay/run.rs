@@ -11,6 +11,7 @@
 //! - A vote that was replaced while it waited for its socket does not appear. The server says how many those were.
 
 use super::files::Image;
+use super::outcome::{Counts, Difference};
 use super::proxy::{Event, Proxy, Side};
 use super::server::{Ports, SERVERS, Server};
 use super::trace::{Action, End, FrameRecord, ServerRecord, Step, Trace, VoteRecord, WriteRecord};
@@ -33,73 +34,6 @@ pub struct Options {
     pub patience: Duration,
     /// Stop this server's process behind the first step, as a server that does not answer.
     pub freeze: Option<u8>,
-}
-
-/// What was compared.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Counts {
-    /// Traces to their end.
-    pub traces: usize,
-    /// Steps.
-    pub steps: usize,
-    /// Packets.
-    pub frames: usize,
-    /// Election messages.
-    pub votes: usize,
-    /// Writes that were asked for.
-    pub writes: usize,
-    /// States of running servers.
-    pub states: usize,
-    /// Data directories after a crash.
-    pub disks: usize,
-    /// Steps by kind.
-    pub kinds: BTreeMap<&'static str, usize>,
-    /// Synchronizations by kind.
-    pub syncs: BTreeMap<&'static str, usize>,
-}
-
-impl Counts {
-    /// Adds those of another trace.
-    pub fn add(&mut self, other: &Self) {
-        self.traces += other.traces;
-        self.steps += other.steps;
-        self.frames += other.frames;
-        self.votes += other.votes;
-        self.writes += other.writes;
-        self.states += other.states;
-        self.disks += other.disks;
-        for (kind, n) in &other.kinds {
-            *self.kinds.entry(kind).or_default() += n;
-        }
-        for (kind, n) in &other.syncs {
-            *self.syncs.entry(kind).or_default() += n;
-        }
-    }
-}
-
-/// Where servers and trace part.
-#[derive(Clone, Debug)]
-pub struct Difference {
-    /// The trace.
-    pub trace: String,
-    /// The step; 0 is the start of the servers.
-    pub step: usize,
-    /// What the step is.
-    pub text: String,
-    /// What was expected and what was seen.
-    pub what: String,
-}
-
-impl std::fmt::Display for Difference {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            trace,
-            step,
-            text,
-            what,
-        } = self;
-        write!(f, "{trace}, step {step} ({text}): {what}")
-    }
 }
 
 /// One connection's end at the proxy.

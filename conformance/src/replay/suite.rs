@@ -1,6 +1,7 @@
 //! Many traces.
 
-use super::run::{Counts, Difference, Options, replay};
+use super::outcome::{Counts, Difference};
+use super::run::{Options, replay};
 use super::server::Ports;
 use super::trace::Trace;
 use anyhow::{Context, Result, ensure};

@@ -175,7 +175,7 @@ pub fn purge(config: &Config) -> Result<(), ServerError> {
     let dirs = dirs(config);
     if config.purge_interval_hours > 0 && dirs.snap.is_dir() && dirs.log.is_dir() {
         let gone =
-            purge::purge(&RealDisk, &dirs, config.purge_retain).map_err(ServerError::Data)?;
+            purge::purge(&RealDisk, &dirs, config.purge_retain, None).map_err(ServerError::Data)?;
         for path in gone {
             info!(path = %path.display(), "purged");
         }

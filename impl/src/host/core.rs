@@ -272,7 +272,8 @@ impl Core {
             let hours = self.shared.config.purge_interval_hours;
             self.next_purge = Some(now + Duration::from_secs(3600 * hours));
             let retain = self.shared.config.purge_retain;
-            self.persist.extra(Op::Purge { retain });
+            let base = self.peer.durable().history.base();
+            self.persist.extra(Op::Purge { retain, base });
         }
     }
 

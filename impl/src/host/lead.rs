@@ -363,7 +363,7 @@ impl Core {
                     self.step(Input::Received { link, packet });
                 }
                 Heard::Ping(zxid, table) => {
-                    if self.is_leading() {
+                    if self.peer.has_active_learner(link) {
                         for (session, _) in table {
                             self.tracker.touch(session, self.elapsed_ms);
                         }
@@ -386,7 +386,7 @@ impl Core {
     }
 
     fn on_forwarded(&mut self, link: Link, request: ForwardedRequest, ids: &[Id]) {
-        if !self.is_leading() {
+        if !self.is_leading() || !self.peer.has_active_learner(link) {
             return;
         }
         let sid = self.links.get(link).and_then(|l| l.sid);
@@ -410,6 +410,9 @@ impl Core {
 
     fn on_revalidate(&mut self, link: Link, data: &Bytes) {
         if self.is_leading() {
+            if !self.peer.has_active_learner(link) {
+                return;
+            }
             let Ok((session, timeout_ms)) = decode_revalidate(Some(data)) else {
                 warn!("REVALIDATE without a session");
                 return;

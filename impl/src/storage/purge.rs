@@ -4,20 +4,29 @@ use super::disk::Disk;
 use super::txn_log::reader::files_behind;
 use super::{Dirs, Result, list_by_zxid, snapshot, txn_log};
 use std::path::PathBuf;
+use zabra_model::ids::Zxid;
 
 /// Fewer snapshots are never kept, as in ZooKeeper.
 pub const RETAIN_MIN: usize = 3;
 
-/// Keeps the newest `retain` snapshots (at least [`RETAIN_MIN`]) and all logs from the one that the oldest kept snapshot
-/// needs; removes what is older. The answer lists what was removed.
+/// Keeps the newest `retain` snapshots (at least [`RETAIN_MIN`]), those from `base` on, and all logs from the one that the
+/// oldest kept snapshot needs; removes what is older. The answer lists what was removed.
+///
+/// `base` is where the running server's history begins: learners are still served from the log above it.
 ///
 /// # Errors
 /// [`super::StorageError::Io`].
-pub fn purge<D: Disk>(disk: &D, dirs: &Dirs, retain: usize) -> Result<Vec<PathBuf>> {
+pub fn purge<D: Disk>(
+    disk: &D,
+    dirs: &Dirs,
+    retain: usize,
+    base: Option<Zxid>,
+) -> Result<Vec<PathBuf>> {
     let kept = snapshot::candidates(disk, &dirs.snap)?.usable;
     let Some((oldest, _)) = kept.get(retain.max(RETAIN_MIN) - 1) else {
         return Ok(Vec::new());
     };
+    let oldest = &base.map_or(*oldest, |base| base.min(*oldest));
     let mut removed = Vec::new();
     // Snapshots first, durably: a log must not go while a snapshot that needs it could be all that is left.
     for (zxid, path) in list_by_zxid(disk, &dirs.snap, snapshot::PREFIX)? {
@@ -69,11 +78,13 @@ mod tests {
                 .map(|p| p.file_name().unwrap().to_str().unwrap().to_owned())
                 .collect()
         };
-        assert_eq!(names(purge(&disk, &dirs, 4).unwrap()), [""; 0]);
+        assert_eq!(names(purge(&disk, &dirs, 4, None).unwrap()), [""; 0]);
+        let still_served = purge(&disk, &dirs, 1, Some(Zxid::ZERO));
+        assert_eq!(names(still_served.unwrap()), [""; 0]);
         assert_eq!(
-            names(purge(&disk, &dirs, 1).unwrap()),
+            names(purge(&disk, &dirs, 1, None).unwrap()),
             ["snapshot.0", "log.1"]
         );
-        assert_eq!(names(purge(&disk, &dirs, 1).unwrap()), [""; 0]);
+        assert_eq!(names(purge(&disk, &dirs, 1, None).unwrap()), [""; 0]);
     }
 }

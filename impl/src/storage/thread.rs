@@ -44,6 +44,8 @@ pub enum Op {
     Purge {
         /// `autopurge.snapRetainCount`.
         retain: usize,
+        /// Where the running server's history begins: what is above it stays.
+        base: Zxid,
     },
 }
 
@@ -345,7 +347,9 @@ impl<D: Disk> Worker<D> {
                 staged.publish(&self.disk)?;
                 self.log.roll()
             }
-            Op::Purge { retain } => purge::purge(&self.disk, &self.dirs, retain).map(drop),
+            Op::Purge { retain, base } => {
+                purge::purge(&self.disk, &self.dirs, retain, Some(base)).map(drop)
+            }
         }
     }
 }
@@ -529,7 +533,15 @@ mod tests {
         thread.submit(4, append(8)).unwrap();
         let staged = stage(&disk, &dirs.snap, 8, &body::sample());
         thread.submit(5, Op::PublishSnapshot(staged)).unwrap();
-        thread.submit(6, Op::Purge { retain: 3 }).unwrap();
+        thread
+            .submit(
+                6,
+                Op::Purge {
+                    retain: 3,
+                    base: Zxid::ZERO,
+                },
+            )
+            .unwrap();
         thread.submit(7, append(9)).unwrap();
         drop(thread);
         assert_eq!(events.iter().last(), Some(Event::Durable { upto: 7 }));
