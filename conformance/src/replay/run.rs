@@ -118,6 +118,9 @@ struct Node {
     dial: Option<u64>,
 }
 
+/// A vote at the proxy, and its bytes.
+type HeldVote = (Vote, Vec<u8>);
+
 struct Replay<'a> {
     options: &'a Options,
     proxy: Proxy,
@@ -125,7 +128,7 @@ struct Replay<'a> {
     nodes: Vec<Node>,
     conns: BTreeMap<u64, Conn>,
     mesh: BTreeMap<(u8, u8), OwnedWriteHalf>,
-    votes: BTreeMap<(u8, u8), Vec<(Vote, Vec<u8>)>>,
+    votes: BTreeMap<(u8, u8), Vec<HeldVote>>,
     /// The vote that waits for each receiver.
     mail: BTreeMap<(u8, u8), Vec<u8>>,
     counts: Counts,
