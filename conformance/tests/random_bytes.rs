@@ -24,7 +24,7 @@ use zabra_model::tree::op::{ReadOp, WriteOp};
 /// Operations with noise may take this many times as long as without: the noise itself takes its share of the machine.
 const SLOWDOWN_MAX: u64 = 8;
 /// Memory that noise may cost a server, bytes.
-const GROWTH_MAX: u64 = 96 << 20;
+const GROWTH_MAX: u64 = 32 << 20;
 /// An operation that takes longer counts as stopped.
 const OPERATION_MAX: Duration = Duration::from_secs(5);
 /// Connections that one source of noise holds open without a word.
