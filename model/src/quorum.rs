@@ -17,11 +17,6 @@ impl AckSet {
         self.0 |= 1 << voter.0;
     }
 
-    /// Takes a voter out.
-    pub fn remove(&mut self, voter: VoterIndex) {
-        self.0 &= !(1 << voter.0);
-    }
-
     /// How many voters are in it.
     #[must_use]
     pub const fn len(self) -> u32 {

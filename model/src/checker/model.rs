@@ -11,7 +11,6 @@ use crate::leader::Phase;
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
 use crate::step::Input;
-use crate::vote::ServerState;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -610,10 +609,4 @@ impl Model for Zab {
     fn format_action(&self, action: &Action) -> String {
         format!("{action}")
     }
-}
-
-/// Whether a server says that it looks.
-#[must_use]
-pub fn is_looking(peer: &Peer) -> bool {
-    peer.state() == ServerState::Looking
 }

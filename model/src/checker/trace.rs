@@ -6,7 +6,7 @@
 use super::action::Action;
 use super::cluster::{Cluster, Done, Log};
 use super::disk::Op;
-use super::link::{End, Frame};
+use super::link::Frame;
 use super::model::Zab;
 use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
@@ -517,13 +517,4 @@ pub fn story(model: &Zab, initial: usize, actions: &[Action]) -> String {
         }
     }
     out
-}
-
-/// Which end of which connection an action is about; for those who drive running servers.
-#[must_use]
-pub const fn end_of(action: Action) -> Option<(u64, End)> {
-    match action {
-        Action::Receive { link, at } | Action::HearClose { link, at } => Some((link, at)),
-        _ => None,
-    }
 }

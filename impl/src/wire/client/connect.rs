@@ -139,17 +139,7 @@ impl ConnectResponse {
 /// every ensemble knows it without asking.
 #[must_use]
 pub fn session_password(session: SessionId) -> [u8; 16] {
-    const MASK: u64 = (1 << 48) - 1;
-    const MULTIPLIER: u64 = 0x5_deec_e66d;
-    let seed = session.0.cast_unsigned() ^ 0xb341_5c00;
-    let mut state = (seed ^ MULTIPLIER) & MASK;
-    let mut password = [0; 16];
-    for four in password.chunks_exact_mut(4) {
-        state = state.wrapping_mul(MULTIPLIER).wrapping_add(0xb) & MASK;
-        let [b0, b1, b2, b3, ..] = (state >> 16).to_le_bytes();
-        four.copy_from_slice(&[b0, b1, b2, b3]);
-    }
-    password
+    zabra_model::service::session::password(session)
 }
 
 /// Whether `password` opens `session`. Session 0 is never opened.
