@@ -5,13 +5,17 @@
 //! must hold, [`explore`] finds the shortest counterexample.
 
 pub mod action;
+pub mod arena;
 pub mod bounds;
 pub mod canon;
 pub mod cluster;
 pub mod disk;
 pub mod explore;
+pub mod ghost;
 pub mod link;
+pub mod memo;
 pub mod model;
+pub mod node;
 pub mod properties;
 pub mod trace;
 pub mod walk;

@@ -1,18 +1,129 @@
 //! The invariants I-n of SPEC.md over a whole cluster, each by its name.
+//!
+//! They depend on little of each server, its [`View`], and on what was observed: many clusters look the same.
 
-use super::cluster::{Cluster, Wrong};
+use super::arena::Bytes;
+use super::canon;
+use super::cluster::{Cluster, Log, World};
+use super::ghost::{Ghost, Wrong};
 use super::model::{State, Zab};
+use super::node::Node;
 use crate::ids::{Epoch, Zxid};
 use crate::leader::Phase;
 use crate::learner::Stage;
 use crate::peer::Role;
 use alloc::vec::Vec;
 
+/// What the invariants see of a server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct View {
+    /// The epoch that it serves, with what it has applied.
+    pub serving: Option<(Epoch, Vec<Zxid>)>,
+    /// The epoch that it is a participant of, after NEWLEADER, with its history, pending writes included.
+    pub participant: Option<(Epoch, Vec<Zxid>)>,
+    /// The epoch that it leads, past discovery.
+    pub primary: Option<Epoch>,
+    /// Whether it can start from its disk, whatever prefix of the pending writes survives.
+    pub boots: bool,
+}
+
+impl View {
+    /// What the invariants see of this server.
+    #[must_use]
+    pub fn of(node: &Node) -> Self {
+        let peer = node.peer.as_ref();
+        let epoch = match peer.map(|p| &p.role) {
+            Some(Role::Following(f)) if f.stage >= Stage::AwaitUpToDate => Some(f.epoch),
+            Some(Role::Leading(l)) if l.phase >= Phase::WritingEpoch => Some(l.epoch),
+            _ => None,
+        };
+        let images = 0..=node.disk.queue.len();
+        Self {
+            serving: peer
+                .and_then(|p| p.serving())
+                .map(|epoch| (epoch, node.tree.clone())),
+            participant: epoch.map(|epoch| (epoch, node.disk.image_asked().content())),
+            primary: node.primary(),
+            boots: images
+                .into_iter()
+                .all(|kept| node.disk.image_with(kept).boot().is_ok()),
+        }
+    }
+
+    /// Appends the canonical bytes.
+    pub fn canon(&self, out: &mut Bytes) {
+        let Self {
+            serving,
+            participant,
+            primary,
+            boots,
+        } = self;
+        for part in [serving, participant] {
+            match part {
+                None => out.push(255),
+                Some((epoch, zxids)) => {
+                    canon::epoch(*epoch, out);
+                    canon::zxids(zxids, out);
+                }
+            }
+        }
+        match primary {
+            None => out.push(255),
+            Some(epoch) => canon::epoch(*epoch, out),
+        }
+        out.push(u8::from(*boots));
+    }
+}
+
+/// What the invariants see of a cluster.
+pub struct Seen<'a> {
+    /// Of each server.
+    pub servers: Vec<&'a View>,
+    /// What was observed.
+    pub ghost: &'a Ghost,
+}
+
+impl<'a> Seen<'a> {
+    /// Of this cluster.
+    #[must_use]
+    pub fn of(cluster: &Cluster, world: &'a World) -> Self {
+        let views = cluster.seen(world);
+        Self {
+            servers: views[..cluster.n()]
+                .iter()
+                .map(|id| world.views.get(*id))
+                .collect(),
+            ghost: cluster.ghost(world),
+        }
+    }
+
+    fn serving(&self) -> impl Iterator<Item = (Epoch, &[Zxid])> + Clone {
+        let serving = self.servers.iter().filter_map(|v| v.serving.as_ref());
+        serving.map(|(epoch, tree)| (*epoch, tree.as_slice()))
+    }
+
+    fn never(&self, wrong: Wrong) -> bool {
+        self.ghost.wrongs & wrong as u8 == 0
+    }
+}
+
+/// The invariants that a cluster breaks, as bits in the order of [`ALL`].
+pub fn broken(cluster: &Cluster, world: &World, log: &mut Log) -> u32 {
+    let key = cluster.seen(world);
+    *log.memo.verdicts.entry(key).or_insert_with(|| {
+        let seen = Seen::of(cluster, world);
+        let holds = ALL.iter().map(|p| (p.holds)(&seen));
+        holds.enumerate().fold(0, |bits, (i, holds)| bits | u32::from(!holds) << i)
+    })
+}
+
 /// One invariant.
 pub struct Invariant {
     /// Its name, as reports print it.
     pub name: &'static str,
     /// Whether it holds.
+    pub holds: fn(&Seen<'_>) -> bool,
+    /// The same for stateright: a plain function that looks at its own bit.
     pub condition: fn(&Zab, &State) -> bool,
 }
 
@@ -20,99 +131,93 @@ pub struct Invariant {
 pub const ALL: &[Invariant] = &[
     Invariant {
         name: "one leader per epoch",
-        condition: |_, s| one_leader_now(&s.cluster),
+        holds: |s| one_leader_now(s),
+        condition: |_, s| s.broken & 1 << 0 == 0,
     },
     Invariant {
         name: "one leader per epoch, ever",
-        condition: |_, s| not(s, Wrong::TwoPrimaries),
+        holds: |s| s.never(Wrong::TwoPrimaries),
+        condition: |_, s| s.broken & 1 << 1 == 0,
     },
     Invariant {
         name: "integrity",
-        condition: |_, s| integrity(&s.cluster),
+        holds: |s| integrity(s),
+        condition: |_, s| s.broken & 1 << 2 == 0,
     },
     Invariant {
         name: "agreement",
-        condition: |_, s| agreement(&s.cluster) && not(s, Wrong::Diverged),
+        holds: |s| agreement(s) && s.never(Wrong::Diverged),
+        condition: |_, s| s.broken & 1 << 3 == 0,
     },
     Invariant {
         name: "total order",
-        condition: |_, s| total_order(&s.cluster),
+        holds: |s| total_order(s),
+        condition: |_, s| s.broken & 1 << 4 == 0,
     },
     Invariant {
         name: "local primary order",
-        condition: |_, s| local_primary_order(&s.cluster),
+        holds: |s| local_primary_order(s),
+        condition: |_, s| s.broken & 1 << 5 == 0,
     },
     Invariant {
         name: "global primary order",
-        condition: |_, s| global_primary_order(&s.cluster),
+        holds: |s| global_primary_order(s),
+        condition: |_, s| s.broken & 1 << 6 == 0,
     },
     Invariant {
         name: "primary integrity",
-        condition: |_, s| primary_integrity(&s.cluster),
+        holds: |s| primary_integrity(s),
+        condition: |_, s| s.broken & 1 << 7 == 0,
     },
     Invariant {
         name: "leader log completeness",
-        condition: |_, s| leader_log_completeness(&s.cluster),
+        holds: |s| leader_log_completeness(s),
+        condition: |_, s| s.broken & 1 << 8 == 0,
     },
     Invariant {
         name: "committed never truncated",
-        condition: |_, s| not(s, Wrong::CommittedTruncated),
+        holds: |s| s.never(Wrong::CommittedTruncated),
+        condition: |_, s| s.broken & 1 << 9 == 0,
     },
     Invariant {
         name: "history consistency",
-        condition: |_, s| history_consistency(&s.cluster),
+        holds: |s| history_consistency(s),
+        condition: |_, s| s.broken & 1 << 10 == 0,
     },
     Invariant {
         name: "no bad packet",
-        condition: |_, s| not(s, Wrong::BadPacket),
+        holds: |s| s.never(Wrong::BadPacket),
+        condition: |_, s| s.broken & 1 << 11 == 0,
     },
     Invariant {
         name: "a zxid is proposed once",
-        condition: |_, s| not(s, Wrong::ZxidReused),
+        holds: |s| s.never(Wrong::ZxidReused),
+        condition: |_, s| s.broken & 1 << 12 == 0,
     },
     Invariant {
         name: "every disk image boots",
-        condition: |_, s| every_image_boots(&s.cluster) && not(s, Wrong::NoBoot),
+        holds: |s| every_image_boots(s) && s.never(Wrong::NoBoot),
+        condition: |_, s| s.broken & 1 << 13 == 0,
     },
 ];
 
-fn not(s: &State, wrong: Wrong) -> bool {
-    s.cluster.ghost.wrongs & wrong as u8 == 0
-}
-
-impl Cluster {
-    /// Servers that serve, with the epoch and what they have applied.
-    fn serving(&self) -> impl Iterator<Item = (Epoch, &[Zxid])> + Clone {
-        self.nodes
-            .iter()
-            .filter_map(|n| Some((n.peer.as_ref()?.serving()?, n.tree.as_slice())))
-    }
-}
-
 /// I-1: at most one server leads a formed quorum of an epoch.
-fn one_leader_now(c: &Cluster) -> bool {
-    let mut epochs: Vec<Epoch> = Vec::new();
-    for node in &c.nodes {
-        if let Some(Role::Leading(l)) = node.peer.as_ref().map(|p| &p.role)
-            && l.phase >= Phase::WritingEpoch
-        {
-            if epochs.contains(&l.epoch) {
-                return false;
-            }
-            epochs.push(l.epoch);
-        }
-    }
-    true
+fn one_leader_now(c: &Seen<'_>) -> bool {
+    let mut epochs: Vec<Epoch> = c.servers.iter().filter_map(|v| v.primary).collect();
+    let leaders = epochs.len();
+    epochs.sort_unstable();
+    epochs.dedup();
+    epochs.len() == leaders
 }
 
 /// I-3: what is delivered was proposed by somebody, or stood on a disk when the exploration began.
-fn integrity(c: &Cluster) -> bool {
+fn integrity(c: &Seen<'_>) -> bool {
     let known = |z: &Zxid| c.ghost.proposed.binary_search(z).is_ok();
     c.serving().all(|(_, tree)| tree.iter().all(known))
 }
 
 /// I-4: of two deliveries at two servers, one server has delivered both.
-fn agreement(c: &Cluster) -> bool {
+fn agreement(c: &Seen<'_>) -> bool {
     c.serving().all(|(_, a)| {
         c.serving()
             .all(|(_, b)| a.iter().all(|x| b.contains(x)) || b.iter().all(|y| a.contains(y)))
@@ -120,7 +225,7 @@ fn agreement(c: &Cluster) -> bool {
 }
 
 /// I-5: whoever delivers b has delivered before it everything that anyone delivered before b.
-fn total_order(c: &Cluster) -> bool {
+fn total_order(c: &Seen<'_>) -> bool {
     c.serving().all(|(_, a)| {
         c.serving().all(|(_, b)| {
             let shared = |(i, x): (usize, &Zxid)| match b.iter().position(|y| y == x) {
@@ -133,7 +238,7 @@ fn total_order(c: &Cluster) -> bool {
 }
 
 /// I-6: for all proposals of one epoch, whoever delivers the later one has delivered the earlier one before it.
-fn local_primary_order(c: &Cluster) -> bool {
+fn local_primary_order(c: &Seen<'_>) -> bool {
     c.serving().all(|(_, tree)| {
         c.ghost.proposed.iter().all(|later| {
             let Some(at) = tree.iter().position(|z| z == later) else {
@@ -150,13 +255,13 @@ fn local_primary_order(c: &Cluster) -> bool {
 }
 
 /// I-7: epochs are delivered in increasing order.
-fn global_primary_order(c: &Cluster) -> bool {
+fn global_primary_order(c: &Seen<'_>) -> bool {
     c.serving()
         .all(|(_, tree)| tree.is_sorted_by_key(|z| z.epoch()))
 }
 
 /// I-8: the leader of an epoch has, before its first proposal, what any of its followers delivered of earlier epochs.
-fn primary_integrity(c: &Cluster) -> bool {
+fn primary_integrity(c: &Seen<'_>) -> bool {
     c.serving().all(|(epoch, tree)| {
         let initial = c.ghost.initial.iter().filter(|(e, _)| *e == epoch);
         initial
@@ -166,7 +271,7 @@ fn primary_integrity(c: &Cluster) -> bool {
 }
 
 /// I-9: the initial history of an established epoch holds everything committed of earlier epochs, in order.
-fn leader_log_completeness(c: &Cluster) -> bool {
+fn leader_log_completeness(c: &Seen<'_>) -> bool {
     c.ghost.initial.iter().all(|(epoch, history)| {
         let earlier: Vec<Zxid> = c
             .ghost
@@ -180,21 +285,11 @@ fn leader_log_completeness(c: &Cluster) -> bool {
 }
 
 /// I-11: after NEWLEADER, participants of one epoch have comparable histories.
-fn history_consistency(c: &Cluster) -> bool {
-    let participants: Vec<(Epoch, Vec<Zxid>)> = c
-        .nodes
+fn history_consistency(c: &Seen<'_>) -> bool {
+    let participants: Vec<&(Epoch, Vec<Zxid>)> = c
+        .servers
         .iter()
-        .filter_map(|n| {
-            let epoch = match &n.peer.as_ref()?.role {
-                Role::Following(f) if f.stage >= Stage::AwaitUpToDate => f.epoch,
-                Role::Leading(l) if l.phase >= Phase::WritingEpoch => l.epoch,
-                Role::Following(_)
-                | Role::Leading(_)
-                | Role::Looking(_)
-                | Role::Draining { .. } => return None,
-            };
-            Some((epoch, n.disk.image_asked().content()))
-        })
+        .filter_map(|v| v.participant.as_ref())
         .collect();
     participants.iter().enumerate().all(|(i, (e, a))| {
         participants[..i]
@@ -205,8 +300,6 @@ fn history_consistency(c: &Cluster) -> bool {
 }
 
 /// I-14: whenever the power fails, whatever prefix of the pending writes survives, the server can start.
-fn every_image_boots(c: &Cluster) -> bool {
-    c.nodes
-        .iter()
-        .all(|n| (0..=n.disk.queue.len()).all(|kept| n.disk.image_with(kept).boot().is_ok()))
+fn every_image_boots(c: &Seen<'_>) -> bool {
+    c.servers.iter().all(|v| v.boots)
 }

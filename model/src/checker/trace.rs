@@ -4,10 +4,11 @@
 //! each write, and the state of each server after the step. Running servers are held against such files.
 
 use super::action::Action;
-use super::cluster::{Cluster, Done, Log};
+use super::cluster::{Cluster, Done, Log, World};
 use super::disk::Op;
 use super::link::Frame;
 use super::model::Zab;
+use super::node::Node;
 use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
@@ -223,8 +224,8 @@ fn op_text(op: &Op) -> String {
 
 /// What is about to happen, with the packet or vote in it.
 #[must_use]
-pub fn action_text(c: &Cluster, action: Action) -> String {
-    let wire = |link: u64| c.wires.iter().find(|w| w.id == link);
+pub fn action_text(world: &World, c: &Cluster, action: Action) -> String {
+    let wire = |link: u64| c.wire(world, link);
     match action {
         Action::Receive { link, at } => {
             let Some((w, frame)) = wire(link).and_then(|w| Some((w, w.inbox(at).front()?))) else {
@@ -251,16 +252,19 @@ pub fn action_text(c: &Cluster, action: Action) -> String {
             None => action.to_string(),
         },
         Action::Notify { from, to } => {
-            let slot = (usize::from(from) - 1) * c.nodes.len() + usize::from(to) - 1;
-            match c.mail.get(slot).and_then(|m| m.first()) {
+            let mail = c.mail(world, usize::from(to) - 1);
+            match mail.get(usize::from(from) - 1).and_then(|m| m.first()) {
                 Some(n) => format!("server {to} hears server {from}: {}", vote_text(n)),
                 None => action.to_string(),
             }
         }
-        Action::Flush { server } => match c.nodes[usize::from(server) - 1].disk.queue.front() {
-            Some(op) => format!("the disk of server {server} completes {}", op_text(op)),
-            None => action.to_string(),
-        },
+        Action::Flush { server } => {
+            let disk = &c.node(world, usize::from(server) - 1).disk;
+            match disk.queue.front() {
+                Some(op) => format!("the disk of server {server} completes {}", op_text(op)),
+                None => action.to_string(),
+            }
+        }
         Action::Lead { .. }
         | Action::Follow { .. }
         | Action::ElectBest { .. }
@@ -321,8 +325,8 @@ fn done_text(done: &Done) -> Option<String> {
 
 /// A server in one line.
 #[must_use]
-pub fn server_text(c: &Cluster, i: usize) -> String {
-    let node = &c.nodes[i];
+pub fn server_text(world: &World, c: &Cluster, i: usize) -> String {
+    let node = c.node(world, i);
     let list = |zxids: &[Zxid]| match zxids {
         [] => "-".to_string(),
         some => some
@@ -358,8 +362,8 @@ pub fn server_text(c: &Cluster, i: usize) -> String {
     text
 }
 
-fn server_record(c: &Cluster, i: usize) -> ServerRecord {
-    let node = &c.nodes[i];
+fn server_record(node: &Node) -> ServerRecord {
+    let i = node.at;
     let peer = node.peer.as_ref();
     let last = |zxids: &[Zxid]| zxids.last().map_or(0, |z| z.0);
     ServerRecord {
@@ -379,14 +383,14 @@ fn server_record(c: &Cluster, i: usize) -> ServerRecord {
 
 /// Every server as it is.
 #[must_use]
-pub fn server_records(c: &Cluster) -> Vec<ServerRecord> {
-    (0..c.nodes.len()).map(|i| server_record(c, i)).collect()
+pub fn server_records(world: &World, c: &Cluster) -> Vec<ServerRecord> {
+    c.nodes(world).map(server_record).collect()
 }
 
 /// Takes one step and records it.
 pub fn record(model: &Zab, c: &mut Cluster, n: usize, action: Action) -> (Step, Vec<Done>, u64) {
-    let text = action_text(c, action);
-    let before = server_records(c);
+    let text = action_text(&model.world, c, action);
+    let before = server_records(&model.world, c);
     let mut log = Log::keeping();
     model.apply(c, action, &mut log);
     let (mut frames, mut votes, mut writes) = (Vec::new(), Vec::new(), Vec::new());
@@ -437,7 +441,7 @@ pub fn record(model: &Zab, c: &mut Cluster, n: usize, action: Action) -> (Step, 
             Done::Other { .. } => {}
         }
     }
-    let mut servers = server_records(c);
+    let mut servers = server_records(&model.world, c);
     servers.retain(|is| !before.contains(is));
     let step = Step {
         n,
@@ -467,7 +471,7 @@ pub fn verify(text: &str) -> Result<usize, (usize, String)> {
     let Some(mut cluster) = model.initial().into_iter().nth(header.initial) else {
         return Err(at(1, &"no such initial state"));
     };
-    if header.schema != SCHEMA || header.at_first != server_records(&cluster) {
+    if header.schema != SCHEMA || header.at_first != server_records(&model.world, &cluster) {
         return Err(at(1, &"another format, or another initial state"));
     }
     let mut steps = 0;
@@ -499,18 +503,18 @@ pub fn story(model: &Zab, initial: usize, actions: &[Action]) -> String {
         return String::new();
     };
     let mut out = String::from("  at first\n");
-    for i in 0..c.nodes.len() {
-        out.push_str(&format!("        {}\n", server_text(&c, i)));
+    for i in 0..c.n() {
+        out.push_str(&format!("        {}\n", server_text(&model.world, &c, i)));
     }
     for (n, action) in actions.iter().enumerate() {
-        let before: Vec<String> = (0..c.nodes.len()).map(|i| server_text(&c, i)).collect();
+        let before: Vec<String> = (0..c.n()).map(|i| server_text(&model.world, &c, i)).collect();
         let (step, done, _) = record(model, &mut c, n + 1, *action);
         out.push_str(&format!("  {:>3}. {}\n", step.n, step.text));
         for text in done.iter().filter_map(done_text) {
             out.push_str(&format!("        -> {text}\n"));
         }
         for (i, was) in before.iter().enumerate() {
-            let is = server_text(&c, i);
+            let is = server_text(&model.world, &c, i);
             if is != *was {
                 out.push_str(&format!("        {is}\n"));
             }
