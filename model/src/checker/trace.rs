@@ -149,7 +149,7 @@ fn id(i: usize) -> u8 {
     u8::try_from(i + 1).unwrap_or(u8::MAX)
 }
 
-const fn state_name(state: ServerState) -> &'static str {
+pub(super) const fn state_name(state: ServerState) -> &'static str {
     match state {
         ServerState::Looking => "LOOKING",
         ServerState::Following => "FOLLOWING",
@@ -182,7 +182,7 @@ pub fn on_the_wire(packet: &Packet<()>) -> (&'static str, i64, Option<i64>) {
     }
 }
 
-fn packet_text(frame: &Frame) -> String {
+pub(super) fn packet_text(frame: &Frame) -> String {
     let (name, zxid, epoch) = on_the_wire(&frame.packet);
     let zxid = Zxid(zxid.cast_unsigned());
     match (&frame.packet, epoch) {
@@ -193,7 +193,7 @@ fn packet_text(frame: &Frame) -> String {
     }
 }
 
-fn vote_text(n: &Notification) -> String {
+pub(super) fn vote_text(n: &Notification) -> String {
     format!(
         "{} for {} ({}, {:?}) in round {}",
         state_name(n.state),
@@ -214,7 +214,7 @@ fn op_record(op: &Op) -> (&'static str, u64) {
     }
 }
 
-fn op_text(op: &Op) -> String {
+pub(super) fn op_text(op: &Op) -> String {
     match (op, op_record(op)) {
         (Op::AcceptedEpoch(_) | Op::CurrentEpoch(_), (kind, value)) => format!("{kind} {value}"),
         (_, (kind, value)) => format!("{kind} {:?}", Zxid(value)),
@@ -319,18 +319,19 @@ fn done_text(done: &Done) -> Option<String> {
     })
 }
 
+/// Transactions, as people write them.
+pub(super) fn list_text(zxids: &[Zxid]) -> String {
+    let texts: Vec<String> = zxids.iter().map(|z| format!("{z:?}")).collect();
+    match &texts[..] {
+        [] => "-".to_string(),
+        some => some.join(" "),
+    }
+}
+
 /// A server in one line.
 #[must_use]
 pub fn server_text(c: &Cluster, i: usize) -> String {
     let node = &c.nodes[i];
-    let list = |zxids: &[Zxid]| match zxids {
-        [] => "-".to_string(),
-        some => some
-            .iter()
-            .map(|z| format!("{z:?}"))
-            .collect::<Vec<_>>()
-            .join(" "),
-    };
     let doing = match &node.peer {
         None => "down".to_string(),
         Some(p) => match &p.role {
@@ -347,13 +348,13 @@ pub fn server_text(c: &Cluster, i: usize) -> String {
         id(i),
         image.accepted,
         image.current,
-        list(&image.content())
+        list_text(&image.content())
     );
     if !pending.is_empty() {
         text.push_str(&format!(", pending {}", pending.join(", ")));
     }
     if node.peer.is_some() {
-        text.push_str(&format!(", applied {}", list(&node.tree)));
+        text.push_str(&format!(", applied {}", list_text(&node.tree)));
     }
     text
 }
@@ -449,6 +450,35 @@ pub fn record(model: &Zab, c: &mut Cluster, n: usize, action: Action) -> (Step, 
         servers,
     };
     (step, log.done, log.witnessed)
+}
+
+/// The first line of a trace that begins with this cluster.
+#[must_use]
+pub fn header(model: &Zab, first: &Cluster, initial: usize, about: &str) -> Header {
+    Header {
+        schema: SCHEMA,
+        config: model.bounds.name.to_string(),
+        servers: model.bounds.servers,
+        initial,
+        about: about.to_string(),
+        at_first: server_records(first),
+    }
+}
+
+/// What a stored trace says was done. Whether the model does so, [`verify`] tells.
+///
+/// # Errors
+/// The line that is no record.
+pub fn parse(text: &str) -> Result<(Header, Vec<Action>), String> {
+    let mut lines = text.lines().enumerate();
+    let bad = |n: usize, e: serde_json::Error| format!("line {}: {e}", n + 1);
+    let (_, first) = lines.next().unwrap_or_default();
+    let header = serde_json::from_str(first).map_err(|e| bad(0, e))?;
+    let action = |(n, line): (usize, &str)| {
+        let step: Step = serde_json::from_str(line).map_err(|e| bad(n, e))?;
+        Ok(step.action)
+    };
+    Ok((header, lines.map(action).collect::<Result<_, String>>()?))
 }
 
 /// Runs a stored trace and compares every record with the model: the number of its steps, or where it differs.

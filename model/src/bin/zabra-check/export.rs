@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use zabra_model::checker::action::WITNESSES;
 use zabra_model::checker::model::Zab;
-use zabra_model::checker::trace::{self, Header};
+use zabra_model::checker::trace;
 use zabra_model::checker::walk;
 
 /// FNV-1a of 64 bits: tells whether a stored trace was touched by accident.
@@ -33,14 +33,7 @@ pub(crate) fn export(
             continue;
         };
         let about = walk.news.join("; ");
-        let header = Header {
-            schema: trace::SCHEMA,
-            config: b.name.to_string(),
-            servers: b.servers,
-            initial: walk.initial,
-            about,
-            at_first: trace::server_records(&cluster),
-        };
+        let header = trace::header(&model, &cluster, walk.initial, &about);
         let mut text = format!("{}\n", json!(header));
         for (n, action) in walk.actions.iter().enumerate() {
             let (step, _, witnessed) = trace::record(&model, &mut cluster, n + 1, *action);

@@ -5,6 +5,7 @@
     reason = "the command times its runs; the library has no clock"
 )]
 
+mod draw;
 mod explore;
 mod export;
 mod list;
@@ -47,6 +48,9 @@ enum Command {
         /// Threads of the depth-first search.
         #[arg(long, default_value_t = 2)]
         threads: usize,
+        /// Write the shortest counterexample, if there is one, to NAME.txt, .ndjson, .mmd and .svg in this directory.
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
     /// Switch on each known bug and find the shortest way to it.
     Zoo {
@@ -58,6 +62,9 @@ enum Command {
         /// Print each counterexample step by step.
         #[arg(long)]
         show: bool,
+        /// Write each counterexample to NAME.txt, .ndjson, .mmd and .svg in this directory.
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
     /// Look around in a browser: stateright's Explorer.
     Explore {
@@ -74,6 +81,14 @@ enum Command {
         /// For programs.
         #[arg(long)]
         json: bool,
+    },
+    /// Draw a stored trace: who sends what to whom, and what is on the disks.
+    Draw {
+        /// The file.
+        trace: PathBuf,
+        /// How.
+        #[arg(long, value_enum, default_value = "svg")]
+        format: draw::Format,
     },
     /// Write traces: random walks that together show every class of step.
     Export {
@@ -104,10 +119,17 @@ fn main() -> ExitCode {
             names,
             json,
             threads,
-        } => run::run(&names, json, threads),
-        Command::Zoo { names, json, show } => zoo::zoo(&names, json, show),
+            out,
+        } => run::run(&names, json, threads, out.as_deref()),
+        Command::Zoo {
+            names,
+            json,
+            show,
+            out,
+        } => zoo::zoo(&names, json, show, out.as_deref()),
         Command::Explore { name, address } => explore::explore_in_browser(&name, &address),
         Command::Replay { trace, json } => replay::replay(&trace, json),
+        Command::Draw { trace, format } => draw::draw(&trace, format),
         Command::Export {
             name,
             out,

@@ -1,10 +1,11 @@
 //! `zabra-check run`: exhausts configurations and says what was counted, held and seen.
 
-use crate::{configuration, golden_json};
+use crate::{configuration, draw, golden_json};
 use serde_json::{Value, json};
 use stateright::{Checker, Model, report::ReportData, report::ReportDiscovery, report::Reporter};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use zabra_model::checker::action::WITNESSES;
@@ -48,7 +49,12 @@ struct Outcome {
     holds: bool,
 }
 
-pub(crate) fn run(names: &[String], as_json: bool, threads: usize) -> Result<bool, String> {
+pub(crate) fn run(
+    names: &[String],
+    as_json: bool,
+    threads: usize,
+    out: Option<&Path>,
+) -> Result<bool, String> {
     let configurations = names
         .iter()
         .map(|n| configuration(n))
@@ -56,7 +62,7 @@ pub(crate) fn run(names: &[String], as_json: bool, threads: usize) -> Result<boo
     let mut results = Vec::new();
     let mut all_hold = true;
     for b in configurations {
-        let outcome = run_one(b, threads);
+        let outcome = run_one(b, threads, out)?;
         all_hold &= outcome.holds;
         if as_json {
             results.push(outcome.json);
@@ -72,7 +78,7 @@ pub(crate) fn run(names: &[String], as_json: bool, threads: usize) -> Result<boo
 
 /// "Complete" is shown, not assumed: no bound of the search was set, no step was refused, two engines with
 /// different orders and different fingerprints count the same, and the count is the recorded one.
-fn run_one(b: &'static Bounds, threads: usize) -> Outcome {
+fn run_one(b: &'static Bounds, threads: usize, out: Option<&Path>) -> Result<Outcome, String> {
     let began = Instant::now();
     let checker = Zab::new(b)
         .checker()
@@ -153,10 +159,14 @@ fn run_one(b: &'static Bounds, threads: usize) -> Outcome {
             v.invariant,
             v.actions.len()
         ));
+        if let Some(out) = out {
+            let base = draw::keep(&Zab::new(b), v, out)?;
+            text.push_str(&format!("  kept as {base}.txt, .ndjson, .mmd, .svg\n"));
+        }
     }
     let json = json!({"configuration": b.name, "distinct": distinct, "generated": generated, "depth": levels.depth,
         "seconds": seconds, "level_order_seconds": level_seconds, "threads": threads, "fingerprint_bits": 64,
         "complete": holds, "expected_collisions": collisions, "held": held, "broken": broken,
         "witnessed": witnessed, "golden": b.golden.map(golden_json), "complaints": complaints});
-    Outcome { json, text, holds }
+    Ok(Outcome { json, text, holds })
 }

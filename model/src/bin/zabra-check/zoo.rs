@@ -1,13 +1,20 @@
 //! `zabra-check zoo`: switches on known bugs one by one and finds the shortest way to each.
 
+use crate::draw;
 use serde_json::json;
+use std::path::Path;
 use std::time::Instant;
 use zabra_model::checker::bounds::{self, Bounds};
 use zabra_model::checker::explore::{self, Explored};
 use zabra_model::checker::model::Zab;
 use zabra_model::checker::trace;
 
-pub(crate) fn zoo(names: &[String], as_json: bool, show: bool) -> Result<bool, String> {
+pub(crate) fn zoo(
+    names: &[String],
+    as_json: bool,
+    show: bool,
+    out: Option<&Path>,
+) -> Result<bool, String> {
     let wanted = |b: &&Bounds| {
         names.is_empty()
             || names
@@ -34,10 +41,14 @@ pub(crate) fn zoo(names: &[String], as_json: bool, show: bool) -> Result<bool, S
         let caught = violation.as_ref();
         let steps = caught.map(|v| v.actions.len());
         let invariant = caught.map(|v| v.invariant);
+        let kept = match (caught, out) {
+            (Some(v), Some(out)) => Some(draw::keep(&Zab::new(b), v, out)?),
+            _ => None,
+        };
         if as_json {
             let actions = caught.map(|v| json!(v.actions));
             results.push(json!({"switch": b.name, "about": b.about, "caught": caught.is_some(), "invariant": invariant,
-                "steps": steps, "distinct": distinct, "seconds": seconds, "actions": actions}));
+                "steps": steps, "distinct": distinct, "seconds": seconds, "actions": actions, "kept": kept}));
             continue;
         }
         match caught {
@@ -55,6 +66,9 @@ pub(crate) fn zoo(names: &[String], as_json: bool, show: bool) -> Result<bool, S
         if let Some(v) = caught.filter(|_| show) {
             println!("  {}", b.about);
             print!("{}", trace::story(&Zab::new(b), v.initial, &v.actions));
+        }
+        if let Some(base) = kept {
+            println!("  kept as {base}.txt, .ndjson, .mmd, .svg");
         }
     }
     if as_json {
