@@ -94,6 +94,9 @@ mod tests {
         assert_eq!(arena.intern(b"a", || "second"), a);
         let b = arena.intern(b"b", || "third");
         assert_ne!(a, b);
-        assert_eq!((*arena.get(a), *arena.get(b), arena.len()), ("first", "third", 2));
+        assert_eq!(
+            (*arena.get(a), *arena.get(b), arena.len()),
+            ("first", "third", 2)
+        );
     }
 }

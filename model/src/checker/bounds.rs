@@ -225,8 +225,9 @@ pub const ALL: &[Bounds] = &[
         patient: true,
         instant_restart: false,
         golden: Some(Golden {
-            distinct: 2_131_182,
-            generated: 7_219_704,
+            // 2,131,182 until interned parts showed that Resend looked at ballots that are not part of a state.
+            distinct: 2_137_023,
+            generated: 7_238_997,
             depth: 65,
         }),
         ..BASE

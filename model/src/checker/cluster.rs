@@ -11,7 +11,7 @@ use super::link::{End, Frame, Wire};
 use super::memo::{Memo, Moved, Out};
 use super::node::{Node, Outbox, Outward, Stimulus};
 use super::properties::View;
-use crate::ids::{Epoch, ServerId};
+use crate::ids::{Epoch, ServerId, Zxid};
 use crate::packet::Packet;
 use crate::peer::Role;
 use crate::quorum::Voters;
@@ -299,10 +299,13 @@ impl Cluster {
             "a configuration is larger than its encoding"
         );
         let bytes = &mut Bytes::new();
-        let mut ghost = Ghost::default();
-        ghost.proposed = disks.iter().flat_map(|d| d.image.content()).collect();
-        ghost.proposed.sort_unstable();
-        ghost.proposed.dedup();
+        let mut proposed: Vec<Zxid> = disks.iter().flat_map(|d| d.image.content()).collect();
+        proposed.sort_unstable();
+        proposed.dedup();
+        let ghost = Ghost {
+            proposed,
+            ..Ghost::default()
+        };
         let empty = world.intern_mail(vec![Vec::new(); world.n()], bytes);
         let mut cluster = Self {
             servers: world.bounds.servers,
@@ -453,9 +456,7 @@ impl Cluster {
             return;
         }
         let operand = match stimulus {
-            Stimulus::Received { frame, .. } => {
-                world.intern_frame(frame.clone(), &mut log.bytes)
-            }
+            Stimulus::Received { frame, .. } => world.intern_frame(frame.clone(), &mut log.bytes),
             Stimulus::Notified { notification, .. } => {
                 world.intern_note(*notification, &mut log.bytes)
             }

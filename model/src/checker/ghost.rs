@@ -76,7 +76,11 @@ impl Ghost {
             }
             Sight::Primary(epoch, server) => {
                 let entry = (*epoch, *server);
-                if self.primaries.iter().any(|(e, p)| *e == entry.0 && *p != entry.1) {
+                if self
+                    .primaries
+                    .iter()
+                    .any(|(e, p)| *e == entry.0 && *p != entry.1)
+                {
                     self.wrong(Wrong::TwoPrimaries);
                 }
                 if let Err(at) = self.primaries.binary_search(&entry) {

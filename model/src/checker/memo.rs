@@ -46,7 +46,11 @@ impl Memo {
     /// How much is remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.steps.len() + self.wires.len() + self.mail.len() + self.ghosts.len() + self.verdicts.len()
+        self.steps.len()
+            + self.wires.len()
+            + self.mail.len()
+            + self.ghosts.len()
+            + self.verdicts.len()
     }
 
     /// Whether nothing is.

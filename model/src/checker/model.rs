@@ -1,8 +1,8 @@
 //! The explorer's view of a configuration: initial states, what can happen in a state, and what it leads to.
 
+use super::action::W_CRASH_PENDING;
 use super::action::{Action, FiredTimer};
 use super::bounds::{Bounds, Grain, Start};
-use super::action::W_CRASH_PENDING;
 use super::cluster::{Cluster, Log, World, index};
 use super::disk::{Disk, Image};
 use super::link::{End, Wire};
@@ -18,8 +18,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 use core::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
 use stateright::{Model, Property};
+use std::sync::{Mutex, MutexGuard};
 
 /// A configuration, ready to be explored.
 #[derive(Debug)]
@@ -219,7 +219,9 @@ impl Zab {
                 }
             }
             Role::Leading(l) => {
-                let live = c.wires(&self.world).filter(|w| w.leader == i && w.is_live());
+                let live = c
+                    .wires(&self.world)
+                    .filter(|w| w.leader == i && w.is_live());
                 let has_links = live.count() + 1 > c.n() / 2;
                 if l.phase == Phase::Broadcast {
                     if c.spent.txns < b.txns {
@@ -254,10 +256,11 @@ impl Zab {
         };
         let vote = l.notification(peer.round);
         let news = |j: usize| match c.role(&self.world, j) {
+            // A ballot for what the other one has outgrown is dead, and not part of its canonical bytes.
             Some(Role::Looking(other)) => other
                 .received
                 .get(&ServerId(i as u64 + 1))
-                .is_none_or(|b| b.vote != vote.vote),
+                .is_none_or(|b| b.vote != vote.vote || b.vote != other.proposal),
             Some(_) => true,
             None => false,
         };
@@ -289,8 +292,8 @@ impl Zab {
                     for servers in 1..=electable {
                         let subset = servers & !electable == 0;
                         let quorum = servers.count_ones() as usize > c.n() / 2;
-                        let epoch_left =
-                            members(servers).all(|i| self.accepted(c, i) < Epoch(u32::from(b.epochs)));
+                        let epoch_left = members(servers)
+                            .all(|i| self.accepted(c, i) < Epoch(u32::from(b.epochs)));
                         if subset && quorum && epoch_left {
                             out.push(Action::ElectBest { servers });
                         }
@@ -393,7 +396,7 @@ impl Zab {
             Action::Connect { server } => c.connect(world, at(server), log),
             Action::GiveUp { server } => {
                 c.step(world, at(server), &Stimulus::Unreachable, log);
-            },
+            }
             Action::Settle { leader, followers } => {
                 // Whoever has accepted most speaks first, so that the epoch fits all.
                 let mut order: Vec<usize> = members(followers).collect();
@@ -457,7 +460,11 @@ impl Zab {
         while progress {
             progress = false;
             let of_leader = |w: &&Wire| w.leader == leader;
-            let links: Vec<u64> = c.wires(&self.world).filter(of_leader).map(|w| w.id).collect();
+            let links: Vec<u64> = c
+                .wires(&self.world)
+                .filter(of_leader)
+                .map(|w| w.id)
+                .collect();
             for end in [End::Leader, End::Learner] {
                 for link in &links {
                     let next = c.wire(&self.world, *link).and_then(|w| {

@@ -210,7 +210,12 @@ impl Node {
     }
 
     fn propose(&mut self, world: &World, out: &mut Outbox) {
-        let last = |node: &Self| node.peer.as_ref().map(Peer::last_logged).unwrap_or_default();
+        let last = |node: &Self| {
+            node.peer
+                .as_ref()
+                .map(Peer::last_logged)
+                .unwrap_or_default()
+        };
         let before = last(self);
         self.step(world, Input::Propose(()), &[], out);
         let after = last(self);
@@ -223,8 +228,8 @@ impl Node {
         let Some(op) = self.disk.queue.pop_front() else {
             return;
         };
-        let before = matches!(op, Op::Truncate(_) | Op::Install(_))
-            .then(|| self.disk.image.content());
+        let before =
+            matches!(op, Op::Truncate(_) | Op::Install(_)).then(|| self.disk.image.content());
         self.disk.image.apply(&op);
         if let Some(mut lost) = before {
             let after = self.disk.image.content();

@@ -113,7 +113,9 @@ pub fn broken(cluster: &Cluster, world: &World, log: &mut Log) -> u32 {
     *log.memo.verdicts.entry(key).or_insert_with(|| {
         let seen = Seen::of(cluster, world);
         let holds = ALL.iter().map(|p| (p.holds)(&seen));
-        holds.enumerate().fold(0, |bits, (i, holds)| bits | u32::from(!holds) << i)
+        holds
+            .enumerate()
+            .fold(0, |bits, (i, holds)| bits | u32::from(!holds) << i)
     })
 }
 

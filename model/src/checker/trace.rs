@@ -150,7 +150,7 @@ fn id(i: usize) -> u8 {
     u8::try_from(i + 1).unwrap_or(u8::MAX)
 }
 
-const fn state_name(state: ServerState) -> &'static str {
+pub(super) const fn state_name(state: ServerState) -> &'static str {
     match state {
         ServerState::Looking => "LOOKING",
         ServerState::Following => "FOLLOWING",
@@ -183,7 +183,7 @@ pub fn on_the_wire(packet: &Packet<()>) -> (&'static str, i64, Option<i64>) {
     }
 }
 
-fn packet_text(frame: &Frame) -> String {
+pub(super) fn packet_text(frame: &Frame) -> String {
     let (name, zxid, epoch) = on_the_wire(&frame.packet);
     let zxid = Zxid(zxid.cast_unsigned());
     match (&frame.packet, epoch) {
@@ -194,7 +194,7 @@ fn packet_text(frame: &Frame) -> String {
     }
 }
 
-fn vote_text(n: &Notification) -> String {
+pub(super) fn vote_text(n: &Notification) -> String {
     format!(
         "{} for {} ({}, {:?}) in round {}",
         state_name(n.state),
@@ -215,7 +215,7 @@ fn op_record(op: &Op) -> (&'static str, u64) {
     }
 }
 
-fn op_text(op: &Op) -> String {
+pub(super) fn op_text(op: &Op) -> String {
     match (op, op_record(op)) {
         (Op::AcceptedEpoch(_) | Op::CurrentEpoch(_), (kind, value)) => format!("{kind} {value}"),
         (_, (kind, value)) => format!("{kind} {:?}", Zxid(value)),
@@ -323,18 +323,19 @@ fn done_text(done: &Done) -> Option<String> {
     })
 }
 
+/// Transactions, as people write them.
+pub(super) fn list_text(zxids: &[Zxid]) -> String {
+    let texts: Vec<String> = zxids.iter().map(|z| format!("{z:?}")).collect();
+    match &texts[..] {
+        [] => "-".to_string(),
+        some => some.join(" "),
+    }
+}
+
 /// A server in one line.
 #[must_use]
 pub fn server_text(world: &World, c: &Cluster, i: usize) -> String {
     let node = c.node(world, i);
-    let list = |zxids: &[Zxid]| match zxids {
-        [] => "-".to_string(),
-        some => some
-            .iter()
-            .map(|z| format!("{z:?}"))
-            .collect::<Vec<_>>()
-            .join(" "),
-    };
     let doing = match &node.peer {
         None => "down".to_string(),
         Some(p) => match &p.role {
@@ -351,13 +352,13 @@ pub fn server_text(world: &World, c: &Cluster, i: usize) -> String {
         id(i),
         image.accepted,
         image.current,
-        list(&image.content())
+        list_text(&image.content())
     );
     if !pending.is_empty() {
         text.push_str(&format!(", pending {}", pending.join(", ")));
     }
     if node.peer.is_some() {
-        text.push_str(&format!(", applied {}", list(&node.tree)));
+        text.push_str(&format!(", applied {}", list_text(&node.tree)));
     }
     text
 }
@@ -455,6 +456,35 @@ pub fn record(model: &Zab, c: &mut Cluster, n: usize, action: Action) -> (Step, 
     (step, log.done, log.witnessed)
 }
 
+/// The first line of a trace that begins with this cluster.
+#[must_use]
+pub fn header(model: &Zab, first: &Cluster, initial: usize, about: &str) -> Header {
+    Header {
+        schema: SCHEMA,
+        config: model.bounds.name.to_string(),
+        servers: model.bounds.servers,
+        initial,
+        about: about.to_string(),
+        at_first: server_records(&model.world, first),
+    }
+}
+
+/// What a stored trace says was done. Whether the model does so, [`verify`] tells.
+///
+/// # Errors
+/// The line that is no record.
+pub fn parse(text: &str) -> Result<(Header, Vec<Action>), String> {
+    let mut lines = text.lines().enumerate();
+    let bad = |n: usize, e: serde_json::Error| format!("line {}: {e}", n + 1);
+    let (_, first) = lines.next().unwrap_or_default();
+    let header = serde_json::from_str(first).map_err(|e| bad(0, e))?;
+    let action = |(n, line): (usize, &str)| {
+        let step: Step = serde_json::from_str(line).map_err(|e| bad(n, e))?;
+        Ok(step.action)
+    };
+    Ok((header, lines.map(action).collect::<Result<_, String>>()?))
+}
+
 /// Runs a stored trace and compares every record with the model: the number of its steps, or where it differs.
 ///
 /// # Errors
@@ -507,7 +537,9 @@ pub fn story(model: &Zab, initial: usize, actions: &[Action]) -> String {
         out.push_str(&format!("        {}\n", server_text(&model.world, &c, i)));
     }
     for (n, action) in actions.iter().enumerate() {
-        let before: Vec<String> = (0..c.n()).map(|i| server_text(&model.world, &c, i)).collect();
+        let before: Vec<String> = (0..c.n())
+            .map(|i| server_text(&model.world, &c, i))
+            .collect();
         let (step, done, _) = record(model, &mut c, n + 1, *action);
         out.push_str(&format!("  {:>3}. {}\n", step.n, step.text));
         for text in done.iter().filter_map(done_text) {

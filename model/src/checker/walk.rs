@@ -67,7 +67,10 @@ fn class(model: &Zab, before: &Cluster, after: &Cluster, action: Action, log: &L
         let _ = write!(text, " {}", trace::on_the_wire(&frame.packet).0);
     }
     for i in 0..model.world.n() {
-        let (was, is) = (phase(&model.world, before, i), phase(&model.world, after, i));
+        let (was, is) = (
+            phase(&model.world, before, i),
+            phase(&model.world, after, i),
+        );
         if was != is {
             let _ = write!(text, " {}:{was}>{is}", i + 1);
         }

@@ -286,7 +286,10 @@ impl Worker {
                 }
                 self.actions = actions;
             }
-            shared.progress.generated.fetch_add(generated, Ordering::Relaxed);
+            shared
+                .progress
+                .generated
+                .fetch_add(generated, Ordering::Relaxed);
             let waiting = shared.progress.waiting.load(Ordering::Relaxed);
             let left = waiting.saturating_sub(states);
             shared.progress.waiting.store(left, Ordering::Relaxed);
@@ -344,7 +347,10 @@ impl Worker {
         let here = self.number << PLACE_BITS | place;
         let broken = properties::broken(cluster, &shared.model.world, &mut self.log);
         if broken != 0 {
-            shared.progress.distinct.fetch_add(self.in_chunk + 1, Ordering::Relaxed);
+            shared
+                .progress
+                .distinct
+                .fetch_add(self.in_chunk + 1, Ordering::Relaxed);
             self.in_chunk = 0;
             locked(&shared.broken).get_or_insert((here, broken));
             shared.stop.store(true, Ordering::Relaxed);
@@ -364,8 +370,14 @@ impl Worker {
         if self.chunk.is_empty() {
             return Ok(());
         }
-        shared.progress.distinct.fetch_add(self.in_chunk, Ordering::Relaxed);
-        shared.progress.next.fetch_add(self.in_chunk, Ordering::Relaxed);
+        shared
+            .progress
+            .distinct
+            .fetch_add(self.in_chunk, Ordering::Relaxed);
+        shared
+            .progress
+            .next
+            .fetch_add(self.in_chunk, Ordering::Relaxed);
         self.in_chunk = 0;
         let chunk = core::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK + 64));
         locked(&shared.next).push(chunk)

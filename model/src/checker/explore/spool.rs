@@ -123,8 +123,10 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_into_memory_comes_back_from_the_file_in_order() {
-        let mut level = Level::default();
-        level.in_memory = LEVEL_WORDS - 3;
+        let mut level = Level {
+            in_memory: LEVEL_WORDS - 3,
+            ..Level::default()
+        };
         for i in 0..4 {
             level.push(vec![i, i + 1, i + 2]).unwrap();
         }

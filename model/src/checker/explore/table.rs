@@ -75,7 +75,7 @@ impl Table {
     }
 
     fn first_slot(&self, low: u64) -> u64 {
-        (u128::from(low) * u128::from(self.slots) >> 64) as u64
+        ((u128::from(low) * u128::from(self.slots)) >> 64) as u64
     }
 
     fn insert_one(&self, low: u64) -> bool {
@@ -96,7 +96,8 @@ impl Table {
             let at = slot as usize * 2;
             let mut found = self.words[at].load(Ordering::Acquire);
             if found == 0 {
-                let claim = self.words[at].compare_exchange(0, low, Ordering::AcqRel, Ordering::Acquire);
+                let claim =
+                    self.words[at].compare_exchange(0, low, Ordering::AcqRel, Ordering::Acquire);
                 match claim {
                     Ok(_) => {
                         self.words[at + 1].store(high, Ordering::Release);
@@ -161,7 +162,7 @@ mod tests {
 
     fn mixed(i: u64) -> u128 {
         let x = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        u128::from(x ^ x >> 31) | u128::from(x.wrapping_mul(0xd6e8_feb8_6659_fd93)) << 64
+        u128::from(x ^ (x >> 31)) | u128::from(x.wrapping_mul(0xd6e8_feb8_6659_fd93)) << 64
     }
 
     #[test]
@@ -180,10 +181,11 @@ mod tests {
 
     #[test]
     fn with_128_bits_an_equal_half_is_not_enough() {
+        let (one, two) = (5 | (1 << 64), 5 | (2 << 64));
         let wide = Table::new(Width::Bits128, 8);
         let narrow = Table::new(Width::Bits64, 8);
-        assert!(wide.insert(5 | 1 << 64) && wide.insert(5 | 2 << 64) && !wide.insert(5 | 2 << 64));
-        assert!(narrow.insert(5 | 1 << 64) && !narrow.insert(5 | 2 << 64));
+        assert!(wide.insert(one) && wide.insert(two) && !wide.insert(two));
+        assert!(narrow.insert(one) && !narrow.insert(two));
     }
 
     #[test]
