@@ -20,13 +20,15 @@ pub enum Switch {
     QuorumIsHalf,
     /// A returning learner is told to drop the uncommitted proposals that it has acknowledged, as ZooKeeper does.
     TruncOutstanding,
+    /// What a returning learner has in its log counts as acknowledged by it, whatever its currentEpoch.
+    HoldingIsAcking,
     /// SNAP carries the tree as it was served last, although the leader's history goes on.
     SnapBehindHistory,
 }
 
 impl Switch {
     /// All of them, in the order of SPEC.md §8.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::EpochBeforeHistory,
         Self::AckNewleaderBeforeFsync,
         Self::VoteFromMemoryNotLog,
@@ -34,6 +36,7 @@ impl Switch {
         Self::DiffWithoutMembership,
         Self::QuorumIsHalf,
         Self::TruncOutstanding,
+        Self::HoldingIsAcking,
         Self::SnapBehindHistory,
     ];
 }

@@ -64,10 +64,6 @@ pub(super) fn mail(mailbox: &Mailbox, out: &mut Vec<u8>) {
 pub(super) fn sight(sight: &Sight, out: &mut Vec<u8>) {
     match sight {
         Sight::Wrong(wrong) => out.extend([0, *wrong as u8]),
-        Sight::Lost(lost) => {
-            out.push(1);
-            zxids(lost, out);
-        }
         Sight::Applied(tree) => {
             out.push(2);
             zxids(tree, out);

@@ -25,8 +25,6 @@ pub struct Ghost {
 pub enum Wrong {
     /// Two servers were leader of one epoch.
     TwoPrimaries = 1,
-    /// A write dropped a committed transaction from a disk.
-    CommittedTruncated = 2,
     /// A server got a packet that its phase can never get.
     BadPacket = 4,
     /// What a serving server applied contradicts what another had applied.
@@ -42,8 +40,6 @@ pub enum Wrong {
 pub enum Sight {
     /// Something that must never happen.
     Wrong(Wrong),
-    /// A write dropped these from a disk.
-    Lost(Vec<Zxid>),
     /// A serving server has applied this.
     Applied(Vec<Zxid>),
     /// A leader has formed a quorum with this history.
@@ -59,11 +55,6 @@ impl Ghost {
     pub fn observe(&mut self, sight: &Sight) -> u64 {
         match sight {
             Sight::Wrong(wrong) => self.wrong(*wrong),
-            Sight::Lost(lost) => {
-                if self.committed.iter().any(|z| lost.contains(z)) {
-                    self.wrong(Wrong::CommittedTruncated);
-                }
-            }
             Sight::Applied(tree) => {
                 let recovered = self.initial.len() > 1 && tree.len() > self.committed.len();
                 self.commit(tree);

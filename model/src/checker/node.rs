@@ -127,7 +127,7 @@ impl Node {
         let led = self.primary();
         match stimulus {
             Stimulus::Boot => self.boot(world, out),
-            Stimulus::Crash(kept) => self.crash(kept, out),
+            Stimulus::Crash(kept) => self.crash(kept),
             Stimulus::Elect(vote) => self.elect(world, vote, out),
             Stimulus::Flush => self.flush(world, out),
             Stimulus::Propose => self.propose(world, out),
@@ -170,9 +170,9 @@ impl Node {
     }
 
     /// The power fails: its memory is gone; the caller ends its connections.
-    fn crash(&mut self, kept: u8, out: &mut Outbox) {
+    fn crash(&mut self, kept: u8) {
         for _ in 0..kept {
-            self.write_next(out);
+            self.write_next();
         }
         self.disk.queue.clear();
         self.tree.clear();
@@ -205,7 +205,7 @@ impl Node {
             return;
         };
         let mark = peer.storage.mark_of(1);
-        self.write_next(out);
+        self.write_next();
         self.step(world, Input::Durable(mark), &[], out);
     }
 
@@ -224,19 +224,9 @@ impl Node {
         }
     }
 
-    fn write_next(&mut self, out: &mut Outbox) {
-        let Some(op) = self.disk.queue.pop_front() else {
-            return;
-        };
-        let before =
-            matches!(op, Op::Truncate(_) | Op::Install(_)).then(|| self.disk.image.content());
-        self.disk.image.apply(&op);
-        if let Some(mut lost) = before {
-            let after = self.disk.image.content();
-            lost.retain(|z| !after.contains(z));
-            if !lost.is_empty() {
-                out.seen(Sight::Lost(lost));
-            }
+    fn write_next(&mut self) {
+        if let Some(op) = self.disk.queue.pop_front() {
+            self.disk.image.apply(&op);
         }
     }
 

@@ -12,6 +12,8 @@ use crate::ids::{Epoch, Zxid};
 use crate::leader::Phase;
 use crate::learner::Stage;
 use crate::peer::Role;
+use crate::quorum::{AckSet, Voters};
+use crate::switch::Switches;
 use alloc::vec::Vec;
 
 /// What the invariants see of a server.
@@ -23,6 +25,8 @@ pub struct View {
     pub participant: Option<(Epoch, Vec<Zxid>)>,
     /// The epoch that it leads, past discovery.
     pub primary: Option<Epoch>,
+    /// currentEpoch and history on its disk, down or not.
+    pub disk: (Epoch, Vec<Zxid>),
     /// Whether it can start from its disk, whatever prefix of the pending writes survives.
     pub boots: bool,
 }
@@ -44,6 +48,7 @@ impl View {
                 .map(|epoch| (epoch, node.tree.clone())),
             participant: epoch.map(|epoch| (epoch, node.disk.image_asked().content())),
             primary: node.primary(),
+            disk: (node.disk.image.current, node.disk.image.content()),
             boots: images
                 .into_iter()
                 .all(|kept| node.disk.image_with(kept).boot().is_ok()),
@@ -56,6 +61,7 @@ impl View {
             serving,
             participant,
             primary,
+            disk: (current, content),
             boots,
         } = self;
         for part in [serving, participant] {
@@ -71,12 +77,16 @@ impl View {
             None => out.push(255),
             Some(epoch) => canon::epoch(*epoch, out),
         }
+        canon::epoch(*current, out);
+        canon::zxids(content, out);
         out.push(u8::from(*boots));
     }
 }
 
 /// What the invariants see of a cluster.
 pub struct Seen<'a> {
+    /// Who decides.
+    pub voters: &'a Voters,
     /// Of each server.
     pub servers: Vec<&'a View>,
     /// What was observed.
@@ -89,6 +99,7 @@ impl<'a> Seen<'a> {
     pub fn of(cluster: &Cluster, world: &'a World) -> Self {
         let views = cluster.seen(world);
         Self {
+            voters: &world.envs[0].voters,
             servers: views[..cluster.n()]
                 .iter()
                 .map(|id| world.views.get(*id))
@@ -177,8 +188,8 @@ pub const ALL: &[Invariant] = &[
         condition: |_, s| s.broken & 1 << 8 == 0,
     },
     Invariant {
-        name: "committed never truncated",
-        holds: |s| s.never(Wrong::CommittedTruncated),
+        name: "committed is durable",
+        holds: |s| committed_is_durable(s),
         condition: |_, s| s.broken & 1 << 9 == 0,
     },
     Invariant {
@@ -284,6 +295,26 @@ fn leader_log_completeness(c: &Seen<'_>) -> bool {
             .collect();
         history.starts_with(&earlier)
     })
+}
+
+/// I-10: whichever quorum of disks elects, the best of its votes is that of a server with everything committed.
+///
+/// More than "nothing committed is ever truncated" would be asked too much: a server that still follows a deposed
+/// leader may drop its copy of what a quorum of others has just committed without it.
+fn committed_is_durable(c: &Seen<'_>) -> bool {
+    let vote = |i: &usize| {
+        let (current, history) = &c.servers[*i].disk;
+        (*current, history.last().copied().unwrap_or_default())
+    };
+    let n = c.voters.count();
+    c.ghost.committed.is_empty()
+        || (1..1_u64 << n)
+            .filter(|set| c.voters.is_quorum(AckSet(*set), Switches::default()))
+            .all(|set| {
+                let members = (0..n).filter(|i| set >> i & 1 == 1);
+                let best = members.max_by_key(vote);
+                best.is_none_or(|i| c.servers[i].disk.1.starts_with(&c.ghost.committed))
+            })
 }
 
 /// I-11: after NEWLEADER, participants of one epoch have comparable histories.
