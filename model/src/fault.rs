@@ -62,6 +62,13 @@ pub enum Fault {
         /// The id.
         sid: ServerId,
     },
+    /// TRUNC into the own snapshot: the learner asks for SNAP instead.
+    TruncBelowSnapshot {
+        /// Where to cut.
+        zxid: Zxid,
+        /// The zxid of the snapshot.
+        base: Zxid,
+    },
     /// No epoch is left to propose.
     EpochExhausted,
     /// No counter is left in this epoch: the leader steps down so that the next one has a new epoch.

@@ -45,6 +45,9 @@ impl Zxid {
     /// Before every transaction.
     pub const ZERO: Self = Self(0);
 
+    /// No position at all (-1 on the wire): a learner that names it gets SNAP.
+    pub const NONE: Self = Self(u64::MAX);
+
     /// The zxid of `counter` in `epoch`.
     #[must_use]
     pub const fn new(epoch: Epoch, counter: u32) -> Self {

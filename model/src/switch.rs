@@ -22,13 +22,15 @@ pub enum Switch {
     TruncOutstanding,
     /// What a returning learner has in its log counts as acknowledged by it, whatever its currentEpoch.
     HoldingIsAcking,
+    /// A learner that is told to TRUNC below its snapshot refuses, each time anew.
+    TruncBelowSnapshotRefused,
     /// SNAP carries the tree as it was served last, although the leader's history goes on.
     SnapBehindHistory,
 }
 
 impl Switch {
     /// All of them, in the order of SPEC.md §8.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::EpochBeforeHistory,
         Self::AckNewleaderBeforeFsync,
         Self::VoteFromMemoryNotLog,
@@ -37,6 +39,7 @@ impl Switch {
         Self::QuorumIsHalf,
         Self::TruncOutstanding,
         Self::HoldingIsAcking,
+        Self::TruncBelowSnapshotRefused,
         Self::SnapBehindHistory,
     ];
 }

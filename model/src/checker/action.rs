@@ -70,6 +70,11 @@ pub enum Action {
         /// Whose disk.
         server: u8,
     },
+    /// A server that serves writes its tree as a snapshot.
+    Snapshot {
+        /// Who.
+        server: u8,
+    },
     /// A timer runs out.
     Fire {
         /// Whose.
@@ -152,6 +157,8 @@ pub const WITNESSES: &[&str] = &[
     "commit after recovery",
     "PING",
     "crash with writes pending",
+    "Snapshot",
+    "SNAP instead of TRUNC",
 ];
 
 pub(super) const W_EMPTY_DIFF: usize = 18;
@@ -163,6 +170,7 @@ pub(super) const W_COMMIT: usize = 23;
 pub(super) const W_COMMIT_AFTER_RECOVERY: usize = 24;
 pub(super) const W_PING: usize = 25;
 pub(super) const W_CRASH_PENDING: usize = 26;
+pub(super) const W_SNAP_WANTED: usize = 28;
 
 impl Action {
     /// Whether it is a fault: something that a budget bounds and nobody may count on.
@@ -205,6 +213,7 @@ impl Action {
             Self::Crash { .. } => 15,
             Self::Start { .. } => 16,
             Self::Disconnect { .. } => 17,
+            Self::Snapshot { .. } => 27,
         }
     }
 }
@@ -263,6 +272,7 @@ impl fmt::Display for Action {
                     "server {server} crashes; {kept} of its pending writes have reached the disk"
                 )
             }
+            Self::Snapshot { server } => write!(f, "server {server} takes a snapshot"),
             Self::Start { server } => write!(f, "server {server} starts"),
             Self::Disconnect { link } => write!(f, "the network drops link {link}"),
         }

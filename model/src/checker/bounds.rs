@@ -63,6 +63,8 @@ pub struct Bounds {
     pub start: Start,
     /// Transactions in all, those of a warm start included.
     pub txns: u8,
+    /// Snapshots that serving servers take, in all.
+    pub snapshots: u8,
     /// Crashes in all.
     pub crashes: u8,
     /// Broken connections in all.
@@ -189,6 +191,7 @@ const BASE: Bounds = Bounds {
     disk: Disk::Atomic,
     start: Start::Cold,
     txns: 1,
+    snapshots: 0,
     crashes: 1,
     disconnects: 1,
     faults: 1,
@@ -348,6 +351,22 @@ pub const ALL: &[Bounds] = &[
             depth: 57,
         }),
         liveness: true,
+        ..BASE
+    },
+    Bounds {
+        name: "snap",
+        about: "as rec-warm-c2, with snapshots taken while serving, which purge the log at the next start",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 3,
+        snapshots: 2,
+        crashes: 2,
+        disconnects: 0,
+        faults: 2,
+        epochs: 4,
+        liveness: true,
+        tier: Tier::Deep,
         ..BASE
     },
     Bounds {

@@ -16,7 +16,7 @@ use crate::election::Looking;
 use crate::election::tally::Ballot;
 use crate::ids::{Epoch, Round, ServerId, Zxid};
 use crate::leader::{Leading, Learner, Outstanding, Stage};
-use crate::learner::Following;
+use crate::learner::{Following, Stage as LearnerStage};
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
 use crate::quorum::AckSet;
@@ -32,8 +32,12 @@ fn small(n: impl TryInto<u8>, out: &mut Bytes) {
 }
 
 fn zxid(z: Zxid, out: &mut Bytes) {
+    if z == Zxid::NONE {
+        out.push(255);
+        return;
+    }
     assert!(
-        z.epoch().0 < 16 && z.counter() < 16,
+        z.epoch().0 < 15 && z.counter() < 16,
         "a configuration is larger than its encoding"
     );
     small(z.epoch().0 << 4 | z.counter(), out);
@@ -146,11 +150,15 @@ pub(super) fn node(node: &Node, bounds: &Bounds, out: &mut Bytes) {
         current,
         snapshot,
         log,
+        taken,
     } = image;
     epoch(*accepted, out);
     epoch(*current, out);
     zxids(snapshot, out);
     zxids(log, out);
+    if bounds.snapshots > 0 {
+        small(*taken, out);
+    }
     small(queue.len(), out);
     queue.iter().for_each(|op| pending(op, out));
     match peer {
@@ -296,6 +304,7 @@ fn following(f: &Following, elections: bool, out: &mut Bytes) {
         link,
         stage,
         epoch: e,
+        wants_snap,
         committed,
     } = f;
     kept_vote(v, elections, out);
@@ -305,6 +314,8 @@ fn following(f: &Following, elections: bool, out: &mut Bytes) {
     }
     out.push(*stage as u8);
     epoch(*e, out);
+    // It speaks only until ACKEPOCH is sent.
+    out.push(u8::from(*wants_snap && *stage < LearnerStage::AwaitSync));
     zxid(*committed, out);
 }
 

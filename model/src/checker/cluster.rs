@@ -41,6 +41,8 @@ pub struct Spent {
     pub disconnects: u8,
     /// Transactions.
     pub txns: u8,
+    /// Snapshots taken while serving.
+    pub snapshots: u8,
 }
 
 /// The whole cluster.
@@ -505,8 +507,17 @@ impl Cluster {
             crashes,
             disconnects,
             txns,
+            snapshots,
         } = self.spent;
-        out.push(u32::from_le_bytes([self.wired, crashes, disconnects, txns]));
+        // Few of anything: four bits each, and eight for the connections.
+        let low = |n: u8| u32::from(n) & 0xf;
+        out.push(
+            u32::from(self.wired)
+                | low(crashes) << 8
+                | low(disconnects) << 12
+                | low(txns) << 16
+                | low(snapshots) << 20,
+        );
         out.push(self.ghost);
         out.extend(&self.nodes[..self.n()]);
         out.extend(&self.wires[..usize::from(self.wired)]);
@@ -519,11 +530,13 @@ impl Cluster {
     /// same world.
     pub fn unpack(&mut self, mails: bool, words: &[u32]) -> usize {
         let n = self.n();
-        let [wired, crashes, disconnects, txns] = words[0].to_le_bytes();
+        let nibble = |at: u32| (words[0] >> at & 0xf) as u8;
+        let wired = (words[0] & 0xff) as u8;
         self.spent = Spent {
-            crashes,
-            disconnects,
-            txns,
+            crashes: nibble(8),
+            disconnects: nibble(12),
+            txns: nibble(16),
+            snapshots: nibble(20),
         };
         self.wired = wired;
         self.ghost = words[1];

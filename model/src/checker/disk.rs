@@ -33,6 +33,9 @@ pub struct Image {
     pub snapshot: Vec<Zxid>,
     /// The log above it.
     pub log: Vec<Zxid>,
+    /// How many transactions are in a newer snapshot, which the next start will read; 0 if there is none. The log
+    /// under it is kept as long as the server runs.
+    pub taken: usize,
 }
 
 impl Image {
@@ -42,10 +45,17 @@ impl Image {
             Op::AcceptedEpoch(e) => self.accepted = *e,
             Op::CurrentEpoch(e) => self.current = *e,
             Op::Append(z) => self.log.push(*z),
-            Op::Truncate(z) => self.log.retain(|x| x <= z),
+            Op::Truncate(z) => {
+                self.log.retain(|x| x <= z);
+                // A snapshot of what is cut off would bring it back (ZOOKEEPER-1549).
+                if self.taken > self.content_len() {
+                    self.taken = 0;
+                }
+            }
             Op::Install(tree) => {
                 self.snapshot.clone_from(tree);
                 self.log.clear();
+                self.taken = 0;
             }
         }
     }
@@ -62,6 +72,15 @@ impl Image {
         self.snapshot.iter().chain(&self.log).copied().collect()
     }
 
+    /// The log under the newest snapshot goes: a start reads only what is above.
+    pub fn purge(&mut self) {
+        if self.taken > self.snapshot.len() {
+            let purged = self.log.drain(..self.taken - self.snapshot.len());
+            self.snapshot.extend(purged);
+        }
+        self.taken = 0;
+    }
+
     /// How many transactions that are.
     #[must_use]
     pub fn content_len(&self) -> usize {
@@ -73,8 +92,10 @@ impl Image {
         if self.accepted < self.current {
             return Err("acceptedEpoch is below currentEpoch");
         }
-        let mut history = History::starting_at(self.base());
-        for zxid in &self.log {
+        let mut image = self.clone();
+        image.purge();
+        let mut history = History::starting_at(image.base());
+        for zxid in &image.log {
             if !history.is_next(*zxid) {
                 return Err("the log has a hole");
             }

@@ -84,6 +84,7 @@ impl Stimulus {
             Self::Fired(timer) => (8, *timer as u64),
             Self::Received { link, .. } => (9, *link),
             Self::Notified { from, .. } => (10, *from as u64),
+            Self::Snapshot => (11, 0),
         };
         kind << 56 | small << 32 | u64::from(operand)
     }

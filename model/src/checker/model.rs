@@ -13,8 +13,6 @@ use crate::ids::{Epoch, ServerId, Zxid};
 use crate::leader::Phase;
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
-use crate::quorum::AckSet;
-use crate::switch::Switches;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -207,6 +205,15 @@ impl Zab {
         if !node.disk.queue.is_empty() {
             out.push(Action::Flush { server });
         }
+        let image = &node.disk.image;
+        let newest = image.taken.max(image.snapshot.len());
+        if c.spent.snapshots < b.snapshots
+            && peer.serving().is_some()
+            && node.tree.len() > newest
+            && node.tree.len() <= image.content_len()
+        {
+            out.push(Action::Snapshot { server });
+        }
         match &peer.role {
             Role::Looking(l) if b.grain == Grain::E2 => {
                 let heard_all = c.mail(&self.world, i).iter().all(Vec::is_empty);
@@ -394,7 +401,7 @@ impl Zab {
     #[must_use]
     pub fn duty(&self, c: &Cluster) -> Duty {
         let (b, n) = (self.bounds, c.n());
-        if (0..n).any(|leader| self.has_serving_quorum(c, leader)) {
+        if (0..n).any(|leader| self.serves_with_all(c, leader)) {
             return Duty::Serves;
         }
         // The oracle of E0 can waste an epoch on a leader that nobody would elect.
@@ -408,15 +415,11 @@ impl Zab {
         }
     }
 
-    /// Whether this server leads a quorum of servers that serve and are connected to it.
-    fn has_serving_quorum(&self, c: &Cluster, leader: usize) -> bool {
-        let voters = &self.world.envs[leader].voters;
+    /// Whether this server leads, and all others serve and are connected to it.
+    fn serves_with_all(&self, c: &Cluster, leader: usize) -> bool {
         let Some(Role::Leading(l)) = c.role(&self.world, leader) else {
             return false;
         };
-        if l.phase != Phase::Broadcast {
-            return false;
-        }
         let serves = |w: &&Wire| match c.role(&self.world, w.learner) {
             Some(Role::Following(f)) => {
                 w.is_live()
@@ -426,12 +429,7 @@ impl Zab {
             _ => false,
         };
         let wires = c.wires(&self.world).filter(|w| w.leader == leader);
-        let learners = wires.filter(serves).map(|w| w.learner);
-        let mut set = AckSet::EMPTY;
-        let ids = learners.chain([leader]).map(|i| ServerId(i as u64 + 1));
-        ids.filter_map(|id| voters.index(id))
-            .for_each(|voter| set.insert(voter));
-        voters.is_quorum(set, Switches::default())
+        l.phase == Phase::Broadcast && wires.filter(serves).count() + 1 == c.n()
     }
 
     /// Carries out an action that is enabled.
@@ -465,6 +463,10 @@ impl Zab {
             Action::Flush { server } => c.flush(world, at(server), log),
             Action::Fire { server, timer } => {
                 c.step(world, at(server), &Stimulus::Fired(timer.into()), log);
+            }
+            Action::Snapshot { server } => {
+                c.spent.snapshots += 1;
+                c.step(world, at(server), &Stimulus::Snapshot, log);
             }
             Action::Propose { server } => c.propose(world, at(server), log),
             Action::Crash { server, kept } => {
@@ -589,6 +591,7 @@ fn uneven_disks(n: usize) -> Vec<Vec<Disk>> {
             current: Epoch(current),
             snapshot: Vec::new(),
             log: log.to_vec(),
+            taken: 0,
         },
         ..Disk::default()
     };

@@ -3,7 +3,7 @@
 //!
 //! Everything a server decides, it decides in [`Peer::step`]; this file only carries out its effects.
 
-use super::action::{W_COMMIT, W_PING, W_SNAP};
+use super::action::{W_COMMIT, W_PING, W_SNAP, W_SNAP_WANTED};
 use super::bounds::Disk as DiskGrain;
 use super::cluster::{World, index};
 use super::disk::{Disk, Op};
@@ -42,6 +42,8 @@ pub enum Stimulus {
     Elect(Vote),
     /// The oldest pending write becomes durable, and it hears of it.
     Flush,
+    /// Its tree is written as a snapshot.
+    Snapshot,
     /// A client's write.
     Propose,
     /// The leader does not answer its dial.
@@ -130,6 +132,7 @@ impl Node {
             Stimulus::Crash(kept) => self.crash(kept),
             Stimulus::Elect(vote) => self.elect(world, vote, out),
             Stimulus::Flush => self.flush(world, out),
+            Stimulus::Snapshot => self.disk.image.taken = self.tree.len(),
             Stimulus::Propose => self.propose(world, out),
             Stimulus::Unreachable => self.step(world, Input::Unreachable, &[], out),
             Stimulus::Linked(id) => self.step(world, Input::Linked(Link(id)), &[], out),
@@ -163,6 +166,7 @@ impl Node {
             out.seen(Sight::Wrong(Wrong::NoBoot));
             return;
         };
+        self.disk.image.purge();
         self.tree = self.disk.image.content();
         let mut effects = Effects::new();
         self.peer = Some(Peer::boot(&world.envs[self.at], found, &mut effects));
@@ -283,6 +287,9 @@ impl Node {
                 }
                 Effect::Refused(fault) => {
                     out.sent.push(Outward::Other(Effect::Refused(fault)));
+                    if matches!(fault, Fault::TruncBelowSnapshot { .. }) {
+                        out.witnessed |= 1 << W_SNAP_WANTED;
+                    }
                     if is_bad_packet(fault) {
                         out.seen(Sight::Wrong(Wrong::BadPacket));
                     }
@@ -335,6 +342,7 @@ const fn is_bad_packet(fault: Fault) -> bool {
         Fault::StaleLeader { .. }
         | Fault::LearnerAhead { .. }
         | Fault::LearnerReplaced { .. }
+        | Fault::TruncBelowSnapshot { .. }
         | Fault::EpochExhausted
         | Fault::CounterExhausted
         | Fault::NotLeading => false,

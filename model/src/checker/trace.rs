@@ -272,6 +272,7 @@ pub fn action_text(world: &World, c: &Cluster, action: Action) -> String {
         | Action::GiveUp { .. }
         | Action::Settle { .. }
         | Action::Fire { .. }
+        | Action::Snapshot { .. }
         | Action::Propose { .. }
         | Action::Crash { .. }
         | Action::Start { .. } => action.to_string(),

@@ -25,7 +25,7 @@ pub(crate) enum SyncPlan {
 ///
 /// | the learner's end                               | plan        |
 /// |-------------------------------------------------|-------------|
-/// | below the leader's base                         | SNAP        |
+/// | nowhere ([`Zxid::NONE`]), or below the leader's base | SNAP   |
 /// | in the leader's history, not above `committed`  | DIFF        |
 /// | counter 0: a position, not a transaction        | DIFF from the entry before it |
 /// | otherwise, the leader's entry before it is of the learner's last epoch | TRUNC to that entry |
@@ -39,6 +39,9 @@ pub(crate) fn plan_sync(
     peer: Zxid,
     switches: Switches,
 ) -> SyncPlan {
+    if peer == Zxid::NONE {
+        return SyncPlan::Snap;
+    }
     let Some(before) = history.floor(peer.min(committed)) else {
         return SyncPlan::Snap;
     };
@@ -75,6 +78,7 @@ mod tests {
         let cases = vec![
             (z(1, 1), SyncPlan::Snap),
             (Zxid::ZERO, SyncPlan::Snap),
+            (Zxid::NONE, SyncPlan::Snap),
             (z(1, 2), SyncPlan::Diff { after: z(1, 2) }),
             (z(1, 3), SyncPlan::Diff { after: z(1, 3) }),
             (z(1, 5), SyncPlan::Trunc { to: z(1, 4) }),

@@ -2,7 +2,7 @@
 
 use super::{Following, Stage};
 use crate::fault::Fault;
-use crate::ids::Epoch;
+use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::step::Link;
@@ -52,7 +52,11 @@ impl Following {
 
     fn ack_epoch<T>(&mut self, current: Option<Epoch>, cx: &mut Context<'_, T>) {
         self.stage = Stage::AwaitSync;
-        let last = cx.storage.last_reported(*cx.delivered, cx.env.switches);
+        let last = if self.wants_snap && current.is_none() {
+            Zxid::NONE
+        } else {
+            cx.storage.last_reported(*cx.delivered, cx.env.switches)
+        };
         self.send(Packet::AckEpoch { last, current }, cx);
     }
 }

@@ -22,6 +22,8 @@ pub struct Following {
     pub(crate) stage: Stage,
     /// The leader's epoch, from LEADERINFO on.
     pub(crate) epoch: Epoch,
+    /// It could not carry out the leader's TRUNC, and asks for SNAP instead.
+    pub(crate) wants_snap: bool,
     /// What the leader has said to be committed, from DIFF, TRUNC or SNAP on.
     pub(crate) committed: Zxid,
 }
@@ -56,6 +58,7 @@ impl Following {
             link: None,
             stage: Stage::Dialling,
             epoch: Epoch(0),
+            wants_snap: false,
             committed: Zxid::ZERO,
         }
     }

@@ -26,6 +26,9 @@ impl Following {
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
         let history = &cx.storage.asked.history;
+        if zxid < history.base() && self.stage == Stage::AwaitSync {
+            return self.ask_for_snap(zxid, cx);
+        }
         if !history.contains(zxid) {
             let last = history.last();
             return Err(Fault::TruncOutsideHistory { zxid, last });
@@ -34,6 +37,25 @@ impl Following {
         cx.storage.persist(Write::Truncate { zxid }, cx.out);
         self.committed = zxid;
         *cx.delivered = zxid.min(*cx.delivered);
+        Ok(Next::Stay)
+    }
+
+    /// The cut lies inside the own snapshot, which cannot be taken apart: an earlier leader that never formed a quorum
+    /// has sent it. Dials the leader again and names no position, so that it sends SNAP (D-15).
+    ///
+    /// The new connection is to a leader that is past discovery, which counts nobody any more: to hide the own
+    /// history misleads no election.
+    fn ask_for_snap<T>(&mut self, zxid: Zxid, cx: &mut Context<'_, T>) -> Result<Next, Fault> {
+        let base = cx.storage.asked.history.base();
+        let fault = Fault::TruncBelowSnapshot { zxid, base };
+        if cx.env.switches.on(Switch::TruncBelowSnapshotRefused) {
+            return Err(fault);
+        }
+        cx.out.push(Effect::Refused(fault));
+        cx.out.extend(self.link.take().map(Effect::Unlink));
+        self.stage = Stage::Dialling;
+        self.wants_snap = true;
+        cx.out.push(Effect::Dial(self.vote.leader));
         Ok(Next::Stay)
     }
 

@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     /// Count states that differ only in the servers' names as one, where elections do not look at ids (E0).
     #[arg(long)]
     symmetric: bool,
-    /// Also ask whether every state can reach a serving quorum, where the configuration does not ask that anyway.
+    /// Also ask whether every state can reach one in which all serve, where the configuration does not ask that anyway.
     #[arg(long)]
     liveness: bool,
     /// Give up, and say so, after about this many states.

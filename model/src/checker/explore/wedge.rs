@@ -1,4 +1,5 @@
-//! "No wedge": from every reachable state a serving quorum can be reached without further faults (AG EF).
+//! "No wedge": from every reachable state, one in which all servers serve together can be reached without further
+//! faults (AG EF).
 //!
 //! While a search runs, each thread notes the transitions that are no fault, and which states serve. Afterwards the
 //! states that can reach a serving one are marked, backwards: states are numbered level by level and most
@@ -12,7 +13,7 @@ use alloc::vec::Vec;
 pub(super) struct Notes {
     /// From and to, by number.
     edges: Vec<(u32, u32)>,
-    /// States with a serving quorum.
+    /// States in which all serve together.
     serving: Vec<u32>,
     /// States that cannot be asked to recover, because a budget of the configuration is used up.
     exempt: Vec<u32>,
@@ -23,9 +24,9 @@ pub(super) struct Notes {
 /// What is asked of a state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Duty {
-    /// It has a serving quorum.
+    /// All serve together.
     Serves,
-    /// It has to be able to reach one.
+    /// It has to be able to reach such a state.
     Recovers,
     /// No epoch or round is left in the configuration's budget: nothing is asked.
     Exempt,
@@ -34,7 +35,7 @@ pub enum Duty {
 /// What became of the question.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Liveness {
-    /// States with a serving quorum.
+    /// States in which all serve together.
     pub serving: u64,
     /// States of which nothing is asked, as a budget is used up.
     pub exempt: u64,
