@@ -152,6 +152,8 @@ pub const WITNESSES: &[&str] = &[
     "commit after recovery",
     "PING",
     "crash with writes pending",
+    "INFORM",
+    "an observer serves",
 ];
 
 pub(super) const W_EMPTY_DIFF: usize = 18;
@@ -163,6 +165,8 @@ pub(super) const W_COMMIT: usize = 23;
 pub(super) const W_COMMIT_AFTER_RECOVERY: usize = 24;
 pub(super) const W_PING: usize = 25;
 pub(super) const W_CRASH_PENDING: usize = 26;
+pub(super) const W_INFORM: usize = 27;
+pub(super) const W_OBSERVER_SERVES: usize = 28;
 
 impl Action {
     /// Its place in [`WITNESSES`].

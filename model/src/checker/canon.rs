@@ -269,6 +269,7 @@ fn kept_vote(v: &Vote, elections: bool, out: &mut Vec<u8>) {
 fn following(f: &Following, elections: bool, out: &mut Vec<u8>) {
     let Following {
         vote: v,
+        observer: _, // the configuration tells
         link,
         stage,
         epoch: e,
@@ -309,6 +310,7 @@ fn learner(l: &Learner, out: &mut Vec<u8>) {
         stage,
         sid: _, // the link tells
         voter: _,
+        observer: _,
     } = l;
     small(link.0, out);
     match stage {
@@ -387,6 +389,15 @@ pub(super) fn frame(f: &Frame, out: &mut Vec<u8>) {
         }
         Packet::Ping { zxid: z } => {
             out.push(11);
+            zxid(*z, out);
+        }
+        Packet::ObserverInfo { sid, accepted } => {
+            out.push(12);
+            server(*sid, out);
+            epoch(*accepted, out);
+        }
+        Packet::Inform { zxid: z, txn: () } => {
+            out.push(13);
             zxid(*z, out);
         }
     }

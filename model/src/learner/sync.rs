@@ -100,6 +100,9 @@ impl Following {
         self.stage = Stage::AwaitUpToDate;
         let zxid = Zxid::new(self.epoch, 0);
         self.send(Packet::Ack { zxid }, cx);
+        if self.observer {
+            return;
+        }
         // These waited: an ack of a proposal must not overtake the one of NEWLEADER (ZOOKEEPER-4685).
         let Some(link) = self.link else { return };
         for zxid in cx.storage.known.history.above(self.committed) {
