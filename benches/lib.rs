@@ -33,7 +33,8 @@ impl Leader {
         let me = ServerId(3);
         let env = Env {
             me,
-            voters: Voters::new(&[ServerId(1), ServerId(2), me])?,
+            observer: false,
+            voters: Voters::new(&[ServerId(1), ServerId(2), me]).ok()?,
             switches: Switches::default(),
             epoch_max: Epoch(u32::MAX),
             counter_max: u32::MAX - 1,

@@ -1,6 +1,6 @@
 //! One server: its parts wired together.
 
-use crate::config::{Config, MemberRole};
+use crate::config::Config;
 use crate::error::ServerError;
 use crate::host::boot;
 use crate::host::core::{Core, Start};
@@ -11,8 +11,7 @@ use crate::net::{client, quorum};
 use crate::shutdown;
 use std::sync::Arc;
 use tracing::{info, warn};
-use zabra_model::ids::{Epoch, ServerId};
-use zabra_model::quorum::Voters;
+use zabra_model::ids::Epoch;
 use zabra_model::step::Env;
 use zabra_model::switch::Switches;
 
@@ -29,7 +28,7 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
             unused.key
         );
     }
-    let env = env_of(&config)?;
+    let env = env_of(&config);
     info!(sid = %config.me, ensemble = config.is_ensemble(), "starting");
     let (config, found) = tokio::task::spawn_blocking(move || {
         boot::purge(&config)?;
@@ -75,22 +74,13 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
     }
 }
 
-fn env_of(config: &Config) -> Result<Env, ServerError> {
-    let voters: Vec<ServerId> = if config.is_ensemble() {
-        config
-            .members
-            .iter()
-            .filter(|(_, m)| m.role == MemberRole::Participant)
-            .map(|(sid, _)| *sid)
-            .collect()
-    } else {
-        vec![config.me]
-    };
-    Ok(Env {
+fn env_of(config: &Config) -> Env {
+    Env {
         me: config.me,
-        voters: Voters::new(&voters).ok_or(ServerError::Bug("the check of the members"))?,
+        voters: config.voters.clone(),
+        observer: config.is_observer(),
         switches: Switches::default(),
         epoch_max: Epoch(u32::MAX),
         counter_max: u32::MAX - 1,
-    })
+    }
 }

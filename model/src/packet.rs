@@ -12,6 +12,13 @@ pub enum Packet<T> {
         /// Its acceptedEpoch.
         accepted: Epoch,
     },
+    /// OBSERVERINFO: FOLLOWERINFO of a learner without a vote, which counts for nothing.
+    ObserverInfo {
+        /// Who it is.
+        sid: crate::ids::ServerId,
+        /// Its acceptedEpoch.
+        accepted: Epoch,
+    },
     /// LEADERINFO: the leader's new epoch.
     LeaderInfo {
         /// The epoch that this leader proposes.
@@ -51,6 +58,13 @@ pub enum Packet<T> {
     Commit {
         /// The position.
         zxid: Zxid,
+    },
+    /// INFORM: log this, a quorum has; PROPOSAL and COMMIT in one, for observers.
+    Inform {
+        /// Its position.
+        zxid: Zxid,
+        /// The transaction.
+        txn: T,
     },
     /// NEWLEADER: the end of the leader's initial history.
     NewLeader {

@@ -32,7 +32,7 @@ pub(crate) enum Role {
     },
     /// In an election.
     Looking(Looking),
-    /// With a leader.
+    /// With a leader, as a follower or as an observer.
     Following(Following),
     /// As the leader.
     Leading(Leading),
@@ -171,15 +171,16 @@ impl Peer {
         n: Notification,
         out: &mut Effects<T>,
     ) {
+        // Two observers, or an observer and a voter that does not count it, would answer each other for ever (D-15).
+        let answer = self.notification().filter(|_| !env.observer);
         if env.voters.index(from).is_none() || env.voters.index(n.vote.leader).is_none() {
             // Not a voter, or for none: it is told what this server knows, and not counted.
-            out.extend(self.answer().map(|notification| Effect::Notify {
+            out.extend(answer.map(|notification| Effect::Notify {
                 to: from,
                 notification,
             }));
             return;
         }
-        let answer = self.answer();
         let ended = match &mut self.role {
             Role::Draining { heard } => {
                 heard.insert(from, n);
@@ -201,13 +202,13 @@ impl Peer {
         }
     }
 
-    /// What this server answers when it is asked in an election.
-    fn answer(&self) -> Option<Notification> {
+    /// What this server says when it is asked in an election.
+    pub(crate) fn notification(&self) -> Option<Notification> {
         let round = self.round;
         let (state, vote) = match &self.role {
             Role::Draining { .. } => return None,
             Role::Looking(l) => return Some(l.notification(round)),
-            Role::Following(f) => (ServerState::Following, f.vote),
+            Role::Following(f) => (f.state(), f.vote),
             Role::Leading(l) => (ServerState::Leading, l.vote),
         };
         Some(Notification { state, vote, round })
@@ -333,9 +334,10 @@ impl Peer {
                 self.become_looking(env, out);
             }
         } else {
-            out.push(Effect::Became(ServerState::Following));
-            let (mut cx, role) = self.context(env, out);
-            *role = Role::Following(Following::start(outcome.vote, &mut cx));
+            let following = Following::new(outcome.vote, env.observer);
+            out.push(Effect::Became(following.state()));
+            out.push(Effect::Dial(outcome.vote.leader));
+            self.role = Role::Following(following);
         }
     }
 
@@ -352,9 +354,9 @@ impl Peer {
     /// What this server is doing, as it tells others.
     #[must_use]
     pub const fn state(&self) -> ServerState {
-        match self.role {
+        match &self.role {
             Role::Draining { .. } | Role::Looking(_) => ServerState::Looking,
-            Role::Following(_) => ServerState::Following,
+            Role::Following(f) => f.state(),
             Role::Leading(_) => ServerState::Leading,
         }
     }
@@ -430,6 +432,7 @@ mod tests {
         let env = Env {
             me: ids[0],
             voters: Voters::new(&ids).unwrap(),
+            observer: false,
             switches: Switches::default(),
             epoch_max: Epoch(u32::MAX),
             counter_max: u32::MAX - 1,

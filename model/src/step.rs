@@ -15,6 +15,8 @@ pub struct Env {
     pub me: ServerId,
     /// Who has a vote.
     pub voters: Voters,
+    /// Whether this server is an observer: a learner that is never asked and never counted.
+    pub observer: bool,
     /// Bugs that a checker has switched on.
     pub switches: Switches,
     /// The last epoch that may be proposed: `u32::MAX`, or less where a checker must come to an end.
@@ -138,6 +140,13 @@ pub enum Effect<T> {
         upto: Zxid,
         /// Whether they are committed.
         committed: bool,
+    },
+    /// Send one transaction of the own log as INFORM: it has just been committed.
+    SendInform {
+        /// On which connection.
+        link: Link,
+        /// Its position.
+        zxid: Zxid,
     },
     /// Send SNAP with the tree as it stands after every `Deliver` so far, which is at this zxid.
     SendSnapshot {

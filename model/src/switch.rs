@@ -18,6 +18,8 @@ pub enum Switch {
     DiffWithoutMembership,
     /// Half of the voters count as a quorum.
     QuorumIsHalf,
+    /// A group counts as won when any one of its members agrees (hierarchical quorums).
+    GroupByAnyMember,
     /// A returning learner is told to drop the uncommitted proposals that it has acknowledged, as ZooKeeper does.
     TruncOutstanding,
     /// What a returning learner has in its log counts as acknowledged by it, whatever its currentEpoch.
@@ -26,21 +28,34 @@ pub enum Switch {
     TruncBelowSnapshotRefused,
     /// SNAP carries the tree as it was served last, although the leader's history goes on.
     SnapBehindHistory,
+    /// FOLLOWERINFO and ACKEPOCH of an observer count.
+    ObserverInDiscovery,
+    /// An observer's ACK of NEWLEADER counts.
+    ObserverInNewLeader,
+    /// INFORM is sent when a transaction is proposed.
+    InformBeforeCommit,
+    /// An observer that joins gets the outstanding proposals, as followers do.
+    ObserverGetsOutstanding,
 }
 
 impl Switch {
     /// All of them, in the order of SPEC.md §8.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::EpochBeforeHistory,
         Self::AckNewleaderBeforeFsync,
         Self::VoteFromMemoryNotLog,
         Self::AcceptedEpochVolatile,
         Self::DiffWithoutMembership,
         Self::QuorumIsHalf,
+        Self::GroupByAnyMember,
         Self::TruncOutstanding,
         Self::HoldingIsAcking,
         Self::TruncBelowSnapshotRefused,
         Self::SnapBehindHistory,
+        Self::ObserverInDiscovery,
+        Self::ObserverInNewLeader,
+        Self::InformBeforeCommit,
+        Self::ObserverGetsOutstanding,
     ];
 }
 

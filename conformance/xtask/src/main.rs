@@ -51,7 +51,17 @@ enum Tier {
 const fn configurations(tier: Tier) -> &'static [&'static str] {
     match tier {
         Tier::Ci => &["zab-cold-1", "rec-warm-1", "fle-1"],
-        Tier::Deep => &["zab-cold-1", "rec-warm-1", "fle-1", "rec-warm-c1d1"],
+        Tier::Deep => &[
+            "zab-cold-1",
+            "rec-warm-1",
+            "fle-1",
+            "rec-warm-c1d1",
+            "hier-warm-1",
+            "hier-weights-1",
+            "obs-warm-1",
+            "obs-cold-1",
+            "obs-fle-1",
+        ],
     }
 }
 

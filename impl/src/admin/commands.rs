@@ -81,6 +81,7 @@ const fn mode_name(mode: Mode) -> &'static str {
         Mode::Standalone => "standalone",
         Mode::Follower => "follower",
         Mode::Leader => "leader",
+        Mode::Observer => "observer",
     }
 }
 

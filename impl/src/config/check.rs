@@ -68,7 +68,9 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         )));
     }
     let mut members = lines.members;
-    let alone = members.len() == 1 && lines.standalone_enabled != Some(false);
+    let alone = members.len() == 1
+        && members.values().all(|m| m.role == MemberRole::Participant)
+        && lines.standalone_enabled != Some(false);
     if alone {
         members.clear(); // as ZooKeeper does: one server is no ensemble
     }
@@ -95,21 +97,32 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         .filter(|(_, m)| m.role == MemberRole::Participant)
         .map(|(sid, _)| *sid)
         .collect();
-    if !members.is_empty() && Voters::new(&voters).is_none() {
-        return Err(wrong(format!(
-            "{} members have a vote; make it 1 to {}",
-            voters.len(),
-            Voters::MAX
-        )));
-    }
-    if lines.peer_type == Some(MemberRole::Observer)
-        || members
-            .get(&me)
-            .is_some_and(|m| m.role == MemberRole::Observer)
-    {
-        return Err(wrong(
-            "this server cannot run as an observer yet; make it a participant".into(),
-        ));
+    let voters = if members.is_empty() {
+        Voters::new(&[me])
+    } else {
+        Voters::hierarchical(&voters, &lines.groups, &lines.weights)
+    };
+    let voters = voters.map_err(|e| wrong(e.to_string()))?;
+    let role = members.get(&me).map(|m| m.role);
+    match (lines.peer_type, role) {
+        (Some(MemberRole::Observer), None) => {
+            return Err(wrong(
+                "a server on its own cannot be an observer; remove peerType or add the server.N lines of the others"
+                    .into(),
+            ));
+        }
+        // ZooKeeper would go by the list. Whoever wrote this meant one of the two.
+        (Some(MemberRole::Observer), Some(MemberRole::Participant)) => {
+            return Err(wrong(format!(
+                "peerType=observer, but server.{me} is a participant; end that line in :observer, on every server"
+            )));
+        }
+        (Some(MemberRole::Participant), Some(MemberRole::Observer)) => {
+            return Err(wrong(format!(
+                "peerType=participant, but server.{me} is an observer; keep one"
+            )));
+        }
+        _ => {}
     }
     let client = match (
         lines.client_port,
@@ -139,6 +152,9 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         client,
         me,
         members,
+        voters,
+        groups: lines.groups,
+        weights: lines.weights,
         min_session_ms,
         max_session_ms,
         max_client_cnxns: lines.max_client_cnxns.unwrap_or(60),
@@ -178,6 +194,7 @@ fn my_id(data_dir: &Path) -> Result<ServerId, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zabra_model::switch::Switches;
 
     fn of(text: &str) -> Result<Config, String> {
         let lines = parse(text).map_err(|(_, what)| what)?;
@@ -206,6 +223,69 @@ mod tests {
             assert!(refusal.contains(word), "{refusal}");
         }
         assert!(of("clientPort=1").unwrap_err().contains("dataDir"));
+    }
+
+    const FIVE: &str =
+        "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\nserver.4=d:1:2\nserver.5=e:1:2\n";
+
+    /// Five members, of which this is the first, whose line ends in `role`, with these lines behind.
+    fn five(role: &str, lines: &str) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("myid"), "1\n").unwrap();
+        let data = dir.path().display();
+        of(&format!(
+            "dataDir={data}\nclientPort=1\ninitLimit=9\nsyncLimit=9\n{}{lines}",
+            FIVE.replace("a:1:2", &format!("a:1:2{role}"))
+        ))
+    }
+
+    #[test]
+    fn groups_and_weights_make_hierarchical_quorums() {
+        let c = five("", "group.1=1:2\ngroup.2=3:4\ngroup.3=5\nweight.2=0\n").unwrap();
+        let decide = |sids: &[u64]| {
+            let set = c.voters.set(sids.iter().copied().map(ServerId));
+            c.voters.is_quorum(set, Switches::default())
+        };
+        assert!(decide(&[1, 5]) && !decide(&[2, 3, 5]) && !decide(&[1, 2, 3]));
+        let text = c.members_text();
+        let end = "\ngroup.1=1:2\ngroup.2=3:4\ngroup.3=5\nweight.1=1\nweight.2=0\nweight.3=1\nweight.4=1\nweight.5=1\nversion=0";
+        assert!(text.ends_with(end), "{text}");
+        assert!(!five("", "").unwrap().members_text().contains("weight"));
+    }
+
+    #[test]
+    fn an_observer_has_no_vote_and_both_places_must_say_so() {
+        let c = five(":observer", "peerType=observer").unwrap();
+        assert!(c.is_observer() && c.voters.count() == 4 && c.voters.index(c.me).is_none());
+        assert!(five(":observer", "").unwrap().is_observer());
+        assert!(!five("", "peerType=participant").unwrap().is_observer());
+        for (role, line) in [("", "observer"), (":observer", "participant")] {
+            let refusal = five(role, &format!("peerType={line}")).unwrap_err();
+            assert!(refusal.contains("server.1 is a"), "{refusal}");
+        }
+        let alone = "dataDir=d\nclientPort=1\ninitLimit=9\nsyncLimit=9\nserver.1=a:1:2:observer";
+        assert!(of(alone).is_err());
+    }
+
+    #[test]
+    fn groups_that_cannot_be_are_refused_with_a_way_out() {
+        for (lines, words) in [
+            ("group.1=1:2:3:4", "server 5 is in no group"),
+            ("group.1=1:2:3\ngroup.2=3:4:5", "server 3 is in two groups"),
+            ("group.1=1:2:3:4:5:6", "server 6, which has no vote"),
+            ("group.1=1:2\ngroup.1=3:4:5", "twice"),
+            ("group.x=1", "digits"),
+            ("group.1=1,2", "is no server id"),
+            ("weight.1=-1", "digits"),
+            ("weight.6=1", "server 6 has a weight but no vote"),
+            (
+                "group.1=1:2:3:4:5\nweight.1=0\nweight.2=0\nweight.3=0\nweight.4=0\nweight.5=0",
+                "all weights are 0",
+            ),
+        ] {
+            let refusal = five("", lines).unwrap_err();
+            assert!(refusal.contains(words), "{lines}: {refusal}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::{Listen, Member, MemberRole, SuperDigest, Unused, Whitelist};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use zabra_model::ids::ServerId;
+use zabra_model::quorum::Group;
 
 /// What the lines said; `None` and empty are what they did not say.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,8 @@ pub struct Lines {
     pub super_digest: Option<SuperDigest>,
     pub trust_empty: Option<bool>,
     pub reconfig_enabled: Option<bool>,
+    pub groups: Vec<Group>,
+    pub weights: BTreeMap<ServerId, u32>,
     pub peer_type: Option<MemberRole>,
     pub unused: Vec<Unused>,
     /// Keys that change what clients may do and that this server does not have: refused rather than ignored.
@@ -128,28 +131,50 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         plain if REFUSED.contains(&plain) || plain.starts_with("ssl.") => {
             lines.unsupported.push((number, key.to_owned()));
         }
-        plain if plain.starts_with("group.") || plain.starts_with("weight.") => {
-            lines.unsupported.push((number, key.to_owned()));
-        }
-        plain => match plain.strip_prefix("server.") {
-            Some(sid) => {
-                let sid = sid
-                    .parse()
-                    .ok()
-                    .filter(|n| *n <= 255)
-                    .map(ServerId)
-                    .ok_or_else(|| format!("{key}: {sid:?} is no server id; write 0 to 255"))?;
-                if lines.members.insert(sid, member(key, value)?).is_some() {
-                    return Err(format!("{key} is there twice; remove one"));
+        plain => {
+            let twice = || format!("{key} is there twice; remove one");
+            match plain.split_once('.') {
+                Some(("server", sid)) => {
+                    let sid = server_id(key, sid)?;
+                    if lines.members.insert(sid, member(key, value)?).is_some() {
+                        return Err(twice());
+                    }
                 }
+                Some(("group", group)) => {
+                    let group = Group {
+                        number: number_of(key, group)?,
+                        members: value
+                            .split(':')
+                            .map(|sid| server_id(key, sid.trim()))
+                            .collect::<Result<_, _>>()?,
+                    };
+                    if lines.groups.iter().any(|g| g.number == group.number) {
+                        return Err(twice());
+                    }
+                    lines.groups.push(group);
+                }
+                Some(("weight", sid)) => {
+                    let sid = server_id(key, sid)?;
+                    if lines.weights.insert(sid, number_of(key, value)?).is_some() {
+                        return Err(twice());
+                    }
+                }
+                _ => lines.unused.push(Unused {
+                    line: number,
+                    key: key.to_owned(),
+                }),
             }
-            None => lines.unused.push(Unused {
-                line: number,
-                key: key.to_owned(),
-            }),
-        },
+        }
     }
     Ok(())
+}
+
+fn server_id(key: &str, sid: &str) -> Result<ServerId, String> {
+    sid.parse()
+        .ok()
+        .filter(|n| *n <= 255)
+        .map(ServerId)
+        .ok_or_else(|| format!("{key}: {sid:?} is no server id; write 0 to 255"))
 }
 
 fn number_of<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, String> {

@@ -6,6 +6,7 @@ pub mod file;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use zabra_model::ids::ServerId;
+use zabra_model::quorum::{Group, Voters};
 
 /// Why a configuration is refused; every message says where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +140,12 @@ pub struct Config {
     pub me: ServerId,
     /// The members; empty for a server on its own.
     pub members: BTreeMap<ServerId, Member>,
+    /// Who has a vote, and which of them decide together.
+    pub voters: Voters,
+    /// The `group.N` lines.
+    pub groups: Vec<Group>,
+    /// The `weight.N` lines.
+    pub weights: BTreeMap<ServerId, u32>,
     /// Least timeout of a session.
     pub min_session_ms: i32,
     /// Greatest timeout of a session.
@@ -189,6 +196,13 @@ impl Config {
         !self.members.is_empty()
     }
 
+    /// Whether this server is a member without a vote.
+    #[must_use]
+    pub fn is_observer(&self) -> bool {
+        let own = self.members.get(&self.me);
+        own.is_some_and(|m| m.role == MemberRole::Observer)
+    }
+
     /// How long a learner may take to connect and to get the history, ms.
     #[must_use]
     pub fn init_ms(&self) -> u64 {
@@ -216,6 +230,14 @@ impl Config {
                 text.push_str(&format!(";{}", client.to_addr()));
             }
             text.push('\n');
+        }
+        for Group { number, members } in &self.groups {
+            let members: Vec<String> = members.iter().map(ToString::to_string).collect();
+            text.push_str(&format!("group.{number}={}\n", members.join(":")));
+        }
+        for sid in self.voters.iter().filter(|_| !self.groups.is_empty()) {
+            let weight = self.weights.get(&sid).copied().unwrap_or(1);
+            text.push_str(&format!("weight.{sid}={weight}\n"));
         }
         if !text.is_empty() {
             text.push_str("version=0");

@@ -381,6 +381,10 @@ impl Core {
                 } => self
                     .links
                     .send_history(&self.window, link, after, upto, committed),
+                Effect::SendInform { link, zxid } => {
+                    self.links.send_inform(&self.window, link, zxid);
+                    self.links.answer_syncs(link, zxid);
+                }
                 Effect::SendSnapshot { link, zxid } => {
                     self.deliver();
                     let image = self.shared.tree().image();
@@ -523,7 +527,7 @@ impl Core {
         }
         if state == ServerState::Looking {
             self.shared.stats.elections.fetch_add(1, Ordering::Relaxed);
-        } else if state == ServerState::Following {
+        } else if matches!(state, ServerState::Following | ServerState::Observing) {
             drop(self.links.take_waiting());
         }
     }
@@ -555,10 +559,11 @@ impl Core {
         } else {
             self.links.set_leader_silence(self.shared.config.sync_ms());
         }
-        let mode = match (leads, self.shared.config.is_ensemble()) {
-            (_, false) => Mode::Standalone,
-            (true, true) => Mode::Leader,
-            (false, true) => Mode::Follower,
+        let mode = match self.peer.state() {
+            _ if !self.shared.config.is_ensemble() => Mode::Standalone,
+            ServerState::Leading => Mode::Leader,
+            ServerState::Observing => Mode::Observer,
+            ServerState::Following | ServerState::Looking => Mode::Follower,
         };
         self.shared.set_mode(mode);
         info!(epoch = epoch.0, ?mode, zxid = %self.peer.delivered(), "serving");
@@ -571,7 +576,7 @@ impl Core {
     ) {
         use zabra_model::packet::Packet;
         match packet {
-            Packet::Ping { zxid } if self.peer.state() == ServerState::Following => {
+            Packet::Ping { zxid } if self.peer.state() != ServerState::Leading => {
                 let table = self.touched_sessions();
                 self.links.send_ping(link, zxid, &table);
             }
@@ -636,7 +641,7 @@ impl Core {
                 let valid = self.revalidate(session, conn.timeout_ms(), self.env.me);
                 self.connected(&conn, valid);
             }
-            (Mode::Follower, Connect::Again(session)) => {
+            (Mode::Follower | Mode::Observer, Connect::Again(session)) => {
                 self.links.ask_revalidate(session, conn.timeout_ms());
                 self.revalidating
                     .entry(session)

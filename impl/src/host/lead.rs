@@ -239,7 +239,7 @@ impl Core {
             match mode {
                 Mode::NotServing => conn.close(),
                 Mode::Leader | Mode::Standalone => self.lead_own(conn, submit),
-                Mode::Follower => self.forward_own(conn, submit),
+                Mode::Follower | Mode::Observer => self.forward_own(conn, submit),
             }
         }
     }
@@ -355,8 +355,10 @@ impl Core {
             }
             match what {
                 Heard::Core(packet) => {
-                    if let (Packet::FollowerInfo { sid, .. }, Some(handle)) =
-                        (&packet, self.links.get(link))
+                    if let (
+                        Packet::FollowerInfo { sid, .. } | Packet::ObserverInfo { sid, .. },
+                        Some(handle),
+                    ) = (&packet, self.links.get(link))
                     {
                         handle.sid = Some(*sid);
                     }

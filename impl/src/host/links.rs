@@ -191,6 +191,18 @@ impl Links {
         });
     }
 
+    /// Sends a transaction that has just been committed: it waited in the window until now.
+    pub(super) fn send_inform(&mut self, window: &Window, link: Link, zxid: Zxid) {
+        let Some(handle) = self.get(link) else { return };
+        let before = Zxid(zxid.0.saturating_sub(1));
+        if let Some(payload) = window.range(before, zxid).next() {
+            let data = Some(payload.bytes.as_ref());
+            handle
+                .out
+                .put(|out| put_packet(PacketKind::Inform, zxid, data, None, out));
+        }
+    }
+
     pub(super) fn send_tree(&mut self, link: Link, zxid: Zxid, image: Image) {
         if let Some(handle) = self.get(link) {
             handle

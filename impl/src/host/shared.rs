@@ -37,6 +37,8 @@ pub enum Mode {
     Standalone,
     /// With a leader.
     Follower,
+    /// Follows a leader without a vote.
+    Observer,
     /// As the leader.
     Leader,
 }
@@ -143,6 +145,7 @@ impl Shared {
             1 => Mode::Standalone,
             2 => Mode::Follower,
             3 => Mode::Leader,
+            4 => Mode::Observer,
             _ => Mode::NotServing,
         }
     }
@@ -154,6 +157,7 @@ impl Shared {
             Mode::Standalone => 1,
             Mode::Follower => 2,
             Mode::Leader => 3,
+            Mode::Observer => 4,
         };
         self.mode.store(code, Ordering::Release);
     }

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
-use zabra_model::ids::{Epoch, ServerId};
+use zabra_model::ids::{Epoch, ServerId, Zxid};
 use zabra_model::step::Input;
 use zabra_model::vote::{Notification, ServerState, Vote};
 
@@ -53,6 +53,7 @@ pub struct ElectionNet {
     members_text: Box<str>,
     slots: Mutex<HashMap<ServerId, Arc<Slot>>>,
     members: usize,
+    observer: bool,
     inbox: Arc<Inbox>,
 }
 
@@ -84,6 +85,7 @@ impl ElectionNet {
             members_text: config.members_text().into(),
             slots: Mutex::default(),
             members: config.members.len(),
+            observer: config.is_observer(),
             inbox,
         });
         for (sid, member) in config.members.iter().filter(|(sid, _)| **sid != config.me) {
@@ -116,15 +118,22 @@ impl ElectionNet {
             ServerState::Leading => wire::ServerState::Leading,
             ServerState::Observing => wire::ServerState::Observing,
         };
-        wire::Notification {
+        let mut message = wire::Notification {
             state,
             leader: n.vote.leader,
             zxid: n.vote.zxid,
             round: n.round,
             peer_epoch: i64::from(n.vote.epoch.0),
             form,
+        };
+        if self.observer && n.vote.leader == self.me {
+            // It can be elected by nobody, and says so with the smallest numbers there are.
+            let least = i64::MIN;
+            message.leader = ServerId(least.cast_unsigned());
+            message.zxid = Zxid(least.cast_unsigned());
+            message.peer_epoch = least;
         }
-        .put(&mut out);
+        message.put(&mut out);
         out.freeze()
     }
 

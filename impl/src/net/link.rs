@@ -328,7 +328,7 @@ fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {
     };
     let (zxid, data) = (packet.zxid, packet.data.as_ref());
     Ok(Heard::Core(match packet.kind {
-        PacketKind::FollowerInfo => {
+        PacketKind::FollowerInfo | PacketKind::ObserverInfo => {
             let info = LearnerInfo::decode(data);
             let sid = info.server.ok_or_else(|| unknown("learner without id"))?;
             // Older protocols have no epochs; a learner with a newer configuration must not be led by this one.
@@ -338,7 +338,11 @@ fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {
                 return Err(unknown("protocol or configuration version of a learner"));
             }
             let accepted = zxid.epoch();
-            Packet::FollowerInfo { sid, accepted }
+            if packet.kind == PacketKind::ObserverInfo {
+                Packet::ObserverInfo { sid, accepted }
+            } else {
+                Packet::FollowerInfo { sid, accepted }
+            }
         }
         PacketKind::LeaderInfo => Packet::LeaderInfo {
             epoch: zxid.epoch(),
@@ -349,14 +353,16 @@ fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {
         },
         PacketKind::Diff => Packet::Diff { zxid },
         PacketKind::Trunc => Packet::Trunc { zxid },
-        PacketKind::Proposal => {
+        PacketKind::Proposal | PacketKind::Inform => {
             let txn = Logged::decode(packet.data.unwrap_or_default())?;
             if txn.header.zxid != zxid {
                 return Err(unknown("zxid of a proposal that is not its transaction's"));
             }
-            Packet::Proposal {
-                zxid,
-                txn: Arc::new(txn),
+            let txn = Arc::new(txn);
+            if packet.kind == PacketKind::Inform {
+                Packet::Inform { zxid, txn }
+            } else {
+                Packet::Proposal { zxid, txn }
             }
         }
         PacketKind::Commit => Packet::Commit { zxid },
@@ -373,9 +379,7 @@ fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {
         PacketKind::Revalidate => return Ok(Heard::Revalidate(packet.data.unwrap_or_default())),
         PacketKind::Sync => return Ok(Heard::Synced),
         PacketKind::Snap
-        | PacketKind::Inform
         | PacketKind::CommitAndActivate
-        | PacketKind::ObserverInfo
         | PacketKind::InformAndActivate
         | PacketKind::Unknown(_) => return Err(unknown("packet type")),
     }))
@@ -389,11 +393,20 @@ pub fn put_core(packet: &Packet<Payload>, members_text: &str, out: &mut BytesMut
             wire::put_packet(PacketKind::Proposal, *zxid, Some(&txn.bytes), None, out);
             return;
         }
+        Packet::Inform { zxid, txn } => {
+            wire::put_packet(PacketKind::Inform, *zxid, Some(&txn.bytes), None, out);
+            return;
+        }
         Packet::Commit { zxid } => (PacketKind::Commit, *zxid, None),
         Packet::Ack { zxid } => (PacketKind::Ack, *zxid, None),
         Packet::Ping { zxid } => (PacketKind::Ping, *zxid, None),
         Packet::FollowerInfo { sid, accepted } => (
             PacketKind::FollowerInfo,
+            epoch_start(*accepted),
+            Some(LearnerInfo::encode(*sid, 0)),
+        ),
+        Packet::ObserverInfo { sid, accepted } => (
+            PacketKind::ObserverInfo,
             epoch_start(*accepted),
             Some(LearnerInfo::encode(*sid, 0)),
         ),

@@ -55,6 +55,15 @@ pub struct Cluster {
 impl Cluster {
     /// `n` servers that have not started; `more` are further lines of each configuration.
     pub fn new(n: usize, more: &str) -> Self {
+        Self::of(n, 0, more)
+    }
+
+    /// Voters, and observers behind them.
+    pub fn with_observers(voters: usize, observers: usize) -> Self {
+        Self::of(voters + observers, observers, "")
+    }
+
+    fn of(n: usize, observers: usize, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let all = free_ports(3 * n);
         let (ports, rest) = all.split_at(n);
@@ -62,8 +71,9 @@ impl Cluster {
         let members: String = (0..n)
             .filter(|_| n > 1)
             .map(|i| {
+                let role = if i + observers < n { "" } else { ":observer" };
                 format!(
-                    "server.{}=127.0.0.1:{}:{}\n",
+                    "server.{}=127.0.0.1:{}:{}{role}\n",
                     i + 1,
                     quorum_ports[i],
                     election_ports[i]

@@ -159,6 +159,8 @@ pub const WITNESSES: &[&str] = &[
     "crash with writes pending",
     "Snapshot",
     "SNAP instead of TRUNC",
+    "INFORM",
+    "an observer serves",
 ];
 
 pub(super) const W_EMPTY_DIFF: usize = 18;
@@ -171,6 +173,8 @@ pub(super) const W_COMMIT_AFTER_RECOVERY: usize = 24;
 pub(super) const W_PING: usize = 25;
 pub(super) const W_CRASH_PENDING: usize = 26;
 pub(super) const W_SNAP_WANTED: usize = 28;
+pub(super) const W_INFORM: usize = 29;
+pub(super) const W_OBSERVER_SERVES: usize = 30;
 
 impl Action {
     /// Whether it is a fault: something that a budget bounds and nobody may count on.

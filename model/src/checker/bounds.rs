@@ -55,6 +55,10 @@ pub struct Bounds {
     pub about: &'static str,
     /// Voters.
     pub servers: u8,
+    /// Observers: the servers after the voters.
+    pub observers: u8,
+    /// Groups of voters, each a server with its weight, for hierarchical quorums; none for majorities.
+    pub groups: &'static [&'static [(u8, u8)]],
     /// How elections go.
     pub grain: Grain,
     /// How the disk goes.
@@ -167,6 +171,40 @@ impl Bounds {
                 "commit after recovery",
                 "crash with writes pending",
             ],
+            "hier-warm-1" | "hier-weights-1" => &[
+                "Follow",
+                "ElectBest",
+                "HearClose",
+                "Crash",
+                "sync: DIFF",
+                "sync: TRUNC",
+                "commit",
+                "crash with writes pending",
+            ],
+            "obs-warm-1" => &[
+                "Follow",
+                "ElectBest",
+                "HearClose",
+                "Flush",
+                "Propose",
+                "Crash",
+                "sync: DIFF",
+                "sync: TRUNC",
+                "commit after recovery",
+                "INFORM",
+                "an observer serves",
+            ],
+            "obs-cold-1" => &[
+                "Lead",
+                "Connect",
+                "GiveUp",
+                "Disconnect",
+                "sync: DIFF",
+                "commit",
+                "INFORM",
+                "an observer serves",
+            ],
+            "obs-fle-1" => &["Notify", "Settle", "Fire(Finalize)", "an observer serves"],
             "fle-1" => &[
                 "Notify",
                 "GiveUp",
@@ -187,6 +225,8 @@ const BASE: Bounds = Bounds {
     name: "",
     about: "",
     servers: 3,
+    observers: 0,
+    groups: &[],
     grain: Grain::E0,
     disk: Disk::Atomic,
     start: Start::Cold,
@@ -208,6 +248,12 @@ const BASE: Bounds = Bounds {
     switch: None,
     golden: None,
 };
+
+/// Five voters in three groups: a quorum is two whole groups.
+const GROUPS: &[&[(u8, u8)]] = &[&[(1, 1), (2, 1)], &[(3, 1), (4, 1)], &[(5, 1)]];
+
+/// Four voters in two groups: of each the heavier one decides, and server 2 never does.
+const WEIGHTS: &[&[(u8, u8)]] = &[&[(1, 1), (2, 0)], &[(3, 1), (4, 2)]];
 
 /// Every configuration that `zabra-check` knows.
 pub const ALL: &[Bounds] = &[
@@ -370,6 +416,97 @@ pub const ALL: &[Bounds] = &[
         ..BASE
     },
     Bounds {
+        name: "hier-warm-1",
+        about: "hierarchical quorums, 5 voters in groups of 2, 2 and 1: recovery, every disk step apart, 2 transactions, 1 crash",
+        servers: 5,
+        groups: GROUPS,
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 2,
+        disconnects: 0,
+        tier: Tier::Deep,
+        golden: Some(Golden {
+            distinct: 1_252_210,
+            generated: 5_769_970,
+            depth: 47,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "hier-weights-1",
+        about: "hierarchical quorums, 4 voters in 2 groups, one of weight 0 and one of weight 2: recovery, 3 transactions, 1 crash",
+        servers: 4,
+        groups: WEIGHTS,
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 3,
+        disconnects: 0,
+        epochs: 3,
+        tier: Tier::Deep,
+        golden: Some(Golden {
+            distinct: 1_371_329,
+            generated: 6_061_335,
+            depth: 47,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "obs-warm-1",
+        about: "3 voters and an observer: recovery and joining, every disk step apart, 3 transactions, 1 crash",
+        observers: 1,
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 3,
+        disconnects: 0,
+        epochs: 3,
+        tier: Tier::Deep,
+        golden: Some(Golden {
+            distinct: 1_745_464,
+            generated: 7_145_974,
+            depth: 48,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "obs-cold-1",
+        about: "3 voters and an observer: cold start, any election, 1 transaction, 1 broken connection, 1 epoch",
+        observers: 1,
+        crashes: 0,
+        epochs: 1,
+        tier: Tier::Deep,
+        golden: Some(Golden {
+            distinct: 1_970_959,
+            generated: 8_145_589,
+            depth: 48,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "obs-fle-1",
+        about: "an observer finds the leader of 3 voters by Fast Leader Election, message by message, 1 round",
+        observers: 1,
+        grain: Grain::E2,
+        txns: 0,
+        crashes: 0,
+        disconnects: 0,
+        faults: 0,
+        epochs: 4,
+        rounds: 1,
+        coarse_sync: true,
+        patient: true,
+        instant_restart: false,
+        tier: Tier::Deep,
+        golden: Some(Golden {
+            distinct: 1_536_908,
+            generated: 7_783_179,
+            depth: 29,
+        }),
+        ..BASE
+    },
+    Bounds {
         name: "e2e-walk",
         about: "Fast Leader Election and recovery end to end, every disk step apart, PINGs: for walks, not to be exhausted",
         grain: Grain::E2,
@@ -461,6 +598,18 @@ pub const ZOO: &[Bounds] = &[
         ..BASE
     },
     Bounds {
+        name: "zoo/GroupByAnyMember",
+        about: "two sets of voters, each with one member of two groups of three, that do not meet",
+        servers: 5,
+        groups: GROUPS,
+        grain: Grain::E1,
+        crashes: 0,
+        disconnects: 0,
+        faults: 0,
+        switch: Some(Switch::GroupByAnyMember),
+        ..BASE
+    },
+    Bounds {
         name: "zoo/TruncOutstanding",
         about: "a TRUNC drops a proposal whose ack still counts",
         grain: Grain::E1,
@@ -500,6 +649,55 @@ pub const ZOO: &[Bounds] = &[
         faults: 2,
         epochs: 3,
         switch: Some(Switch::SnapBehindHistory),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/ObserverInDiscovery",
+        about: "a leader chooses its epoch with an observer, which another leader need not meet",
+        observers: 1,
+        txns: 0,
+        crashes: 0,
+        disconnects: 0,
+        faults: 0,
+        switch: Some(Switch::ObserverInDiscovery),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/ObserverInNewLeader",
+        about: "a leader serves with an observer's ACK of NEWLEADER: too few voters have its history",
+        observers: 1,
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 2,
+        disconnects: 0,
+        switch: Some(Switch::ObserverInNewLeader),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/InformBeforeCommit",
+        about: "an observer applies a transaction that is not committed",
+        observers: 1,
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 2,
+        crashes: 0,
+        disconnects: 0,
+        faults: 0,
+        switch: Some(Switch::InformBeforeCommit),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/ObserverGetsOutstanding",
+        about: "an observer that joins gets an outstanding proposal, and again as INFORM",
+        observers: 1,
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 2,
+        disconnects: 0,
+        switch: Some(Switch::ObserverGetsOutstanding),
         ..BASE
     },
 ];

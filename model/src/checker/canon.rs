@@ -301,6 +301,7 @@ fn kept_vote(v: &Vote, elections: bool, out: &mut Bytes) {
 fn following(f: &Following, elections: bool, out: &mut Bytes) {
     let Following {
         vote: v,
+        observer: _, // the configuration tells
         link,
         stage,
         epoch: e,
@@ -349,6 +350,7 @@ fn learner(l: &Learner, out: &mut Bytes) {
         stage,
         sid: _, // the link tells
         voter: _,
+        observer: _,
     } = l;
     self::link(link.0, out);
     match stage {
@@ -428,6 +430,15 @@ pub(super) fn frame(f: &Frame, out: &mut Bytes) {
         }
         Packet::Ping { zxid: z } => {
             out.push(11);
+            zxid(*z, out);
+        }
+        Packet::ObserverInfo { sid, accepted } => {
+            out.push(12);
+            server(*sid, out);
+            epoch(*accepted, out);
+        }
+        Packet::Inform { zxid: z, txn: () } => {
+            out.push(13);
             zxid(*z, out);
         }
     }

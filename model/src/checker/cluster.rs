@@ -14,7 +14,7 @@ use super::properties::View;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::packet::Packet;
 use crate::peer::Role;
-use crate::quorum::Voters;
+use crate::quorum::{Group, Voters, VotersError};
 use crate::step::{Effect, Env};
 use crate::switch::Switches;
 use crate::vote::Notification;
@@ -233,26 +233,42 @@ pub(super) enum OnMail {
 /// The number that stands for "nothing": a connection that is gone, a frame that was not there.
 pub(super) const NONE: u32 = u32::MAX;
 
+/// The rule by which the voters of a configuration decide.
+fn voters(bounds: &Bounds, ids: &[ServerId]) -> Result<Voters, VotersError> {
+    let sid = |server: u8| ServerId(u64::from(server));
+    let group = |(number, group): (u64, &&[(u8, u8)])| Group {
+        number,
+        members: group.iter().map(|(server, _)| sid(*server)).collect(),
+    };
+    let groups: Vec<Group> = (1..).zip(bounds.groups).map(group).collect();
+    let weights = bounds.groups.iter().flat_map(|g| g.iter());
+    let weights = weights.map(|(server, w)| (sid(*server), u32::from(*w)));
+    Voters::hierarchical(ids, &groups, &weights.collect())
+}
+
 impl World {
     /// The surroundings of a configuration.
     ///
     /// # Panics
-    /// If the configuration has no servers, or is called symmetric and is not: with real elections or with more
-    /// than three servers.
+    /// If the configuration's servers cannot be an ensemble, or if it is called symmetric and is not: with real
+    /// elections, with observers or with more than three servers.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
+        let (n, all) = (bounds.servers, bounds.servers + bounds.observers);
         assert!(
-            !bounds.symmetric || bounds.grain == Grain::E0 && bounds.servers <= 3,
+            !bounds.symmetric || bounds.grain == Grain::E0 && n == all && n <= 3,
             "{}: not symmetric",
             bounds.name
         );
-        let ids: Vec<ServerId> = (1..=u64::from(bounds.servers)).map(ServerId).collect();
-        let voters = Voters::new(&ids).unwrap_or_else(|| panic!("{}: no servers", bounds.name));
+        let ids: Vec<ServerId> = (1..=u64::from(all)).map(ServerId).collect();
+        let voters = voters(&bounds, &ids[..usize::from(n)])
+            .unwrap_or_else(|e| panic!("{}: {e}", bounds.name));
         let envs = ids
             .iter()
             .map(|me| Env {
                 me: *me,
                 voters: voters.clone(),
+                observer: me.0 > u64::from(n),
                 switches: bounds.switch.map_or_else(Switches::default, Switches::with),
                 epoch_max: Epoch(u32::from(bounds.epochs)),
                 counter_max: 14,
@@ -293,6 +309,26 @@ impl World {
             self.hashes.hash(&bytes[..])
         };
         self.renamings.iter().map(hash).collect()
+    }
+
+    /// What every server knows of the ensemble.
+    fn any(&self) -> &Env {
+        self.envs
+            .first()
+            .unwrap_or_else(|| unreachable!("an ensemble has a voter"))
+    }
+
+    /// Whether these servers, by index, may decide.
+    pub(super) fn is_quorum(&self, servers: impl Iterator<Item = usize>) -> bool {
+        let Env {
+            voters, switches, ..
+        } = self.any();
+        voters.is_quorum(voters.set(servers.map(server_id)), *switches)
+    }
+
+    /// Whether a server, by index, may be elected.
+    pub(super) fn may_lead(&self, i: usize) -> bool {
+        self.any().voters.may_lead(server_id(i))
     }
 
     fn intern_node(&self, node: Node, bytes: &mut Bytes) -> u32 {
@@ -372,6 +408,11 @@ impl World {
     }
 }
 
+/// The id of a server by its index in the vectors of this module.
+pub(super) const fn server_id(i: usize) -> ServerId {
+    ServerId(i as u64 + 1)
+}
+
 /// The index of a server in the vectors of this module.
 pub(super) fn index(id: ServerId) -> usize {
     usize::try_from(id.0).unwrap_or(usize::MAX) - 1
@@ -395,7 +436,7 @@ impl Cluster {
         };
         let empty = world.intern_mail(vec![Vec::new(); world.n()], bytes);
         let mut cluster = Self {
-            servers: world.bounds.servers,
+            servers: world.bounds.servers + world.bounds.observers,
             wired: 0,
             spent: Spent::default(),
             ghost: world.intern_ghost(ghost, bytes),

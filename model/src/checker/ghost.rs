@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 /// The observer's memory.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Ghost {
-    /// The longest sequence that a serving server has applied.
+    /// The longest sequence that a serving server with a vote has applied.
     pub committed: Vec<Zxid>,
     /// What was ever proposed, in zxid order.
     pub proposed: Vec<Zxid>,
@@ -40,7 +40,7 @@ pub enum Wrong {
 pub enum Sight {
     /// Something that must never happen.
     Wrong(Wrong),
-    /// A serving server has applied this.
+    /// A serving server with a vote has applied this.
     Applied(Vec<Zxid>),
     /// A leader has formed a quorum with this history.
     Established(Epoch, Vec<Zxid>),

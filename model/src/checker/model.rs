@@ -145,14 +145,19 @@ impl Zab {
         cluster
     }
 
-    /// The last server leads epoch 1, everyone has applied e1c1, e1c2 is proposed and nothing of it has arrived.
+    /// The last voter leads epoch 1, everyone has applied e1c1, e1c2 is proposed and nothing of it has arrived.
     fn warm(&self) -> Cluster {
         let (world, log) = (&self.world, &mut Log::default());
         let mut cluster = self.booted(vec![Disk::default(); world.n()]);
-        let everyone = (1 << world.n()) - 1;
-        self.elect_best(&mut cluster, everyone, log);
+        let voters = self.bounds.servers;
+        self.elect_best(&mut cluster, (1 << voters) - 1, log);
         self.drain(&mut cluster, log);
-        let leader = world.n() - 1;
+        let leader = at(voters);
+        for observer in usize::from(voters)..world.n() {
+            cluster.elect(world, observer, leader, log);
+            cluster.connect(world, observer, log);
+            self.drain(&mut cluster, log);
+        }
         cluster.propose(world, leader, log);
         self.drain(&mut cluster, log);
         cluster.propose(world, leader, log);
@@ -241,7 +246,7 @@ impl Zab {
                 let live = c
                     .wires(&self.world)
                     .filter(|w| w.leader == i && w.is_live());
-                let has_links = live.count() + 1 > c.n() / 2;
+                let has_links = self.world.is_quorum(live.map(|w| w.learner).chain([i]));
                 if l.phase == Phase::Broadcast {
                     if c.spent.txns < b.txns {
                         out.push(Action::Propose { server });
@@ -249,9 +254,10 @@ impl Zab {
                     let active = l
                         .learners
                         .iter()
-                        .filter(|l| l.stage == crate::leader::Stage::Active)
-                        .count();
-                    let stepping_down = active < c.n() / 2;
+                        .filter(|l| l.stage == crate::leader::Stage::Active);
+                    let stepping_down = !self
+                        .world
+                        .is_quorum(active.map(|l| index(l.sid)).chain([i]));
                     if stepping_down && self.may_look_again(peer)
                         || b.pings && !stepping_down && !self.pinging(c, i)
                     {
@@ -285,7 +291,9 @@ impl Zab {
         };
         let n = self.world.n();
         let silent = |to: usize| c.mail(&self.world, to).iter().all(Vec::is_empty);
-        (0..n).all(silent) && (0..n).any(|j| j != i && news(j))
+        // Nobody tells an observer anything of its own accord.
+        let mut hearers = (0..n).filter(|j| *j != i && !self.world.envs[*j].observer);
+        (0..n).all(silent) && hearers.any(news)
     }
 
     fn enabled_elections(&self, c: &Cluster, out: &mut Vec<Action>) {
@@ -298,7 +306,8 @@ impl Zab {
             Grain::E0 | Grain::E1 => {
                 for i in all.clone().filter(looking) {
                     let server = id(i);
-                    if b.grain == Grain::E0 && self.accepted(c, i) < Epoch(u32::from(b.epochs)) {
+                    let epoch_left = self.accepted(c, i) < Epoch(u32::from(b.epochs));
+                    if b.grain == Grain::E0 && self.world.may_lead(i) && epoch_left {
                         out.push(Action::Lead { server });
                     }
                     for l in all.clone().filter(leads) {
@@ -307,10 +316,11 @@ impl Zab {
                     }
                 }
                 if b.grain == Grain::E1 {
-                    let electable = all.filter(looking).fold(0_u8, |bits, i| bits | 1 << i);
+                    let voters = all.filter(|i| !self.world.envs[*i].observer);
+                    let electable = voters.filter(looking).fold(0_u8, |bits, i| bits | 1 << i);
                     for servers in 1..=electable {
                         let subset = servers & !electable == 0;
-                        let quorum = servers.count_ones() as usize > c.n() / 2;
+                        let quorum = self.world.is_quorum(members(servers));
                         let epoch_left = members(servers)
                             .all(|i| self.accepted(c, i) < Epoch(u32::from(b.epochs)));
                         if subset && quorum && epoch_left {
@@ -344,7 +354,7 @@ impl Zab {
             for followers in 1..=ready {
                 let formed = leading.phase == Phase::Broadcast && followers.count_ones() == 1
                     || leading.phase < Phase::Broadcast
-                        && followers.count_ones() as usize + 1 > c.n() / 2;
+                        && self.world.is_quorum(members(followers).chain([l]));
                 if followers & !ready == 0 && formed {
                     let leader = id(l);
                     out.push(Action::Settle { leader, followers });
@@ -493,7 +503,8 @@ impl Zab {
             Some(Role::Looking(l)) => Some(l.own),
             _ => None,
         };
-        let Some(leader) = members(servers).max_by_key(own_vote) else {
+        let candidates = members(servers).filter(|i| self.world.may_lead(*i));
+        let Some(leader) = candidates.max_by_key(own_vote) else {
             return;
         };
         let mut order: Vec<usize> = members(servers).filter(|i| *i != leader).collect();
@@ -511,7 +522,10 @@ impl Zab {
         let is_discovery = |p: &Packet<()>| {
             matches!(
                 p,
-                Packet::FollowerInfo { .. } | Packet::LeaderInfo { .. } | Packet::AckEpoch { .. }
+                Packet::FollowerInfo { .. }
+                    | Packet::ObserverInfo { .. }
+                    | Packet::LeaderInfo { .. }
+                    | Packet::AckEpoch { .. }
             )
         };
         let mut progress = true;

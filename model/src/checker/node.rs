@@ -3,7 +3,7 @@
 //!
 //! Everything a server decides, it decides in [`Peer::step`]; this file only carries out its effects.
 
-use super::action::{W_COMMIT, W_PING, W_SNAP, W_SNAP_WANTED};
+use super::action::{W_COMMIT, W_INFORM, W_OBSERVER_SERVES, W_PING, W_SNAP, W_SNAP_WANTED};
 use super::bounds::Disk as DiskGrain;
 use super::cluster::{World, index};
 use super::disk::{Disk, Op};
@@ -15,7 +15,7 @@ use crate::leader::Phase;
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
 use crate::step::{Effect, Effects, Input, Link, Timer};
-use crate::vote::{Notification, Vote};
+use crate::vote::{Notification, ServerState, Vote};
 use alloc::vec::Vec;
 
 /// One server of the cluster.
@@ -267,6 +267,10 @@ impl Node {
                         }
                     }
                 }
+                Effect::SendInform { link, zxid } => {
+                    out.witnessed |= 1 << W_INFORM;
+                    Self::send(link, Packet::Inform { zxid, txn: () }, Vec::new(), out);
+                }
                 Effect::SendSnapshot { link, zxid } => {
                     let end = self.tree.last().copied().unwrap_or_default();
                     assert_eq!(end, zxid, "the tree is where the peer says");
@@ -279,7 +283,10 @@ impl Node {
                 }
                 Effect::Serve { epoch } => {
                     out.sent.push(Outward::Other(effect));
-                    out.seen(Sight::Applied(self.tree.clone()));
+                    if world.envs[self.at].observer {
+                        out.witnessed |= 1 << W_OBSERVER_SERVES;
+                    }
+                    self.applied(out);
                     if matches!(self.peer.as_ref().map(|p| &p.role), Some(Role::Leading(_))) {
                         let initial = self.disk.image_asked().content();
                         out.seen(Sight::Established(epoch, initial));
@@ -324,6 +331,14 @@ impl Node {
         self.tree.extend(new);
         out.witnessed |= 1 << W_COMMIT;
         if self.peer.as_ref().is_some_and(|p| p.serving().is_some()) {
+            self.applied(out);
+        }
+    }
+
+    /// What a serving server with a vote has applied is committed; an observer has no say in it.
+    fn applied(&self, out: &mut Outbox) {
+        let state = self.peer.as_ref().map(Peer::state);
+        if state != Some(ServerState::Observing) {
             out.seen(Sight::Applied(self.tree.clone()));
         }
     }

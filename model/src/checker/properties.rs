@@ -4,7 +4,7 @@
 
 use super::arena::Bytes;
 use super::canon;
-use super::cluster::{Cluster, Log, World};
+use super::cluster::{Cluster, Log, World, server_id};
 use super::ghost::{Ghost, Wrong};
 use super::model::{State, Zab};
 use super::node::Node;
@@ -212,6 +212,11 @@ pub const ALL: &[Invariant] = &[
         holds: |s| every_image_boots(s) && s.never(Wrong::NoBoot),
         condition: |_, s| s.broken & 1 << 13 == 0,
     },
+    Invariant {
+        name: "observers learn what is committed",
+        holds: |s| observers_learn(s),
+        condition: |_, s| s.broken & 1 << 14 == 0,
+    },
 ];
 
 /// I-1: at most one server leads a formed quorum of an epoch.
@@ -311,7 +316,8 @@ fn committed_is_durable(c: &Seen<'_>) -> bool {
         || (1..1_u64 << n)
             .filter(|set| c.voters.is_quorum(AckSet(*set), Switches::default()))
             .all(|set| {
-                let members = (0..n).filter(|i| set >> i & 1 == 1);
+                let candidate = |i: &usize| c.voters.may_lead(server_id(*i));
+                let members = (0..n).filter(|i| set >> i & 1 == 1).filter(candidate);
                 let best = members.clone().map(|i| vote(&i)).max();
                 members
                     .filter(|i| Some(vote(i)) == best)
@@ -337,4 +343,11 @@ fn history_consistency(c: &Seen<'_>) -> bool {
 /// I-14: whenever the power fails, whatever prefix of the pending writes survives, the server can start.
 fn every_image_boots(c: &Seen<'_>) -> bool {
     c.servers.iter().all(|v| v.boots)
+}
+
+/// I-15: what a serving observer has applied is the beginning of what the voters have committed.
+fn observers_learn(c: &Seen<'_>) -> bool {
+    let observers = c.servers.iter().skip(c.voters.count());
+    let mut serving = observers.filter_map(|v| v.serving.as_ref());
+    serving.all(|(_, tree)| c.ghost.committed.starts_with(tree))
 }

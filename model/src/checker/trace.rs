@@ -126,7 +126,7 @@ pub struct ServerRecord {
     pub id: u8,
     /// Whether it runs; all further fields speak of the disk alone if not.
     pub up: bool,
-    /// LOOKING, FOLLOWING, LEADING; empty if down.
+    /// LOOKING, FOLLOWING, LEADING, OBSERVING; empty if down.
     pub role: String,
     /// The epoch that it serves clients in.
     pub serving: Option<u32>,
@@ -166,6 +166,7 @@ pub fn on_the_wire(packet: &Packet<()>) -> (&'static str, i64, Option<i64>) {
     let begin = |e: Epoch| at(Zxid::new(e, 0));
     match packet {
         Packet::FollowerInfo { accepted, .. } => ("FOLLOWERINFO", begin(*accepted), None),
+        Packet::ObserverInfo { accepted, .. } => ("OBSERVERINFO", begin(*accepted), None),
         Packet::LeaderInfo { epoch } => ("LEADERINFO", begin(*epoch), None),
         Packet::AckEpoch { last, current } => {
             let epoch = current.map_or(-1, |e| i64::from(e.0));
@@ -176,6 +177,7 @@ pub fn on_the_wire(packet: &Packet<()>) -> (&'static str, i64, Option<i64>) {
         Packet::Snap { zxid } => ("SNAP", at(*zxid), None),
         Packet::Proposal { zxid, .. } => ("PROPOSAL", at(*zxid), None),
         Packet::Commit { zxid } => ("COMMIT", at(*zxid), None),
+        Packet::Inform { zxid, .. } => ("INFORM", at(*zxid), None),
         Packet::NewLeader { epoch } => ("NEWLEADER", begin(*epoch), None),
         Packet::UpToDate => ("UPTODATE", -1, None),
         Packet::Ack { zxid } => ("ACK", at(*zxid), None),
@@ -342,7 +344,10 @@ pub fn server_text(world: &World, c: &Cluster, i: usize) -> String {
         Some(p) => match &p.role {
             Role::Draining { .. } => "LOOKING, draining its disk".to_string(),
             Role::Looking(l) => format!("LOOKING, for {}", l.proposal.leader),
-            Role::Following(f) => format!("FOLLOWING {}, {:?}", f.vote.leader, f.stage),
+            Role::Following(f) => {
+                let doing = state_name(f.state());
+                format!("{doing} {}, {:?}", f.vote.leader, f.stage)
+            }
             Role::Leading(l) => format!("LEADING epoch {}, {:?}", l.epoch, l.phase),
         },
     };

@@ -48,7 +48,8 @@ impl Looking {
 
     /// A sole voter need not ask anybody.
     pub(crate) fn alone(&self, env: &Env) -> Option<Outcome> {
-        (env.voters.count() == 1 && env.voters.index(env.me).is_some())
+        env.voters
+            .is_everybody(env.voters.set([env.me]))
             .then_some(Outcome { vote: self.own })
     }
 
@@ -96,6 +97,9 @@ impl Looking {
         out: &mut Effects<T>,
     ) -> Option<Outcome> {
         if n.round < *round {
+            if env.observer {
+                return None; // its proposal is no vote, it brings nobody anywhere
+            }
             // The sender is behind: our proposal brings it into this round.
             let notification = self.notification(*round);
             out.push(Effect::Notify {
@@ -107,9 +111,12 @@ impl Looking {
         if n.round > *round {
             *round = n.round;
             self.received.clear();
-            self.proposal = self.own.max(n.vote);
+            self.proposal = self.own;
+            if is_better(env, n.vote, self.own) {
+                self.proposal = n.vote;
+            }
             self.say_to_all(env, *round, out);
-        } else if n.vote > self.proposal {
+        } else if is_better(env, n.vote, self.proposal) {
             self.proposal = n.vote;
             self.say_to_all(env, *round, out);
         }
@@ -126,7 +133,7 @@ impl Looking {
     /// Ends the round if all agree; waits a little for better votes if a quorum does.
     fn decide<T>(&mut self, env: &Env, out: &mut Effects<T>) -> Option<Outcome> {
         let agreeing = tally::agreeing(env, &self.received, self.proposal);
-        if agreeing.len() as usize == env.voters.count() {
+        if env.voters.is_everybody(agreeing) {
             // Nobody is left who could bring a better vote: no reason to wait.
             return Some(Outcome {
                 vote: self.proposal,
@@ -186,5 +193,127 @@ impl Looking {
     pub(crate) fn on_resend<T>(&self, env: &Env, round: Round, out: &mut Effects<T>) {
         self.say_to_all(env, round, out);
         out.push(Effect::Arm(Timer::Resend));
+    }
+}
+
+/// Whether a vote beats another: by the order of votes, after who may lead at all. Nobody takes over a vote for a
+/// server without weight, and such a server takes over any other.
+fn is_better(env: &Env, vote: Vote, than: Vote) -> bool {
+    let may_lead = |v: Vote| env.voters.may_lead(v.leader);
+    may_lead(vote) && (!may_lead(than) || vote > than)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::durable::Durable;
+    use crate::ids::{Epoch, Round, ServerId, Zxid};
+    use crate::peer::Peer;
+    use crate::quorum::{Group, Voters};
+    use crate::step::{Effect, Effects, Env, Input, Timer};
+    use crate::switch::Switches;
+    use crate::vote::{Notification, ServerState, Vote};
+    use alloc::collections::BTreeMap;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    const VOTERS: [ServerId; 3] = [ServerId(1), ServerId(2), ServerId(3)];
+    const OBSERVER: ServerId = ServerId(4);
+
+    fn env(me: ServerId, voters: Voters) -> Env {
+        Env {
+            me,
+            voters,
+            observer: me == OBSERVER,
+            switches: Switches::default(),
+            epoch_max: Epoch(u32::MAX),
+            counter_max: u32::MAX - 1,
+        }
+    }
+
+    fn says(from: u64, state: ServerState, leader: u64, round: u64) -> Input<()> {
+        let notification = Notification {
+            state,
+            vote: Vote {
+                epoch: Epoch(0),
+                zxid: Zxid::ZERO,
+                leader: ServerId(leader),
+            },
+            round: Round(round),
+        };
+        let from = ServerId(from);
+        Input::Notified { from, notification }
+    }
+
+    /// What a server that has just started does on these inputs.
+    fn after(env: &Env, inputs: Vec<Input<()>>) -> (Peer, Effects<()>) {
+        let mut peer = Peer::boot(env, Durable::default(), &mut Effects::<()>::new());
+        let mut out = Effects::new();
+        for input in inputs {
+            peer.step(env, input, &mut out);
+        }
+        (peer, out)
+    }
+
+    fn told(out: &Effects<()>) -> Vec<ServerId> {
+        let notified = out.iter().filter_map(|e| match e {
+            Effect::Notify { to, .. } => Some(*to),
+            _ => None,
+        });
+        notified.collect()
+    }
+
+    #[test]
+    fn an_observer_is_answered_and_its_vote_is_not_counted() {
+        let env = env(VOTERS[2], Voters::new(&VOTERS).unwrap());
+        let (peer, out) = after(&env, vec![says(4, ServerState::Looking, 3, 1)]);
+        assert_eq!(told(&out), [OBSERVER]);
+        assert!(!out.contains(&Effect::Arm(Timer::Finalize)));
+        assert_eq!(peer.state(), ServerState::Looking);
+        // The same words of a voter are half of the way.
+        let (_, out) = after(&env, vec![says(1, ServerState::Looking, 3, 1)]);
+        assert!(out.contains(&Effect::Arm(Timer::Finalize)));
+    }
+
+    #[test]
+    fn an_observer_joins_whom_a_quorum_of_voters_has_and_answers_nobody() {
+        let env = env(OBSERVER, Voters::new(&VOTERS).unwrap());
+        let settled = [
+            says(3, ServerState::Leading, 3, 7),
+            says(1, ServerState::Following, 3, 7),
+        ];
+        let (peer, _) = after(&env, settled[..1].to_vec());
+        assert_eq!(peer.state(), ServerState::Looking);
+        let (mut peer, out) = after(&env, settled.to_vec());
+        assert_eq!(peer.state(), ServerState::Observing);
+        assert!(out.contains(&Effect::Dial(VOTERS[2])));
+        let mut out = Effects::new();
+        for from in [1, 5] {
+            peer.step(&env, says(from, ServerState::Looking, from, 9), &mut out);
+        }
+        assert_eq!(out, []);
+    }
+
+    #[test]
+    fn nobody_takes_over_a_vote_for_a_server_without_weight() {
+        let group = Group {
+            number: 1,
+            members: VOTERS.to_vec(),
+        };
+        let weights = BTreeMap::from([(VOTERS[2], 0)]);
+        let voters = Voters::hierarchical(&VOTERS, &[group], &weights).unwrap();
+        let heard = |me: usize| {
+            let inputs = vec![
+                says(3, ServerState::Looking, 3, 1),
+                says(1, ServerState::Looking, 1, 1),
+            ];
+            let others = inputs
+                .into_iter()
+                .filter(|i| !matches!(i, Input::Notified { from, .. } if *from == VOTERS[me]));
+            let env = env(VOTERS[me], voters.clone());
+            after(&env, others.collect()).0.notification()
+        };
+        assert_eq!(heard(0).map(|n| n.vote.leader), Some(VOTERS[0]));
+        assert_eq!(heard(1).map(|n| n.vote.leader), Some(VOTERS[1]));
+        assert_eq!(heard(2).map(|n| n.vote.leader), Some(VOTERS[0]));
     }
 }

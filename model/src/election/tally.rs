@@ -20,18 +20,11 @@ pub(crate) type Ballots = BTreeMap<ServerId, Ballot>;
 
 /// Who agrees with `proposal` in all its parts, this server included.
 pub(crate) fn agreeing(env: &Env, received: &Ballots, proposal: Vote) -> AckSet {
-    let mut set = AckSet::EMPTY;
     let others = received
         .iter()
         .filter(|(_, b)| b.vote == proposal)
         .map(|(sid, _)| *sid);
-    for index in others
-        .chain([env.me])
-        .filter_map(|sid| env.voters.index(sid))
-    {
-        set.insert(index);
-    }
-    set
+    env.voters.set(others.chain([env.me]))
 }
 
 /// Whether servers outside the election prove that `vote` has won: a quorum of them names its leader and
@@ -45,15 +38,12 @@ pub(crate) fn is_settled(
     vote: Vote,
     in_my_round: bool,
 ) -> bool {
-    let mut set = AckSet::EMPTY;
     let outside = ballots.clone().filter(|(_, b)| {
         b.state != ServerState::Looking
             && b.vote.leader == vote.leader
             && b.vote.epoch == vote.epoch
     });
-    for index in outside.filter_map(|(sid, _)| env.voters.index(sid)) {
-        set.insert(index);
-    }
+    let set = env.voters.set(outside.map(|(sid, _)| sid));
     let leader_confirms = if vote.leader == env.me {
         in_my_round
     } else {

@@ -1,12 +1,13 @@
 //! Phase 3: proposals, acknowledgements, commits, in zxid order.
 
-use super::{Leading, Outstanding, Phase, Stage};
+use super::{Leading, Learner, Outstanding, Phase, Stage};
 use crate::fault::Fault;
 use crate::ids::Zxid;
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::quorum::{AckSet, VoterIndex};
 use crate::step::{Effect, Write};
+use crate::switch::Switch;
 
 impl Leading {
     /// Proposes a transaction: to its own disk and to every synced learner.
@@ -26,7 +27,8 @@ impl Leading {
             cx.out.push(Effect::Refused(Fault::CounterExhausted));
             return Next::Look;
         };
-        for l in self.learners.iter().filter(|l| l.is_forwarded_to()) {
+        let followers = |l: &&Learner| l.is_forwarded_to() && !l.observer;
+        for l in self.learners.iter().filter(followers) {
             let packet = Packet::Proposal {
                 zxid,
                 txn: txn.clone(),
@@ -41,7 +43,18 @@ impl Leading {
             acks: AckSet::EMPTY,
         });
         cx.storage.persist(Write::Append { zxid, txn }, cx.out);
+        if cx.env.switches.on(Switch::InformBeforeCommit) {
+            self.inform(zxid, cx);
+        }
         Next::Stay
+    }
+
+    /// INFORM: observers get a transaction when it is committed, all of it at once.
+    fn inform<T>(&self, zxid: Zxid, cx: &mut Context<'_, T>) {
+        let observers = |l: &&Learner| l.is_forwarded_to() && l.observer;
+        for l in self.learners.iter().filter(observers) {
+            cx.out.push(Effect::SendInform { link: l.link, zxid });
+        }
     }
 
     /// ACK: of NEWLEADER if that is still owed, of UPTODATE if its counter is 0, else of a proposal.
@@ -113,12 +126,16 @@ impl Leading {
             let zxid = oldest.zxid;
             self.outstanding.pop_front();
             self.committed = zxid;
-            for l in self.learners.iter().filter(|l| l.is_forwarded_to()) {
+            let followers = |l: &&Learner| l.is_forwarded_to() && !l.observer;
+            for l in self.learners.iter().filter(followers) {
                 let packet = Packet::Commit { zxid };
                 cx.out.push(Effect::Send {
                     link: l.link,
                     packet,
                 });
+            }
+            if !cx.env.switches.on(Switch::InformBeforeCommit) {
+                self.inform(zxid, cx);
             }
         }
         if self.committed > before {

@@ -7,13 +7,16 @@ use crate::ids::{Epoch, ServerId, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::step::{Effect, Link};
+use crate::switch::Switch;
 
 impl Leading {
     /// FOLLOWERINFO: with a quorum of them the epoch is chosen; whoever comes later is told it at once.
-    pub(super) fn on_follower_info<T: Clone>(
+    ///
+    /// OBSERVERINFO likewise, but it is never one of the quorum.
+    pub(super) fn on_learner_info<T: Clone>(
         &mut self,
         at: usize,
-        sid: ServerId,
+        (sid, observer): (ServerId, bool),
         accepted: Epoch,
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
@@ -28,7 +31,8 @@ impl Leading {
             .find(|l| l.sid == sid && l.stage != Stage::Linked)
             .map(|l| l.link);
         self.learners[at].sid = sid;
-        self.learners[at].voter = cx.env.voters.index(sid);
+        self.learners[at].voter = cx.env.voters.index(sid).filter(|_| !observer);
+        self.learners[at].observer = observer;
         self.learners[at].stage = Stage::Introduced(accepted);
         if let Some(old) = old {
             cx.out.push(Effect::Refused(Fault::LearnerReplaced { sid }));
@@ -52,7 +56,8 @@ impl Leading {
     ///
     /// LEADERINFO waits until it is durable: a leader that forgot it could propose it twice (ZOOKEEPER-335).
     pub(super) fn choose_epoch<T>(&mut self, cx: &mut Context<'_, T>) -> Result<Next, Fault> {
-        if !self.is_quorum_with_me(|l| matches!(l.stage, Stage::Introduced(_)), cx) {
+        let introduced = |l: &super::Learner| matches!(l.stage, Stage::Introduced(_));
+        if !self.is_quorum_with_me(introduced, Switch::ObserverInDiscovery, cx) {
             return Ok(Next::Stay);
         }
         let accepted = self.learners.iter().filter_map(|l| match l.stage {
@@ -133,7 +138,7 @@ impl Leading {
     fn close_discovery<T>(&mut self, cx: &mut Context<'_, T>) {
         let counts =
             |l: &super::Learner| matches!(l.stage, Stage::EpochAcked { counted: true, .. });
-        if self.is_quorum_with_me(counts, cx) {
+        if self.is_quorum_with_me(counts, Switch::ObserverInDiscovery, cx) {
             self.begin_sync(cx);
         }
     }

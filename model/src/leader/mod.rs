@@ -11,6 +11,7 @@ use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::quorum::{AckSet, VoterIndex};
 use crate::step::{Effect, Link, Timer};
+use crate::switch::Switch;
 use crate::vote::Vote;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -64,6 +65,8 @@ pub(crate) struct Learner {
     pub(crate) sid: ServerId,
     /// Its vote, if it has one.
     pub(crate) voter: Option<VoterIndex>,
+    /// Whether it introduced itself by OBSERVERINFO: it gets INFORM instead of PROPOSAL and COMMIT.
+    pub(crate) observer: bool,
 }
 
 /// How far a learner has come.
@@ -116,6 +119,7 @@ impl Leading {
             stage: Stage::Linked,
             sid: ServerId(0),
             voter: None,
+            observer: false,
         };
         self.learners.insert(at, learner);
     }
@@ -136,7 +140,12 @@ impl Leading {
             return Next::Stay; // it was told to go, this was still in flight
         };
         let handled = match packet {
-            Packet::FollowerInfo { sid, accepted } => self.on_follower_info(at, sid, accepted, cx),
+            Packet::FollowerInfo { sid, accepted } => {
+                self.on_learner_info(at, (sid, false), accepted, cx)
+            }
+            Packet::ObserverInfo { sid, accepted } => {
+                self.on_learner_info(at, (sid, true), accepted, cx)
+            }
             Packet::AckEpoch { last, current } => self.on_ack_epoch(at, last, current, cx),
             Packet::Ack { zxid } => self.on_ack(at, zxid, cx),
             Packet::Ping { .. } => Ok(Next::Stay),
@@ -146,6 +155,7 @@ impl Leading {
             | Packet::Snap { .. }
             | Packet::Proposal { .. }
             | Packet::Commit { .. }
+            | Packet::Inform { .. }
             | Packet::NewLeader { .. }
             | Packet::UpToDate => Err(Fault::UnexpectedPacket),
         };
@@ -195,18 +205,24 @@ impl Leading {
 
     /// Whether this server and the active learners are a quorum.
     pub(crate) fn has_live_quorum<T>(&self, cx: &Context<'_, T>) -> bool {
-        self.is_quorum_with_me(|l| l.stage == Stage::Active, cx)
+        let bug = Switch::ObserverInNewLeader;
+        self.is_quorum_with_me(|l| l.stage == Stage::Active, bug, cx)
     }
 
-    /// Whether this server and the learners that satisfy `counts` are a quorum.
-    fn is_quorum_with_me<T>(&self, counts: impl Fn(&Learner) -> bool, cx: &Context<'_, T>) -> bool {
-        let mut set = AckSet::EMPTY;
-        let others = self.learners.iter().filter(|l| counts(l));
-        for index in others
-            .filter_map(|l| l.voter)
-            .chain(cx.env.voters.index(cx.env.me))
-        {
-            set.insert(index);
+    /// Whether this server and the learners that satisfy `counts` are a quorum; with `bug`, observers count, too.
+    fn is_quorum_with_me<T>(
+        &self,
+        counts: impl Fn(&Learner) -> bool,
+        bug: Switch,
+        cx: &Context<'_, T>,
+    ) -> bool {
+        let mut set = cx.env.voters.set([cx.env.me]);
+        for l in self.learners.iter().filter(|l| counts(l)) {
+            match l.voter {
+                Some(voter) => set.insert(voter),
+                None if cx.env.switches.on(bug) => set.insert(cx.env.voters.stranger()),
+                None => {}
+            }
         }
         cx.env.voters.is_quorum(set, cx.env.switches)
     }

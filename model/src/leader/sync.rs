@@ -94,7 +94,10 @@ impl Leading {
                 committed: true,
             });
         }
-        if committed < newest {
+        // An observer is not asked for an ack, so it learns of these when they are committed.
+        let outstanding_too =
+            !self.learners[at].observer || cx.env.switches.on(Switch::ObserverGetsOutstanding);
+        if committed < newest && outstanding_too {
             cx.out.push(Effect::SendHistory {
                 link,
                 after: committed,

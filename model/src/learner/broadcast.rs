@@ -15,7 +15,8 @@ impl Following {
         txn: T,
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
-        if self.stage < Stage::Syncing {
+        // An observer gets PROPOSALs as part of the history only.
+        if self.stage < Stage::Syncing || self.observer && self.stage > Stage::Syncing {
             return Err(Fault::UnexpectedPacket);
         }
         if !cx.storage.asked.history.is_next(zxid) {
@@ -28,7 +29,7 @@ impl Following {
 
     /// A proposal is durable: ACK.
     pub(super) fn on_append_durable<T>(&mut self, zxid: Zxid, cx: &mut Context<'_, T>) {
-        if self.stage >= Stage::AwaitUpToDate {
+        if self.stage >= Stage::AwaitUpToDate && !self.observer {
             self.send(Packet::Ack { zxid }, cx);
         }
     }
@@ -51,6 +52,24 @@ impl Following {
             cx.deliver(zxid);
         }
         Ok(Next::Stay)
+    }
+
+    /// INFORM: a quorum has it on disk. An observer logs it, too, and tells nobody.
+    pub(super) fn on_inform<T>(
+        &mut self,
+        zxid: Zxid,
+        txn: T,
+        cx: &mut Context<'_, T>,
+    ) -> Result<Next, Fault> {
+        if !self.observer || self.stage < Stage::Syncing {
+            return Err(Fault::UnexpectedPacket);
+        }
+        if !cx.storage.asked.history.is_next(zxid) {
+            let last = cx.storage.asked.history.last();
+            return Err(Fault::ProposalOutOfOrder { zxid, last });
+        }
+        cx.storage.persist(Write::Append { zxid, txn }, cx.out);
+        self.on_commit(zxid, cx)
     }
 
     /// PING: answered at once; the host adds which sessions have been heard from.

@@ -8,13 +8,15 @@ use crate::peer::{Context, Next};
 use crate::step::Link;
 
 impl Following {
-    /// The leader has answered the dial: FOLLOWERINFO.
+    /// The leader has answered the dial: FOLLOWERINFO, or OBSERVERINFO.
     pub(crate) fn on_linked<T>(&mut self, link: Link, cx: &mut Context<'_, T>) {
         self.link = Some(link);
         self.stage = Stage::AwaitLeaderInfo;
-        let packet = Packet::FollowerInfo {
-            sid: cx.env.me,
-            accepted: cx.storage.known.accepted,
+        let (sid, accepted) = (cx.env.me, cx.storage.known.accepted);
+        let packet = if self.observer {
+            Packet::ObserverInfo { sid, accepted }
+        } else {
+            Packet::FollowerInfo { sid, accepted }
         };
         self.send(packet, cx);
     }

@@ -1,4 +1,4 @@
-//! Following: from dialling the leader to the loss of it.
+//! Following and observing: from dialling the leader to the loss of it.
 
 mod broadcast;
 mod discovery;
@@ -10,13 +10,15 @@ use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::step::{Effect, Link};
-use crate::vote::Vote;
+use crate::vote::{ServerState, Vote};
 
-/// A server that follows the leader it has elected.
+/// A server that follows the leader it has elected, or, without a vote, that others have.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Following {
     /// The vote that won; its epoch becomes the leader's when this server is up to date.
     pub(crate) vote: Vote,
+    /// Whether it is an observer: it introduces itself as one, gets INFORM, and acknowledges no proposal.
+    pub(crate) observer: bool,
     /// The connection to the leader; `None` while it is dialled.
     pub(crate) link: Option<Link>,
     pub(crate) stage: Stage,
@@ -50,16 +52,25 @@ pub(crate) enum Stage {
 }
 
 impl Following {
-    /// Begins to follow: dials the leader.
-    pub(crate) fn start<T>(vote: Vote, cx: &mut Context<'_, T>) -> Self {
-        cx.out.push(Effect::Dial(vote.leader));
+    /// Begins to follow; the leader is being dialled.
+    pub(crate) const fn new(vote: Vote, observer: bool) -> Self {
         Self {
             vote,
+            observer,
             link: None,
             stage: Stage::Dialling,
             epoch: Epoch(0),
             wants_snap: false,
             committed: Zxid::ZERO,
+        }
+    }
+
+    /// What it is doing, as it tells others.
+    pub(crate) const fn state(&self) -> ServerState {
+        if self.observer {
+            ServerState::Observing
+        } else {
+            ServerState::Following
         }
     }
 
@@ -76,12 +87,14 @@ impl Following {
             Packet::Snap { zxid } => self.on_snap(zxid, cx),
             Packet::Proposal { zxid, txn } => self.on_proposal(zxid, txn, cx),
             Packet::Commit { zxid } => self.on_commit(zxid, cx),
+            Packet::Inform { zxid, txn } => self.on_inform(zxid, txn, cx),
             Packet::NewLeader { epoch } => self.on_new_leader(epoch, cx),
             Packet::UpToDate => self.on_up_to_date(cx),
             Packet::Ping { zxid } => self.on_ping(zxid, cx),
-            Packet::FollowerInfo { .. } | Packet::AckEpoch { .. } | Packet::Ack { .. } => {
-                Err(Fault::UnexpectedPacket)
-            }
+            Packet::FollowerInfo { .. }
+            | Packet::ObserverInfo { .. }
+            | Packet::AckEpoch { .. }
+            | Packet::Ack { .. } => Err(Fault::UnexpectedPacket),
         }
     }
 

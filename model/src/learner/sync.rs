@@ -41,7 +41,7 @@ impl Following {
     }
 
     /// The cut lies inside the own snapshot, which cannot be taken apart: an earlier leader that never formed a quorum
-    /// has sent it. Dials the leader again and names no position, so that it sends SNAP (D-15).
+    /// has sent it. Dials the leader again and names no position, so that it sends SNAP (D-16).
     ///
     /// The new connection is to a leader that is past discovery, which counts nobody any more: to hide the own
     /// history misleads no election.
@@ -122,6 +122,9 @@ impl Following {
         self.stage = Stage::AwaitUpToDate;
         let zxid = Zxid::new(self.epoch, 0);
         self.send(Packet::Ack { zxid }, cx);
+        if self.observer {
+            return;
+        }
         // These waited: an ack of a proposal must not overtake the one of NEWLEADER (ZOOKEEPER-4685).
         let Some(link) = self.link else { return };
         for zxid in cx.storage.known.history.above(self.committed) {
