@@ -19,6 +19,7 @@ use zabra_model::checker::bounds::{self, Bounds, Golden};
 use zabra_model::checker::explore::{self, Explored};
 use zabra_model::checker::model::Zab;
 use zabra_model::checker::trace::{self, Header};
+use zabra_model::checker::zoo::{self, Cage};
 use zabra_model::checker::{properties, walk};
 
 /// Explores the protocol of Zabra exhaustively: the functions that the server runs.
@@ -108,7 +109,7 @@ fn main() -> ExitCode {
             json,
             threads,
         } => run(&names, json, threads),
-        Command::Zoo { names, json, show } => zoo(&names, json, show),
+        Command::Zoo { names, json, show } => run_zoo(&names, json, show),
         Command::Explore { name, address } => explore_in_browser(&name, &address),
         Command::Replay { trace, json } => replay(&trace, json),
         Command::Export {
@@ -142,11 +143,12 @@ fn list(as_json: bool) -> bool {
                 "disk": format!("{:?}", b.disk), "transactions": b.txns, "crashes": b.crashes,
                 "disconnects": b.disconnects, "faults": b.faults, "golden": b.golden.map(golden_json)})
         };
-        let all: Vec<Value> = bounds::ALL.iter().chain(bounds::ZOO).map(entry).collect();
+        let cages = zoo::ALL.iter().map(|c| &c.bounds);
+        let all: Vec<Value> = bounds::ALL.iter().chain(cages).map(entry).collect();
         println!("{}", json!({ "configurations": all }));
         return true;
     }
-    for b in bounds::ALL.iter().chain(bounds::ZOO) {
+    for b in bounds::ALL.iter().chain(zoo::ALL.iter().map(|c| &c.bounds)) {
         println!("{:<28} {}", b.name, b.about);
         if let Some(g) = b.golden {
             println!(
@@ -311,14 +313,14 @@ fn run_one(b: &'static Bounds, threads: usize) -> Outcome {
     Outcome { json, text, holds }
 }
 
-fn zoo(names: &[String], as_json: bool, show: bool) -> Result<bool, String> {
-    let wanted = |b: &&Bounds| {
+fn run_zoo(names: &[String], as_json: bool, show: bool) -> Result<bool, String> {
+    let wanted = |c: &&Cage| {
         names.is_empty()
             || names
                 .iter()
-                .any(|n| b.name.trim_start_matches("zoo/") == n.trim_start_matches("zoo/"))
+                .any(|n| c.bounds.name.trim_start_matches("zoo/") == n.trim_start_matches("zoo/"))
     };
-    let cages: Vec<&'static Bounds> = bounds::ZOO.iter().filter(wanted).collect();
+    let cages: Vec<&'static Cage> = zoo::ALL.iter().filter(wanted).collect();
     if cages.len() < names.len() || cages.is_empty() {
         return Err(format!(
             "of {names:?} some are not switches; `zabra-check list` names them"
@@ -326,35 +328,48 @@ fn zoo(names: &[String], as_json: bool, show: bool) -> Result<bool, String> {
     }
     let mut results = Vec::new();
     let mut all_caught = true;
-    for b in cages {
+    for Cage {
+        bounds: b,
+        expected,
+        ..
+    } in cages
+    {
         let began = Instant::now();
         let Explored {
             distinct,
             violation,
             ..
-        } = explore::explore(&Zab::new(b), u64::MAX);
+        } = explore::explore(&Zab::new(b), zoo::STATES_MAX);
         let seconds = began.elapsed().as_secs_f64();
-        all_caught &= violation.is_some();
         let caught = violation.as_ref();
+        let found = caught.map(|v| (v.invariant, v.actions.len()));
+        let as_recorded = found == Some(*expected);
+        all_caught &= as_recorded;
         let steps = caught.map(|v| v.actions.len());
         let invariant = caught.map(|v| v.invariant);
         if as_json {
             let actions = caught.map(|v| json!(v.actions));
-            results.push(json!({"switch": b.name, "about": b.about, "caught": caught.is_some(), "invariant": invariant,
+            results.push(json!({"switch": b.name, "about": b.about, "caught": caught.is_some(), "as_recorded": as_recorded, "invariant": invariant,
                 "steps": steps, "distinct": distinct, "seconds": seconds, "actions": actions}));
             continue;
         }
         match caught {
             Some(v) => println!(
-                "{:<28} caught by \"{}\" after {} steps ({distinct} states, {seconds:.1} s)",
+                "{:<32} caught by \"{}\" after {} steps ({distinct} states, {seconds:.1} s)",
                 b.name,
                 v.invariant,
                 v.actions.len()
             ),
             None => println!(
-                "{:<28} NOT CAUGHT in {distinct} states, {seconds:.1} s",
+                "{:<32} NOT CAUGHT in {distinct} states, {seconds:.1} s",
                 b.name
             ),
+        }
+        if !as_recorded {
+            println!(
+                "  DIFFERS: recorded is \"{}\" after {} steps",
+                expected.0, expected.1
+            );
         }
         if let Some(v) = caught.filter(|_| show) {
             println!("  {}", b.about);

@@ -99,6 +99,11 @@ pub enum Action {
         /// Which.
         link: u64,
     },
+    /// Fault, with a host's bug only: a write fails, and the host takes it for durable.
+    FailWrite {
+        /// Whose disk.
+        server: u8,
+    },
 }
 
 /// [`Timer`], as traces spell it.
@@ -152,6 +157,7 @@ pub const WITNESSES: &[&str] = &[
     "commit after recovery",
     "PING",
     "crash with writes pending",
+    "FailWrite",
 ];
 
 impl Action {
@@ -189,6 +195,7 @@ impl Action {
             Self::Crash { .. } => 15,
             Self::Start { .. } => 16,
             Self::Disconnect { .. } => 17,
+            Self::FailWrite { .. } => 27,
         }
     }
 }
@@ -249,6 +256,9 @@ impl fmt::Display for Action {
             }
             Self::Start { server } => write!(f, "server {server} starts"),
             Self::Disconnect { link } => write!(f, "the network drops link {link}"),
+            Self::FailWrite { server } => {
+                write!(f, "a write of server {server} fails, and nobody is told")
+            }
         }
     }
 }

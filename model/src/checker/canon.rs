@@ -6,7 +6,7 @@
 
 use super::bounds::{Bounds, Grain};
 use super::cluster::{Cluster, Ghost, Node};
-use super::disk::{Disk, Image, Op};
+use super::disk::{Disk, Image, Op, Quirk};
 use super::link::{End, Frame, Wire};
 use crate::durable::Storage;
 use crate::election::Looking;
@@ -103,7 +103,11 @@ fn observed(ghost: &Ghost, out: &mut Vec<u8>) {
 
 fn node(node: &Node, bounds: &Bounds, out: &mut Vec<u8>) {
     let Node { peer, disk, tree } = node;
-    let Disk { image, queue } = disk;
+    let Disk {
+        image,
+        queue,
+        quirk,
+    } = disk;
     let Image {
         accepted,
         current,
@@ -116,6 +120,9 @@ fn node(node: &Node, bounds: &Bounds, out: &mut Vec<u8>) {
     zxids(log, out);
     small(queue.len(), out);
     queue.iter().for_each(|op| pending(op, out));
+    if bounds.switch.is_some() {
+        broken(peer.as_ref(), quirk, out);
+    }
     match peer {
         None => out.push(0),
         Some(peer) => {
@@ -123,6 +130,35 @@ fn node(node: &Node, bounds: &Bounds, out: &mut Vec<u8>) {
             zxids(tree, out);
             running(peer, bounds, out);
         }
+    }
+}
+
+/// With a bug on, less follows from the rest.
+fn broken(peer: Option<&Peer>, quirk: &Quirk, out: &mut Vec<u8>) {
+    let Quirk {
+        switches: _, // one for each exploration
+        holding,
+        held,
+        skipped,
+    } = quirk;
+    out.push(u8::from(*holding));
+    small(held.len(), out);
+    held.iter().for_each(|op| pending(op, out));
+    zxids(skipped, out);
+    let Some(peer) = peer else { return };
+    zxid(peer.delivered, out);
+    for d in [&peer.storage.known, &peer.storage.asked] {
+        epoch(d.accepted, out);
+        epoch(d.current, out);
+        zxid(d.history.base(), out);
+        small(d.history.runs().len(), out);
+        for run in d.history.runs() {
+            zxid(run.first, out);
+            zxid(run.last, out);
+        }
+    }
+    if let Role::Looking(l) = &peer.role {
+        vote(&l.own, out);
     }
 }
 

@@ -3,7 +3,8 @@
 //! Everything a server decides, it decides in [`Peer::step`]; this file only carries out its effects.
 
 use super::bounds::{Bounds, Disk as DiskGrain, Grain};
-use super::disk::{Disk, Op};
+use super::disk::{Disk, Op, Quirk};
+use super::host;
 use super::link::{End, Frame, Wire};
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::leader::Phase;
@@ -58,6 +59,8 @@ pub enum Wrong {
     ZxidReused = 16,
     /// A server could not start from its disk.
     NoBoot = 32,
+    /// A server follows a leader that has not said so itself.
+    UnbackedElection = 64,
 }
 
 /// The whole cluster.
@@ -189,10 +192,16 @@ impl World {
                 voters: voters.clone(),
                 switches: bounds.switch.map_or_else(Switches::default, Switches::with),
                 epoch_max: Epoch(u32::from(bounds.epochs)),
-                counter_max: 14,
+                counter_max: bounds.counter_max,
             })
             .collect();
         Self { bounds, envs }
+    }
+
+    pub(super) fn switches(&self) -> Switches {
+        self.bounds
+            .switch
+            .map_or_else(Switches::default, Switches::with)
     }
 
     pub(super) fn n(&self) -> usize {
@@ -214,10 +223,13 @@ impl Cluster {
         Self {
             nodes: disks
                 .into_iter()
-                .map(|disk| Node {
-                    peer: None,
-                    disk,
-                    tree: Vec::new(),
+                .map(|mut disk| {
+                    disk.quirk.switches = world.switches();
+                    Node {
+                        peer: None,
+                        disk,
+                        tree: Vec::new(),
+                    }
                 })
                 .collect(),
             wires: Vec::new(),
@@ -235,7 +247,7 @@ impl Cluster {
     /// Starts a server from its disk.
     pub(super) fn start(&mut self, world: &World, i: usize, log: &mut Log) {
         let node = &mut self.nodes[i];
-        let Ok(found) = node.disk.image.boot() else {
+        let Ok(found) = node.disk.image.boot(world.switches()) else {
             self.wrong(Wrong::NoBoot);
             return;
         };
@@ -251,6 +263,10 @@ impl Cluster {
             self.write_next(i);
         }
         self.nodes[i].disk.queue.clear();
+        self.nodes[i].disk.quirk = Quirk {
+            switches: world.switches(),
+            ..Quirk::default()
+        };
         self.nodes[i].tree.clear();
         self.nodes[i].peer = None;
         for w in &mut self.wires {
@@ -278,8 +294,12 @@ impl Cluster {
         let Some(peer) = self.nodes[i].peer.as_mut() else {
             return;
         };
+        let heard = host::ballots_of(world, peer, &input);
         let mut out = Effects::new();
         peer.step(&world.envs[i], input, &mut out);
+        if heard.is_some_and(|heard| !heard.back(peer)) {
+            self.wrong(Wrong::UnbackedElection);
+        }
         self.carry_out(world, i, out, tree, log);
     }
 
@@ -377,7 +397,7 @@ impl Cluster {
             return;
         };
         let before = matches!(op, Op::Truncate(_) | Op::Install(_)).then(|| disk.image.content());
-        disk.image.apply(&op);
+        disk.write(op);
         if let Some(before) = before {
             let after = self.nodes[i].disk.image.content();
             let lost = |z: &Zxid| before.contains(z) && !after.contains(z);
@@ -405,6 +425,7 @@ impl Cluster {
                 Effect::Persist { write, .. } => {
                     let node = &mut self.nodes[i];
                     node.disk.persist(&write, tree);
+                    host::on_asked(world.switches(), node);
                     if let Some(op) = node.disk.queue.back() {
                         log.push(|| Done::Queued {
                             server: i,
@@ -428,7 +449,9 @@ impl Cluster {
                     committed,
                 } => {
                     let asked = self.nodes[i].disk.image_asked();
-                    for zxid in asked.log.into_iter().filter(|z| *z > after && *z <= upto) {
+                    let lacks = self.nodes[i].disk.quirk.skipped.clone();
+                    let listed = |z: &Zxid| *z > after && *z <= upto && !lacks.contains(z);
+                    for zxid in asked.log.into_iter().filter(listed) {
                         self.send(i, link, Packet::Proposal { zxid, txn: () }, &[], log);
                         if committed {
                             self.send(i, link, Packet::Commit { zxid }, &[], log);
@@ -461,6 +484,7 @@ impl Cluster {
                 }
                 Effect::Serve { epoch } => {
                     log.push(|| Done::Other { server: i, effect });
+                    host::on_serve(world.switches(), &mut self.nodes[i]);
                     self.serve(i, epoch);
                 }
                 Effect::Refused(fault) => {
@@ -473,6 +497,7 @@ impl Cluster {
                     }
                 }
                 Effect::Dial(_) | Effect::Arm(_) | Effect::Disarm(_) | Effect::Became(_) => {
+                    host::on_became(world.switches(), &mut self.nodes[i], &effect);
                     log.push(|| Done::Other { server: i, effect });
                 }
             }
@@ -609,15 +634,30 @@ impl Cluster {
         }
     }
 
+    fn last_logged(&self, i: usize) -> Zxid {
+        let peer = self.nodes[i].peer.as_ref();
+        peer.map(Peer::last_logged).unwrap_or_default()
+    }
+
+    /// Fault: the oldest pending write fails, and a host with a bug goes on as if it had not.
+    pub(super) fn fail_write(&mut self, world: &World, i: usize, log: &mut Log) {
+        let Some(mark) = self.nodes[i].peer.as_ref().map(|p| p.storage.mark_of(1)) else {
+            return;
+        };
+        let disk = &mut self.nodes[i].disk;
+        disk.quirk.held.extend(disk.queue.pop_front());
+        self.step(world, i, Input::Durable(mark), &[], log);
+    }
+
     /// A client's write at a leader.
     pub(super) fn propose(&mut self, world: &World, i: usize, log: &mut Log) {
         self.txns += 1;
+        let before = self.last_logged(i);
         self.step(world, i, Input::Propose(()), &[], log);
-        let last = self.nodes[i]
-            .peer
-            .as_ref()
-            .map(Peer::last_logged)
-            .unwrap_or_default();
+        let last = self.last_logged(i);
+        if last == before {
+            return; // refused: the counter is used up
+        }
         match self.ghost.proposed.binary_search(&last) {
             Ok(_) => self.wrong(Wrong::ZxidReused),
             Err(at) => self.ghost.proposed.insert(at, last),

@@ -1,7 +1,7 @@
 //! The explorer's view of a configuration: initial states, what can happen in a state, and what it leads to.
 
 use super::action::{Action, FiredTimer};
-use super::bounds::{Bounds, Grain, Start};
+use super::bounds::{Bounds, Grain, Left, Start};
 use super::cluster::{Cluster, Log, W_CRASH_PENDING, World, index};
 use super::disk::{Disk, Image};
 use super::link::End;
@@ -93,6 +93,7 @@ impl Zab {
         match self.bounds.start {
             Start::Cold => vec![self.booted(vec![Disk::default(); self.world.n()])],
             Start::Warm => vec![self.warm()],
+            Start::Left(left) => vec![self.left(left)],
             Start::Uneven => uneven_disks(self.world.n())
                 .into_iter()
                 .map(|disks| self.booted(disks))
@@ -119,6 +120,26 @@ impl Zab {
         cluster.propose(world, leader, log);
         self.drain(&mut cluster, log);
         cluster.propose(world, leader, log);
+        cluster
+    }
+
+    /// Everyone looks, with what a lost leader has left behind.
+    fn left(&self, left: &Left) -> Cluster {
+        let zxids = |list: &[(u32, u32)]| -> Vec<Zxid> {
+            list.iter().map(|(e, c)| Zxid::new(Epoch(*e), *c)).collect()
+        };
+        let disk = |d: &super::bounds::LeftDisk| Disk {
+            image: Image {
+                accepted: Epoch(d.accepted),
+                current: Epoch(d.current),
+                snapshot: zxids(d.snapshot),
+                log: zxids(d.log),
+            },
+            ..Disk::default()
+        };
+        let mut cluster = self.booted(left.disks.iter().map(disk).collect());
+        cluster.ghost.committed = zxids(left.committed);
+        cluster.txns = u8::try_from(cluster.ghost.proposed.len()).unwrap_or(u8::MAX);
         cluster
     }
 
@@ -333,6 +354,9 @@ impl Zab {
                 if b.grain != Grain::E2 && idle {
                     continue;
                 }
+                if super::host::may_fail(self.world.switches(), node) {
+                    out.push(Action::FailWrite { server: id(i) });
+                }
                 for kept in 0..=node.disk.queue.len() {
                     let kept = u8::try_from(kept).unwrap_or(u8::MAX);
                     out.push(Action::Crash {
@@ -403,6 +427,10 @@ impl Zab {
                 }
             }
             Action::Start { server } => c.start(world, at(server), log),
+            Action::FailWrite { server } => {
+                c.crashes += 1;
+                c.fail_write(world, at(server), log);
+            }
             Action::Disconnect { link } => {
                 c.disconnects += 1;
                 c.wires

@@ -1,11 +1,15 @@
 //! The invariants I-n of SPEC.md over a whole cluster, each by its name.
 
-use super::cluster::{Cluster, Wrong};
+use super::bounds::Grain;
+use super::cluster::{Cluster, Node, Wrong};
+use super::link::End;
 use super::model::{State, Zab};
-use crate::ids::{Epoch, Zxid};
+use crate::election::tally::Ballot;
+use crate::ids::{Epoch, ServerId, Zxid};
 use crate::leader::Phase;
 use crate::learner::Stage;
-use crate::peer::Role;
+use crate::peer::{Peer, Role};
+use crate::vote::ServerState;
 use alloc::vec::Vec;
 
 /// One invariant.
@@ -72,7 +76,23 @@ pub const ALL: &[Invariant] = &[
     },
     Invariant {
         name: "every disk image boots",
-        condition: |_, s| every_image_boots(&s.cluster) && not(s, Wrong::NoBoot),
+        condition: |m, s| every_image_boots(m, &s.cluster) && not(s, Wrong::NoBoot),
+    },
+    Invariant {
+        name: "commit consistency",
+        condition: |_, s| commit_consistency(&s.cluster),
+    },
+    Invariant {
+        name: "quiescence is agreement",
+        condition: |_, s| quiescence_is_agreement(&s.cluster),
+    },
+    Invariant {
+        name: "a formed ensemble is joined",
+        condition: |m, s| formed_ensemble_is_joined(m, &s.cluster),
+    },
+    Invariant {
+        name: "elections are backed",
+        condition: |_, s| not(s, Wrong::UnbackedElection),
     },
 ];
 
@@ -205,8 +225,82 @@ fn history_consistency(c: &Cluster) -> bool {
 }
 
 /// I-14: whenever the power fails, whatever prefix of the pending writes survives, the server can start.
-fn every_image_boots(c: &Cluster) -> bool {
+fn every_image_boots(model: &Zab, c: &Cluster) -> bool {
+    let switches = model.world.switches();
+    let boots = |n: &Node, kept| n.disk.image_with(kept).boot(switches).is_ok();
     c.nodes
         .iter()
-        .all(|n| (0..=n.disk.queue.len()).all(|kept| n.disk.image_with(kept).boot().is_ok()))
+        .all(|n| (0..=n.disk.queue.len()).all(|kept| boots(n, kept)))
+}
+
+/// I-15: whoever serves in an epoch has applied the initial history of it.
+fn commit_consistency(c: &Cluster) -> bool {
+    c.serving().all(|(epoch, tree)| {
+        let mut initial = c.ghost.initial.iter().filter(|(e, _)| *e == epoch);
+        initial.all(|(_, history)| tree.starts_with(history))
+    })
+}
+
+/// I-16: a learner that serves and has nothing more to hear has the leader's log and its commits; and when nothing is
+/// on the way between a leader and a serving quorum, nor to their disks, nothing waits to be committed.
+fn quiescence_is_agreement(c: &Cluster) -> bool {
+    let peer = |i: usize| c.nodes[i].peer.as_ref();
+    (0..c.nodes.len()).all(|i| {
+        let Some(Role::Leading(l)) = peer(i).map(|p| &p.role) else {
+            return true;
+        };
+        let last = peer(i).map(Peer::last_logged);
+        let (mut quiet, mut serving) = (c.nodes[i].disk.queue.is_empty(), 1);
+        for w in c.wires.iter().filter(|w| w.leader == i && w.is_live()) {
+            quiet &= w.inbox(End::Leader).is_empty() && w.inbox(End::Learner).is_empty();
+            quiet &= c.nodes[w.learner].disk.queue.is_empty();
+            let Some(Role::Following(f)) = peer(w.learner).map(|p| &p.role) else {
+                continue;
+            };
+            if f.link.is_none_or(|l| l.0 != w.id) || f.stage != Stage::Broadcast {
+                continue;
+            }
+            serving += 1;
+            let same = f.committed == l.committed && peer(w.learner).map(Peer::last_logged) == last;
+            if w.inbox(End::Learner).is_empty() && !same {
+                return false;
+            }
+        }
+        let formed = l.phase == Phase::Broadcast && serving > c.nodes.len() / 2;
+        !formed || !quiet || l.outstanding.is_empty()
+    })
+}
+
+/// I-17: a looking server that has heard every member of a formed ensemble, as they are now, has joined it.
+fn formed_ensemble_is_joined(model: &Zab, c: &Cluster) -> bool {
+    if model.bounds.grain != Grain::E2 {
+        return true;
+    }
+    let peers = || c.nodes.iter().filter_map(|n| n.peer.as_ref());
+    let settled = peers().filter_map(|p| match &p.role {
+        Role::Looking(l) => Some(&l.settled),
+        Role::Draining { .. } | Role::Following(_) | Role::Leading(_) => None,
+    });
+    settled.into_iter().all(|settled| {
+        peers()
+            .filter(|p| p.state() == ServerState::Leading)
+            .all(|leader| {
+                let mut members = 0;
+                let heard = c.nodes.iter().enumerate().all(|(i, n)| {
+                    let Some(p) = &n.peer else { return true };
+                    if p.serving().is_none() || p.serving() != leader.serving() {
+                        return true;
+                    }
+                    let vote = match &p.role {
+                        Role::Following(f) => f.vote,
+                        Role::Leading(l) => l.vote,
+                        Role::Looking(_) | Role::Draining { .. } => return true,
+                    };
+                    members += 1;
+                    let state = p.state();
+                    settled.get(&ServerId(i as u64 + 1)) == Some(&Ballot { vote, state })
+                });
+                !heard || members <= c.nodes.len() / 2
+            })
+    })
 }

@@ -270,6 +270,7 @@ pub fn action_text(c: &Cluster, action: Action) -> String {
         | Action::Fire { .. }
         | Action::Propose { .. }
         | Action::Crash { .. }
+        | Action::FailWrite { .. }
         | Action::Start { .. } => action.to_string(),
     }
 }

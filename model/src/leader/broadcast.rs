@@ -1,12 +1,13 @@
 //! Phase 3: proposals, acknowledgements, commits, in zxid order.
 
-use super::{Leading, Outstanding, Phase, Stage};
+use super::{Leading, Learner, Outstanding, Phase, Stage};
 use crate::fault::Fault;
 use crate::ids::Zxid;
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::quorum::{AckSet, VoterIndex};
 use crate::step::{Effect, Write};
+use crate::switch::Switch;
 
 impl Leading {
     /// Proposes a transaction: to its own disk and to every synced learner.
@@ -21,12 +22,16 @@ impl Leading {
             Zxid::new(self.epoch, 1)
         } else if last.counter() < cx.env.counter_max {
             Zxid(last.0 + 1)
+        } else if cx.env.switches.on(Switch::NoRolloverReelection) {
+            Zxid::new(last.epoch().next().unwrap_or_default(), 1)
         } else {
             // The next leader starts a new epoch; a wrapped counter would start a second history (ZOOKEEPER-1277).
             cx.out.push(Effect::Refused(Fault::CounterExhausted));
             return Next::Look;
         };
-        for l in self.learners.iter().filter(|l| l.is_forwarded_to()) {
+        let acked_only = cx.env.switches.on(Switch::ProposeToAckedOnly);
+        let to = |l: &&Learner| l.is_forwarded_to() && !(acked_only && l.stage == Stage::Synced);
+        for l in self.learners.iter().filter(to) {
             let packet = Packet::Proposal {
                 zxid,
                 txn: txn.clone(),
@@ -36,10 +41,13 @@ impl Leading {
                 packet,
             });
         }
-        self.outstanding.push_back(Outstanding {
-            zxid,
-            acks: AckSet::EMPTY,
-        });
+        let mut acks = AckSet::EMPTY;
+        if let Some(me) = cx.env.voters.index(cx.env.me)
+            && cx.env.switches.on(Switch::LeaderAckBeforeFsync)
+        {
+            acks.insert(me);
+        }
+        self.outstanding.push_back(Outstanding { zxid, acks });
         cx.storage.persist(Write::Append { zxid, txn }, cx.out);
         Next::Stay
     }
@@ -92,6 +100,9 @@ impl Leading {
             .0
             .checked_sub(first)
             .and_then(|i| usize::try_from(i).ok())
+            .filter(|i| *i < self.outstanding.len())
+            // Only behind a counter that a switch has let run over.
+            .or_else(|| self.outstanding.iter().position(|o| o.zxid == zxid))
             .and_then(|i| self.outstanding.get_mut(i));
         match (proposal, voter) {
             (None, _) => Err(Fault::AckOfUnproposed { zxid }),
@@ -113,7 +124,10 @@ impl Leading {
             let zxid = oldest.zxid;
             self.outstanding.pop_front();
             self.committed = zxid;
-            for l in self.learners.iter().filter(|l| l.is_forwarded_to()) {
+            let acked_only = cx.env.switches.on(Switch::UptodateWithAckZxid);
+            let to =
+                |l: &&Learner| l.is_forwarded_to() && !(acked_only && l.stage == Stage::Synced);
+            for l in self.learners.iter().filter(to) {
                 let packet = Packet::Commit { zxid };
                 cx.out.push(Effect::Send {
                     link: l.link,

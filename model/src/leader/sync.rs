@@ -61,7 +61,12 @@ impl Leading {
         let committed = self.committed;
         let history = &cx.storage.asked.history;
         let newest = history.last();
-        let plan = plan_sync(history, committed, last, cx.env.switches);
+        let known = if cx.env.switches.on(Switch::StaleCommittedLogRange) {
+            committed.min(*cx.delivered)
+        } else {
+            committed
+        };
+        let plan = plan_sync(history, known, last, cx.env.switches);
         let (first, after) = match plan {
             SyncPlan::Diff { after } => {
                 let packet = Packet::Diff { zxid: committed };
@@ -90,7 +95,7 @@ impl Leading {
                 committed: true,
             });
         }
-        if committed < newest {
+        if committed < newest && !cx.env.switches.on(Switch::ForwardAfterReadNotAtomic) {
             cx.out.push(Effect::SendHistory {
                 link,
                 after: committed,
@@ -100,6 +105,14 @@ impl Leading {
         }
         let packet = Packet::NewLeader { epoch: self.epoch };
         cx.out.push(Effect::Send { link, packet });
+        if committed < newest && cx.env.switches.on(Switch::NoDuplicateProposalDrop) {
+            cx.out.push(Effect::SendHistory {
+                link,
+                after: committed,
+                upto: newest,
+                committed: false,
+            });
+        }
         self.learners[at].stage = Stage::Synced;
     }
 
@@ -123,7 +136,9 @@ impl Leading {
 
     /// Serves once a quorum, this server included, has the initial history and the epoch on disk.
     fn establish<T>(&mut self, cx: &mut Context<'_, T>) {
-        if self.phase != Phase::AwaitNewLeaderAcks || !self.has_live_quorum(cx) {
+        let formed =
+            self.has_live_quorum(cx) || cx.env.switches.on(Switch::ServeBeforeQuorumBroadcast);
+        if self.phase != Phase::AwaitNewLeaderAcks || !formed {
             return;
         }
         self.phase = Phase::Broadcast;

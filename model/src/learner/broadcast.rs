@@ -6,6 +6,7 @@ use crate::ids::Zxid;
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::step::Write;
+use crate::switch::Switch;
 
 impl Following {
     /// PROPOSAL: log it. It is acknowledged when it is durable, and never before NEWLEADER is.
@@ -23,12 +24,21 @@ impl Following {
             return Err(Fault::ProposalOutOfOrder { zxid, last });
         }
         cx.storage.persist(Write::Append { zxid, txn }, cx.out);
+        if self.stage >= Stage::AwaitUpToDate && cx.env.switches.on(Switch::AckProposalBeforeFsync)
+        {
+            self.send(Packet::Ack { zxid }, cx);
+        }
         Ok(Next::Stay)
     }
 
     /// A proposal is durable: ACK.
     pub(super) fn on_append_durable<T>(&mut self, zxid: Zxid, cx: &mut Context<'_, T>) {
-        if self.stage >= Stage::AwaitUpToDate {
+        let first = if cx.env.switches.on(Switch::AckProposalBeforeAckNewleader) {
+            Stage::WritingCurrent
+        } else {
+            Stage::AwaitUpToDate
+        };
+        if self.stage >= first && (self.stage > Stage::WritingCurrent || zxid > self.committed) {
             self.send(Packet::Ack { zxid }, cx);
         }
     }
@@ -46,8 +56,14 @@ impl Following {
         if zxid <= committed || !cx.storage.asked.history.contains(zxid) {
             return Err(Fault::CommitOutOfOrder { zxid, committed });
         }
+        let forgotten = cx.env.switches.on(Switch::DropOutstandingAtNewleader)
+            && matches!(self.stage, Stage::WritingCurrent | Stage::AwaitUpToDate);
+        if forgotten {
+            return Err(Fault::CommitOutOfOrder { zxid, committed });
+        }
         self.committed = zxid;
-        if self.stage == Stage::Broadcast {
+        let at_once = [Switch::Pr1848, Switch::Pr2111].map(|s| cx.env.switches.on(s));
+        if self.stage == Stage::Broadcast || at_once.contains(&true) {
             cx.deliver(zxid);
         }
         Ok(Next::Stay)
