@@ -33,7 +33,8 @@ pub enum Switch {
     VoteFromMemoryNotLog,
     /// DIFF moves the reported zxid to the leader's before its transactions have come (ZOOKEEPER-2355).
     DiffBumpsLastProcessed,
-    /// SNAP is labelled with a later zxid than the tree has that it carries (ZOOKEEPER-3104). In the checker's host.
+    /// SNAP is read while the tree goes on changing, and NEWLEADER does not wait for what it lacks (ZOOKEEPER-3104).
+    /// In the checker's host.
     NewleaderBeforeSnap,
     /// currentEpoch is written at UPTODATE, after the ACK of NEWLEADER (ZOOKEEPER-1282).
     EpochAfterAck,

@@ -139,11 +139,13 @@ fn broken(peer: Option<&Peer>, quirk: &Quirk, out: &mut Vec<u8>) {
         switches: _, // one for each exploration
         holding,
         held,
+        snapshot,
         skipped,
     } = quirk;
     out.push(u8::from(*holding));
     small(held.len(), out);
     held.iter().for_each(|op| pending(op, out));
+    zxids(snapshot, out);
     zxids(skipped, out);
     let Some(peer) = peer else { return };
     zxid(peer.delivered, out);

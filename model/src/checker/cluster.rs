@@ -252,6 +252,7 @@ impl Cluster {
             return;
         };
         node.tree = node.disk.image.content();
+        host::load_snapshot(node);
         let mut out = Effects::new();
         node.peer = Some(Peer::boot(&world.envs[i], found, &mut out));
         self.carry_out(world, i, out, &[], log);
@@ -265,6 +266,7 @@ impl Cluster {
         self.nodes[i].disk.queue.clear();
         self.nodes[i].disk.quirk = Quirk {
             switches: world.switches(),
+            snapshot: core::mem::take(&mut self.nodes[i].disk.quirk.snapshot),
             ..Quirk::default()
         };
         self.nodes[i].tree.clear();
@@ -356,9 +358,11 @@ impl Cluster {
             return;
         };
         let i = w.server(at);
-        let Some(Frame { packet, tree }) = w.receive(at) else {
+        let Some(mut frame) = w.receive(at) else {
             return;
         };
+        host::dump_late(world.switches(), &self.nodes[w.leader], &mut frame);
+        let Frame { packet, tree } = frame;
         let link = Link(link);
         self.step(world, i, Input::Received { link, packet }, &tree, log);
     }
@@ -433,7 +437,10 @@ impl Cluster {
                         });
                     }
                     match node.disk.queue.back() {
-                        Some(Op::Truncate(z)) => node.tree.retain(|x| x <= z),
+                        Some(Op::Truncate(z)) => {
+                            node.tree.retain(|x| x <= z);
+                            host::load_snapshot(node);
+                        }
                         Some(Op::Install(tree)) => node.tree.clone_from(tree),
                         _ => {}
                     }

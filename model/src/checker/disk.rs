@@ -104,6 +104,8 @@ pub struct Quirk {
     pub holding: bool,
     /// What was reported to be durable and is only in memory.
     pub held: Vec<Op>,
+    /// A snapshot of more than was committed, beside the log; it is on the disk.
+    pub snapshot: Vec<Zxid>,
     /// Transactions that the list of recent commits lacks.
     pub skipped: Vec<Zxid>,
 }
@@ -148,9 +150,6 @@ impl Disk {
         }
         match &op {
             Op::Append(_) | Op::Install(_) if self.quirk.holding => self.quirk.held.push(op),
-            Op::Truncate(z) if on(Switch::TruncIgnoresSnapshots) => {
-                self.image.log.retain(|x| x <= z);
-            }
             _ => self.image.apply(&op),
         }
     }

@@ -3,13 +3,14 @@
 use super::bounds::Grain;
 use super::cluster::{Node, World};
 use super::disk::Op;
-use crate::election::Looking;
+use super::link::Frame;
 use crate::ids::ServerId;
 use crate::learner::Stage;
+use crate::packet::Packet;
 use crate::peer::{Peer, Role};
 use crate::step::{Effect, Input};
 use crate::switch::{Switch, Switches};
-use crate::vote::{Notification, ServerState};
+use crate::vote::{Notification, ServerState, Vote};
 use alloc::vec::Vec;
 
 /// A write has just been queued.
@@ -31,6 +32,9 @@ pub(super) fn on_serve(switches: Switches, node: &mut Node) {
     if switches.on(Switch::LogSyncAfterUptodate) {
         node.disk.release();
     }
+    // What is committed later goes through the list.
+    let applied = node.tree.last().copied().unwrap_or_default();
+    node.disk.quirk.skipped.retain(|z| *z <= applied);
 }
 
 /// A server changes its role.
@@ -44,15 +48,50 @@ pub(super) fn on_became(switches: Switches, node: &mut Node, effect: &Effect<()>
             if switches.on(Switch::LogSyncAfterUptodate) {
                 disk.release();
             }
+            let applied = node.tree.last().copied().unwrap_or_default();
+            disk.quirk.skipped.retain(|z| *z <= applied);
         }
         ServerState::Following | ServerState::Leading | ServerState::Observing => {
             disk.quirk.holding = false; // what is held stays in memory, and nowhere else
         }
     }
-    let snapshots = [Switch::TruncIgnoresSnapshots, Switch::SnapshotUncommitted];
-    if *state == ServerState::Leading && snapshots.iter().any(|s| switches.on(*s)) {
-        disk.image.snapshot = disk.image.content();
-        disk.image.log.clear();
+    if *state == ServerState::Leading {
+        if switches.on(Switch::TruncIgnoresSnapshots) {
+            disk.quirk.snapshot = disk.image.content();
+        }
+        if switches.on(Switch::SnapshotUncommitted) {
+            disk.image.snapshot = disk.image.content();
+            disk.image.log.clear();
+        }
+    }
+}
+
+/// A tree is built from the newest snapshot and the log above it, also where TRUNC has cut the log below.
+pub(super) fn load_snapshot(node: &mut Node) {
+    let snapshot = &node.disk.quirk.snapshot;
+    let Some(end) = snapshot.last() else { return };
+    let above = node.tree.iter().filter(|z| *z > end);
+    node.tree = snapshot.iter().chain(above).copied().collect();
+}
+
+/// SNAP is read from a tree that goes on changing: it has the newest transaction, and lacks those before it.
+pub(super) fn dump_late(switches: Switches, leader: &Node, frame: &mut Frame) {
+    let newer = leader.tree.len() > frame.tree.len() && leader.tree.starts_with(&frame.tree);
+    if let (true, Packet::Snap { zxid }, Some(newest)) =
+        (newer, &mut frame.packet, leader.tree.last())
+        && switches.on(Switch::NewleaderBeforeSnap)
+    {
+        *zxid = *newest;
+        frame.tree.push(*newest);
+    }
+}
+
+/// How many of its pending writes a crash may keep.
+pub(super) fn kept_at_most(switches: Switches, node: &Node) -> usize {
+    if switches.on(Switch::LogSyncAfterUptodate) {
+        0 // else this is EpochBeforeHistory again: what matters here is a crash after the ACK
+    } else {
+        node.disk.queue.len()
     }
 }
 
@@ -67,8 +106,13 @@ pub(super) fn may_fail(switches: Switches, node: &Node) -> bool {
 
 /// What a looking server has heard when a vote from outside the election arrives.
 pub(super) struct Heard {
+    /// Whether that vote is of its own round.
     in_my_round: bool,
+    /// Who says that it leads.
     leaders: Vec<ServerId>,
+    /// The votes of its round, its own included.
+    votes: Vec<Vote>,
+    voters: usize,
 }
 
 /// That, if the election is real and the vote is from outside it.
@@ -79,31 +123,40 @@ pub(super) fn ballots_of(world: &World, peer: &Peer, input: &Input<()>) -> Optio
     let (Role::Looking(l), Input::Notified { from, notification }) = (&peer.role, input) else {
         return None;
     };
-    let Notification { state, round, .. } = notification;
+    let Notification { state, round, vote } = notification;
     if *state == ServerState::Looking {
         return None;
     }
-    let Looking {
-        received, settled, ..
-    } = l;
-    let leads = received.iter().chain(settled);
+    let leads = l.received.iter().chain(&l.settled);
     let leads = leads.filter(|(_, b)| b.state == ServerState::Leading);
     let mut leaders: Vec<ServerId> = leads.map(|(sid, _)| *sid).collect();
     if *state == ServerState::Leading {
         leaders.push(*from);
     }
+    let in_my_round = *round == peer.round;
+    let others = l
+        .received
+        .iter()
+        .filter(|(sid, _)| *sid != from || !in_my_round);
+    let mut votes: Vec<Vote> = others.map(|(_, b)| b.vote).collect();
+    votes.push(l.proposal);
+    votes.extend(in_my_round.then_some(*vote));
     Some(Heard {
-        in_my_round: *round == peer.round,
+        in_my_round,
         leaders,
+        votes,
+        voters: world.n(),
     })
 }
 
 impl Heard {
-    /// Whether the election may end as it has: with a leader that has said itself that it leads.
+    /// Whether the election may end as it has: by a quorum of its own round, or with a leader that has said itself
+    /// that it leads.
     pub(super) fn back(&self, after: &Peer) -> bool {
+        let elected = |v: Vote| self.votes.iter().filter(|x| **x == v).count() > self.voters / 2;
         match &after.role {
-            Role::Following(f) => self.leaders.contains(&f.vote.leader),
-            Role::Leading(_) => self.in_my_round,
+            Role::Following(f) => self.leaders.contains(&f.vote.leader) || elected(f.vote),
+            Role::Leading(l) => self.in_my_round || elected(l.vote),
             Role::Looking(_) | Role::Draining { .. } => true,
         }
     }

@@ -357,7 +357,7 @@ impl Zab {
                 if super::host::may_fail(self.world.switches(), node) {
                     out.push(Action::FailWrite { server: id(i) });
                 }
-                for kept in 0..=node.disk.queue.len() {
+                for kept in 0..=super::host::kept_at_most(self.world.switches(), node) {
                     let kept = u8::try_from(kept).unwrap_or(u8::MAX);
                     out.push(Action::Crash {
                         server: id(i),

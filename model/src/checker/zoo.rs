@@ -123,13 +123,13 @@ const LEFT_TRUNC: Bounds = left(&Left {
     ],
 });
 
-/// Servers 2 and 3 have a snapshot and no log, server 1 was away.
+/// Server 2 has a snapshot and no log, server 1 was away.
 const LEFT_SNAP: Bounds = left(&Left {
     committed: &[(1, 1), (1, 2)],
     disks: &[
         disk((1, 1), &[], &[(1, 1)]),
         disk((1, 1), &[(1, 1), (1, 2)], &[]),
-        disk((1, 1), &[(1, 1), (1, 2)], &[]),
+        disk((1, 1), &[], &[(1, 1), (1, 2)]),
     ],
 });
 
@@ -197,7 +197,7 @@ pub const ALL: &[Cage] = &[
         "a learner serves before it has applied what it was synchronized with"),
     cage!(DropOutstandingAtNewleader, "ZOOKEEPER-4394", WARM.faults(1, 1), "?", 0,
         "NEWLEADER makes a learner forget the proposals that wait for their COMMIT"),
-    cage!(VoteBeforeLogDrain, "ZOOKEEPER-4712, 4541, 4502, 4409", WARM.faults(1, 0), "?", 0,
+    cage!(VoteBeforeLogDrain, "ZOOKEEPER-4712, 4541, 4502, 4409", WARM.faults(1, 1), "?", 0,
         "an election begins while writes are on their way to the log"),
     cage!(SyncTxnsSkipCommittedLog, "ZOOKEEPER-4925", WARM.faults(2, 0), "?", 0,
         "synchronized transactions are missing in the list that serves DIFFs"),
@@ -209,6 +209,8 @@ pub const ALL: &[Cage] = &[
         "a vote reports what is applied and hides what is logged"),
     cage!(DiffBumpsLastProcessed, "ZOOKEEPER-2355", WARM.faults(1, 1), "?", 0,
         "DIFF moves the reported zxid to the leader's before its transactions have come"),
+    cage!(NewleaderBeforeSnap, "ZOOKEEPER-3104, 3589", LEFT_SNAP.txns(4).faults(0, 0), "?", 0,
+        "SNAP is read while the tree goes on changing, and NEWLEADER does not wait for what it lacks"),
     cage!(EpochAfterAck, "ZOOKEEPER-1282", LEFT_EPOCH.faults(1, 1).epochs(4), "?", 0,
         "currentEpoch is written at UPTODATE, after the ACK of NEWLEADER"),
     cage!(ForwardAfterReadNotAtomic, "ZOOKEEPER-962", WARM.faults(1, 0), "?", 0,
@@ -237,7 +239,7 @@ pub const ALL: &[Cage] = &[
         "LEADERINFO and ACKEPOCH are sent while acceptedEpoch waits for the disk"),
     cage!(EpochAckWrongFlag, "ZOOKEEPER-1192, 1194", COLD, "?", 0,
         "the leader does not wait for a quorum of ACKEPOCH"),
-    cage!(CountSameEpochAck, "rule of the code", COLD.faults(0, 1), "?", 0,
+    cage!(CountSameEpochAck, "rule of the code", COLD.faults(1, 1), "?", 0,
         "the ACKEPOCH of a learner that had accepted the same epoch before is counted"),
     cage!(NoFollowerAheadCheck, "rule of the code", LEFT_AHEAD.faults(0, 0), "?", 0,
         "the leader does not ask whether a learner knows more than itself"),
@@ -269,7 +271,7 @@ pub const ALL: &[Cage] = &[
         "a learner gets a proposal in its history and once more as PROPOSAL"),
     cage!(UptodateWithAckZxid, "Z3", WARM.txns(3), "?", 0,
         "COMMIT goes only to learners that have acknowledged NEWLEADER, and UPTODATE does not make up for it"),
-    cage!(NoImplicitAcks, "Z5", WARM.txns(3), "?", 0,
+    cage!(NoImplicitAcks, "Z5", WARM.faults(1, 1), "?", 0,
         "what a learner was synchronized with and had not been committed is never acknowledged"),
     cage!(LeaderinfoTwice, "Z6", COLD, "?", 0,
         "a learner that comes late has LEADERINFO sent to those who have had it"),

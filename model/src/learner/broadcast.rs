@@ -19,6 +19,10 @@ impl Following {
         if self.stage < Stage::Syncing {
             return Err(Fault::UnexpectedPacket);
         }
+        let is_old = zxid <= cx.storage.asked.history.last();
+        if is_old && cx.env.switches.on(Switch::NewleaderBeforeSnap) {
+            return Ok(Next::Stay);
+        }
         if !cx.storage.asked.history.is_next(zxid) {
             let last = cx.storage.asked.history.last();
             return Err(Fault::ProposalOutOfOrder { zxid, last });
@@ -53,6 +57,9 @@ impl Following {
             return Err(Fault::UnexpectedPacket);
         }
         let committed = self.committed;
+        if zxid <= committed && cx.env.switches.on(Switch::NewleaderBeforeSnap) {
+            return Ok(Next::Stay);
+        }
         if zxid <= committed || !cx.storage.asked.history.contains(zxid) {
             return Err(Fault::CommitOutOfOrder { zxid, committed });
         }

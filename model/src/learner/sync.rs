@@ -128,7 +128,10 @@ impl Following {
         if cx.env.switches.on(Switch::NoImplicitAcks) {
             return;
         }
-        for zxid in cx.storage.known.history.above(self.committed) {
+        let asked = &cx.storage.asked.history;
+        let logged = cx.storage.known.history.above(self.committed);
+        // All that is known is asked for, but for the switch that does not wait for a TRUNC.
+        for zxid in logged.filter(|z| asked.contains(*z)) {
             let packet = Packet::Ack { zxid };
             cx.out.push(Effect::Send { link, packet });
         }
