@@ -62,6 +62,12 @@ enum Command {
         /// Print each counterexample step by step.
         #[arg(long)]
         show: bool,
+        /// Leave out the invariant that catches it: is there another?
+        #[arg(long)]
+        without_each: bool,
+        /// Explore the same configurations with the bugs off: they have to be clean.
+        #[arg(long)]
+        off: bool,
     },
     /// Look around in a browser: stateright's Explorer.
     Explore {
@@ -109,7 +115,18 @@ fn main() -> ExitCode {
             json,
             threads,
         } => run(&names, json, threads),
-        Command::Zoo { names, json, show } => run_zoo(&names, json, show),
+        Command::Zoo {
+            names,
+            json,
+            show,
+            without_each,
+            off,
+        } => match cages(&names) {
+            Ok(cages) if without_each => Ok(run_without_each(&cages, json)),
+            Ok(cages) if off => Ok(run_off(&cages)),
+            Ok(cages) => Ok(run_zoo(&cages, json, show)),
+            Err(message) => Err(message),
+        },
         Command::Explore { name, address } => explore_in_browser(&name, &address),
         Command::Replay { trace, json } => replay(&trace, json),
         Command::Export {
@@ -313,27 +330,54 @@ fn run_one(b: &'static Bounds, threads: usize) -> Outcome {
     Outcome { json, text, holds }
 }
 
-fn run_zoo(names: &[String], as_json: bool, show: bool) -> Result<bool, String> {
-    let wanted = |c: &&Cage| {
-        names.is_empty()
-            || names
-                .iter()
-                .any(|n| c.bounds.name.trim_start_matches("zoo/") == n.trim_start_matches("zoo/"))
-    };
+fn cages(names: &[String]) -> Result<Vec<&'static Cage>, String> {
+    let wanted = |c: &&Cage| names.is_empty() || names.iter().any(|n| c.is_named(n));
     let cages: Vec<&'static Cage> = zoo::ALL.iter().filter(wanted).collect();
     if cages.len() < names.len() || cages.is_empty() {
         return Err(format!(
             "of {names:?} some are not switches; `zabra-check list` names them"
         ));
     }
+    Ok(cages)
+}
+
+/// Every configuration of the zoo with its bug off.
+fn run_off(cages: &[&'static Cage]) -> bool {
+    let mut seen = Vec::new();
+    let mut clean = true;
+    for cage in cages {
+        let b = Bounds {
+            name: "",
+            about: "",
+            switch: None,
+            ..cage.bounds
+        };
+        let same = format!("{b:?}");
+        if seen.contains(&same) {
+            continue;
+        }
+        seen.push(same);
+        let found = zoo::without_bug(cage);
+        clean &= found.violation.is_none();
+        let all = if found.complete { "all" } else { "the first" };
+        let name = cage.bounds.name;
+        match found.violation {
+            None => println!("{name:<34} off: {all} {} states are clean", found.distinct),
+            Some(v) => println!(
+                "{name:<34} off: BREAKS \"{}\" after {} steps",
+                v.invariant,
+                v.actions.len()
+            ),
+        }
+    }
+    clean
+}
+
+fn run_zoo(cages: &[&'static Cage], as_json: bool, show: bool) -> bool {
     let mut results = Vec::new();
     let mut all_caught = true;
-    for Cage {
-        bounds: b,
-        expected,
-        ..
-    } in cages
-    {
+    for cage in cages {
+        let b = &cage.bounds;
         let began = Instant::now();
         let Explored {
             distinct,
@@ -341,37 +385,29 @@ fn run_zoo(names: &[String], as_json: bool, show: bool) -> Result<bool, String> 
             ..
         } = explore::explore(&Zab::new(b), zoo::STATES_MAX);
         let seconds = began.elapsed().as_secs_f64();
-        let caught = violation.as_ref();
-        let found = caught.map(|v| (v.invariant, v.actions.len()));
-        let as_recorded = found == Some(*expected);
+        let found = violation.as_ref().map(|v| (v.invariant, v.actions.len()));
+        let as_recorded = found == Some(cage.expected);
         all_caught &= as_recorded;
-        let steps = caught.map(|v| v.actions.len());
-        let invariant = caught.map(|v| v.invariant);
         if as_json {
-            let actions = caught.map(|v| json!(v.actions));
-            results.push(json!({"switch": b.name, "about": b.about, "caught": caught.is_some(), "as_recorded": as_recorded, "invariant": invariant,
-                "steps": steps, "distinct": distinct, "seconds": seconds, "actions": actions}));
+            let actions = violation.as_ref().map(|v| json!(v.actions));
+            results.push(json!({"switch": b.name, "about": b.about, "source": cage.source, "caught": found.is_some(),
+                "as_recorded": as_recorded, "invariant": found.map(|f| f.0), "steps": found.map(|f| f.1),
+                "distinct": distinct, "seconds": seconds, "actions": actions}));
             continue;
         }
-        match caught {
-            Some(v) => println!(
-                "{:<32} caught by \"{}\" after {} steps ({distinct} states, {seconds:.1} s)",
-                b.name,
-                v.invariant,
-                v.actions.len()
-            ),
-            None => println!(
-                "{:<32} NOT CAUGHT in {distinct} states, {seconds:.1} s",
+        let effort = format!("({distinct} states, {seconds:.1} s)");
+        match found {
+            Some((by, steps)) => println!(
+                "{:<34} caught by \"{by}\" after {steps} steps {effort}",
                 b.name
             ),
+            None => println!("{:<34} NOT CAUGHT {effort}", b.name),
         }
         if !as_recorded {
-            println!(
-                "  DIFFERS: recorded is \"{}\" after {} steps",
-                expected.0, expected.1
-            );
+            let (by, steps) = cage.expected;
+            println!("  DIFFERS: recorded is \"{by}\" after {steps} steps");
         }
-        if let Some(v) = caught.filter(|_| show) {
+        if let Some(v) = violation.filter(|_| show) {
             println!("  {}", b.about);
             print!("{}", trace::story(&Zab::new(b), v.initial, &v.actions));
         }
@@ -382,7 +418,44 @@ fn run_zoo(names: &[String], as_json: bool, show: bool) -> Result<bool, String> 
             json!({ "all_caught": all_caught, "switches": results })
         );
     }
-    Ok(all_caught)
+    all_caught
+}
+
+/// For each invariant: which switches would survive without it?
+fn run_without_each(cages: &[&'static Cage], as_json: bool) -> bool {
+    let found: Vec<(&str, zoo::Second)> = cages
+        .iter()
+        .map(|cage| {
+            let second = zoo::second_catch(cage);
+            if !as_json {
+                println!("{:<34} {second}", cage.bounds.name);
+            }
+            (cage.bounds.name, second)
+        })
+        .collect();
+    let needs: BTreeMap<&str, Vec<&str>> = properties::ALL
+        .iter()
+        .map(|p| {
+            let survivors = found
+                .iter()
+                .filter(|(_, s)| s.survives_without() == Some(p.name));
+            (p.name, survivors.map(|(name, _)| *name).collect())
+        })
+        .collect();
+    if as_json {
+        println!("{}", json!({ "survive_without": needs }));
+    } else {
+        for p in properties::ALL {
+            let survivors = &needs[p.name];
+            println!(
+                "without \"{}\": {} survive: {}",
+                p.name,
+                survivors.len(),
+                survivors.join(", ")
+            );
+        }
+    }
+    true
 }
 
 fn explore_in_browser(name: &str, address: &str) -> Result<bool, String> {

@@ -3,7 +3,7 @@
 //! Everything a server decides, it decides in [`Peer::step`]; this file only carries out its effects.
 
 use super::bounds::{Bounds, Disk as DiskGrain, Grain};
-use super::disk::{Disk, Op, Quirk};
+use super::disk::{Disk, Op};
 use super::host;
 use super::link::{End, Frame, Wire};
 use crate::ids::{Epoch, ServerId, Zxid};
@@ -264,11 +264,7 @@ impl Cluster {
             self.write_next(i);
         }
         self.nodes[i].disk.queue.clear();
-        self.nodes[i].disk.quirk = Quirk {
-            switches: world.switches(),
-            snapshot: core::mem::take(&mut self.nodes[i].disk.quirk.snapshot),
-            ..Quirk::default()
-        };
+        host::on_crash(&mut self.nodes[i].disk);
         self.nodes[i].tree.clear();
         self.nodes[i].peer = None;
         for w in &mut self.wires {

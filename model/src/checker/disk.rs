@@ -77,7 +77,8 @@ impl Image {
         {
             return Err("the log is ahead of currentEpoch");
         }
-        if self.accepted < self.current {
+        // (Without a file for it there is nothing to compare.)
+        if self.accepted < self.current && !switches.on(Switch::AcceptedEpochVolatile) {
             return Err("acceptedEpoch is below currentEpoch");
         }
         let mut history = History::starting_at(self.base());
@@ -144,6 +145,13 @@ impl Disk {
         match &op {
             Op::Truncate(_) if trunc => self.quirk.holding = true,
             Op::Install(_) if snap => self.quirk.holding = true,
+            // A snapshot that is newer than the cut is retired with it.
+            Op::Truncate(z)
+                if on(Switch::SnapshotUncommitted)
+                    && self.quirk.snapshot.last().is_some_and(|end| end > z) =>
+            {
+                self.quirk.snapshot.clear();
+            }
             // NEWLEADER: the snapshot that holds all of it.
             Op::CurrentEpoch(_) if self.quirk.holding && (trunc || snap) => self.release(),
             _ => {}

@@ -130,11 +130,9 @@ fn visit(
     found.distinct += 1;
     let at = u32::try_from(parents.len()).unwrap_or(u32::MAX - 1);
     parents.push(origin);
-    if let Some(broken) = properties::ALL
-        .iter()
-        .find(|p| !(p.condition)(model, &state))
-    {
-        found.violation = Some(way_to(broken.name, at, parents));
+    let broken = properties::broken(model, &state).next();
+    if let Some(name) = broken {
+        found.violation = Some(way_to(name, at, parents));
         return true;
     }
     level.push((at, state.cluster));

@@ -2,7 +2,7 @@
 
 use super::bounds::Grain;
 use super::cluster::{Node, World};
-use super::disk::Op;
+use super::disk::{Disk, Op, Quirk};
 use super::link::Frame;
 use crate::ids::ServerId;
 use crate::learner::Stage;
@@ -56,18 +56,33 @@ pub(super) fn on_became(switches: Switches, node: &mut Node, effect: &Effect<()>
         }
     }
     if *state == ServerState::Leading {
-        if switches.on(Switch::TruncIgnoresSnapshots) {
+        let snapshots = [Switch::TruncIgnoresSnapshots, Switch::SnapshotUncommitted];
+        if snapshots.iter().any(|s| switches.on(*s)) {
             disk.quirk.snapshot = disk.image.content();
         }
-        if switches.on(Switch::SnapshotUncommitted) {
-            disk.image.snapshot = disk.image.content();
-            disk.image.log.clear();
+    }
+}
+
+/// What a crash leaves of the host's bug.
+pub(super) fn on_crash(disk: &mut Disk) {
+    let Quirk {
+        switches, snapshot, ..
+    } = core::mem::take(&mut disk.quirk);
+    disk.quirk.switches = switches;
+    match snapshot.last() {
+        Some(end) if switches.on(Switch::SnapshotUncommitted) => {
+            disk.image.log.retain(|z| z > end); // the log under a snapshot is no longer read
+            disk.image.snapshot = snapshot;
         }
+        _ => disk.quirk.snapshot = snapshot,
     }
 }
 
 /// A tree is built from the newest snapshot and the log above it, also where TRUNC has cut the log below.
 pub(super) fn load_snapshot(node: &mut Node) {
+    if !node.disk.quirk.switches.on(Switch::TruncIgnoresSnapshots) {
+        return;
+    }
     let snapshot = &node.disk.quirk.snapshot;
     let Some(end) = snapshot.last() else { return };
     let above = node.tree.iter().filter(|z| *z > end);

@@ -26,6 +26,8 @@ pub struct Zab {
     pub bounds: &'static Bounds,
     /// Its surroundings.
     pub world: World,
+    /// An invariant that is not checked: what else would catch a bug?
+    pub ignored: Option<&'static str>,
     /// How often each of [`super::action::WITNESSES`] has occurred.
     pub witnessed: Vec<AtomicU64>,
 }
@@ -83,6 +85,7 @@ impl Zab {
         Self {
             bounds,
             world: World::new(*bounds),
+            ignored: None,
             witnessed: counters.collect(),
         }
     }

@@ -96,6 +96,14 @@ pub const ALL: &[Invariant] = &[
     },
 ];
 
+/// What a state breaks of the invariants that are checked, in their order.
+pub fn broken<'a>(model: &'a Zab, state: &'a State) -> impl Iterator<Item = &'static str> + 'a {
+    let checked = ALL.iter().filter(|p| model.ignored != Some(p.name));
+    checked
+        .filter(|p| !(p.condition)(model, state))
+        .map(|p| p.name)
+}
+
 fn not(s: &State, wrong: Wrong) -> bool {
     s.cluster.ghost.wrongs & wrong as u8 == 0
 }

@@ -3,7 +3,13 @@
 //! SPEC.md §8 shows this table to readers; a test keeps the two the same.
 
 use super::bounds::{BASE, Bounds, Disk, Grain, Left, LeftDisk, Start};
+use super::cluster::Log;
+use super::explore::{Explored, explore};
+use super::model::{State, Zab};
+use super::properties;
 use crate::switch::Switch;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 /// A switch in its cage.
 #[derive(Debug)]
@@ -18,6 +24,118 @@ pub struct Cage {
 
 /// No search of the zoo goes further than this.
 pub const STATES_MAX: u64 = 4_000_000;
+
+/// The search for a second catch goes this far.
+pub const SECOND_STATES_MAX: u64 = 400_000;
+
+impl Cage {
+    /// Whether that is its name, with or without `zoo/`.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        self.bounds.name.trim_start_matches("zoo/") == name.trim_start_matches("zoo/")
+    }
+}
+
+/// What catches a bug when the invariant that catches it first is left out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Second {
+    /// The bug is not caught at all.
+    NotCaught,
+    /// The state that breaks the first one breaks others with it.
+    Together(Vec<&'static str>),
+    /// A later state breaks another: which does, after how many steps.
+    Later {
+        /// The one that is left out.
+        without: &'static str,
+        /// The other.
+        by: &'static str,
+        /// The steps to it.
+        steps: usize,
+    },
+    /// Nothing else is broken: `complete` if the whole configuration was seen, else within [`SECOND_STATES_MAX`].
+    Survives {
+        /// The one that is left out.
+        without: &'static str,
+        /// How many states were seen.
+        distinct: u64,
+        /// Whether there are no more.
+        complete: bool,
+    },
+}
+
+impl Second {
+    /// The invariant without which the bug survives.
+    #[must_use]
+    pub const fn survives_without(&self) -> Option<&'static str> {
+        match self {
+            Self::Survives { without, .. } => Some(without),
+            Self::NotCaught | Self::Together(_) | Self::Later { .. } => None,
+        }
+    }
+}
+
+impl core::fmt::Display for Second {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NotCaught => write!(f, "is not caught"),
+            Self::Together(names) => write!(f, "is caught at once by \"{}\"", names.join("\", \"")),
+            Self::Later { without, by, steps } => {
+                write!(f, "without \"{without}\": \"{by}\" after {steps} steps")
+            }
+            Self::Survives {
+                without,
+                distinct,
+                complete,
+            } => {
+                let all = if *complete { "all" } else { "the first" };
+                write!(f, "without \"{without}\": survives {all} {distinct} states")
+            }
+        }
+    }
+}
+
+/// The configuration of a cage with its bug off, explored as far as the search for a second catch.
+#[must_use]
+pub fn without_bug(cage: &Cage) -> Explored {
+    let bounds = Bounds {
+        switch: None,
+        ..cage.bounds
+    };
+    explore(&Zab::new(Box::leak(Box::new(bounds))), SECOND_STATES_MAX)
+}
+
+/// Leaves out the invariant that catches a bug first, and looks for another.
+#[must_use]
+pub fn second_catch(cage: &'static Cage) -> Second {
+    let mut model = Zab::new(&cage.bounds);
+    let Some(first) = explore(&model, STATES_MAX).violation else {
+        return Second::NotCaught;
+    };
+    let mut cluster = model.initial().remove(first.initial);
+    for action in first.actions {
+        model.apply(&mut cluster, action, &mut Log::default());
+    }
+    let bounds = &cage.bounds;
+    let all: Vec<_> = properties::broken(&model, &State { cluster, bounds }).collect();
+    if all.len() > 1 {
+        return Second::Together(all);
+    }
+    let without = first.invariant;
+    model.ignored = Some(without);
+    let rest = explore(&model, SECOND_STATES_MAX);
+    match rest.violation {
+        Some(v) => Second::Later {
+            without,
+            by: v.invariant,
+            steps: v.actions.len(),
+        },
+        None => Second::Survives {
+            without,
+            distinct: rest.distinct,
+            complete: rest.complete,
+        },
+    }
+}
 
 impl Bounds {
     const fn faults(mut self, crashes: u8, disconnects: u8) -> Self {
@@ -185,102 +303,102 @@ macro_rules! cage {
 /// Every switch, in the order of [`Switch::ALL`].
 #[rustfmt::skip]
 pub const ALL: &[Cage] = &[
-    cage!(EpochBeforeHistory, "ZOOKEEPER-4643, 4785", WARM.faults(3, 0), "?", 0,
+    cage!(EpochBeforeHistory, "ZOOKEEPER-4643, 4785", WARM.faults(3, 0), "committed never truncated", 13,
         "currentEpoch is written before the history it stands for; three crashes later a server without a committed transaction wins"),
-    cage!(LogSyncAfterUptodate, "ZOOKEEPER-3911", WARM.faults(2, 0), "?", 0,
+    cage!(LogSyncAfterUptodate, "ZOOKEEPER-3911", WARM.faults(2, 0), "committed never truncated", 18,
         "what came before UPTODATE is logged after it, but NEWLEADER is acknowledged before"),
-    cage!(AckNewleaderBeforeFsync, "ZOOKEEPER-4646", WARM.faults(2, 0), "?", 0,
+    cage!(AckNewleaderBeforeFsync, "ZOOKEEPER-4646", WARM.faults(2, 0), "leader log completeness", 16,
         "NEWLEADER is acknowledged while its history waits for the disk"),
-    cage!(AckProposalBeforeAckNewleader, "ZOOKEEPER-4685", WARM.faults(1, 0), "?", 0,
+    cage!(AckProposalBeforeAckNewleader, "ZOOKEEPER-4685", WARM.faults(1, 0), "no bad packet", 7,
         "the ACK of a proposal overtakes the ACK of NEWLEADER"),
-    cage!(AsyncApplyOfSyncTxns, "ZOOKEEPER-3023", WARM.faults(1, 0), "?", 0,
+    cage!(AsyncApplyOfSyncTxns, "ZOOKEEPER-3023", WARM.faults(1, 0), "commit consistency", 11,
         "a learner serves before it has applied what it was synchronized with"),
-    cage!(DropOutstandingAtNewleader, "ZOOKEEPER-4394", WARM.faults(1, 1), "?", 0,
+    cage!(DropOutstandingAtNewleader, "ZOOKEEPER-4394", WARM.faults(1, 1), "no bad packet", 10,
         "NEWLEADER makes a learner forget the proposals that wait for their COMMIT"),
-    cage!(VoteBeforeLogDrain, "ZOOKEEPER-4712, 4541, 4502, 4409", WARM.faults(1, 1), "?", 0,
+    cage!(VoteBeforeLogDrain, "ZOOKEEPER-4712, 4541, 4502, 4409", WARM.faults(1, 1), "no bad packet", 6,
         "an election begins while writes are on their way to the log"),
-    cage!(SyncTxnsSkipCommittedLog, "ZOOKEEPER-4925", WARM.faults(2, 0), "?", 0,
+    cage!(SyncTxnsSkipCommittedLog, "ZOOKEEPER-4925", WARM.faults(2, 0), "commit consistency", 22,
         "synchronized transactions are missing in the list that serves DIFFs"),
-    cage!(KeepDbAfterPartialTrunc, "ZOOKEEPER-5094", LEFT_TRUNC.faults(1, 1), "?", 0,
+    cage!(KeepDbAfterPartialTrunc, "ZOOKEEPER-5094", LEFT_TRUNC.faults(1, 1), "committed never truncated", 14,
         "after TRUNC, transactions are in memory only until NEWLEADER, and outlive a broken synchronization there"),
-    cage!(KeepDbAfterPartialSnap, "ZOOKEEPER-3642", LEFT_SNAP.faults(1, 1), "?", 0,
+    cage!(KeepDbAfterPartialSnap, "ZOOKEEPER-3642", LEFT_SNAP.faults(1, 1), "committed never truncated", 12,
         "after SNAP, the tree is in memory only until NEWLEADER, and outlives a broken synchronization there"),
-    cage!(VoteFromMemoryNotLog, "ZOOKEEPER-2845", WARM.faults(1, 1), "?", 0,
+    cage!(VoteFromMemoryNotLog, "ZOOKEEPER-2845", WARM.faults(1, 1), "no bad packet", 7,
         "a vote reports what is applied and hides what is logged"),
-    cage!(DiffBumpsLastProcessed, "ZOOKEEPER-2355", WARM.faults(1, 1), "?", 0,
+    cage!(DiffBumpsLastProcessed, "ZOOKEEPER-2355", WARM.faults(1, 1), "commit consistency", 13,
         "DIFF moves the reported zxid to the leader's before its transactions have come"),
-    cage!(NewleaderBeforeSnap, "ZOOKEEPER-3104, 3589", LEFT_SNAP.txns(4).faults(0, 0), "?", 0,
+    cage!(NewleaderBeforeSnap, "ZOOKEEPER-3104, 3589", LEFT_SNAP.txns(4).faults(0, 0), "history consistency", 23,
         "SNAP is read while the tree goes on changing, and NEWLEADER does not wait for what it lacks"),
-    cage!(EpochAfterAck, "ZOOKEEPER-1282", LEFT_EPOCH.faults(1, 1).epochs(4), "?", 0,
+    cage!(EpochAfterAck, "ZOOKEEPER-1282", LEFT_EPOCH.faults(1, 1).epochs(4), "committed never truncated", 12,
         "currentEpoch is written at UPTODATE, after the ACK of NEWLEADER"),
-    cage!(ForwardAfterReadNotAtomic, "ZOOKEEPER-962", WARM.faults(1, 0), "?", 0,
+    cage!(ForwardAfterReadNotAtomic, "ZOOKEEPER-962", WARM.faults(1, 0), "quiescence is agreement", 7,
         "what is outstanding when a learner joins is neither in its history nor in its live stream"),
-    cage!(DiffWithoutMembership, "ZOOKEEPER-1154", WARM.txns(3), "?", 0,
+    cage!(DiffWithoutMembership, "ZOOKEEPER-1154", WARM.txns(3), "history consistency", 23,
         "a DIFF because the zxid lies in the range, not because it is in the log"),
-    cage!(TruncOffByOne, "ZOOKEEPER-1156", LEFT_TAIL.faults(0, 0), "?", 0,
+    cage!(TruncOffByOne, "ZOOKEEPER-1156", LEFT_TAIL.faults(0, 0), "committed never truncated", 4,
         "TRUNC cuts one transaction too many"),
-    cage!(TruncIgnoresSnapshots, "ZOOKEEPER-1549, 1558, 2832, 4837", LEFT_TAIL.faults(1, 1), "?", 0,
+    cage!(TruncIgnoresSnapshots, "ZOOKEEPER-1549, 1558, 2832, 4837", LEFT_TAIL.faults(1, 1), "primary integrity", 12,
         "a server that begins to lead takes a snapshot of its uncommitted log, and TRUNC cuts only the log"),
-    cage!(SnapshotUncommitted, "ZOOKEEPER-1549, 4837", LEFT_TAIL.faults(2, 0).epochs(4), "?", 0,
+    cage!(SnapshotUncommitted, "ZOOKEEPER-1549, 4837", LEFT_TAIL.faults(2, 0).epochs(4), "no bad packet", 6,
         "the same snapshot with the log under it dropped: no TRUNC can undo it"),
-    cage!(DiffFromHoleyLog, "ZOOKEEPER-2846", LEFT_HOLE.faults(0, 0), "?", 0,
+    cage!(DiffFromHoleyLog, "ZOOKEEPER-2846", LEFT_HOLE.faults(0, 0), "no bad packet", 3,
         "a DIFF is served from a log that has a hole under it"),
-    cage!(NoSnapWhenMinUnknown, "ZOOKEEPER-4352", LEFT_SNAP.faults(0, 0), "?", 0,
+    cage!(NoSnapWhenMinUnknown, "ZOOKEEPER-4352", LEFT_SNAP.faults(0, 0), "commit consistency", 7,
         "a leader whose log is empty sends DIFF where SNAP is needed"),
-    cage!(StaleCommittedLogRange, "ZOOKEEPER-3526", WARM.faults(1, 0), "?", 0,
+    cage!(StaleCommittedLogRange, "ZOOKEEPER-3526", WARM.faults(1, 0), "committed never truncated", 11,
         "the range of committed transactions is one of an earlier role, and TRUNC goes to its end"),
-    cage!(TruncOutstanding, "found here (D-4)", WARM.faults(2, 1), "?", 0,
+    cage!(TruncOutstanding, "found here (D-4)", WARM.faults(2, 1), "committed never truncated", 8,
         "a returning learner drops a proposal whose ack still counts"),
-    cage!(SnapBehindHistory, "found here (D-5)", WARM.txns(3).faults(1, 1), "?", 0,
+    cage!(SnapBehindHistory, "found here (D-5)", WARM.txns(3).faults(1, 1), "committed never truncated", 21,
         "SNAP carries an older tree than the leader's history"),
-    cage!(AcceptedEpochVolatile, "ZOOKEEPER-335", COLD, "?", 0,
+    cage!(AcceptedEpochVolatile, "ZOOKEEPER-335", COLD, "one leader per epoch", 13,
         "the promise of an epoch is forgotten in a crash"),
-    cage!(AckEpochBeforePersist, "ZOOKEEPER-335", COLD.fine(), "?", 0,
+    cage!(AckEpochBeforePersist, "ZOOKEEPER-335", COLD.fine(), "one leader per epoch, ever", 13,
         "LEADERINFO and ACKEPOCH are sent while acceptedEpoch waits for the disk"),
-    cage!(EpochAckWrongFlag, "ZOOKEEPER-1192, 1194", COLD, "?", 0,
+    cage!(EpochAckWrongFlag, "ZOOKEEPER-1192, 1194", COLD, "one leader per epoch", 9,
         "the leader does not wait for a quorum of ACKEPOCH"),
-    cage!(CountSameEpochAck, "rule of the code", COLD.faults(1, 1), "?", 0,
+    cage!(CountSameEpochAck, "rule of the code", COLD.faults(1, 1), "one leader per epoch", 18,
         "the ACKEPOCH of a learner that had accepted the same epoch before is counted"),
-    cage!(NoFollowerAheadCheck, "rule of the code", LEFT_AHEAD.faults(0, 0), "?", 0,
+    cage!(NoFollowerAheadCheck, "rule of the code", LEFT_AHEAD.faults(0, 0), "committed never truncated", 7,
         "the leader does not ask whether a learner knows more than itself"),
-    cage!(EpochMemBeforeDisk, "ZOOKEEPER-2307, 1653, 2354, 4269", COLD.fine(), "?", 0,
+    cage!(EpochMemBeforeDisk, "ZOOKEEPER-2307, 1653, 2354, 4269", COLD.fine(), "every disk image boots", 8,
         "an acceptedEpoch whose write has failed is kept in memory"),
-    cage!(BootRejectsLogAheadOfEpoch, "open question upstream (D-6)", WARM.txns(3), "?", 0,
+    cage!(BootRejectsLogAheadOfEpoch, "open question upstream (D-6)", WARM.txns(3), "every disk image boots", 13,
         "a log whose epoch is above currentEpoch is refused at boot"),
-    cage!(NoRolloverReelection, "ZOOKEEPER-1277", WARM.txns(4).counters(2), "?", 0,
+    cage!(NoRolloverReelection, "ZOOKEEPER-1277", WARM.txns(4).counters(2), "a zxid is proposed once", 10,
         "the counter of an epoch runs over into the next epoch"),
-    cage!(NoCheckLeader, "ZOOKEEPER-917, 975, 1514", ELECTION, "?", 0,
+    cage!(NoCheckLeader, "ZOOKEEPER-917, 975, 1514", ELECTION, "elections are backed", 11,
         "an election believes followers without their leader's own word"),
-    cage!(NoVoteUpdateAfterSync, "ZOOKEEPER-1732, 1805, 1817, 1818", ELECTION, "?", 0,
+    cage!(NoVoteUpdateAfterSync, "ZOOKEEPER-1732, 1805, 1817, 1818", ELECTION, "a formed ensemble is joined", 10,
         "a follower goes on reporting the epoch of its vote after it has a new one"),
-    cage!(QuorumIsHalf, "–", COLD.servers(2).faults(0, 0), "?", 0,
+    cage!(QuorumIsHalf, "–", COLD.servers(2).faults(0, 0), "one leader per epoch", 2,
         "half of the voters decide"),
-    cage!(Pr1848, "ZOOKEEPER-3023, pull request 1848", WARM.faults(3, 0), "?", 0,
+    cage!(Pr1848, "ZOOKEEPER-3023, pull request 1848", WARM.faults(3, 0), "committed never truncated", 13,
         "synchronized transactions are logged and applied at once, with currentEpoch before them"),
-    cage!(Pr1930, "ZOOKEEPER-4541, pull request 1930", WARM.faults(1, 0), "?", 0,
+    cage!(Pr1930, "ZOOKEEPER-4541, pull request 1930", WARM.faults(1, 0), "no bad packet", 7,
         "the history is written before ACK of NEWLEADER, by a thread that acknowledges on its own"),
-    cage!(Pr1993, "ZOOKEEPER-4646, pull request 1993", WARM.faults(1, 1), "?", 0,
+    cage!(Pr1993, "ZOOKEEPER-4646, pull request 1993", WARM.faults(1, 1), "no bad packet", 10,
         "what is outstanding is flushed before ACK of NEWLEADER and then forgotten, with currentEpoch before it"),
-    cage!(Pr2111, "ZOOKEEPER-4785, pull request 2111", WARM.faults(1, 1), "?", 0,
+    cage!(Pr2111, "ZOOKEEPER-4785, pull request 2111", WARM.faults(1, 1), "no bad packet", 10,
         "logged and applied in order, with what is outstanding forgotten at NEWLEADER"),
-    cage!(Fix3911, "ZOOKEEPER-3911, its fix", WARM.faults(2, 0), "?", 0,
+    cage!(Fix3911, "ZOOKEEPER-3911, its fix", WARM.faults(2, 0), "commit consistency", 10,
         "logged by another thread before ACK of NEWLEADER"),
-    cage!(ProposeToAckedOnly, "Z1", WARM.txns(3), "?", 0,
+    cage!(ProposeToAckedOnly, "Z1", WARM.txns(3), "quiescence is agreement", 10,
         "PROPOSAL goes only to learners that have acknowledged NEWLEADER"),
-    cage!(NoDuplicateProposalDrop, "Z2", WARM.txns(3), "?", 0,
+    cage!(NoDuplicateProposalDrop, "Z2", WARM.txns(3), "no bad packet", 6,
         "a learner gets a proposal in its history and once more as PROPOSAL"),
-    cage!(UptodateWithAckZxid, "Z3", WARM.txns(3), "?", 0,
+    cage!(UptodateWithAckZxid, "Z3", WARM.txns(3), "quiescence is agreement", 13,
         "COMMIT goes only to learners that have acknowledged NEWLEADER, and UPTODATE does not make up for it"),
-    cage!(NoImplicitAcks, "Z5", WARM.faults(1, 1), "?", 0,
+    cage!(NoImplicitAcks, "Z5", WARM.faults(1, 1), "quiescence is agreement", 12,
         "what a learner was synchronized with and had not been committed is never acknowledged"),
-    cage!(LeaderinfoTwice, "Z6", COLD, "?", 0,
+    cage!(LeaderinfoTwice, "Z6", COLD, "no bad packet", 9,
         "a learner that comes late has LEADERINFO sent to those who have had it"),
-    cage!(ServeBeforeQuorumBroadcast, "Z7", WARM.faults(2, 0), "?", 0,
+    cage!(ServeBeforeQuorumBroadcast, "Z7", WARM.faults(2, 0), "leader log completeness", 8,
         "a leader serves when its own epoch is written, before a quorum has acknowledged NEWLEADER"),
-    cage!(LeaderAckBeforeFsync, "found by the anchors' gap", WARM.faults(2, 0), "?", 0,
+    cage!(LeaderAckBeforeFsync, "found by the anchors' gap", WARM.faults(2, 0), "committed never truncated", 10,
         "the leader counts itself before its own fsync"),
-    cage!(AckProposalBeforeFsync, "forceSync=no", WARM.faults(2, 0), "?", 0,
+    cage!(AckProposalBeforeFsync, "forceSync=no", WARM.faults(2, 0), "committed never truncated", 10,
         "a follower acknowledges a proposal before its fsync"),
-    cage!(FsyncRetried, "fsync errors in general", WARM.faults(2, 0), "?", 0,
+    cage!(FsyncRetried, "fsync errors in general", WARM.faults(2, 0), "committed never truncated", 11,
         "a failed write is taken for durable"),
 ];
