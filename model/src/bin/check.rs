@@ -357,17 +357,20 @@ fn run_off(cages: &[&'static Cage]) -> bool {
             continue;
         }
         seen.push(same);
-        let found = zoo::without_bug(cage);
+        let (model, found) = zoo::without_bug(cage);
         clean &= found.violation.is_none();
         let all = if found.complete { "all" } else { "the first" };
         let name = cage.bounds.name;
         match found.violation {
             None => println!("{name:<34} off: {all} {} states are clean", found.distinct),
-            Some(v) => println!(
-                "{name:<34} off: BREAKS \"{}\" after {} steps",
-                v.invariant,
-                v.actions.len()
-            ),
+            Some(v) => {
+                let steps = v.actions.len();
+                println!(
+                    "{name:<34} off: BREAKS \"{}\" after {steps} steps",
+                    v.invariant
+                );
+                print!("{}", trace::story(&model, v.initial, &v.actions));
+            }
         }
     }
     clean

@@ -96,12 +96,14 @@ impl core::fmt::Display for Second {
 
 /// The configuration of a cage with its bug off, explored as far as the search for a second catch.
 #[must_use]
-pub fn without_bug(cage: &Cage) -> Explored {
+pub fn without_bug(cage: &Cage) -> (Zab, Explored) {
     let bounds = Bounds {
         switch: None,
         ..cage.bounds
     };
-    explore(&Zab::new(Box::leak(Box::new(bounds))), SECOND_STATES_MAX)
+    let model = Zab::new(Box::leak(Box::new(bounds)));
+    let found = explore(&model, SECOND_STATES_MAX);
+    (model, found)
 }
 
 /// Leaves out the invariant that catches a bug first, and looks for another.
@@ -339,7 +341,7 @@ pub const ALL: &[Cage] = &[
         "TRUNC cuts one transaction too many"),
     cage!(TruncIgnoresSnapshots, "ZOOKEEPER-1549, 1558, 2832, 4837", LEFT_TAIL.faults(1, 1), "primary integrity", 12,
         "a server that begins to lead takes a snapshot of its uncommitted log, and TRUNC cuts only the log"),
-    cage!(SnapshotUncommitted, "ZOOKEEPER-1549, 4837", LEFT_TAIL.faults(2, 0).epochs(4), "no bad packet", 6,
+    cage!(SnapshotUncommitted, "ZOOKEEPER-1549, 4837", LEFT_TAIL.txns(2).faults(2, 0), "no bad packet", 6,
         "the same snapshot with the log under it dropped: no TRUNC can undo it"),
     cage!(DiffFromHoleyLog, "ZOOKEEPER-2846", LEFT_HOLE.faults(0, 0), "no bad packet", 3,
         "a DIFF is served from a log that has a hole under it"),
@@ -357,9 +359,9 @@ pub const ALL: &[Cage] = &[
         "LEADERINFO and ACKEPOCH are sent while acceptedEpoch waits for the disk"),
     cage!(EpochAckWrongFlag, "ZOOKEEPER-1192, 1194", COLD, "one leader per epoch", 9,
         "the leader does not wait for a quorum of ACKEPOCH"),
-    cage!(CountSameEpochAck, "rule of the code", COLD.faults(1, 1), "one leader per epoch", 18,
+    cage!(CountSameEpochAck, "a rule of ZooKeeper's code", COLD.faults(1, 1), "one leader per epoch", 18,
         "the ACKEPOCH of a learner that had accepted the same epoch before is counted"),
-    cage!(NoFollowerAheadCheck, "rule of the code", LEFT_AHEAD.faults(0, 0), "committed never truncated", 7,
+    cage!(NoFollowerAheadCheck, "a rule of ZooKeeper's code", LEFT_AHEAD.faults(0, 0), "committed never truncated", 7,
         "the leader does not ask whether a learner knows more than itself"),
     cage!(EpochMemBeforeDisk, "ZOOKEEPER-2307, 1653, 2354, 4269", COLD.fine(), "every disk image boots", 8,
         "an acceptedEpoch whose write has failed is kept in memory"),
@@ -371,7 +373,7 @@ pub const ALL: &[Cage] = &[
         "an election believes followers without their leader's own word"),
     cage!(NoVoteUpdateAfterSync, "ZOOKEEPER-1732, 1805, 1817, 1818", ELECTION, "a formed ensemble is joined", 10,
         "a follower goes on reporting the epoch of its vote after it has a new one"),
-    cage!(QuorumIsHalf, "–", COLD.servers(2).faults(0, 0), "one leader per epoch", 2,
+    cage!(QuorumIsHalf, "a textbook mistake", COLD.servers(2).faults(0, 0), "one leader per epoch", 2,
         "half of the voters decide"),
     cage!(Pr1848, "ZOOKEEPER-3023, pull request 1848", WARM.faults(3, 0), "committed never truncated", 13,
         "synchronized transactions are logged and applied at once, with currentEpoch before them"),
@@ -395,10 +397,10 @@ pub const ALL: &[Cage] = &[
         "a learner that comes late has LEADERINFO sent to those who have had it"),
     cage!(ServeBeforeQuorumBroadcast, "Z7", WARM.faults(2, 0), "leader log completeness", 8,
         "a leader serves when its own epoch is written, before a quorum has acknowledged NEWLEADER"),
-    cage!(LeaderAckBeforeFsync, "found by the anchors' gap", WARM.faults(2, 0), "committed never truncated", 10,
+    cage!(LeaderAckBeforeFsync, "ZAB: a quorum has it on disk", WARM.faults(2, 0), "committed never truncated", 10,
         "the leader counts itself before its own fsync"),
-    cage!(AckProposalBeforeFsync, "forceSync=no", WARM.faults(2, 0), "committed never truncated", 10,
+    cage!(AckProposalBeforeFsync, "the option forceSync=no", WARM.faults(2, 0), "committed never truncated", 10,
         "a follower acknowledges a proposal before its fsync"),
-    cage!(FsyncRetried, "fsync errors in general", WARM.faults(2, 0), "committed never truncated", 11,
+    cage!(FsyncRetried, "fsync that fails", WARM.faults(2, 0), "committed never truncated", 11,
         "a failed write is taken for durable"),
 ];
