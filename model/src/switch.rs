@@ -60,6 +60,8 @@ pub enum Switch {
     StaleCommittedLogRange,
     /// A returning learner is told to drop the uncommitted proposals that it has acknowledged, as ZooKeeper does.
     TruncOutstanding,
+    /// What a returning learner has in its log counts as acknowledged by it, whatever its currentEpoch.
+    HoldingIsAcking,
     /// SNAP carries the tree as it was served last, although the leader's history goes on.
     SnapBehindHistory,
     // Epochs, discovery, election.
@@ -120,7 +122,7 @@ pub enum Switch {
 
 impl Switch {
     /// All of them, in the order of SPEC.md §8.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::EpochBeforeHistory,
         Self::LogSyncAfterUptodate,
         Self::AckNewleaderBeforeFsync,
@@ -144,6 +146,7 @@ impl Switch {
         Self::NoSnapWhenMinUnknown,
         Self::StaleCommittedLogRange,
         Self::TruncOutstanding,
+        Self::HoldingIsAcking,
         Self::SnapBehindHistory,
         Self::AcceptedEpochVolatile,
         Self::AckEpochBeforePersist,

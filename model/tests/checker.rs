@@ -5,9 +5,26 @@
 use stateright::{Checker, Model};
 use std::sync::atomic::Ordering;
 use zabra_model::checker::action::WITNESSES;
+use zabra_model::checker::cluster::{Cluster, Log};
+use zabra_model::checker::explore::table::Width;
+use zabra_model::checker::explore::{Explored, Options, Progress, explore};
 use zabra_model::checker::model::Zab;
-use zabra_model::checker::{bounds, explore, properties, trace, walk, zoo};
+use zabra_model::checker::{bounds, properties, trace, walk, zoo};
 use zabra_model::switch::Switch;
+
+fn explored(model: &Zab, options: &Options) -> Explored {
+    explore(model, options, &Progress::default()).expect("temporary files")
+}
+
+/// The name of the first invariant that a cluster breaks.
+fn broken(model: &Zab, cluster: &Cluster) -> Option<&'static str> {
+    let bits = properties::broken(cluster, &model.world, &mut Log::default());
+    let first = properties::ALL
+        .iter()
+        .enumerate()
+        .find(|(i, _)| bits >> i & 1 == 1);
+    first.map(|(_, p)| p.name)
+}
 
 #[test]
 fn both_engines_exhaust_rec_warm_1_and_count_the_recorded_states() {
@@ -21,12 +38,28 @@ fn both_engines_exhaust_rec_warm_1_and_count_the_recorded_states() {
     );
     assert_eq!(checker.unique_state_count() as u64, golden.distinct);
     assert_eq!(checker.state_count() as u64, golden.generated);
-    let levels = explore::explore(&Zab::new(b), u64::MAX);
-    assert!(levels.complete);
-    assert_eq!(
-        (levels.distinct, levels.generated, levels.depth),
-        (golden.distinct, golden.generated, golden.depth)
-    );
+    // However many threads, whatever the fingerprints, and whether or not steps are remembered.
+    for (threads, width, memo) in [
+        (1, Width::Bits128, true),
+        (2, Width::Bits64, true),
+        (2, Width::Bits128, false),
+    ] {
+        let options = Options {
+            threads,
+            width,
+            memo,
+            ..Options::default()
+        };
+        let levels = explored(&Zab::new(b), &options);
+        assert!(levels.complete);
+        assert_eq!(
+            (levels.distinct, levels.generated, levels.depth),
+            (golden.distinct, golden.generated, golden.depth)
+        );
+        for (seen, counter) in levels.witnessed.iter().zip(&checker.model().witnessed) {
+            assert_eq!(*seen, counter.load(Ordering::Relaxed));
+        }
+    }
     for witness in b.must_witness() {
         let at = WITNESSES
             .iter()
@@ -45,7 +78,7 @@ fn every_switch_is_caught_as_recorded_and_the_same_steps_without_it_are_clean() 
     let small = |c: &&zoo::Cage| c.bounds.switch != Some(Switch::SnapBehindHistory);
     for cage in zoo::ALL.iter().filter(small) {
         let b = &cage.bounds;
-        let found = explore::explore(&Zab::new(b), 300_000);
+        let found = zoo::first_catch(&Zab::new(b)).expect("temporary files");
         let violation = found
             .violation
             .unwrap_or_else(|| panic!("{} survives {} states", b.name, found.distinct));
@@ -62,12 +95,8 @@ fn every_switch_is_caught_as_recorded_and_the_same_steps_without_it_are_clean() 
                 break;
             }
             trace::record(&model, &mut cluster, 0, action);
-            let state = zabra_model::checker::model::State {
-                cluster: cluster.clone(),
-                bounds: healthy,
-            };
             assert_eq!(
-                properties::broken(&model, &state).next(),
+                broken(&model, &cluster),
                 None,
                 "{} without the switch",
                 b.name
@@ -88,7 +117,7 @@ fn some_switches_are_caught_by_one_invariant_only() {
     ];
     for (name, invariant) in needed {
         let cage = zoo::ALL.iter().find(|c| c.is_named(name)).expect("a cage");
-        let second = zoo::second_catch(cage);
+        let second = zoo::second_catch(cage).expect("temporary files");
         assert!(
             matches!(second, zoo::Second::Survives { without, complete: true, .. } if without == invariant),
             "{name} {second}"
@@ -100,8 +129,8 @@ fn some_switches_are_caught_by_one_invariant_only() {
 fn walks_repeat_from_their_seed_and_together_show_every_kind_of_synchronization() {
     let b = bounds::find("e2e-walk").expect("a configuration");
     let model = Zab::new(b);
-    let kept = walk::walks(&model, 1, 3_000, 160, 1_000);
-    let again = walk::walks(&model, 1, 3_000, 160, 1_000);
+    let kept = walk::walks(&model, 1, 9_000, 160, 1_000);
+    let again = walk::walks(&model, 1, 9_000, 160, 1_000);
     assert!(
         kept.iter()
             .map(|w| &w.actions)
@@ -112,18 +141,8 @@ fn walks_repeat_from_their_seed_and_together_show_every_kind_of_synchronization(
         let mut cluster = model.initial().remove(w.initial);
         for (n, action) in w.actions.iter().enumerate() {
             seen |= trace::record(&model, &mut cluster, n, *action).2;
-            let state = zabra_model::checker::model::State {
-                cluster: cluster.clone(),
-                bounds: b,
-            };
-            for p in properties::ALL {
-                assert!(
-                    (p.condition)(&model, &state),
-                    "{} after {:?}",
-                    p.name,
-                    &w.actions[..=n]
-                );
-            }
+            let so_far = &w.actions[..=n];
+            assert_eq!(broken(&model, &cluster), None, "after {so_far:?}");
         }
     }
     for (i, name) in WITNESSES
@@ -138,7 +157,7 @@ fn walks_repeat_from_their_seed_and_together_show_every_kind_of_synchronization(
 #[test]
 fn a_story_tells_every_step_and_who_changed() {
     let b = bounds::find("zoo/QuorumIsHalf").expect("a configuration");
-    let found = explore::explore(&Zab::new(b), 1_000)
+    let found = explored(&Zab::new(b), &Options::default())
         .violation
         .expect("two servers, each a quorum");
     let story = trace::story(&Zab::new(b), found.initial, &found.actions);

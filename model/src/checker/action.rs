@@ -160,6 +160,16 @@ pub const WITNESSES: &[&str] = &[
     "FailWrite",
 ];
 
+pub(super) const W_EMPTY_DIFF: usize = 18;
+pub(super) const W_DIFF: usize = 19;
+pub(super) const W_TRUNC: usize = 20;
+pub(super) const W_TRUNC_DIFF: usize = 21;
+pub(super) const W_SNAP: usize = 22;
+pub(super) const W_COMMIT: usize = 23;
+pub(super) const W_COMMIT_AFTER_RECOVERY: usize = 24;
+pub(super) const W_PING: usize = 25;
+pub(super) const W_CRASH_PENDING: usize = 26;
+
 impl Action {
     /// Its place in [`WITNESSES`].
     #[must_use]

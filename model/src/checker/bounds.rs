@@ -57,6 +57,19 @@ pub struct LeftDisk {
     pub log: &'static [(u32, u32)],
 }
 
+/// How long a configuration takes on two cores.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Tier {
+    /// All of them together under two minutes: every test run.
+    Ci,
+    /// Under ten minutes each.
+    Deep,
+    /// Under two hours each.
+    Nightly,
+    /// Never exhausted: for walks, and for switches.
+    Walk,
+}
+
 /// One configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -96,6 +109,8 @@ pub struct Bounds {
     pub instant_restart: bool,
     /// The leader sends PINGs.
     pub pings: bool,
+    /// How long it takes, and so when it is run.
+    pub tier: Tier,
     /// A bug that is on.
     pub switch: Option<Switch>,
     /// What was counted when it was last run to its end.
@@ -207,6 +222,7 @@ pub(super) const BASE: Bounds = Bounds {
     patient: false,
     instant_restart: true,
     pings: false,
+    tier: Tier::Ci,
     switch: None,
     golden: None,
 };
@@ -217,8 +233,8 @@ pub const ALL: &[Bounds] = &[
         name: "zab-cold-1",
         about: "cold start, any election, 1 transaction, one fault: crash or broken connection",
         golden: Some(Golden {
-            distinct: 536_909,
-            generated: 1_575_511,
+            distinct: 537_377,
+            generated: 1_575_943,
             depth: 50,
         }),
         ..BASE
@@ -233,8 +249,8 @@ pub const ALL: &[Bounds] = &[
         disconnects: 0,
         epochs: 3,
         golden: Some(Golden {
-            distinct: 77_247,
-            generated: 237_913,
+            distinct: 77_687,
+            generated: 238_853,
             depth: 36,
         }),
         ..BASE
@@ -252,8 +268,9 @@ pub const ALL: &[Bounds] = &[
         patient: true,
         instant_restart: false,
         golden: Some(Golden {
-            distinct: 2_131_182,
-            generated: 7_219_704,
+            // 2,131,182 until interned parts showed that Resend looked at ballots that are not part of a state.
+            distinct: 2_137_023,
+            generated: 7_238_997,
             depth: 65,
         }),
         ..BASE
@@ -268,9 +285,82 @@ pub const ALL: &[Bounds] = &[
         faults: 2,
         epochs: 3,
         golden: Some(Golden {
-            distinct: 2_266_812,
-            generated: 8_367_060,
+            distinct: 2_285_918,
+            generated: 8_425_072,
             depth: 48,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "zab-cold-2tx",
+        about: "as zab-cold-1 with 2 transactions: the size of the published runs of Zab.tla",
+        txns: 2,
+        golden: Some(Golden {
+            distinct: 2_664_299,
+            generated: 8_095_954,
+            depth: 56,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "zab-cold-2f",
+        about: "cold start, any election, 2 transactions, two faults of any kind",
+        txns: 2,
+        crashes: 2,
+        disconnects: 2,
+        faults: 2,
+        epochs: 3,
+        tier: Tier::Deep,
+        ..BASE
+    },
+    Bounds {
+        name: "rec-warm-c2",
+        about: "as rec-warm-1 with 2 crashes",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 3,
+        crashes: 2,
+        disconnects: 0,
+        faults: 2,
+        epochs: 4,
+        tier: Tier::Deep,
+        golden: Some(Golden {
+            distinct: 1_791_682,
+            generated: 6_135_411,
+            depth: 47,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "rec-warm-c2-e0",
+        about: "as rec-warm-c2, under any election",
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 3,
+        crashes: 2,
+        disconnects: 0,
+        faults: 2,
+        epochs: 3,
+        tier: Tier::Deep,
+        ..BASE
+    },
+    Bounds {
+        name: "rec-warm-c3",
+        about: "as rec-warm-1 with 3 crashes: the depth of ZOOKEEPER-4643",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 3,
+        crashes: 3,
+        disconnects: 0,
+        faults: 3,
+        epochs: 5,
+        tier: Tier::Deep,
+        golden: Some(Golden {
+            distinct: 22_594_644,
+            generated: 85_644_346,
+            depth: 57,
         }),
         ..BASE
     },
@@ -281,6 +371,7 @@ pub const ALL: &[Bounds] = &[
         disk: Disk::Fine,
         instant_restart: false,
         pings: true,
+        tier: Tier::Walk,
         txns: 3,
         crashes: 2,
         disconnects: 2,

@@ -1,13 +1,15 @@
-//! The canonical bytes of a cluster: two clusters behave alike if these are equal.
+//! The canonical bytes of each part of a cluster: two parts behave alike if these are equal.
 //!
 //! Every struct is taken apart field by field, so that a new field does not compile until somebody decides
 //! whether it belongs here. What can never be read again, or follows from the rest, is left out: that alone is
 //! an order of magnitude in states.
 
 use super::bounds::{Bounds, Grain};
-use super::cluster::{Cluster, Ghost, Node};
+use super::cluster::Mailbox;
 use super::disk::{Disk, Image, Op, Quirk};
+use super::ghost::{Ghost, Sight};
 use super::link::{End, Frame, Wire};
+use super::node::Node;
 use crate::durable::Storage;
 use crate::election::Looking;
 use crate::election::tally::Ballot;
@@ -35,12 +37,12 @@ fn zxid(z: Zxid, out: &mut Vec<u8>) {
     small(z.epoch().0 << 4 | z.counter(), out);
 }
 
-fn zxids(list: &[Zxid], out: &mut Vec<u8>) {
+pub(super) fn zxids(list: &[Zxid], out: &mut Vec<u8>) {
     small(list.len(), out);
     list.iter().for_each(|z| zxid(*z, out));
 }
 
-fn epoch(Epoch(e): Epoch, out: &mut Vec<u8>) {
+pub(super) fn epoch(Epoch(e): Epoch, out: &mut Vec<u8>) {
     small(e, out);
 }
 
@@ -52,33 +54,38 @@ fn round(Round(r): Round, out: &mut Vec<u8>) {
     small(r, out);
 }
 
-impl Cluster {
-    /// Appends the canonical bytes.
-    pub fn canon(&self, bounds: &Bounds, out: &mut Vec<u8>) {
-        let Self {
-            nodes,
-            wires,
-            mail,
-            crashes,
-            disconnects,
-            txns,
-            ghost,
-        } = self;
-        nodes.iter().for_each(|n| node(n, bounds, out));
-        small(wires.len(), out);
-        wires.iter().for_each(|w| wire(w, out));
-        if bounds.grain == Grain::E2 {
-            for slot in mail {
-                small(slot.len(), out);
-                slot.iter().for_each(|n| notification(n, out));
-            }
-        }
-        out.extend([*crashes, *disconnects, *txns]);
-        observed(ghost, out);
+pub(super) fn mail(mailbox: &Mailbox, out: &mut Vec<u8>) {
+    for slot in mailbox {
+        small(slot.len(), out);
+        slot.iter().for_each(|n| notification(n, out));
     }
 }
 
-fn observed(ghost: &Ghost, out: &mut Vec<u8>) {
+pub(super) fn sight(sight: &Sight, out: &mut Vec<u8>) {
+    match sight {
+        Sight::Wrong(wrong) => out.extend([0, *wrong as u8]),
+        Sight::Applied(tree) => {
+            out.push(2);
+            zxids(tree, out);
+        }
+        Sight::Established(e, history) => {
+            out.push(3);
+            epoch(*e, out);
+            zxids(history, out);
+        }
+        Sight::Primary(e, i) => {
+            out.push(4);
+            epoch(*e, out);
+            small(*i, out);
+        }
+        Sight::Proposed(z) => {
+            out.push(5);
+            zxid(*z, out);
+        }
+    }
+}
+
+pub(super) fn ghost(ghost: &Ghost, out: &mut Vec<u8>) {
     let Ghost {
         committed,
         proposed,
@@ -101,8 +108,14 @@ fn observed(ghost: &Ghost, out: &mut Vec<u8>) {
     out.push(*wrongs);
 }
 
-fn node(node: &Node, bounds: &Bounds, out: &mut Vec<u8>) {
-    let Node { peer, disk, tree } = node;
+pub(super) fn node(node: &Node, bounds: &Bounds, out: &mut Vec<u8>) {
+    let Node {
+        at,
+        peer,
+        disk,
+        tree,
+    } = node;
+    small(*at, out);
     let Disk {
         image,
         queue,
@@ -271,7 +284,7 @@ fn ballot(b: &Ballot, out: &mut Vec<u8>) {
     out.push(*state as u8);
 }
 
-fn notification(n: &Notification, out: &mut Vec<u8>) {
+pub(super) fn notification(n: &Notification, out: &mut Vec<u8>) {
     let Notification {
         state,
         vote: v,
@@ -352,7 +365,7 @@ fn learner(l: &Learner, out: &mut Vec<u8>) {
     }
 }
 
-fn wire(w: &Wire, out: &mut Vec<u8>) {
+pub(super) fn wire(w: &Wire, out: &mut Vec<u8>) {
     small(w.id, out);
     small(w.leader, out);
     let flags = [w.is_open(End::Leader), w.is_open(End::Learner), w.cut];
@@ -363,7 +376,7 @@ fn wire(w: &Wire, out: &mut Vec<u8>) {
     }
 }
 
-fn frame(f: &Frame, out: &mut Vec<u8>) {
+pub(super) fn frame(f: &Frame, out: &mut Vec<u8>) {
     let Frame { packet, tree } = f;
     match packet {
         Packet::FollowerInfo { sid, accepted } => {

@@ -1,98 +1,89 @@
-//! A whole cluster as one value: servers, disks, connections, mail, budgets, and what has been observed.
-//!
-//! Everything a server decides, it decides in [`Peer::step`]; this file only carries out its effects.
+//! A whole cluster as one small value: numbers of interned servers, connections, mailboxes and of what was observed,
+//! and the budgets that are spent.
 
-use super::bounds::{Bounds, Disk as DiskGrain, Grain};
+use super::action::{W_DIFF, W_EMPTY_DIFF, W_TRUNC, W_TRUNC_DIFF};
+use super::arena::{Arena, Bytes};
+use super::bounds::{Bounds, Grain};
+use super::canon;
 use super::disk::{Disk, Op};
+use super::ghost::{Ghost, Sight};
 use super::host;
 use super::link::{End, Frame, Wire};
+use super::memo::{Memo, Moved, Out};
+use super::node::{Node, Outbox, Outward, Stimulus};
+use super::properties::View;
 use crate::ids::{Epoch, ServerId, Zxid};
-use crate::leader::Phase;
 use crate::packet::Packet;
-use crate::peer::{Peer, Role};
+use crate::peer::Role;
 use crate::quorum::Voters;
-use crate::step::{Effect, Effects, Env, Input, Link};
+use crate::step::{Effect, Env};
 use crate::switch::Switches;
 use crate::vote::Notification;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// One server of the cluster.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// The running server; `None` while it is down.
-    pub peer: Option<Peer>,
-    /// Its disk.
-    pub disk: Disk,
-    /// The transactions that are applied to its tree in memory.
-    pub tree: Vec<Zxid>,
-}
+/// The largest cluster.
+pub const SERVERS_MAX: usize = 6;
+/// The most connections at once, those that only one end still holds included.
+pub const WIRES_MAX: usize = 12;
 
-/// What an observer of the whole cluster remembers; no server can see it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Ghost {
-    /// The longest sequence that a serving server has applied.
-    pub committed: Vec<Zxid>,
-    /// What was ever proposed, in zxid order.
-    pub proposed: Vec<Zxid>,
-    /// Who was ever past discovery as the leader of an epoch.
-    pub primaries: Vec<(Epoch, usize)>,
-    /// The initial history of every established epoch.
-    pub initial: Vec<(Epoch, Vec<Zxid>)>,
-    /// Wrongs that show only in the step that does them: bits of [`Wrong`].
-    pub wrongs: u8,
-}
-
-/// Bits of [`Ghost::wrongs`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Wrong {
-    /// Two servers were leader of one epoch.
-    TwoPrimaries = 1,
-    /// A write dropped a committed transaction from a disk.
-    CommittedTruncated = 2,
-    /// A server got a packet that its phase can never get.
-    BadPacket = 4,
-    /// What a serving server applied contradicts what another had applied.
-    Diverged = 8,
-    /// A zxid was proposed twice.
-    ZxidReused = 16,
-    /// A server could not start from its disk.
-    NoBoot = 32,
-    /// A server follows a leader that has not said so itself.
-    UnbackedElection = 64,
+/// What was spent of a configuration's budgets.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Spent {
+    /// Crashes.
+    pub crashes: u8,
+    /// Broken connections.
+    pub disconnects: u8,
+    /// Transactions.
+    pub txns: u8,
 }
 
 /// The whole cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cluster {
-    /// The servers.
-    pub nodes: Vec<Node>,
-    /// The quorum connections, by id.
-    pub wires: Vec<Wire>,
-    /// Election messages, by sender and receiver; oldest first.
-    pub mail: Vec<Vec<Notification>>,
-    /// Crashes so far.
-    pub crashes: u8,
-    /// Broken connections so far.
-    pub disconnects: u8,
-    /// Transactions so far.
-    pub txns: u8,
-    /// What the observer remembers.
-    pub ghost: Ghost,
+    servers: u8,
+    wired: u8,
+    /// What was spent.
+    pub spent: Spent,
+    ghost: u32,
+    nodes: [u32; SERVERS_MAX],
+    /// By the connection's id.
+    wires: [u32; WIRES_MAX],
+    /// By receiver.
+    mail: [u32; SERVERS_MAX],
 }
 
-/// What does not change while a configuration is explored.
-#[derive(Clone, Debug)]
+/// The election messages on the way to one server, by sender; oldest first.
+pub type Mailbox = Vec<Vec<Notification>>;
+
+/// What does not change while a configuration is explored, and every distinct part seen so far.
+#[derive(Debug)]
 pub struct World {
     /// The configuration.
     pub bounds: Bounds,
     /// What each server knows of its surroundings.
     pub envs: Vec<Env>,
+    /// Servers, each with the number of its view.
+    pub nodes: Arena<(Node, u32)>,
+    /// What the invariants see of a server.
+    pub views: Arena<View>,
+    /// Connections.
+    pub wires: Arena<Wire>,
+    /// Mailboxes.
+    pub mail: Arena<Mailbox>,
+    /// What was observed.
+    pub ghosts: Arena<Ghost>,
+    /// Packets.
+    pub frames: Arena<Frame>,
+    /// Votes.
+    pub notes: Arena<Notification>,
+    /// Single observations.
+    pub sights: Arena<Sight>,
 }
 
-/// What a step did beside changing the state; for people, traces and witnesses.
-#[derive(Clone, Debug, Default)]
+/// What one thread of an exploration carries along: what it remembers of steps, and, if wanted, what a step did
+/// beside changing the cluster.
+#[derive(Debug, Default)]
 pub struct Log {
     /// What was asked for, in order. Empty unless wanted.
     pub done: Vec<Done>,
@@ -100,6 +91,9 @@ pub struct Log {
     pub keep: bool,
     /// Bits of [`super::action::WITNESSES`].
     pub witnessed: u64,
+    /// Steps that were taken before. Of one [`World`] only.
+    pub memo: Memo,
+    bytes: Bytes,
 }
 
 /// What a server has asked for, as an observer outside can see it.
@@ -160,21 +154,34 @@ impl Log {
             self.done.push(done());
         }
     }
-
-    fn witness(&mut self, index: usize) {
-        self.witnessed |= 1 << index;
-    }
 }
 
-const W_EMPTY_DIFF: usize = 18;
-const W_DIFF: usize = 19;
-const W_TRUNC: usize = 20;
-const W_TRUNC_DIFF: usize = 21;
-const W_SNAP: usize = 22;
-const W_COMMIT: usize = 23;
-const W_COMMIT_AFTER_RECOVERY: usize = 24;
-const W_PING: usize = 25;
-pub(super) const W_CRASH_PENDING: usize = 26;
+/// What can happen to a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum OnWire {
+    /// A frame is sent from this end.
+    Send(End, u32),
+    /// This end takes the next frame.
+    Receive(End),
+    /// This end lets go.
+    Close(End),
+    /// The network drops it.
+    Cut,
+}
+
+/// What can happen to a mailbox.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum OnMail {
+    /// A message of this sender is put in.
+    Post(u8, u32),
+    /// The oldest message of this sender is taken out.
+    Take(u8),
+    /// Its owner is gone.
+    Empty,
+}
+
+/// The number that stands for "nothing": a connection that is gone, a frame that was not there.
+pub(super) const NONE: u32 = u32::MAX;
 
 impl World {
     /// The surroundings of a configuration.
@@ -195,7 +202,18 @@ impl World {
                 counter_max: bounds.counter_max,
             })
             .collect();
-        Self { bounds, envs }
+        Self {
+            bounds,
+            envs,
+            nodes: Arena::default(),
+            views: Arena::default(),
+            wires: Arena::default(),
+            mail: Arena::default(),
+            ghosts: Arena::default(),
+            frames: Arena::default(),
+            notes: Arena::default(),
+            sights: Arena::default(),
+        }
     }
 
     pub(super) fn switches(&self) -> Switches {
@@ -207,6 +225,71 @@ impl World {
     pub(super) fn n(&self) -> usize {
         self.envs.len()
     }
+
+    fn intern_node(&self, node: Node, bytes: &mut Bytes) -> u32 {
+        bytes.clear();
+        canon::node(&node, &self.bounds, bytes);
+        self.nodes.intern(bytes, || {
+            let view = View::of(&node, self.switches());
+            let mut bytes = Bytes::new();
+            view.canon(&mut bytes);
+            (node, self.views.intern(&bytes, || view))
+        })
+    }
+
+    fn intern_wire(&self, wire: Wire, bytes: &mut Bytes) -> u32 {
+        bytes.clear();
+        canon::wire(&wire, bytes);
+        self.wires.intern(bytes, || wire)
+    }
+
+    fn intern_mail(&self, mail: Mailbox, bytes: &mut Bytes) -> u32 {
+        bytes.clear();
+        canon::mail(&mail, bytes);
+        self.mail.intern(bytes, || mail)
+    }
+
+    fn intern_ghost(&self, ghost: Ghost, bytes: &mut Bytes) -> u32 {
+        bytes.clear();
+        canon::ghost(&ghost, bytes);
+        self.ghosts.intern(bytes, || ghost)
+    }
+
+    fn intern_frame(&self, frame: Frame, bytes: &mut Bytes) -> u32 {
+        bytes.clear();
+        canon::frame(&frame, bytes);
+        self.frames.intern(bytes, || frame)
+    }
+
+    fn intern_note(&self, note: Notification, bytes: &mut Bytes) -> u32 {
+        bytes.clear();
+        canon::notification(&note, bytes);
+        self.notes.intern(bytes, || note)
+    }
+
+    /// The number of what has left a server; nothing for what only people want to see.
+    fn intern_outward(&self, outward: &Outward, bytes: &mut Bytes) -> Option<Out> {
+        let small = |n: u64| u8::try_from(n).unwrap_or_else(|_| panic!("a link beyond 255"));
+        Some(match outward {
+            Outward::Send { link, frame } => Out::Send {
+                link: *link,
+                frame: self.intern_frame(frame.clone(), bytes),
+            },
+            Outward::Unlink(link) => Out::Unlink(*link),
+            Outward::Post { to, notification } => Out::Post {
+                to: small(*to as u64),
+                note: self.intern_note(*notification, bytes),
+            },
+            Outward::Seen(sight) => Out::Seen(self.intern_sight(sight.clone(), bytes)),
+            Outward::Queued(_) | Outward::Other(_) => return None,
+        })
+    }
+
+    fn intern_sight(&self, sight: Sight, bytes: &mut Bytes) -> u32 {
+        bytes.clear();
+        canon::sight(&sight, bytes);
+        self.sights.intern(bytes, || sight)
+    }
 }
 
 /// The index of a server in the vectors of this module.
@@ -214,476 +297,525 @@ pub(super) fn index(id: ServerId) -> usize {
     usize::try_from(id.0).unwrap_or(usize::MAX) - 1
 }
 
+/// What a cluster is made of.
 impl Cluster {
     /// Servers that are down, with these disks: what is on them was proposed before the exploration began.
     pub(super) fn down(world: &World, disks: Vec<Disk>) -> Self {
+        assert!(
+            world.n() <= SERVERS_MAX && disks.len() == world.n(),
+            "a configuration is larger than its encoding"
+        );
+        let bytes = &mut Bytes::new();
         let mut proposed: Vec<Zxid> = disks.iter().flat_map(|d| d.image.content()).collect();
         proposed.sort_unstable();
         proposed.dedup();
-        Self {
-            nodes: disks
-                .into_iter()
-                .map(|mut disk| {
-                    disk.quirk.switches = world.switches();
-                    Node {
-                        peer: None,
-                        disk,
-                        tree: Vec::new(),
-                    }
-                })
-                .collect(),
-            wires: Vec::new(),
-            mail: vec![Vec::new(); world.n() * world.n()],
-            crashes: 0,
-            disconnects: 0,
-            txns: 0,
-            ghost: Ghost {
-                proposed,
-                ..Ghost::default()
-            },
+        let ghost = Ghost {
+            proposed,
+            ..Ghost::default()
+        };
+        let empty = world.intern_mail(vec![Vec::new(); world.n()], bytes);
+        let mut cluster = Self {
+            servers: world.bounds.servers,
+            wired: 0,
+            spent: Spent::default(),
+            ghost: world.intern_ghost(ghost, bytes),
+            nodes: [NONE; SERVERS_MAX],
+            wires: [NONE; WIRES_MAX],
+            mail: [empty; SERVERS_MAX],
+        };
+        for (i, mut disk) in disks.into_iter().enumerate() {
+            disk.quirk.switches = world.switches();
+            cluster.nodes[i] = world.intern_node(Node::down(i, disk), bytes);
+        }
+        cluster
+    }
+
+    /// How many servers there are.
+    #[must_use]
+    pub fn n(&self) -> usize {
+        usize::from(self.servers)
+    }
+
+    /// A server.
+    #[must_use]
+    #[inline]
+    pub fn node<'w>(&self, world: &'w World, i: usize) -> &'w Node {
+        &world.nodes.get(self.nodes[i]).0
+    }
+
+    /// The servers, in order.
+    pub fn nodes<'w>(&self, world: &'w World) -> impl Iterator<Item = &'w Node> + Clone {
+        let ids = self.nodes;
+        (0..self.n()).map(move |i| &world.nodes.get(ids[i]).0)
+    }
+
+    /// The role of a server, if it runs.
+    #[inline]
+    pub(super) fn role<'w>(&self, world: &'w World, i: usize) -> Option<&'w Role> {
+        self.node(world, i).peer.as_ref().map(|p| &p.role)
+    }
+
+    /// The connections, by id.
+    pub fn wires<'w>(&self, world: &'w World) -> impl Iterator<Item = &'w Wire> + Clone {
+        let ids = self.wires;
+        (0..usize::from(self.wired)).map(move |i| world.wires.get(ids[i]))
+    }
+
+    /// The connection of that id.
+    #[must_use]
+    pub fn wire<'w>(&self, world: &'w World, id: u64) -> Option<&'w Wire> {
+        self.wires(world).find(|w| w.id == id)
+    }
+
+    /// The messages on the way to a server, by sender.
+    #[must_use]
+    pub fn mail<'w>(&self, world: &'w World, to: usize) -> &'w Mailbox {
+        world.mail.get(self.mail[to])
+    }
+
+    /// What the observer remembers.
+    #[must_use]
+    pub fn ghost<'w>(&self, world: &'w World) -> &'w Ghost {
+        world.ghosts.get(self.ghost)
+    }
+
+    /// The numbers of the views of all servers and of what was observed: all that the invariants depend on.
+    pub(super) fn seen(&self, world: &World) -> [u32; SERVERS_MAX + 1] {
+        let mut key = [NONE; SERVERS_MAX + 1];
+        key[SERVERS_MAX] = self.ghost;
+        for (i, slot) in key.iter_mut().enumerate().take(self.n()) {
+            *slot = world.nodes.get(self.nodes[i]).1;
+        }
+        key
+    }
+
+    /// Appends the words that tell this cluster from every other one of its world.
+    pub fn pack(&self, mails: bool, out: &mut Vec<u32>) {
+        let Spent {
+            crashes,
+            disconnects,
+            txns,
+        } = self.spent;
+        out.push(u32::from_le_bytes([self.wired, crashes, disconnects, txns]));
+        out.push(self.ghost);
+        out.extend(&self.nodes[..self.n()]);
+        out.extend(&self.wires[..usize::from(self.wired)]);
+        if mails {
+            out.extend(&self.mail[..self.n()]);
         }
     }
 
+    /// The cluster that was packed, in place of this one, and how many words it took. This one has to be of the
+    /// same world.
+    pub fn unpack(&mut self, mails: bool, words: &[u32]) -> usize {
+        let n = self.n();
+        let [wired, crashes, disconnects, txns] = words[0].to_le_bytes();
+        self.spent = Spent {
+            crashes,
+            disconnects,
+            txns,
+        };
+        self.wired = wired;
+        self.ghost = words[1];
+        self.nodes[..n].copy_from_slice(&words[2..2 + n]);
+        let wired = usize::from(wired);
+        let mut at = 2 + n;
+        self.wires = [NONE; WIRES_MAX];
+        self.wires[..wired].copy_from_slice(&words[at..at + wired]);
+        at += wired;
+        if mails {
+            self.mail[..n].copy_from_slice(&words[at..at + n]);
+            at += n;
+        }
+        at
+    }
+}
+
+/// What can be done to it.
+impl Cluster {
     /// Starts a server from its disk.
     pub(super) fn start(&mut self, world: &World, i: usize, log: &mut Log) {
-        let node = &mut self.nodes[i];
-        let Ok(found) = node.disk.image.boot(world.switches()) else {
-            self.wrong(Wrong::NoBoot);
-            return;
-        };
-        node.tree = node.disk.image.content();
-        host::load_snapshot(node);
-        let mut out = Effects::new();
-        node.peer = Some(Peer::boot(&world.envs[i], found, &mut out));
-        self.carry_out(world, i, out, &[], log);
+        self.step(world, i, &Stimulus::Boot, log);
     }
 
     /// The power fails at a server: its memory and its ends of all connections are gone.
-    pub(super) fn crash(&mut self, world: &World, i: usize, kept: usize) {
-        for _ in 0..kept {
-            self.write_next(i);
-        }
-        self.nodes[i].disk.queue.clear();
-        host::on_crash(&mut self.nodes[i].disk);
-        self.nodes[i].tree.clear();
-        self.nodes[i].peer = None;
-        for w in &mut self.wires {
-            for end in [End::Leader, End::Learner] {
-                if w.server(end) == i && w.is_open(end) {
-                    w.close(end);
-                }
+    pub(super) fn crash(&mut self, world: &World, i: usize, kept: u8, log: &mut Log) {
+        self.step(world, i, &Stimulus::Crash(kept), log);
+        let mut at = 0;
+        while at < usize::from(self.wired) {
+            let w = world.wires.get(self.wires[at]);
+            let mine = [End::Leader, End::Learner]
+                .into_iter()
+                .find(|end| w.server(*end) == i && w.is_open(*end));
+            let before = self.wired;
+            if let Some(end) = mine {
+                self.on_wire(world, at, OnWire::Close(end), log);
+            }
+            if self.wired == before {
+                at += 1;
             }
         }
-        self.wires.retain(|w| !w.is_gone());
-        for from in 0..world.n() {
-            self.mail[from * world.n() + i].clear();
-        }
+        self.on_mail(world, i, OnMail::Empty, log);
     }
 
-    /// One input of one server, with all that follows in the same step. `tree` came beside a SNAP.
-    pub(super) fn step(
+    /// One input of one server, with all that follows in the same step.
+    pub(super) fn step(&mut self, world: &World, i: usize, stimulus: &Stimulus, log: &mut Log) {
+        if self.node(world, i).peer.is_none() && *stimulus != Stimulus::Boot {
+            return;
+        }
+        let operand = match stimulus {
+            Stimulus::Received { frame, .. } => world.intern_frame(frame.clone(), &mut log.bytes),
+            Stimulus::Notified { notification, .. } => {
+                world.intern_note(*notification, &mut log.bytes)
+            }
+            _ => 0,
+        };
+        self.step_with(world, i, stimulus, operand, log);
+    }
+
+    /// The same; `operand` is the number of the packet or vote in it.
+    fn step_with(
         &mut self,
         world: &World,
         i: usize,
-        input: Input<()>,
-        tree: &[Zxid],
+        stimulus: &Stimulus,
+        operand: u32,
         log: &mut Log,
     ) {
-        let Some(peer) = self.nodes[i].peer.as_mut() else {
+        let key = (self.nodes[i], stimulus.code(operand));
+        if log.keep {
+            let mut node = self.node(world, i).clone();
+            let mut outbox = Outbox::default();
+            node.take(world, stimulus.clone(), &mut outbox);
+            self.nodes[i] = world.intern_node(node, &mut log.bytes);
+            log.witnessed |= outbox.witnessed;
+            for outward in outbox.sent {
+                match world.intern_outward(&outward, &mut log.bytes) {
+                    Some(out) => self.carry_out(world, i, out, log),
+                    None => log.push(|| match outward {
+                        Outward::Other(effect) => Done::Other { server: i, effect },
+                        Outward::Queued(op) => Done::Queued { server: i, op },
+                        _ => unreachable!("everything else has a number"),
+                    }),
+                }
+            }
+            return;
+        }
+        let moved = match log.memo.steps.get(&key) {
+            Some(moved) => *moved,
+            None => {
+                let mut node = self.node(world, i).clone();
+                let mut outbox = Outbox::default();
+                node.take(world, stimulus.clone(), &mut outbox);
+                let first = log.memo.outs.len();
+                for outward in outbox.sent {
+                    let out = world.intern_outward(&outward, &mut log.bytes);
+                    log.memo.outs.extend(out);
+                }
+                let moved = Moved {
+                    node: world.intern_node(node, &mut log.bytes),
+                    first,
+                    count: log.memo.outs.len() - first,
+                    witnessed: outbox.witnessed,
+                };
+                log.memo.steps.insert(key, moved);
+                moved
+            }
+        };
+        self.nodes[i] = moved.node;
+        log.witnessed |= moved.witnessed;
+        for at in moved.first..moved.first + moved.count {
+            let out = log.memo.outs[at];
+            self.carry_out(world, i, out, log);
+        }
+    }
+
+    /// Something has left a server.
+    fn carry_out(&mut self, world: &World, i: usize, out: Out, log: &mut Log) {
+        match out {
+            Out::Send { link, frame } => self.send(world, i, link, frame, log),
+            Out::Unlink(link) => {
+                if let Some(at) = self.slot(world, link) {
+                    let leads = world.wires.get(self.wires[at]).leader == i;
+                    let end = if leads { End::Leader } else { End::Learner };
+                    self.on_wire(world, at, OnWire::Close(end), log);
+                }
+            }
+            Out::Post { to, note } => {
+                let to = usize::from(to);
+                let lost = self.node(world, to).peer.is_none();
+                log.push(|| Done::Voted {
+                    from: i,
+                    to,
+                    notification: *world.notes.get(note),
+                    lost,
+                });
+                if world.bounds.grain == Grain::E2 && !lost {
+                    let from = u8::try_from(i).unwrap_or(u8::MAX);
+                    self.on_mail(world, to, OnMail::Post(from, note), log);
+                }
+            }
+            Out::Seen(sight) => {
+                let key = (self.ghost, sight);
+                let (ghost, witnessed) = match log.memo.ghosts.get(&key) {
+                    Some(known) => *known,
+                    None => {
+                        let mut ghost = self.ghost(world).clone();
+                        let witnessed = ghost.observe(world.sights.get(sight));
+                        let new = (world.intern_ghost(ghost, &mut log.bytes), witnessed);
+                        log.memo.ghosts.insert(key, new);
+                        new
+                    }
+                };
+                self.ghost = ghost;
+                log.witnessed |= witnessed;
+            }
+        }
+    }
+
+    fn send(&mut self, world: &World, i: usize, link: u64, frame: u32, log: &mut Log) {
+        let Some(at) = self.slot(world, link) else {
             return;
         };
-        let heard = host::ballots_of(world, peer, &input);
-        let mut out = Effects::new();
-        peer.step(&world.envs[i], input, &mut out);
-        if heard.is_some_and(|heard| !heard.back(peer)) {
-            self.wrong(Wrong::UnbackedElection);
+        let w = world.wires.get(self.wires[at]);
+        let from = if w.leader == i {
+            End::Leader
+        } else {
+            End::Learner
+        };
+        log.push(|| Done::Sent {
+            link,
+            from: i,
+            to: w.server(from.other()),
+            frame: world.frames.get(frame).clone(),
+            lost: !w.is_live(),
+        });
+        self.on_wire(world, at, OnWire::Send(from, frame), log);
+    }
+
+    /// The place of a connection.
+    fn slot(&self, world: &World, link: u64) -> Option<usize> {
+        self.wires(world).position(|w| w.id == link)
+    }
+
+    /// Something happens to a connection; the frame that was taken from it, if one was.
+    fn on_wire(&mut self, world: &World, at: usize, what: OnWire, log: &mut Log) -> u32 {
+        let key = (self.wires[at], what);
+        let (wire, frame, witnessed) = match log.memo.wires.get(&key) {
+            Some(known) => *known,
+            None => {
+                let mut w = world.wires.get(self.wires[at]).clone();
+                let (mut frame, mut witnessed) = (NONE, 0);
+                match what {
+                    OnWire::Send(from, id) => {
+                        let sent = world.frames.get(id);
+                        witnessed = sync_kind(&w, sent);
+                        w.send(from, sent.clone());
+                    }
+                    OnWire::Receive(end) => {
+                        if let Some(taken) = w.receive(end) {
+                            frame = world.intern_frame(taken, &mut log.bytes);
+                        }
+                    }
+                    OnWire::Close(end) => w.close(end),
+                    OnWire::Cut => w.cut = true,
+                }
+                let gone = w.is_gone();
+                let wire = if gone {
+                    NONE
+                } else {
+                    world.intern_wire(w, &mut log.bytes)
+                };
+                log.memo.wires.insert(key, (wire, frame, witnessed));
+                (wire, frame, witnessed)
+            }
+        };
+        log.witnessed |= witnessed;
+        if wire == NONE {
+            let wired = usize::from(self.wired);
+            self.wires.copy_within(at + 1..wired, at);
+            self.wires[wired - 1] = NONE;
+            self.wired -= 1;
+        } else {
+            self.wires[at] = wire;
         }
-        self.carry_out(world, i, out, tree, log);
+        frame
+    }
+
+    /// Something happens to a mailbox; the vote that was taken from it, if one was.
+    fn on_mail(&mut self, world: &World, to: usize, what: OnMail, log: &mut Log) -> u32 {
+        let key = (self.mail[to], what);
+        let (mail, note) = match log.memo.mail.get(&key) {
+            Some(known) => *known,
+            None => {
+                let mut mail = world.mail.get(self.mail[to]).clone();
+                let mut note = NONE;
+                match what {
+                    OnMail::Post(from, id) => {
+                        let slot = &mut mail[usize::from(from)];
+                        if slot.len() >= usize::from(world.bounds.mail) {
+                            slot.pop(); // the newest replaces the one that still waits
+                        }
+                        slot.push(*world.notes.get(id));
+                    }
+                    OnMail::Take(from) => {
+                        let slot = &mut mail[usize::from(from)];
+                        if !slot.is_empty() {
+                            note = world.intern_note(slot.remove(0), &mut log.bytes);
+                        }
+                    }
+                    OnMail::Empty => mail.iter_mut().for_each(Vec::clear),
+                }
+                let new = (world.intern_mail(mail, &mut log.bytes), note);
+                log.memo.mail.insert(key, new);
+                new
+            }
+        };
+        self.mail[to] = mail;
+        note
     }
 
     /// Ends the election of a looking server with that leader.
     pub(super) fn elect(&mut self, world: &World, i: usize, leader: usize, log: &mut Log) {
-        let vote = match self.nodes[leader].peer.as_ref().map(|p| &p.role) {
+        let vote = match self.role(world, leader) {
             Some(Role::Looking(l)) => l.own,
             Some(Role::Leading(l)) => l.vote,
             _ => return,
         };
-        let Some(peer) = self.nodes[i].peer.as_mut() else {
-            return;
-        };
-        let mut out = Effects::new();
-        peer.elect(&world.envs[i], vote, &mut out);
-        self.carry_out(world, i, out, &[], log);
+        self.step(world, i, &Stimulus::Elect(vote), log);
     }
 
     /// The learner's dial is answered.
     pub(super) fn connect(&mut self, world: &World, learner: usize, log: &mut Log) {
-        let Some(leader) = self.dialled(learner) else {
+        let Some(leader) = self.dialled(world, learner) else {
             return;
         };
-        let slot = (0..4).find(|s| self.wires.iter().all(|w| w.id != learner as u64 * 4 + s));
-        let Some(slot) = slot else {
+        let free = |s: &u64| self.wires(world).all(|w| w.id != learner as u64 * 4 + s);
+        let Some(slot) = (0..4).find(free) else {
             return; // so many half-open connections of one learner need more faults than any budget has
         };
         let id = learner as u64 * 4 + slot;
-        let at = self.wires.partition_point(|w| w.id < id);
-        self.wires.insert(at, Wire::new(id, leader, learner));
-        self.step(world, leader, Input::Linked(Link(id)), &[], log);
-        self.step(world, learner, Input::Linked(Link(id)), &[], log);
+        let at = self.wires(world).take_while(|w| w.id < id).count();
+        let wired = usize::from(self.wired);
+        assert!(
+            wired < WIRES_MAX,
+            "a configuration is larger than its encoding"
+        );
+        self.wires.copy_within(at..wired, at + 1);
+        self.wires[at] = world.intern_wire(Wire::new(id, leader, learner), &mut log.bytes);
+        self.wired += 1;
+        self.step(world, leader, &Stimulus::Linked(id), log);
+        self.step(world, learner, &Stimulus::Linked(id), log);
     }
 
     /// Whom a server dials.
-    pub(super) fn dialled(&self, learner: usize) -> Option<usize> {
-        match &self.nodes[learner].peer.as_ref()?.role {
+    pub(super) fn dialled(&self, world: &World, learner: usize) -> Option<usize> {
+        match self.role(world, learner)? {
             Role::Following(f) if f.link.is_none() => Some(index(f.vote.leader)),
             _ => None,
         }
     }
 
     /// Whether a server leads, formed quorum or not.
-    pub(super) fn leads(&self, i: usize) -> bool {
-        matches!(
-            self.nodes[i].peer.as_ref().map(|p| &p.role),
-            Some(Role::Leading(_))
-        )
+    pub(super) fn leads(&self, world: &World, i: usize) -> bool {
+        matches!(self.role(world, i), Some(Role::Leading(_)))
     }
 
     /// The next packet at an end of a connection.
-    pub(super) fn receive(&mut self, world: &World, link: u64, at: End, log: &mut Log) {
-        let Some(w) = self.wires.iter_mut().find(|w| w.id == link) else {
+    pub(super) fn receive(&mut self, world: &World, link: u64, end: End, log: &mut Log) {
+        let Some(at) = self.slot(world, link) else {
             return;
         };
-        let i = w.server(at);
-        let Some(mut frame) = w.receive(at) else {
-            return;
-        };
-        host::dump_late(world.switches(), &self.nodes[w.leader], &mut frame);
-        let Frame { packet, tree } = frame;
-        let link = Link(link);
-        self.step(world, i, Input::Received { link, packet }, &tree, log);
+        let wire = world.wires.get(self.wires[at]);
+        let (i, leader) = (wire.server(end), wire.leader);
+        let operand = self.on_wire(world, at, OnWire::Receive(end), log);
+        if operand != NONE && self.node(world, i).peer.is_some() {
+            // Only a step that was not taken before needs the frame itself.
+            let mut frame = world.frames.get(operand).clone();
+            if host::dump_late(world, self.node(world, leader), &mut frame) {
+                self.step(world, i, &Stimulus::Received { link, frame }, log);
+                return;
+            }
+            let stimulus = Stimulus::Received { link, frame };
+            self.step_with(world, i, &stimulus, operand, log);
+        }
+    }
+
+    /// The next vote of a server for another one.
+    pub(super) fn notify(&mut self, world: &World, from: usize, to: usize, log: &mut Log) {
+        let sender = u8::try_from(from).unwrap_or(u8::MAX);
+        let operand = self.on_mail(world, to, OnMail::Take(sender), log);
+        if operand != NONE && self.node(world, to).peer.is_some() {
+            let notification = *world.notes.get(operand);
+            let stimulus = Stimulus::Notified { from, notification };
+            self.step_with(world, to, &stimulus, operand, log);
+        }
     }
 
     /// An end learns that its connection is over.
-    pub(super) fn hear_close(&mut self, world: &World, link: u64, at: End, log: &mut Log) {
-        let Some(w) = self.wires.iter_mut().find(|w| w.id == link) else {
+    pub(super) fn hear_close(&mut self, world: &World, link: u64, end: End, log: &mut Log) {
+        let Some(at) = self.slot(world, link) else {
             return;
         };
-        let i = w.server(at);
-        w.close(at);
-        self.wires.retain(|w| !w.is_gone());
-        self.step(world, i, Input::Unlinked(Link(link)), &[], log);
+        let i = world.wires.get(self.wires[at]).server(end);
+        self.on_wire(world, at, OnWire::Close(end), log);
+        self.step(world, i, &Stimulus::Unlinked(link), log);
+    }
+
+    /// The network drops a connection.
+    pub(super) fn cut(&mut self, world: &World, link: u64, log: &mut Log) {
+        if let Some(at) = self.slot(world, link) {
+            self.on_wire(world, at, OnWire::Cut, log);
+        }
     }
 
     /// The oldest pending write of a server becomes durable, and the server hears of it.
     pub(super) fn flush(&mut self, world: &World, i: usize, log: &mut Log) {
-        let Some(peer) = &self.nodes[i].peer else {
-            return;
-        };
-        let mark = peer.storage.mark_of(1);
-        self.write_next(i);
-        self.step(world, i, Input::Durable(mark), &[], log);
+        self.step(world, i, &Stimulus::Flush, log);
+    }
+
+    /// Fault: the oldest pending write of a server fails, and its host goes on as if it had not.
+    pub(super) fn fail_write(&mut self, world: &World, i: usize, log: &mut Log) {
+        self.step(world, i, &Stimulus::FailWrite, log);
+    }
+
+    /// Everything that is committed and spent when the exploration begins.
+    pub(super) fn begin(&mut self, world: &World, committed: Vec<Zxid>) {
+        let mut ghost = self.ghost(world).clone();
+        self.spent.txns = u8::try_from(ghost.proposed.len()).unwrap_or(u8::MAX);
+        ghost.committed = committed;
+        self.ghost = world.intern_ghost(ghost, &mut Bytes::new());
     }
 
     /// All pending writes of a server, one by one, with those that they entail.
     pub(super) fn flush_all(&mut self, world: &World, i: usize, log: &mut Log) {
-        while !self.nodes[i].disk.queue.is_empty() {
+        while !self.node(world, i).disk.queue.is_empty() {
             self.flush(world, i, log);
         }
     }
 
-    fn write_next(&mut self, i: usize) {
-        let disk = &mut self.nodes[i].disk;
-        let Some(op) = disk.queue.pop_front() else {
-            return;
-        };
-        let before = matches!(op, Op::Truncate(_) | Op::Install(_)).then(|| disk.image.content());
-        disk.write(op);
-        if let Some(before) = before {
-            let after = self.nodes[i].disk.image.content();
-            let lost = |z: &Zxid| before.contains(z) && !after.contains(z);
-            if self.ghost.committed.iter().any(lost) {
-                self.wrong(Wrong::CommittedTruncated);
-            }
-        }
-    }
-
-    fn wrong(&mut self, wrong: Wrong) {
-        self.ghost.wrongs |= wrong as u8;
-    }
-
-    /// Carries out what a server asks for, in order.
-    fn carry_out(
-        &mut self,
-        world: &World,
-        i: usize,
-        out: Effects<()>,
-        tree: &[Zxid],
-        log: &mut Log,
-    ) {
-        for effect in out {
-            match effect {
-                Effect::Persist { write, .. } => {
-                    let node = &mut self.nodes[i];
-                    node.disk.persist(&write, tree);
-                    host::on_asked(world.switches(), node);
-                    if let Some(op) = node.disk.queue.back() {
-                        log.push(|| Done::Queued {
-                            server: i,
-                            op: op.clone(),
-                        });
-                    }
-                    match node.disk.queue.back() {
-                        Some(Op::Truncate(z)) => {
-                            node.tree.retain(|x| x <= z);
-                            host::load_snapshot(node);
-                        }
-                        Some(Op::Install(tree)) => node.tree.clone_from(tree),
-                        _ => {}
-                    }
-                }
-                Effect::Notify { to, notification } => {
-                    self.post(world, i, index(to), notification, log);
-                }
-                Effect::Send { link, packet } => self.send(i, link, packet, &[], log),
-                Effect::SendHistory {
-                    link,
-                    after,
-                    upto,
-                    committed,
-                } => {
-                    let asked = self.nodes[i].disk.image_asked();
-                    let lacks = self.nodes[i].disk.quirk.skipped.clone();
-                    let listed = |z: &Zxid| *z > after && *z <= upto && !lacks.contains(z);
-                    for zxid in asked.log.into_iter().filter(listed) {
-                        self.send(i, link, Packet::Proposal { zxid, txn: () }, &[], log);
-                        if committed {
-                            self.send(i, link, Packet::Commit { zxid }, &[], log);
-                        }
-                    }
-                }
-                Effect::SendSnapshot { link, zxid } => {
-                    let tree = self.nodes[i].tree.clone();
-                    assert_eq!(
-                        tree.last().copied().unwrap_or_default(),
-                        zxid,
-                        "the tree is where the peer says"
-                    );
-                    self.send(i, link, Packet::Snap { zxid }, &tree, log);
-                }
-                Effect::Unlink(Link(id)) => {
-                    if let Some(w) = self.wires.iter_mut().find(|w| w.id == id) {
-                        let end = if w.leader == i {
-                            End::Leader
-                        } else {
-                            End::Learner
-                        };
-                        w.close(end);
-                    }
-                    self.wires.retain(|w| !w.is_gone());
-                }
-                Effect::Deliver { upto } => {
-                    log.push(|| Done::Other { server: i, effect });
-                    self.deliver(i, upto, log);
-                }
-                Effect::Serve { epoch } => {
-                    log.push(|| Done::Other { server: i, effect });
-                    host::on_serve(world.switches(), &mut self.nodes[i]);
-                    self.serve(i, epoch);
-                }
-                Effect::Refused(fault) => {
-                    log.push(|| Done::Other {
-                        server: i,
-                        effect: Effect::Refused(fault),
-                    });
-                    if is_bad_packet(fault) {
-                        self.wrong(Wrong::BadPacket);
-                    }
-                }
-                Effect::Dial(_) | Effect::Arm(_) | Effect::Disarm(_) | Effect::Became(_) => {
-                    host::on_became(world.switches(), &mut self.nodes[i], &effect);
-                    log.push(|| Done::Other { server: i, effect });
-                }
-            }
-        }
-        self.observe_primary(i);
-        if world.bounds.disk == DiskGrain::Atomic {
-            self.flush_all(world, i, log);
-        }
-    }
-
-    fn post(
-        &mut self,
-        world: &World,
-        from: usize,
-        to: usize,
-        notification: Notification,
-        log: &mut Log,
-    ) {
-        let lost = self.nodes[to].peer.is_none();
-        log.push(|| Done::Voted {
-            from,
-            to,
-            notification,
-            lost,
-        });
-        if world.bounds.grain != Grain::E2 || self.nodes[to].peer.is_none() {
-            return;
-        }
-        let slot = &mut self.mail[from * world.n() + to];
-        if slot.len() >= usize::from(world.bounds.mail) {
-            slot.pop(); // the newest replaces the one that still waits
-        }
-        slot.push(notification);
-    }
-
-    fn send(&mut self, i: usize, Link(id): Link, packet: Packet<()>, tree: &[Zxid], log: &mut Log) {
-        let Some(w) = self.wires.iter_mut().find(|w| w.id == id) else {
-            return;
-        };
-        let from = if w.leader == i {
-            End::Leader
-        } else {
-            End::Learner
-        };
-        match packet {
-            Packet::Snap { .. } => log.witness(W_SNAP),
-            Packet::Ping { .. } => log.witness(W_PING),
-            Packet::NewLeader { .. } => {
-                let sent = w.inbox(End::Learner);
-                let diff = sent
-                    .iter()
-                    .any(|f| matches!(f.packet, Packet::Proposal { .. }));
-                for f in sent {
-                    match (&f.packet, diff) {
-                        (Packet::Diff { .. }, false) => log.witness(W_EMPTY_DIFF),
-                        (Packet::Diff { .. }, true) => log.witness(W_DIFF),
-                        (Packet::Trunc { .. }, false) => log.witness(W_TRUNC),
-                        (Packet::Trunc { .. }, true) => log.witness(W_TRUNC_DIFF),
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-        let tree = tree.to_vec();
-        let frame = Frame { packet, tree };
-        log.push(|| Done::Sent {
-            link: id,
-            from: i,
-            to: w.server(from.other()),
-            frame: frame.clone(),
-            lost: !w.is_live(),
-        });
-        w.send(from, frame);
-    }
-
-    /// Applies the log up to `upto` to the tree of a server.
-    fn deliver(&mut self, i: usize, upto: Zxid, log: &mut Log) {
-        let asked = self.nodes[i].disk.image_asked();
-        let node = &mut self.nodes[i];
-        let applied = node.tree.last().copied().unwrap_or_default();
-        let new = asked.log.into_iter().filter(|z| *z > applied && *z <= upto);
-        node.tree.extend(new);
-        log.witness(W_COMMIT);
-        if self.ghost.initial.len() > 1 {
-            log.witness(W_COMMIT_AFTER_RECOVERY);
-        }
-        let serving = node.peer.as_ref().is_some_and(|p| p.serving().is_some());
-        if serving {
-            self.commit(i);
-        }
-    }
-
-    /// What a serving server has applied is committed.
-    fn commit(&mut self, i: usize) {
-        let tree = &self.nodes[i].tree;
-        let shared = tree.len().min(self.ghost.committed.len());
-        if tree[..shared] != self.ghost.committed[..shared] {
-            self.wrong(Wrong::Diverged);
-        } else if tree.len() > shared {
-            self.ghost.committed = tree.clone();
-        }
-    }
-
-    fn serve(&mut self, i: usize, epoch: Epoch) {
-        self.commit(i);
-        if self.leads(i) {
-            let initial = self.nodes[i].disk.image_asked().content();
-            self.ghost.initial.push((epoch, initial));
-            self.ghost.initial.sort();
-            self.ghost.initial.dedup();
-        }
-    }
-
-    /// Notes who is past discovery as a leader.
-    fn observe_primary(&mut self, i: usize) {
-        let Some(Role::Leading(l)) = self.nodes[i].peer.as_ref().map(|p| &p.role) else {
-            return;
-        };
-        if l.phase < Phase::WritingEpoch {
-            return;
-        }
-        let entry = (l.epoch, i);
-        if self
-            .ghost
-            .primaries
-            .iter()
-            .any(|(e, p)| *e == entry.0 && *p != i)
-        {
-            self.wrong(Wrong::TwoPrimaries);
-        }
-        if let Err(at) = self.ghost.primaries.binary_search(&entry) {
-            self.ghost.primaries.insert(at, entry);
-        }
-    }
-
-    fn last_logged(&self, i: usize) -> Zxid {
-        let peer = self.nodes[i].peer.as_ref();
-        peer.map(Peer::last_logged).unwrap_or_default()
-    }
-
-    /// Fault: the oldest pending write fails, and a host with a bug goes on as if it had not.
-    pub(super) fn fail_write(&mut self, world: &World, i: usize, log: &mut Log) {
-        let Some(mark) = self.nodes[i].peer.as_ref().map(|p| p.storage.mark_of(1)) else {
-            return;
-        };
-        let disk = &mut self.nodes[i].disk;
-        disk.quirk.held.extend(disk.queue.pop_front());
-        self.step(world, i, Input::Durable(mark), &[], log);
-    }
-
     /// A client's write at a leader.
     pub(super) fn propose(&mut self, world: &World, i: usize, log: &mut Log) {
-        self.txns += 1;
-        let before = self.last_logged(i);
-        self.step(world, i, Input::Propose(()), &[], log);
-        let last = self.last_logged(i);
-        if last == before {
-            return; // refused: the counter is used up
-        }
-        match self.ghost.proposed.binary_search(&last) {
-            Ok(_) => self.wrong(Wrong::ZxidReused),
-            Err(at) => self.ghost.proposed.insert(at, last),
-        }
+        self.spent.txns += 1;
+        self.step(world, i, &Stimulus::Propose, log);
     }
 }
 
-/// Whether a refusal means that a packet came which no correct ensemble sends; the others are part of recovery.
-const fn is_bad_packet(fault: crate::fault::Fault) -> bool {
-    use crate::fault::Fault;
-    match fault {
-        Fault::UnexpectedPacket
-        | Fault::AckBeforeNewLeader { .. }
-        | Fault::AckOfUnproposed { .. }
-        | Fault::ProposalOutOfOrder { .. }
-        | Fault::CommitOutOfOrder { .. }
-        | Fault::TruncOutsideHistory { .. }
-        | Fault::NewLeaderOfOtherEpoch { .. } => true,
-        Fault::StaleLeader { .. }
-        | Fault::LearnerAhead { .. }
-        | Fault::LearnerReplaced { .. }
-        | Fault::EpochExhausted
-        | Fault::CounterExhausted
-        | Fault::NotLeading => false,
+/// Which kind of synchronization a NEWLEADER ends, by what was sent before it.
+fn sync_kind(w: &Wire, sent: &Frame) -> u64 {
+    if !matches!(sent.packet, Packet::NewLeader { .. }) {
+        return 0;
     }
+    let before = w.inbox(End::Learner);
+    let is_proposal = |f: &Frame| matches!(f.packet, Packet::Proposal { .. });
+    let diff = before.iter().any(is_proposal);
+    before.iter().fold(0, |bits, f| {
+        bits | match (&f.packet, diff) {
+            (Packet::Diff { .. }, false) => 1 << W_EMPTY_DIFF,
+            (Packet::Diff { .. }, true) => 1 << W_DIFF,
+            (Packet::Trunc { .. }, false) => 1 << W_TRUNC,
+            (Packet::Trunc { .. }, true) => 1 << W_TRUNC_DIFF,
+            _ => 0,
+        }
+    })
 }

@@ -67,6 +67,12 @@ impl Image {
         self.snapshot.iter().chain(&self.log).copied().collect()
     }
 
+    /// How many transactions that are.
+    #[must_use]
+    pub fn content_len(&self) -> usize {
+        self.snapshot.len() + self.log.len()
+    }
+
     /// What a server finds when it starts; or why it cannot.
     pub fn boot(&self, switches: Switches) -> Result<Durable, &'static str> {
         if self

@@ -1,9 +1,10 @@
 //! What a host with a bug does with effects, each behind its switch; and what an observer of elections asks.
 
 use super::bounds::Grain;
-use super::cluster::{Node, World};
+use super::cluster::World;
 use super::disk::{Disk, Op, Quirk};
 use super::link::Frame;
+use super::node::Node;
 use crate::ids::ServerId;
 use crate::learner::Stage;
 use crate::packet::Packet;
@@ -90,14 +91,20 @@ pub(super) fn load_snapshot(node: &mut Node) {
 }
 
 /// SNAP is read from a tree that goes on changing: it has the newest transaction, and lacks those before it.
-pub(super) fn dump_late(switches: Switches, leader: &Node, frame: &mut Frame) {
+///
+/// Whether it was changed.
+pub(super) fn dump_late(world: &World, leader: &Node, frame: &mut Frame) -> bool {
+    if !world.switches().on(Switch::NewleaderBeforeSnap) {
+        return false;
+    }
     let newer = leader.tree.len() > frame.tree.len() && leader.tree.starts_with(&frame.tree);
-    if let (true, Packet::Snap { zxid }, Some(newest)) =
-        (newer, &mut frame.packet, leader.tree.last())
-        && switches.on(Switch::NewleaderBeforeSnap)
-    {
-        *zxid = *newest;
-        frame.tree.push(*newest);
+    match (&mut frame.packet, leader.tree.last()) {
+        (Packet::Snap { zxid }, Some(newest)) if newer => {
+            *zxid = *newest;
+            frame.tree.push(*newest);
+            true
+        }
+        _ => false,
     }
 }
 

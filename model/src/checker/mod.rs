@@ -2,17 +2,22 @@
 //!
 //! [`bounds`] names what is explored, [`cluster`] carries out effects, [`link`] and [`disk`] are its surroundings,
 //! [`canon`] says when two clusters are the same, [`action`] and [`model`] what can happen, [`properties`] what
-//! must hold, [`explore`] finds the shortest counterexample.
+//! must hold, [`explore`] finds the shortest counterexample, [`trace`] tells and [`diagram`] draws what has happened.
 
 pub mod action;
+pub mod arena;
 pub mod bounds;
 pub mod canon;
 pub mod cluster;
+pub mod diagram;
 pub mod disk;
 pub mod explore;
+pub mod ghost;
 pub mod host;
 pub mod link;
+pub mod memo;
 pub mod model;
+pub mod node;
 pub mod properties;
 pub mod trace;
 pub mod walk;

@@ -1,16 +1,18 @@
 //! The explorer's view of a configuration: initial states, what can happen in a state, and what it leads to.
 
+use super::action::W_CRASH_PENDING;
 use super::action::{Action, FiredTimer};
 use super::bounds::{Bounds, Grain, Left, Start};
-use super::cluster::{Cluster, Log, W_CRASH_PENDING, World, index};
+use super::cluster::{Cluster, Log, World, index};
 use super::disk::{Disk, Image};
-use super::link::End;
+use super::host;
+use super::link::{End, Wire};
+use super::node::{Node, Stimulus};
 use super::properties;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::leader::Phase;
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
-use crate::step::Input;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -18,6 +20,7 @@ use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 use core::sync::atomic::{AtomicU64, Ordering};
 use stateright::{Model, Property};
+use std::sync::{Mutex, MutexGuard};
 
 /// A configuration, ready to be explored.
 #[derive(Debug)]
@@ -26,40 +29,36 @@ pub struct Zab {
     pub bounds: &'static Bounds,
     /// Its surroundings.
     pub world: World,
-    /// An invariant that is not checked: what else would catch a bug?
-    pub ignored: Option<&'static str>,
     /// How often each of [`super::action::WITNESSES`] has occurred.
     pub witnessed: Vec<AtomicU64>,
+    /// What the threads of stateright's search remember, a thread each.
+    memos: [Mutex<Log>; THREADS_MAX],
 }
 
-/// A cluster that hashes and compares by its canonical bytes.
-#[derive(Clone, Debug)]
+/// The most threads that keep memories apart.
+const THREADS_MAX: usize = 16;
+
+/// A cluster for stateright. It hashes as one write of its numbers, which are one to one with canonical bytes.
+#[derive(Clone, Copy, Debug)]
 pub struct State {
     /// The cluster.
     pub cluster: Cluster,
-    /// Its configuration, for the encoding.
-    pub bounds: &'static Bounds,
-}
-
-impl State {
-    /// The canonical bytes.
-    #[must_use]
-    pub fn canon(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(256);
-        self.cluster.canon(self.bounds, &mut bytes);
-        bytes
-    }
+    /// The invariants that it breaks, by their place in [`properties::ALL`].
+    pub broken: u32,
 }
 
 impl Hash for State {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(&self.canon());
+        let mut words = Vec::with_capacity(32);
+        self.cluster.pack(true, &mut words);
+        let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+        state.write(&bytes);
     }
 }
 
 impl PartialEq for State {
     fn eq(&self, other: &Self) -> bool {
-        self.canon() == other.canon()
+        self.cluster == other.cluster
     }
 }
 
@@ -85,8 +84,34 @@ impl Zab {
         Self {
             bounds,
             world: World::new(*bounds),
-            ignored: None,
             witnessed: counters.collect(),
+            memos: core::array::from_fn(|_| Mutex::new(Log::default())),
+        }
+    }
+
+    /// Some cluster of this world, to unpack others into.
+    pub(super) fn blank(&self) -> Cluster {
+        Cluster::down(&self.world, vec![Disk::default(); self.world.n()])
+    }
+
+    /// Counts what a step has shown.
+    fn witness(&self, mut bits: u64) {
+        while bits != 0 {
+            let w = bits.trailing_zeros() as usize;
+            self.witnessed[w].fetch_add(1, Ordering::Relaxed);
+            bits &= bits - 1;
+        }
+    }
+
+    /// A step's surroundings for this thread.
+    fn log(&self) -> MutexGuard<'_, Log> {
+        loop {
+            // As many as there are threads are in use at once, and mostly the same ones.
+            for memo in &self.memos {
+                if let Ok(log) = memo.try_lock() {
+                    return log;
+                }
+            }
         }
     }
 
@@ -141,8 +166,7 @@ impl Zab {
             ..Disk::default()
         };
         let mut cluster = self.booted(left.disks.iter().map(disk).collect());
-        cluster.ghost.committed = zxids(left.committed);
-        cluster.txns = u8::try_from(cluster.ghost.proposed.len()).unwrap_or(u8::MAX);
+        cluster.begin(&self.world, zxids(left.committed));
         cluster
     }
 
@@ -152,23 +176,28 @@ impl Zab {
             for i in 0..self.world.n() {
                 cluster.flush_all(&self.world, i, log);
             }
-            let ends = [End::Leader, End::Learner];
-            let next = cluster.wires.iter().find_map(|w| {
-                ends.iter()
-                    .find(|e| !w.inbox(**e).is_empty())
-                    .map(|e| (w.id, *e))
-            });
-            let Some((link, end)) = next else { return };
+            let Some((link, end)) = self.next_frame(cluster, |_| true) else {
+                return;
+            };
             cluster.receive(&self.world, link, end, log);
         }
     }
 
+    /// The first end of a connection at which a frame waits.
+    fn next_frame(&self, c: &Cluster, wanted: impl Fn(&Wire) -> bool) -> Option<(u64, End)> {
+        c.wires(&self.world).filter(|w| wanted(w)).find_map(|w| {
+            let ends = [End::Leader, End::Learner];
+            let end = ends.into_iter().find(|e| !w.inbox(*e).is_empty())?;
+            Some((w.id, end))
+        })
+    }
+
     /// What can happen.
     pub fn enabled(&self, c: &Cluster, out: &mut Vec<Action>) {
-        for i in 0..c.nodes.len() {
-            match &c.nodes[i].peer {
+        for (i, node) in c.nodes(&self.world).enumerate() {
+            match &node.peer {
                 None => out.push(Action::Start { server: id(i) }),
-                Some(peer) => self.enabled_at(c, i, peer, out),
+                Some(peer) => self.enabled_at(c, node, peer, out),
             }
         }
         self.enabled_elections(c, out);
@@ -181,16 +210,15 @@ impl Zab {
         self.bounds.grain != Grain::E2 || peer.round.0 < u64::from(self.bounds.rounds)
     }
 
-    fn enabled_at(&self, c: &Cluster, i: usize, peer: &Peer, out: &mut Vec<Action>) {
-        let b = self.bounds;
+    fn enabled_at(&self, c: &Cluster, node: &Node, peer: &Peer, out: &mut Vec<Action>) {
+        let (b, i) = (self.bounds, node.at);
         let server = id(i);
-        if !c.nodes[i].disk.queue.is_empty() {
+        if !node.disk.queue.is_empty() {
             out.push(Action::Flush { server });
         }
         match &peer.role {
             Role::Looking(l) if b.grain == Grain::E2 => {
-                let n = self.world.n();
-                let heard_all = (0..n).all(|from| c.mail[from * n + i].is_empty());
+                let heard_all = c.mail(&self.world, i).iter().all(Vec::is_empty);
                 if l.deciding && (heard_all || !b.patient) {
                     let timer = FiredTimer::Finalize;
                     out.push(Action::Fire { server, timer });
@@ -203,7 +231,7 @@ impl Zab {
             Role::Looking(_) | Role::Draining { .. } => {}
             Role::Following(f) => {
                 let leader = index(f.vote.leader);
-                if f.link.is_none() && c.leads(leader) {
+                if f.link.is_none() && c.leads(&self.world, leader) {
                     if !b.coarse_sync && b.grain != Grain::E1 {
                         out.push(Action::Connect { server });
                     }
@@ -213,13 +241,11 @@ impl Zab {
             }
             Role::Leading(l) => {
                 let live = c
-                    .wires
-                    .iter()
-                    .filter(|w| w.leader == i && w.is_live())
-                    .count();
-                let has_links = live + 1 > c.nodes.len() / 2;
+                    .wires(&self.world)
+                    .filter(|w| w.leader == i && w.is_live());
+                let has_links = live.count() + 1 > c.n() / 2;
                 if l.phase == Phase::Broadcast {
-                    if c.txns < b.txns {
+                    if c.spent.txns < b.txns {
                         out.push(Action::Propose { server });
                     }
                     let active = l
@@ -227,14 +253,14 @@ impl Zab {
                         .iter()
                         .filter(|l| l.stage == crate::leader::Stage::Active)
                         .count();
-                    let stepping_down = active < c.nodes.len() / 2;
+                    let stepping_down = active < c.n() / 2;
                     if stepping_down && self.may_look_again(peer)
-                        || b.pings && !stepping_down && !c.pinging(i)
+                        || b.pings && !stepping_down && !self.pinging(c, i)
                     {
                         let timer = FiredTimer::Tick;
                         out.push(Action::Fire { server, timer });
                     }
-                } else if self.may_look_again(peer) && (!has_links || c.is_stuck(i)) {
+                } else if self.may_look_again(peer) && (!has_links || self.is_stuck(c, i)) {
                     // While packets of a quorum are on the way, only a fault can make the leader wait too long.
                     let timer = FiredTimer::Init;
                     out.push(Action::Fire { server, timer });
@@ -250,28 +276,31 @@ impl Zab {
             return false;
         };
         let vote = l.notification(peer.round);
-        let news = |j: usize| match c.nodes[j].peer.as_ref().map(|p| &p.role) {
+        let news = |j: usize| match c.role(&self.world, j) {
+            // A ballot for what the other one has outgrown is dead, and not part of its canonical bytes.
             Some(Role::Looking(other)) => other
                 .received
                 .get(&ServerId(i as u64 + 1))
-                .is_none_or(|b| b.vote != vote.vote),
+                .is_none_or(|b| b.vote != vote.vote || b.vote != other.proposal),
             Some(_) => true,
             None => false,
         };
-        c.mail.iter().all(Vec::is_empty) && (0..self.world.n()).any(|j| j != i && news(j))
+        let n = self.world.n();
+        let silent = |to: usize| c.mail(&self.world, to).iter().all(Vec::is_empty);
+        (0..n).all(silent) && (0..n).any(|j| j != i && news(j))
     }
 
     fn enabled_elections(&self, c: &Cluster, out: &mut Vec<Action>) {
         let b = self.bounds;
-        let role = |i: usize| c.nodes[i].peer.as_ref().map(|p| &p.role);
+        let role = |i: usize| c.role(&self.world, i);
         let looking = |i: &usize| matches!(role(*i), Some(Role::Looking(_)));
-        let all = 0..c.nodes.len();
+        let all = 0..c.n();
         let leads = |l: &usize| matches!(role(*l), Some(Role::Leading(x)) if b.grain == Grain::E0 || x.phase >= Phase::AwaitEpochAcks);
         match b.grain {
             Grain::E0 | Grain::E1 => {
                 for i in all.clone().filter(looking) {
                     let server = id(i);
-                    if b.grain == Grain::E0 && c.accepted(i) < Epoch(u32::from(b.epochs)) {
+                    if b.grain == Grain::E0 && self.accepted(c, i) < Epoch(u32::from(b.epochs)) {
                         out.push(Action::Lead { server });
                     }
                     for l in all.clone().filter(leads) {
@@ -283,9 +312,9 @@ impl Zab {
                     let electable = all.filter(looking).fold(0_u8, |bits, i| bits | 1 << i);
                     for servers in 1..=electable {
                         let subset = servers & !electable == 0;
-                        let quorum = servers.count_ones() as usize > c.nodes.len() / 2;
-                        let epoch_left =
-                            members(servers).all(|i| c.accepted(i) < Epoch(u32::from(b.epochs)));
+                        let quorum = servers.count_ones() as usize > c.n() / 2;
+                        let epoch_left = members(servers)
+                            .all(|i| self.accepted(c, i) < Epoch(u32::from(b.epochs)));
                         if subset && quorum && epoch_left {
                             out.push(Action::ElectBest { servers });
                         }
@@ -294,9 +323,9 @@ impl Zab {
             }
             Grain::E2 => {
                 let n = self.world.n();
-                for (slot, mail) in c.mail.iter().enumerate() {
-                    if !mail.is_empty() {
-                        let (from, to) = (id(slot / n), id(slot % n));
+                for (from, to) in (0..n).flat_map(|from| (0..n).map(move |to| (from, to))) {
+                    if !c.mail(&self.world, to)[from].is_empty() {
+                        let (from, to) = (id(from), id(to));
                         out.push(Action::Notify { from, to });
                     }
                 }
@@ -308,16 +337,16 @@ impl Zab {
     }
 
     fn enabled_settling(&self, c: &Cluster, out: &mut Vec<Action>) {
-        for l in 0..c.nodes.len() {
-            let Some(Role::Leading(leading)) = c.nodes[l].peer.as_ref().map(|p| &p.role) else {
+        for l in 0..c.n() {
+            let Some(Role::Leading(leading)) = c.role(&self.world, l) else {
                 continue;
             };
-            let ready = (0..c.nodes.len()).filter(|f| c.dialled(*f) == Some(l));
+            let ready = (0..c.n()).filter(|f| c.dialled(&self.world, *f) == Some(l));
             let ready = ready.fold(0_u8, |bits, f| bits | 1 << f);
             for followers in 1..=ready {
                 let formed = leading.phase == Phase::Broadcast && followers.count_ones() == 1
                     || leading.phase < Phase::Broadcast
-                        && followers.count_ones() as usize + 1 > c.nodes.len() / 2;
+                        && followers.count_ones() as usize + 1 > c.n() / 2;
                 if followers & !ready == 0 && formed {
                     let leader = id(l);
                     out.push(Action::Settle { leader, followers });
@@ -327,13 +356,13 @@ impl Zab {
     }
 
     fn enabled_on_wires(&self, c: &Cluster, out: &mut Vec<Action>) {
-        for w in &c.wires {
+        for w in c.wires(&self.world) {
             for end in [End::Leader, End::Learner] {
                 let link = w.id;
                 if !w.inbox(end).is_empty() {
                     out.push(Action::Receive { link, at: end });
                 }
-                let hearer = &c.nodes[w.server(end)].peer;
+                let hearer = &c.node(&self.world, w.server(end)).peer;
                 let may =
                     end == End::Leader || hearer.as_ref().is_some_and(|p| self.may_look_again(p));
                 if may && w.can_hear_close(end) {
@@ -345,32 +374,31 @@ impl Zab {
 
     fn enabled_faults(&self, c: &Cluster, out: &mut Vec<Action>) {
         let b = self.bounds;
-        if c.crashes + c.disconnects >= b.faults {
+        if c.spent.crashes + c.spent.disconnects >= b.faults {
             return;
         }
-        if c.crashes < b.crashes {
-            for (i, node) in c.nodes.iter().enumerate() {
+        if c.spent.crashes < b.crashes {
+            for node in c.nodes(&self.world) {
                 let Some(peer) = &node.peer else { continue };
                 // A server that looks, with a quiet disk and nothing unapplied, loses nothing but its round.
                 let idle = matches!(peer.role, Role::Looking(_))
-                    && node.tree.len() == node.disk.image.content().len();
+                    && node.tree.len() == node.disk.image.content_len();
                 if b.grain != Grain::E2 && idle {
                     continue;
                 }
-                if super::host::may_fail(self.world.switches(), node) {
-                    out.push(Action::FailWrite { server: id(i) });
+                if host::may_fail(self.world.switches(), node) {
+                    let server = id(node.at);
+                    out.push(Action::FailWrite { server });
                 }
-                for kept in 0..=super::host::kept_at_most(self.world.switches(), node) {
+                for kept in 0..=host::kept_at_most(self.world.switches(), node) {
                     let kept = u8::try_from(kept).unwrap_or(u8::MAX);
-                    out.push(Action::Crash {
-                        server: id(i),
-                        kept,
-                    });
+                    let server = id(node.at);
+                    out.push(Action::Crash { server, kept });
                 }
             }
         }
-        if c.disconnects < b.disconnects {
-            let live = c.wires.iter().filter(|w| w.is_live());
+        if c.spent.disconnects < b.disconnects {
+            let live = c.wires(&self.world).filter(|w| w.is_live());
             out.extend(live.map(|w| Action::Disconnect { link: w.id }));
         }
     }
@@ -389,26 +417,15 @@ impl Zab {
                 }
             }
             Action::ElectBest { servers } => self.elect_best(c, servers, log),
-            Action::Notify { from, to } => {
-                let slot = &mut c.mail[at(from) * world.n() + at(to)];
-                if !slot.is_empty() {
-                    let notification = slot.remove(0);
-                    let from = ServerId(u64::from(from));
-                    c.step(
-                        world,
-                        at(to),
-                        Input::Notified { from, notification },
-                        &[],
-                        log,
-                    );
-                }
-            }
+            Action::Notify { from, to } => c.notify(world, at(from), at(to), log),
             Action::Connect { server } => c.connect(world, at(server), log),
-            Action::GiveUp { server } => c.step(world, at(server), Input::Unreachable, &[], log),
+            Action::GiveUp { server } => {
+                c.step(world, at(server), &Stimulus::Unreachable, log);
+            }
             Action::Settle { leader, followers } => {
                 // Whoever has accepted most speaks first, so that the epoch fits all.
                 let mut order: Vec<usize> = members(followers).collect();
-                order.sort_by_key(|f| core::cmp::Reverse(c.accepted(*f)));
+                order.sort_by_key(|f| core::cmp::Reverse(self.accepted(c, *f)));
                 order.into_iter().for_each(|f| c.connect(world, f, log));
                 self.drain_links_of(c, at(leader), log);
             }
@@ -416,37 +433,34 @@ impl Zab {
             Action::HearClose { link, at } => c.hear_close(world, link, at, log),
             Action::Flush { server } => c.flush(world, at(server), log),
             Action::Fire { server, timer } => {
-                c.step(world, at(server), Input::Fired(timer.into()), &[], log)
+                c.step(world, at(server), &Stimulus::Fired(timer.into()), log);
             }
             Action::Propose { server } => c.propose(world, at(server), log),
             Action::Crash { server, kept } => {
-                c.crashes += 1;
-                if c.nodes[at(server)].disk.queue.len() > usize::from(kept) {
+                c.spent.crashes += 1;
+                if c.node(world, at(server)).disk.queue.len() > usize::from(kept) {
                     log.witnessed |= 1 << W_CRASH_PENDING;
                 }
-                c.crash(world, at(server), usize::from(kept));
+                c.crash(world, at(server), kept, log);
                 if self.bounds.instant_restart {
                     c.start(world, at(server), log);
                 }
             }
             Action::Start { server } => c.start(world, at(server), log),
             Action::FailWrite { server } => {
-                c.crashes += 1;
+                c.spent.crashes += 1;
                 c.fail_write(world, at(server), log);
             }
             Action::Disconnect { link } => {
-                c.disconnects += 1;
-                c.wires
-                    .iter_mut()
-                    .filter(|w| w.id == link)
-                    .for_each(|w| w.cut = true);
+                c.spent.disconnects += 1;
+                c.cut(world, link, log);
             }
         }
     }
 
     /// E1: the best of these leads, the others follow, and discovery runs to its end.
     fn elect_best(&self, c: &mut Cluster, servers: u8, log: &mut Log) {
-        let own_vote = |i: &usize| match c.nodes[*i].peer.as_ref().map(|p| &p.role) {
+        let own_vote = |i: &usize| match c.role(&self.world, *i) {
             Some(Role::Looking(l)) => Some(l.own),
             _ => None,
         };
@@ -454,7 +468,7 @@ impl Zab {
             return;
         };
         let mut order: Vec<usize> = members(servers).filter(|i| *i != leader).collect();
-        order.sort_by_key(|f| core::cmp::Reverse(c.accepted(*f)));
+        order.sort_by_key(|f| core::cmp::Reverse(self.accepted(c, *f)));
         order
             .iter()
             .for_each(|f| c.elect(&self.world, *f, leader, log));
@@ -474,15 +488,15 @@ impl Zab {
         let mut progress = true;
         while progress {
             progress = false;
+            let of_leader = |w: &&Wire| w.leader == leader;
             let links: Vec<u64> = c
-                .wires
-                .iter()
-                .filter(|w| w.leader == leader)
+                .wires(&self.world)
+                .filter(of_leader)
                 .map(|w| w.id)
                 .collect();
             for end in [End::Leader, End::Learner] {
                 for link in &links {
-                    let next = c.wires.iter().find(|w| w.id == *link).and_then(|w| {
+                    let next = c.wire(&self.world, *link).and_then(|w| {
                         let frame = w.inbox(end).front()?;
                         is_discovery(&frame.packet).then(|| w.server(end))
                     });
@@ -491,10 +505,8 @@ impl Zab {
                     c.receive(&self.world, *link, end, log);
                     // Acceptance of the epoch becomes durable in the same step; nothing else is pending then.
                     let accepting = |c: &Cluster| {
-                        matches!(
-                            c.nodes[receiver].disk.queue.front(),
-                            Some(super::disk::Op::AcceptedEpoch(_))
-                        )
+                        let pending = c.node(&self.world, receiver).disk.queue.front();
+                        matches!(pending, Some(super::disk::Op::AcceptedEpoch(_)))
                     };
                     while accepting(c) {
                         c.flush(&self.world, receiver, log);
@@ -506,45 +518,33 @@ impl Zab {
 
     /// Delivers and writes everything between a leader and its learners.
     fn drain_links_of(&self, c: &mut Cluster, leader: usize, log: &mut Log) {
-        loop {
-            let next = c.wires.iter().filter(|w| w.leader == leader).find_map(|w| {
-                let ends = [End::Leader, End::Learner];
-                ends.into_iter()
-                    .find(|e| !w.inbox(*e).is_empty())
-                    .map(|e| (w.id, e))
-            });
-            let Some((link, end)) = next else { return };
+        while let Some((link, end)) = self.next_frame(c, |w| w.leader == leader) {
             c.receive(&self.world, link, end, log);
         }
     }
-}
 
-impl Cluster {
     /// The acceptedEpoch that a server goes by.
-    fn accepted(&self, i: usize) -> Epoch {
-        let running = self.nodes[i]
-            .peer
-            .as_ref()
-            .map(|p| p.storage.asked.accepted);
-        running.unwrap_or(self.nodes[i].disk.image.accepted)
+    fn accepted(&self, c: &Cluster, i: usize) -> Epoch {
+        let node = c.node(&self.world, i);
+        let running = node.peer.as_ref().map(|p| p.storage.asked.accepted);
+        running.unwrap_or(node.disk.image.accepted)
     }
 
     /// Whether a PING or its answer is on the way at a leader's links.
-    fn pinging(&self, leader: usize) -> bool {
-        let mut wires = self.wires.iter().filter(|w| w.leader == leader);
+    fn pinging(&self, c: &Cluster, leader: usize) -> bool {
+        let mut wires = c.wires(&self.world).filter(|w| w.leader == leader);
         wires.any(|w| {
-            let frames = w.inbox(End::Leader).iter().chain(w.inbox(End::Learner));
-            frames
-                .into_iter()
-                .any(|f| matches!(f.packet, Packet::Ping { .. }))
+            let mut frames = w.inbox(End::Leader).iter().chain(w.inbox(End::Learner));
+            frames.any(|f| matches!(f.packet, Packet::Ping { .. }))
         })
     }
 
     /// Whether a leader waits although nothing more will come: no packet, no write is on the way.
-    fn is_stuck(&self, leader: usize) -> bool {
-        let quiet = |i: usize| self.nodes[i].disk.queue.is_empty();
+    fn is_stuck(&self, c: &Cluster, leader: usize) -> bool {
+        let quiet = |i: usize| c.node(&self.world, i).disk.queue.is_empty();
+        let mut wires = c.wires(&self.world).filter(|w| w.leader == leader);
         quiet(leader)
-            && self.wires.iter().filter(|w| w.leader == leader).all(|w| {
+            && wires.all(|w| {
                 w.inbox(End::Leader).is_empty()
                     && (!w.is_open(End::Learner)
                         || w.inbox(End::Learner).is_empty() && quiet(w.learner))
@@ -606,10 +606,12 @@ impl Model for Zab {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let bounds = self.bounds;
         self.initial()
             .into_iter()
-            .map(|cluster| State { cluster, bounds })
+            .map(|cluster| State {
+                broken: properties::broken(&cluster, &self.world, &mut self.log()),
+                cluster,
+            })
             .collect()
     }
 
@@ -618,16 +620,13 @@ impl Model for Zab {
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
-        let mut next = last.clone();
-        let mut log = Log::default();
-        self.apply(&mut next.cluster, action, &mut log);
-        let mut bits = log.witnessed;
-        while bits != 0 {
-            let w = bits.trailing_zeros() as usize;
-            self.witnessed[w].fetch_add(1, Ordering::Relaxed);
-            bits &= bits - 1;
-        }
-        Some(next)
+        let mut cluster = last.cluster;
+        let mut log = self.log();
+        log.witnessed = 0;
+        self.apply(&mut cluster, action, &mut log);
+        let broken = properties::broken(&cluster, &self.world, &mut log);
+        self.witness(log.witnessed);
+        Some(State { cluster, broken })
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

@@ -1,22 +1,149 @@
 //! The invariants I-n of SPEC.md over a whole cluster, each by its name.
+//!
+//! They depend on little of each server, its [`View`], and on what was observed: many clusters look the same.
 
+use super::arena::Bytes;
 use super::bounds::Grain;
-use super::cluster::{Cluster, Node, Wrong};
+use super::canon;
+use super::cluster::{Cluster, Log, World};
+use super::ghost::{Ghost, Wrong};
 use super::link::End;
 use super::model::{State, Zab};
+use super::node::Node;
 use crate::election::tally::Ballot;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::leader::Phase;
 use crate::learner::Stage;
-use crate::peer::{Peer, Role};
+use crate::peer::Role;
+use crate::quorum::{AckSet, Voters};
+use crate::switch::Switches;
 use crate::vote::ServerState;
 use alloc::vec::Vec;
+
+/// What the invariants see of a server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct View {
+    /// The epoch that it serves, with what it has applied.
+    pub serving: Option<(Epoch, Vec<Zxid>)>,
+    /// The epoch that it is a participant of, after NEWLEADER, with its history, pending writes included.
+    pub participant: Option<(Epoch, Vec<Zxid>)>,
+    /// The epoch that it leads, past discovery.
+    pub primary: Option<Epoch>,
+    /// currentEpoch and history on its disk, down or not.
+    pub disk: (Epoch, Vec<Zxid>),
+    /// Whether it can start from its disk, whatever prefix of the pending writes survives.
+    pub boots: bool,
+}
+
+impl View {
+    /// What the invariants see of this server.
+    #[must_use]
+    pub fn of(node: &Node, switches: Switches) -> Self {
+        let peer = node.peer.as_ref();
+        let epoch = match peer.map(|p| &p.role) {
+            Some(Role::Following(f)) if f.stage >= Stage::AwaitUpToDate => Some(f.epoch),
+            Some(Role::Leading(l)) if l.phase >= Phase::WritingEpoch => Some(l.epoch),
+            _ => None,
+        };
+        let images = 0..=node.disk.queue.len();
+        Self {
+            serving: peer
+                .and_then(|p| p.serving())
+                .map(|epoch| (epoch, node.tree.clone())),
+            participant: epoch.map(|epoch| (epoch, node.disk.image_asked().content())),
+            primary: node.primary(),
+            disk: (node.disk.image.current, node.disk.image.content()),
+            boots: images
+                .into_iter()
+                .all(|kept| node.disk.image_with(kept).boot(switches).is_ok()),
+        }
+    }
+
+    /// Appends the canonical bytes.
+    pub fn canon(&self, out: &mut Bytes) {
+        let Self {
+            serving,
+            participant,
+            primary,
+            disk: (current, content),
+            boots,
+        } = self;
+        for part in [serving, participant] {
+            match part {
+                None => out.push(255),
+                Some((epoch, zxids)) => {
+                    canon::epoch(*epoch, out);
+                    canon::zxids(zxids, out);
+                }
+            }
+        }
+        match primary {
+            None => out.push(255),
+            Some(epoch) => canon::epoch(*epoch, out),
+        }
+        canon::epoch(*current, out);
+        canon::zxids(content, out);
+        out.push(u8::from(*boots));
+    }
+}
+
+/// What the invariants see of a cluster.
+pub struct Seen<'a> {
+    /// Who decides.
+    pub voters: &'a Voters,
+    /// Of each server.
+    pub servers: Vec<&'a View>,
+    /// What was observed.
+    pub ghost: &'a Ghost,
+}
+
+impl<'a> Seen<'a> {
+    /// Of this cluster.
+    #[must_use]
+    pub fn of(cluster: &Cluster, world: &'a World) -> Self {
+        let views = cluster.seen(world);
+        Self {
+            voters: &world.envs[0].voters,
+            servers: views[..cluster.n()]
+                .iter()
+                .map(|id| world.views.get(*id))
+                .collect(),
+            ghost: cluster.ghost(world),
+        }
+    }
+
+    fn serving(&self) -> impl Iterator<Item = (Epoch, &[Zxid])> + Clone {
+        let serving = self.servers.iter().filter_map(|v| v.serving.as_ref());
+        serving.map(|(epoch, tree)| (*epoch, tree.as_slice()))
+    }
+
+    fn never(&self, wrong: Wrong) -> bool {
+        self.ghost.wrongs & wrong as u8 == 0
+    }
+}
+
+/// The invariants that a cluster breaks, as bits in the order of [`ALL`].
+pub fn broken(cluster: &Cluster, world: &World, log: &mut Log) -> u32 {
+    let key = cluster.seen(world);
+    let whole = u32::from(!quiescence_is_agreement(cluster, world)) << 15
+        | u32::from(!formed_ensemble_is_joined(cluster, world)) << 16;
+    whole
+        | *log.memo.verdicts.entry(key).or_insert_with(|| {
+            let seen = Seen::of(cluster, world);
+            let holds = ALL.iter().map(|p| (p.holds)(&seen));
+            holds
+                .enumerate()
+                .fold(0, |bits, (i, holds)| bits | u32::from(!holds) << i)
+        })
+}
 
 /// One invariant.
 pub struct Invariant {
     /// Its name, as reports print it.
     pub name: &'static str,
     /// Whether it holds.
+    pub holds: fn(&Seen<'_>) -> bool,
+    /// The same for stateright: a plain function that looks at its own bit.
     pub condition: fn(&Zab, &State) -> bool,
 }
 
@@ -24,123 +151,113 @@ pub struct Invariant {
 pub const ALL: &[Invariant] = &[
     Invariant {
         name: "one leader per epoch",
-        condition: |_, s| one_leader_now(&s.cluster),
+        holds: |s| one_leader_now(s),
+        condition: |_, s| s.broken & 1 << 0 == 0,
     },
     Invariant {
         name: "one leader per epoch, ever",
-        condition: |_, s| not(s, Wrong::TwoPrimaries),
+        holds: |s| s.never(Wrong::TwoPrimaries),
+        condition: |_, s| s.broken & 1 << 1 == 0,
     },
     Invariant {
         name: "integrity",
-        condition: |_, s| integrity(&s.cluster),
+        holds: |s| integrity(s),
+        condition: |_, s| s.broken & 1 << 2 == 0,
     },
     Invariant {
         name: "agreement",
-        condition: |_, s| agreement(&s.cluster) && not(s, Wrong::Diverged),
+        holds: |s| agreement(s) && s.never(Wrong::Diverged),
+        condition: |_, s| s.broken & 1 << 3 == 0,
     },
     Invariant {
         name: "total order",
-        condition: |_, s| total_order(&s.cluster),
+        holds: |s| total_order(s),
+        condition: |_, s| s.broken & 1 << 4 == 0,
     },
     Invariant {
         name: "local primary order",
-        condition: |_, s| local_primary_order(&s.cluster),
+        holds: |s| local_primary_order(s),
+        condition: |_, s| s.broken & 1 << 5 == 0,
     },
     Invariant {
         name: "global primary order",
-        condition: |_, s| global_primary_order(&s.cluster),
+        holds: |s| global_primary_order(s),
+        condition: |_, s| s.broken & 1 << 6 == 0,
     },
     Invariant {
         name: "primary integrity",
-        condition: |_, s| primary_integrity(&s.cluster),
+        holds: |s| primary_integrity(s),
+        condition: |_, s| s.broken & 1 << 7 == 0,
     },
     Invariant {
         name: "leader log completeness",
-        condition: |_, s| leader_log_completeness(&s.cluster),
+        holds: |s| leader_log_completeness(s),
+        condition: |_, s| s.broken & 1 << 8 == 0,
     },
     Invariant {
-        name: "committed never truncated",
-        condition: |_, s| not(s, Wrong::CommittedTruncated),
+        name: "committed is durable",
+        holds: |s| committed_is_durable(s),
+        condition: |_, s| s.broken & 1 << 9 == 0,
     },
     Invariant {
         name: "history consistency",
-        condition: |_, s| history_consistency(&s.cluster),
+        holds: |s| history_consistency(s),
+        condition: |_, s| s.broken & 1 << 10 == 0,
     },
     Invariant {
         name: "no bad packet",
-        condition: |_, s| not(s, Wrong::BadPacket),
+        holds: |s| s.never(Wrong::BadPacket),
+        condition: |_, s| s.broken & 1 << 11 == 0,
     },
     Invariant {
         name: "a zxid is proposed once",
-        condition: |_, s| not(s, Wrong::ZxidReused),
+        holds: |s| s.never(Wrong::ZxidReused),
+        condition: |_, s| s.broken & 1 << 12 == 0,
     },
     Invariant {
         name: "every disk image boots",
-        condition: |m, s| every_image_boots(m, &s.cluster) && not(s, Wrong::NoBoot),
+        holds: |s| every_image_boots(s) && s.never(Wrong::NoBoot),
+        condition: |_, s| s.broken & 1 << 13 == 0,
     },
     Invariant {
         name: "commit consistency",
-        condition: |_, s| commit_consistency(&s.cluster),
+        holds: |s| commit_consistency(s),
+        condition: |_, s| s.broken & 1 << 14 == 0,
     },
     Invariant {
         name: "quiescence is agreement",
-        condition: |_, s| quiescence_is_agreement(&s.cluster),
+        holds: |_| true, // asks about connections: see `quiescence_is_agreement`
+        condition: |_, s| s.broken & 1 << 15 == 0,
     },
     Invariant {
         name: "a formed ensemble is joined",
-        condition: |m, s| formed_ensemble_is_joined(m, &s.cluster),
+        holds: |_| true, // asks about votes heard: see `formed_ensemble_is_joined`
+        condition: |_, s| s.broken & 1 << 16 == 0,
     },
     Invariant {
         name: "elections are backed",
-        condition: |_, s| not(s, Wrong::UnbackedElection),
+        holds: |s| s.never(Wrong::UnbackedElection),
+        condition: |_, s| s.broken & 1 << 17 == 0,
     },
 ];
 
-/// What a state breaks of the invariants that are checked, in their order.
-pub fn broken<'a>(model: &'a Zab, state: &'a State) -> impl Iterator<Item = &'static str> + 'a {
-    let checked = ALL.iter().filter(|p| model.ignored != Some(p.name));
-    checked
-        .filter(|p| !(p.condition)(model, state))
-        .map(|p| p.name)
-}
-
-fn not(s: &State, wrong: Wrong) -> bool {
-    s.cluster.ghost.wrongs & wrong as u8 == 0
-}
-
-impl Cluster {
-    /// Servers that serve, with the epoch and what they have applied.
-    fn serving(&self) -> impl Iterator<Item = (Epoch, &[Zxid])> + Clone {
-        self.nodes
-            .iter()
-            .filter_map(|n| Some((n.peer.as_ref()?.serving()?, n.tree.as_slice())))
-    }
-}
-
 /// I-1: at most one server leads a formed quorum of an epoch.
-fn one_leader_now(c: &Cluster) -> bool {
-    let mut epochs: Vec<Epoch> = Vec::new();
-    for node in &c.nodes {
-        if let Some(Role::Leading(l)) = node.peer.as_ref().map(|p| &p.role)
-            && l.phase >= Phase::WritingEpoch
-        {
-            if epochs.contains(&l.epoch) {
-                return false;
-            }
-            epochs.push(l.epoch);
-        }
-    }
-    true
+fn one_leader_now(c: &Seen<'_>) -> bool {
+    let mut epochs: Vec<Epoch> = c.servers.iter().filter_map(|v| v.primary).collect();
+    let leaders = epochs.len();
+    epochs.sort_unstable();
+    epochs.dedup();
+    epochs.len() == leaders
 }
 
 /// I-3: what is delivered was proposed by somebody, or stood on a disk when the exploration began.
-fn integrity(c: &Cluster) -> bool {
+fn integrity(c: &Seen<'_>) -> bool {
     let known = |z: &Zxid| c.ghost.proposed.binary_search(z).is_ok();
     c.serving().all(|(_, tree)| tree.iter().all(known))
 }
 
 /// I-4: of two deliveries at two servers, one server has delivered both.
-fn agreement(c: &Cluster) -> bool {
+fn agreement(c: &Seen<'_>) -> bool {
     c.serving().all(|(_, a)| {
         c.serving()
             .all(|(_, b)| a.iter().all(|x| b.contains(x)) || b.iter().all(|y| a.contains(y)))
@@ -148,7 +265,7 @@ fn agreement(c: &Cluster) -> bool {
 }
 
 /// I-5: whoever delivers b has delivered before it everything that anyone delivered before b.
-fn total_order(c: &Cluster) -> bool {
+fn total_order(c: &Seen<'_>) -> bool {
     c.serving().all(|(_, a)| {
         c.serving().all(|(_, b)| {
             let shared = |(i, x): (usize, &Zxid)| match b.iter().position(|y| y == x) {
@@ -161,7 +278,7 @@ fn total_order(c: &Cluster) -> bool {
 }
 
 /// I-6: for all proposals of one epoch, whoever delivers the later one has delivered the earlier one before it.
-fn local_primary_order(c: &Cluster) -> bool {
+fn local_primary_order(c: &Seen<'_>) -> bool {
     c.serving().all(|(_, tree)| {
         c.ghost.proposed.iter().all(|later| {
             let Some(at) = tree.iter().position(|z| z == later) else {
@@ -178,13 +295,13 @@ fn local_primary_order(c: &Cluster) -> bool {
 }
 
 /// I-7: epochs are delivered in increasing order.
-fn global_primary_order(c: &Cluster) -> bool {
+fn global_primary_order(c: &Seen<'_>) -> bool {
     c.serving()
         .all(|(_, tree)| tree.is_sorted_by_key(|z| z.epoch()))
 }
 
 /// I-8: the leader of an epoch has, before its first proposal, what any of its followers delivered of earlier epochs.
-fn primary_integrity(c: &Cluster) -> bool {
+fn primary_integrity(c: &Seen<'_>) -> bool {
     c.serving().all(|(epoch, tree)| {
         let initial = c.ghost.initial.iter().filter(|(e, _)| *e == epoch);
         initial
@@ -194,7 +311,7 @@ fn primary_integrity(c: &Cluster) -> bool {
 }
 
 /// I-9: the initial history of an established epoch holds everything committed of earlier epochs, in order.
-fn leader_log_completeness(c: &Cluster) -> bool {
+fn leader_log_completeness(c: &Seen<'_>) -> bool {
     c.ghost.initial.iter().all(|(epoch, history)| {
         let earlier: Vec<Zxid> = c
             .ghost
@@ -207,22 +324,32 @@ fn leader_log_completeness(c: &Cluster) -> bool {
     })
 }
 
+/// I-10: whichever quorum of disks elects, the best of its votes is that of a server with everything committed.
+///
+/// More than "nothing committed is ever truncated" would be asked too much: a server that still follows a deposed
+/// leader may drop its copy of what a quorum of others has just committed without it.
+fn committed_is_durable(c: &Seen<'_>) -> bool {
+    let vote = |i: &usize| {
+        let (current, history) = &c.servers[*i].disk;
+        (*current, history.last().copied().unwrap_or_default())
+    };
+    let n = c.voters.count();
+    c.ghost.committed.is_empty()
+        || (1..1_u64 << n)
+            .filter(|set| c.voters.is_quorum(AckSet(*set), Switches::default()))
+            .all(|set| {
+                let members = (0..n).filter(|i| set >> i & 1 == 1);
+                let best = members.max_by_key(vote);
+                best.is_none_or(|i| c.servers[i].disk.1.starts_with(&c.ghost.committed))
+            })
+}
+
 /// I-11: after NEWLEADER, participants of one epoch have comparable histories.
-fn history_consistency(c: &Cluster) -> bool {
-    let participants: Vec<(Epoch, Vec<Zxid>)> = c
-        .nodes
+fn history_consistency(c: &Seen<'_>) -> bool {
+    let participants: Vec<&(Epoch, Vec<Zxid>)> = c
+        .servers
         .iter()
-        .filter_map(|n| {
-            let epoch = match &n.peer.as_ref()?.role {
-                Role::Following(f) if f.stage >= Stage::AwaitUpToDate => f.epoch,
-                Role::Leading(l) if l.phase >= Phase::WritingEpoch => l.epoch,
-                Role::Following(_)
-                | Role::Leading(_)
-                | Role::Looking(_)
-                | Role::Draining { .. } => return None,
-            };
-            Some((epoch, n.disk.image_asked().content()))
-        })
+        .filter_map(|v| v.participant.as_ref())
         .collect();
     participants.iter().enumerate().all(|(i, (e, a))| {
         participants[..i]
@@ -233,16 +360,12 @@ fn history_consistency(c: &Cluster) -> bool {
 }
 
 /// I-14: whenever the power fails, whatever prefix of the pending writes survives, the server can start.
-fn every_image_boots(model: &Zab, c: &Cluster) -> bool {
-    let switches = model.world.switches();
-    let boots = |n: &Node, kept| n.disk.image_with(kept).boot(switches).is_ok();
-    c.nodes
-        .iter()
-        .all(|n| (0..=n.disk.queue.len()).all(|kept| boots(n, kept)))
+fn every_image_boots(c: &Seen<'_>) -> bool {
+    c.servers.iter().all(|v| v.boots)
 }
 
 /// I-15: whoever serves in an epoch has applied the initial history of it.
-fn commit_consistency(c: &Cluster) -> bool {
+fn commit_consistency(c: &Seen<'_>) -> bool {
     c.serving().all(|(epoch, tree)| {
         let mut initial = c.ghost.initial.iter().filter(|(e, _)| *e == epoch);
         initial.all(|(_, history)| tree.starts_with(history))
@@ -251,64 +374,71 @@ fn commit_consistency(c: &Cluster) -> bool {
 
 /// I-16: a learner that serves and has nothing more to hear has the leader's log and its commits; and when nothing is
 /// on the way between a leader and a serving quorum, nor to their disks, nothing waits to be committed.
-fn quiescence_is_agreement(c: &Cluster) -> bool {
-    let peer = |i: usize| c.nodes[i].peer.as_ref();
-    (0..c.nodes.len()).all(|i| {
-        let Some(Role::Leading(l)) = peer(i).map(|p| &p.role) else {
+fn quiescence_is_agreement(c: &Cluster, world: &World) -> bool {
+    c.nodes(world).all(|leader| {
+        let Some(peer) = &leader.peer else {
             return true;
         };
-        let last = peer(i).map(Peer::last_logged);
-        let (mut quiet, mut serving) = (c.nodes[i].disk.queue.is_empty(), 1);
-        for w in c.wires.iter().filter(|w| w.leader == i && w.is_live()) {
+        let Role::Leading(l) = &peer.role else {
+            return true;
+        };
+        if l.phase != Phase::Broadcast {
+            return true;
+        }
+        let (mut quiet, mut serving) = (leader.disk.queue.is_empty(), 1);
+        let wires = c.wires(world).filter(|w| w.leader == leader.at);
+        for w in wires.filter(|w| w.is_live()) {
+            let learner = c.node(world, w.learner);
             quiet &= w.inbox(End::Leader).is_empty() && w.inbox(End::Learner).is_empty();
-            quiet &= c.nodes[w.learner].disk.queue.is_empty();
-            let Some(Role::Following(f)) = peer(w.learner).map(|p| &p.role) else {
+            quiet &= learner.disk.queue.is_empty();
+            let Some(learner) = &learner.peer else {
+                continue;
+            };
+            let Role::Following(f) = &learner.role else {
                 continue;
             };
             if f.link.is_none_or(|l| l.0 != w.id) || f.stage != Stage::Broadcast {
                 continue;
             }
             serving += 1;
-            let same = f.committed == l.committed && peer(w.learner).map(Peer::last_logged) == last;
+            let same = f.committed == l.committed && learner.last_logged() == peer.last_logged();
             if w.inbox(End::Learner).is_empty() && !same {
                 return false;
             }
         }
-        let formed = l.phase == Phase::Broadcast && serving > c.nodes.len() / 2;
-        !formed || !quiet || l.outstanding.is_empty()
+        serving <= c.n() / 2 || !quiet || l.outstanding.is_empty()
     })
 }
 
 /// I-17: a looking server that has heard every member of a formed ensemble, as they are now, has joined it.
-fn formed_ensemble_is_joined(model: &Zab, c: &Cluster) -> bool {
-    if model.bounds.grain != Grain::E2 {
+fn formed_ensemble_is_joined(c: &Cluster, world: &World) -> bool {
+    if world.bounds.grain != Grain::E2 {
         return true;
     }
-    let peers = || c.nodes.iter().filter_map(|n| n.peer.as_ref());
+    let peers = || c.nodes(world).filter_map(|n| n.peer.as_ref());
     let settled = peers().filter_map(|p| match &p.role {
         Role::Looking(l) => Some(&l.settled),
         Role::Draining { .. } | Role::Following(_) | Role::Leading(_) => None,
     });
     settled.into_iter().all(|settled| {
-        peers()
-            .filter(|p| p.state() == ServerState::Leading)
-            .all(|leader| {
-                let mut members = 0;
-                let heard = c.nodes.iter().enumerate().all(|(i, n)| {
-                    let Some(p) = &n.peer else { return true };
-                    if p.serving().is_none() || p.serving() != leader.serving() {
-                        return true;
-                    }
-                    let vote = match &p.role {
-                        Role::Following(f) => f.vote,
-                        Role::Leading(l) => l.vote,
-                        Role::Looking(_) | Role::Draining { .. } => return true,
-                    };
-                    members += 1;
-                    let state = p.state();
-                    settled.get(&ServerId(i as u64 + 1)) == Some(&Ballot { vote, state })
-                });
-                !heard || members <= c.nodes.len() / 2
-            })
+        let leaders = || peers().filter(|p| p.state() == ServerState::Leading);
+        leaders().all(|leader| {
+            let mut members = 0;
+            let heard = c.nodes(world).all(|n| {
+                let Some(p) = &n.peer else { return true };
+                if p.serving().is_none() || p.serving() != leader.serving() {
+                    return true;
+                }
+                let vote = match &p.role {
+                    Role::Following(f) => f.vote,
+                    Role::Leading(l) => l.vote,
+                    Role::Looking(_) | Role::Draining { .. } => return true,
+                };
+                members += 1;
+                let state = p.state();
+                settled.get(&ServerId(n.at as u64 + 1)) == Some(&Ballot { vote, state })
+            });
+            !heard || members <= c.n() / 2
+        })
     })
 }

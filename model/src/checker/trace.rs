@@ -4,10 +4,11 @@
 //! each write, and the state of each server after the step. Running servers are held against such files.
 
 use super::action::Action;
-use super::cluster::{Cluster, Done, Log};
+use super::cluster::{Cluster, Done, Log, World};
 use super::disk::Op;
 use super::link::Frame;
 use super::model::Zab;
+use super::node::Node;
 use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
@@ -149,7 +150,7 @@ fn id(i: usize) -> u8 {
     u8::try_from(i + 1).unwrap_or(u8::MAX)
 }
 
-const fn state_name(state: ServerState) -> &'static str {
+pub(super) const fn state_name(state: ServerState) -> &'static str {
     match state {
         ServerState::Looking => "LOOKING",
         ServerState::Following => "FOLLOWING",
@@ -182,7 +183,7 @@ pub fn on_the_wire(packet: &Packet<()>) -> (&'static str, i64, Option<i64>) {
     }
 }
 
-fn packet_text(frame: &Frame) -> String {
+pub(super) fn packet_text(frame: &Frame) -> String {
     let (name, zxid, epoch) = on_the_wire(&frame.packet);
     let zxid = Zxid(zxid.cast_unsigned());
     match (&frame.packet, epoch) {
@@ -193,7 +194,7 @@ fn packet_text(frame: &Frame) -> String {
     }
 }
 
-fn vote_text(n: &Notification) -> String {
+pub(super) fn vote_text(n: &Notification) -> String {
     format!(
         "{} for {} ({}, {:?}) in round {}",
         state_name(n.state),
@@ -214,7 +215,7 @@ fn op_record(op: &Op) -> (&'static str, u64) {
     }
 }
 
-fn op_text(op: &Op) -> String {
+pub(super) fn op_text(op: &Op) -> String {
     match (op, op_record(op)) {
         (Op::AcceptedEpoch(_) | Op::CurrentEpoch(_), (kind, value)) => format!("{kind} {value}"),
         (_, (kind, value)) => format!("{kind} {:?}", Zxid(value)),
@@ -223,8 +224,8 @@ fn op_text(op: &Op) -> String {
 
 /// What is about to happen, with the packet or vote in it.
 #[must_use]
-pub fn action_text(c: &Cluster, action: Action) -> String {
-    let wire = |link: u64| c.wires.iter().find(|w| w.id == link);
+pub fn action_text(world: &World, c: &Cluster, action: Action) -> String {
+    let wire = |link: u64| c.wire(world, link);
     match action {
         Action::Receive { link, at } => {
             let Some((w, frame)) = wire(link).and_then(|w| Some((w, w.inbox(at).front()?))) else {
@@ -251,16 +252,19 @@ pub fn action_text(c: &Cluster, action: Action) -> String {
             None => action.to_string(),
         },
         Action::Notify { from, to } => {
-            let slot = (usize::from(from) - 1) * c.nodes.len() + usize::from(to) - 1;
-            match c.mail.get(slot).and_then(|m| m.first()) {
+            let mail = c.mail(world, usize::from(to) - 1);
+            match mail.get(usize::from(from) - 1).and_then(|m| m.first()) {
                 Some(n) => format!("server {to} hears server {from}: {}", vote_text(n)),
                 None => action.to_string(),
             }
         }
-        Action::Flush { server } => match c.nodes[usize::from(server) - 1].disk.queue.front() {
-            Some(op) => format!("the disk of server {server} completes {}", op_text(op)),
-            None => action.to_string(),
-        },
+        Action::Flush { server } => {
+            let disk = &c.node(world, usize::from(server) - 1).disk;
+            match disk.queue.front() {
+                Some(op) => format!("the disk of server {server} completes {}", op_text(op)),
+                None => action.to_string(),
+            }
+        }
         Action::Lead { .. }
         | Action::Follow { .. }
         | Action::ElectBest { .. }
@@ -320,18 +324,19 @@ fn done_text(done: &Done) -> Option<String> {
     })
 }
 
+/// Transactions, as people write them.
+pub(super) fn list_text(zxids: &[Zxid]) -> String {
+    let texts: Vec<String> = zxids.iter().map(|z| format!("{z:?}")).collect();
+    match &texts[..] {
+        [] => "-".to_string(),
+        some => some.join(" "),
+    }
+}
+
 /// A server in one line.
 #[must_use]
-pub fn server_text(c: &Cluster, i: usize) -> String {
-    let node = &c.nodes[i];
-    let list = |zxids: &[Zxid]| match zxids {
-        [] => "-".to_string(),
-        some => some
-            .iter()
-            .map(|z| format!("{z:?}"))
-            .collect::<Vec<_>>()
-            .join(" "),
-    };
+pub fn server_text(world: &World, c: &Cluster, i: usize) -> String {
+    let node = c.node(world, i);
     let doing = match &node.peer {
         None => "down".to_string(),
         Some(p) => match &p.role {
@@ -348,19 +353,19 @@ pub fn server_text(c: &Cluster, i: usize) -> String {
         id(i),
         image.accepted,
         image.current,
-        list(&image.content())
+        list_text(&image.content())
     );
     if !pending.is_empty() {
         text.push_str(&format!(", pending {}", pending.join(", ")));
     }
     if node.peer.is_some() {
-        text.push_str(&format!(", applied {}", list(&node.tree)));
+        text.push_str(&format!(", applied {}", list_text(&node.tree)));
     }
     text
 }
 
-fn server_record(c: &Cluster, i: usize) -> ServerRecord {
-    let node = &c.nodes[i];
+fn server_record(node: &Node) -> ServerRecord {
+    let i = node.at;
     let peer = node.peer.as_ref();
     let last = |zxids: &[Zxid]| zxids.last().map_or(0, |z| z.0);
     ServerRecord {
@@ -380,14 +385,14 @@ fn server_record(c: &Cluster, i: usize) -> ServerRecord {
 
 /// Every server as it is.
 #[must_use]
-pub fn server_records(c: &Cluster) -> Vec<ServerRecord> {
-    (0..c.nodes.len()).map(|i| server_record(c, i)).collect()
+pub fn server_records(world: &World, c: &Cluster) -> Vec<ServerRecord> {
+    c.nodes(world).map(server_record).collect()
 }
 
 /// Takes one step and records it.
 pub fn record(model: &Zab, c: &mut Cluster, n: usize, action: Action) -> (Step, Vec<Done>, u64) {
-    let text = action_text(c, action);
-    let before = server_records(c);
+    let text = action_text(&model.world, c, action);
+    let before = server_records(&model.world, c);
     let mut log = Log::keeping();
     model.apply(c, action, &mut log);
     let (mut frames, mut votes, mut writes) = (Vec::new(), Vec::new(), Vec::new());
@@ -438,7 +443,7 @@ pub fn record(model: &Zab, c: &mut Cluster, n: usize, action: Action) -> (Step, 
             Done::Other { .. } => {}
         }
     }
-    let mut servers = server_records(c);
+    let mut servers = server_records(&model.world, c);
     servers.retain(|is| !before.contains(is));
     let step = Step {
         n,
@@ -450,6 +455,35 @@ pub fn record(model: &Zab, c: &mut Cluster, n: usize, action: Action) -> (Step, 
         servers,
     };
     (step, log.done, log.witnessed)
+}
+
+/// The first line of a trace that begins with this cluster.
+#[must_use]
+pub fn header(model: &Zab, first: &Cluster, initial: usize, about: &str) -> Header {
+    Header {
+        schema: SCHEMA,
+        config: model.bounds.name.to_string(),
+        servers: model.bounds.servers,
+        initial,
+        about: about.to_string(),
+        at_first: server_records(&model.world, first),
+    }
+}
+
+/// What a stored trace says was done. Whether the model does so, [`verify`] tells.
+///
+/// # Errors
+/// The line that is no record.
+pub fn parse(text: &str) -> Result<(Header, Vec<Action>), String> {
+    let mut lines = text.lines().enumerate();
+    let bad = |n: usize, e: serde_json::Error| format!("line {}: {e}", n + 1);
+    let (_, first) = lines.next().unwrap_or_default();
+    let header = serde_json::from_str(first).map_err(|e| bad(0, e))?;
+    let action = |(n, line): (usize, &str)| {
+        let step: Step = serde_json::from_str(line).map_err(|e| bad(n, e))?;
+        Ok(step.action)
+    };
+    Ok((header, lines.map(action).collect::<Result<_, String>>()?))
 }
 
 /// Runs a stored trace and compares every record with the model: the number of its steps, or where it differs.
@@ -468,7 +502,7 @@ pub fn verify(text: &str) -> Result<usize, (usize, String)> {
     let Some(mut cluster) = model.initial().into_iter().nth(header.initial) else {
         return Err(at(1, &"no such initial state"));
     };
-    if header.schema != SCHEMA || header.at_first != server_records(&cluster) {
+    if header.schema != SCHEMA || header.at_first != server_records(&model.world, &cluster) {
         return Err(at(1, &"another format, or another initial state"));
     }
     let mut steps = 0;
@@ -500,18 +534,20 @@ pub fn story(model: &Zab, initial: usize, actions: &[Action]) -> String {
         return String::new();
     };
     let mut out = String::from("  at first\n");
-    for i in 0..c.nodes.len() {
-        out.push_str(&format!("        {}\n", server_text(&c, i)));
+    for i in 0..c.n() {
+        out.push_str(&format!("        {}\n", server_text(&model.world, &c, i)));
     }
     for (n, action) in actions.iter().enumerate() {
-        let before: Vec<String> = (0..c.nodes.len()).map(|i| server_text(&c, i)).collect();
+        let before: Vec<String> = (0..c.n())
+            .map(|i| server_text(&model.world, &c, i))
+            .collect();
         let (step, done, _) = record(model, &mut c, n + 1, *action);
         out.push_str(&format!("  {:>3}. {}\n", step.n, step.text));
         for text in done.iter().filter_map(done_text) {
             out.push_str(&format!("        -> {text}\n"));
         }
         for (i, was) in before.iter().enumerate() {
-            let is = server_text(&c, i);
+            let is = server_text(&model.world, &c, i);
             if is != *was {
                 out.push_str(&format!("        {is}\n"));
             }

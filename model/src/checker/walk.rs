@@ -1,7 +1,7 @@
 //! Random walks through a configuration, for traces that together show every kind of step.
 
 use super::action::Action;
-use super::cluster::{Cluster, Log};
+use super::cluster::{Cluster, Log, World};
 use super::model::Zab;
 use super::trace;
 use alloc::collections::BTreeSet;
@@ -61,15 +61,16 @@ fn class(model: &Zab, before: &Cluster, after: &Cluster, action: Action, log: &L
     let _ = write!(text, "{}", super::action::WITNESSES[action.witness()]);
     if let Action::Receive { link, at } = action
         && let Some(frame) = before
-            .wires
-            .iter()
-            .find(|w| w.id == link)
+            .wire(&model.world, link)
             .and_then(|w| w.inbox(at).front())
     {
         let _ = write!(text, " {}", trace::on_the_wire(&frame.packet).0);
     }
     for i in 0..model.world.n() {
-        let (was, is) = (phase(before, i), phase(after, i));
+        let (was, is) = (
+            phase(&model.world, before, i),
+            phase(&model.world, after, i),
+        );
         if was != is {
             let _ = write!(text, " {}:{was}>{is}", i + 1);
         }
@@ -83,11 +84,11 @@ fn class(model: &Zab, before: &Cluster, after: &Cluster, action: Action, log: &L
 }
 
 /// What a server is doing, without numbers.
-fn phase(c: &Cluster, i: usize) -> String {
+fn phase(world: &World, c: &Cluster, i: usize) -> String {
     use crate::peer::Role;
     use alloc::format;
     use alloc::string::ToString;
-    match c.nodes[i].peer.as_ref().map(|p| &p.role) {
+    match c.role(world, i) {
         None => "down".to_string(),
         Some(Role::Draining { .. }) => "draining".to_string(),
         Some(Role::Looking(l)) => format!("looking{}", if l.deciding { "!" } else { "" }),
@@ -105,12 +106,13 @@ pub fn walks(model: &Zab, seed: u64, tries: usize, steps_max: usize, wanted: usi
     let mut known: BTreeSet<String> = BTreeSet::new();
     let mut kept = Vec::new();
     let mut enabled = Vec::new();
+    let mut log = Log::default();
     for _ in 0..tries {
         if kept.len() >= wanted {
             break;
         }
         let start = usize::try_from(dice.below(initial.len() as u64)).unwrap_or(0);
-        let mut c = initial[start].clone();
+        let mut c = initial[start];
         let (mut actions, mut news, mut worth) = (Vec::new(), Vec::new(), 0);
         while actions.len() < steps_max {
             enabled.clear();
@@ -123,8 +125,8 @@ pub fn walks(model: &Zab, seed: u64, tries: usize, steps_max: usize, wanted: usi
                 here
             });
             let Some(action) = chosen else { break };
-            let before = c.clone();
-            let mut log = Log::default();
+            let before = c;
+            log.witnessed = 0;
             model.apply(&mut c, action, &mut log);
             actions.push(action);
             let class = class(model, &before, &c, action, &log);

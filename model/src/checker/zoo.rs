@@ -4,12 +4,13 @@
 
 use super::bounds::{BASE, Bounds, Disk, Grain, Left, LeftDisk, Start};
 use super::cluster::Log;
-use super::explore::{Explored, explore};
-use super::model::{State, Zab};
+use super::explore::{Explored, Options, Progress, explore};
+use super::model::Zab;
 use super::properties;
 use crate::switch::Switch;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use std::io;
 
 /// A switch in its cage.
 #[derive(Debug)]
@@ -94,38 +95,60 @@ impl core::fmt::Display for Second {
     }
 }
 
+/// The shortest way to a bug.
+///
+/// # Errors
+/// Of temporary files.
+pub fn first_catch(model: &Zab) -> io::Result<Explored> {
+    look(model, STATES_MAX, 0)
+}
+
+fn look(model: &Zab, states_max: u64, ignored: u32) -> io::Result<Explored> {
+    let options = Options {
+        states_max,
+        ignored,
+        ..Options::default()
+    };
+    explore(model, &options, &Progress::default())
+}
+
 /// The configuration of a cage with its bug off, explored as far as the search for a second catch.
-#[must_use]
-pub fn without_bug(cage: &Cage) -> (Zab, Explored) {
+///
+/// # Errors
+/// Of temporary files.
+pub fn without_bug(cage: &Cage) -> io::Result<(Zab, Explored)> {
     let bounds = Bounds {
         switch: None,
         ..cage.bounds
     };
     let model = Zab::new(Box::leak(Box::new(bounds)));
-    let found = explore(&model, SECOND_STATES_MAX);
-    (model, found)
+    let found = look(&model, SECOND_STATES_MAX, 0)?;
+    Ok((model, found))
 }
 
 /// Leaves out the invariant that catches a bug first, and looks for another.
-#[must_use]
-pub fn second_catch(cage: &'static Cage) -> Second {
-    let mut model = Zab::new(&cage.bounds);
-    let Some(first) = explore(&model, STATES_MAX).violation else {
-        return Second::NotCaught;
+///
+/// # Errors
+/// Of temporary files.
+pub fn second_catch(cage: &'static Cage) -> io::Result<Second> {
+    let model = Zab::new(&cage.bounds);
+    let Some(first) = first_catch(&model)?.violation else {
+        return Ok(Second::NotCaught);
     };
-    let mut cluster = model.initial().remove(first.initial);
+    let log = &mut Log::default();
+    let mut cluster = model.initial()[first.initial];
     for action in first.actions {
-        model.apply(&mut cluster, action, &mut Log::default());
+        model.apply(&mut cluster, action, log);
     }
-    let bounds = &cage.bounds;
-    let all: Vec<_> = properties::broken(&model, &State { cluster, bounds }).collect();
-    if all.len() > 1 {
-        return Second::Together(all);
+    let bits = properties::broken(&cluster, &model.world, log);
+    if bits.count_ones() > 1 {
+        let all = properties::ALL.iter().enumerate();
+        let all = all.filter(|(i, _)| bits >> i & 1 == 1).map(|(_, p)| p.name);
+        return Ok(Second::Together(all.collect()));
     }
     let without = first.invariant;
-    model.ignored = Some(without);
-    let rest = explore(&model, SECOND_STATES_MAX);
-    match rest.violation {
+    let rest = look(&model, SECOND_STATES_MAX, bits)?;
+    Ok(match rest.violation {
         Some(v) => Second::Later {
             without,
             by: v.invariant,
@@ -136,7 +159,7 @@ pub fn second_catch(cage: &'static Cage) -> Second {
             distinct: rest.distinct,
             complete: rest.complete,
         },
-    }
+    })
 }
 
 impl Bounds {
@@ -351,6 +374,8 @@ pub const ALL: &[Cage] = &[
         "the range of committed transactions is one of an earlier role, and TRUNC goes to its end"),
     cage!(TruncOutstanding, "found here (D-4)", WARM.faults(2, 1), "committed never truncated", 8,
         "a returning learner drops a proposal whose ack still counts"),
+    cage!(HoldingIsAcking, "found here (D-4)", LEFT_TAIL.faults(2, 0), "?", 0,
+        "what a returning learner has in its log counts as acknowledged by it, although it votes with an older epoch"),
     cage!(SnapBehindHistory, "found here (D-5)", WARM.txns(3).faults(1, 1), "committed never truncated", 21,
         "SNAP carries an older tree than the leader's history"),
     cage!(AcceptedEpochVolatile, "ZOOKEEPER-335", COLD, "one leader per epoch", 13,

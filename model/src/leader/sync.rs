@@ -23,8 +23,10 @@ impl Leading {
 
     /// A learner comes to a running synchronization or broadcast.
     ///
-    /// If its log ends in proposals of this leader that are not committed yet, that counts as acknowledging them,
-    /// and it waits until they are: it must not be told to drop what may have been committed through it (D-4).
+    /// If its log ends in proposals of this leader that are not committed yet, it waits until they are: it must not
+    /// be told to drop what may be committed meanwhile (D-4). Having them is not acknowledging them: its currentEpoch
+    /// may be an older one, and then it loses elections against servers without them. Waiting ends, because a
+    /// leader that has no quorum of others steps down.
     pub(super) fn admit<T: Clone>(&mut self, at: usize, last: Zxid, cx: &mut Context<'_, T>) {
         let holds_outstanding = last > self.committed && cx.storage.asked.history.contains(last);
         if !holds_outstanding || cx.env.switches.on(Switch::TruncOutstanding) {
@@ -35,11 +37,13 @@ impl Leading {
             last,
             counted: false,
         };
-        if let Some(voter) = self.learners[at].voter {
+        if cx.env.switches.on(Switch::HoldingIsAcking)
+            && let Some(voter) = self.learners[at].voter
+        {
             let held = self.outstanding.iter_mut().filter(|o| o.zxid <= last);
             held.for_each(|o| o.acks.insert(voter));
+            self.commit_ready(cx);
         }
-        self.commit_ready(cx);
     }
 
     /// Synchronizes the learners that waited for what is committed now.

@@ -1,0 +1,12 @@
+//! `zabra-check explore`: stateright's Explorer in a browser.
+
+use crate::configuration;
+use stateright::Model;
+use zabra_model::checker::model::Zab;
+
+pub(crate) fn explore_in_browser(name: &str, address: &str) -> Result<bool, String> {
+    let b = configuration(name)?;
+    eprintln!("exploring {} at http://{address}; stop with Ctrl-C", b.name);
+    Zab::new(b).checker().serve(address);
+    Ok(true)
+}

@@ -1,0 +1,282 @@
+//! `zabra-check run`: exhausts configurations and says what was counted, held and seen.
+
+use crate::progress::{peak_bytes, shown};
+use crate::{configuration, draw, golden_json};
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use stateright::{Checker, Model, report::ReportData, report::ReportDiscovery, report::Reporter};
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use zabra_model::checker::action::WITNESSES;
+use zabra_model::checker::bounds::{Bounds, Golden};
+use zabra_model::checker::explore::table::Width;
+use zabra_model::checker::explore::{Explored, Options, Progress, explore};
+use zabra_model::checker::model::Zab;
+use zabra_model::checker::{properties, trace};
+
+/// Which search counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Engine {
+    /// Both, where the depth-first one can finish within a minute; else level by level.
+    Auto,
+    /// Stateright's depth-first search, then ours: they have to count the same.
+    Both,
+    /// Ours alone: shortest counterexamples, least memory.
+    Levels,
+}
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Their names.
+    #[arg(required = true)]
+    names: Vec<String>,
+    /// For programs.
+    #[arg(long)]
+    json: bool,
+    /// Threads of each search.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// Which search counts.
+    #[arg(long, value_enum, default_value = "auto")]
+    engine: Engine,
+    /// Fingerprints of 64 bits instead of 128: half the memory.
+    #[arg(long)]
+    narrow: bool,
+    /// Take every step anew instead of remembering it: slow, and has to count the same.
+    #[arg(long)]
+    no_memo: bool,
+    /// Give up, and say so, after about this many states.
+    #[arg(long)]
+    states: Option<u64>,
+    /// Write the shortest counterexample, if there is one, to NAME.txt, .ndjson, .mmd and .svg in this directory.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// States up to which stateright's search is run besides ours.
+const DEPTH_FIRST_MAX: u64 = 10_000_000;
+
+/// One line on a terminal, renewed each second.
+struct Line(&'static str);
+
+impl<M: Model> Reporter<M> for Line {
+    fn report_checking(&mut self, data: ReportData) {
+        let mut err = std::io::stderr();
+        if err.is_terminal() && !data.done {
+            let rate = data.unique_states as f64 / data.duration.as_secs_f64().max(0.001);
+            let _ = write!(
+                err,
+                "\r{}: depth-first, {} distinct, {} generated, depth {}, {:.0} distinct/s  ",
+                self.0, data.unique_states, data.total_states, data.max_depth, rate
+            );
+        }
+    }
+    fn report_discoveries(&mut self, _: &M, _: BTreeMap<&'static str, ReportDiscovery<M>>)
+    where
+        M::Action: std::fmt::Debug,
+        M::State: std::fmt::Debug + std::hash::Hash,
+    {
+        if std::io::stderr().is_terminal() {
+            eprint!("\r{:120}\r", "");
+        }
+    }
+    fn delay(&self) -> Duration {
+        Duration::from_millis(100)
+    }
+}
+
+/// What one configuration came to.
+struct Outcome {
+    json: Value,
+    text: String,
+    holds: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<bool, String> {
+    let configurations = arguments
+        .names
+        .iter()
+        .map(|n| configuration(n))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut results = Vec::new();
+    let mut all_hold = true;
+    for b in configurations {
+        let outcome = run_one(b, arguments)?;
+        all_hold &= outcome.holds;
+        if arguments.json {
+            results.push(outcome.json);
+        } else {
+            print!("{}", outcome.text);
+            let _ = std::io::stdout().flush();
+        }
+    }
+    if arguments.json {
+        println!("{}", json!({ "holds": all_hold, "runs": results }));
+    }
+    Ok(all_hold)
+}
+
+/// What stateright's search counted.
+struct DepthFirst {
+    distinct: u64,
+    generated: u64,
+    seconds: f64,
+    broken: Vec<&'static str>,
+}
+
+fn depth_first(b: &'static Bounds, threads: usize) -> DepthFirst {
+    let began = Instant::now();
+    let checker = Zab::new(b)
+        .checker()
+        .threads(threads)
+        .spawn_dfs()
+        .join_and_report(&mut Line(b.name));
+    DepthFirst {
+        distinct: checker.unique_state_count() as u64,
+        generated: checker.state_count() as u64,
+        seconds: began.elapsed().as_secs_f64(),
+        broken: checker.discoveries().keys().copied().collect(),
+    }
+}
+
+/// "Complete" is shown, not assumed: no bound of the search was set, no step was refused, two engines with
+/// different orders and different fingerprints count the same where both can finish, the count is the recorded
+/// one, and every kind of step that the configuration is about has occurred.
+fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<Outcome, String> {
+    let expected = b.golden.map(|g| g.distinct);
+    let small = expected.is_some_and(|n| n <= DEPTH_FIRST_MAX);
+    let both = match arguments.engine {
+        Engine::Auto => small,
+        Engine::Both => true,
+        Engine::Levels => false,
+    };
+    let first = both.then(|| depth_first(b, arguments.threads));
+    let options = Options {
+        threads: arguments.threads,
+        width: if arguments.narrow {
+            Width::Bits64
+        } else {
+            Width::Bits128
+        },
+        states_max: arguments.states.unwrap_or(u64::MAX),
+        expected: expected.unwrap_or(0),
+        memo: !arguments.no_memo,
+        ignored: 0,
+    };
+    let model = Zab::new(b);
+    let progress = Progress::default();
+    let began = Instant::now();
+    let levels = shown(b.name, expected, &progress, || {
+        explore(&model, &options, &progress)
+    })
+    .map_err(|e| format!("{}: a temporary file: {e}", b.name))?;
+    let seconds = began.elapsed().as_secs_f64();
+    let mut complaints = complaints(b, &levels, first.as_ref());
+    let broken: Vec<&str> = match (&levels.violation, &first) {
+        (Some(v), _) => vec![v.invariant],
+        (None, Some(f)) => f.broken.clone(),
+        (None, None) => Vec::new(),
+    };
+    if !levels.complete && broken.is_empty() {
+        complaints.push("NOT COMPLETE: it was told to give up after so many states".to_string());
+    }
+    let holds = broken.is_empty() && complaints.is_empty();
+    let mut text = String::new();
+    text.push_str(&format!(
+        "{}: {}\n  {} distinct states, {} generated, depth {}\n",
+        b.name,
+        if holds {
+            "complete, all properties hold"
+        } else {
+            "FAILED"
+        },
+        levels.distinct,
+        levels.generated,
+        levels.depth
+    ));
+    text.push_str(&format!(
+        "  level by level: {seconds:.1} s, {} threads, {:.0} k distinct/s, {}-bit fingerprints ({:.1e} collisions expected), peak memory {:.0} MB\n",
+        arguments.threads,
+        levels.distinct as f64 / seconds / 1e3,
+        levels.width.bits(),
+        levels.width.expected_collisions(levels.distinct),
+        peak_bytes().unwrap_or(0) as f64 / 1e6
+    ));
+    match &first {
+        Some(f) => text.push_str(&format!("  depth-first (stateright, 64-bit): {} distinct, {} generated, {:.1} s\n", f.distinct, f.generated, f.seconds)),
+        None => text.push_str("  depth-first (stateright): not run, it is for configurations of up to 10 million states\n"),
+    }
+    let held = |p: &&properties::Invariant| levels.complete && !broken.contains(&p.name);
+    let held: Vec<&str> = properties::ALL
+        .iter()
+        .filter(held)
+        .map(|p| p.name)
+        .collect();
+    text.push_str(&format!("  holds: {}\n", held.join(", ")));
+    let witnessed: BTreeMap<&str, u64> = witnessed(&levels);
+    let seen: Vec<String> = witnessed.iter().map(|(w, c)| format!("{w} {c}")).collect();
+    text.push_str(&format!("  seen: {}\n", seen.join(", ")));
+    complaints
+        .iter()
+        .for_each(|c| text.push_str(&format!("  {c}\n")));
+    if let Some(v) = &levels.violation {
+        let story = trace::story(&Zab::new(b), v.initial, &v.actions);
+        text.push_str(&format!(
+            "  broken: {} in {} steps\n{story}",
+            v.invariant,
+            v.actions.len()
+        ));
+        if let Some(out) = &arguments.out {
+            let base = draw::keep(&Zab::new(b), v, out)?;
+            text.push_str(&format!("  kept as {base}.txt, .ndjson, .mmd, .svg\n"));
+        }
+    }
+    let json = json!({"configuration": b.name, "distinct": levels.distinct, "generated": levels.generated,
+        "depth": levels.depth, "widest_level": levels.widest, "seconds": seconds, "threads": arguments.threads,
+        "depth_first_seconds": first.as_ref().map(|f| f.seconds), "fingerprint_bits": levels.width.bits(),
+        "expected_collisions": levels.width.expected_collisions(levels.distinct),
+        "peak_memory_bytes": peak_bytes(), "table_bytes": levels.table_bytes, "spilled_bytes": levels.spilled,
+        "complete": levels.complete, "holds": holds, "held": held, "broken": broken,
+        "witnessed": witnessed, "golden": b.golden.map(golden_json), "complaints": complaints});
+    Ok(Outcome { json, text, holds })
+}
+
+fn witnessed(levels: &Explored) -> BTreeMap<&'static str, u64> {
+    let counts = WITNESSES
+        .iter()
+        .copied()
+        .zip(levels.witnessed.iter().copied());
+    counts.filter(|(_, count)| *count > 0).collect()
+}
+
+/// What keeps a run without a broken invariant from being an exhausted one.
+fn complaints(b: &Bounds, levels: &Explored, first: Option<&DepthFirst>) -> Vec<String> {
+    let mut complaints = Vec::new();
+    if !levels.complete {
+        return complaints;
+    }
+    let counted = (levels.distinct, levels.generated);
+    if let Some(f) = first.filter(|f| (f.distinct, f.generated) != counted) {
+        complaints.push(format!(
+            "the engines disagree: depth-first {} distinct of {}, level-order {} of {}",
+            f.distinct, f.generated, levels.distinct, levels.generated
+        ));
+    }
+    let counted = Golden {
+        distinct: levels.distinct,
+        generated: levels.generated,
+        depth: levels.depth,
+    };
+    if let Some(golden) = b.golden.filter(|g| *g != counted) {
+        complaints.push(format!("recorded are {golden:?}, counted {counted:?}"));
+    }
+    let witnessed = witnessed(levels);
+    let missing = b.must_witness().iter();
+    let missing: Vec<&&str> = missing.filter(|w| !witnessed.contains_key(**w)).collect();
+    if !missing.is_empty() {
+        complaints.push(format!("never seen: {missing:?}"));
+    }
+    complaints
+}

@@ -1,0 +1,417 @@
+//! Level-order exploration by several threads: counterexamples of least length, and a second count beside
+//! stateright's.
+//!
+//! A level's states wait packed in chunks; each thread takes a chunk, takes every step of every state in it, and
+//! packs what is new into chunks of the next level. Visited states are fingerprints ([`table`]), large levels and
+//! the ways back go to files ([`spool`]), steps that were taken before are remembered ([`super::memo`]).
+
+mod spool;
+pub mod table;
+
+use super::action::{Action, WITNESSES};
+use super::bounds::Grain;
+use super::cluster::{Cluster, Log};
+use super::model::Zab;
+use super::properties;
+use alloc::vec::Vec;
+use core::hash::BuildHasher;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use foldhash::quality::FixedState;
+use spool::{Ledger, Level};
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use table::{Table, Width};
+
+/// How to explore.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Threads. With one, equal runs find equal counterexamples; with more, only their length is always the same.
+    pub threads: usize,
+    /// Fingerprints.
+    pub width: Width,
+    /// Gives up, and says so, after about this many states.
+    pub states_max: u64,
+    /// How many states there will be, if that is known: room for them is made at once.
+    pub expected: u64,
+    /// Whether steps are remembered; else each is taken anew.
+    pub memo: bool,
+    /// Invariants that are not asked, as bits in the order of [`properties::ALL`]: what else would catch a bug?
+    pub ignored: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            width: Width::Bits128,
+            states_max: u64::MAX,
+            expected: 0,
+            memo: true,
+            ignored: 0,
+        }
+    }
+}
+
+/// How far an exploration is; read it from another thread.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Distinct states.
+    pub distinct: AtomicU64,
+    /// Transitions taken.
+    pub generated: AtomicU64,
+    /// The level that is being explored.
+    pub level: AtomicU32,
+    /// States of this level that still wait.
+    pub waiting: AtomicU64,
+    /// States found for the next level.
+    pub next: AtomicU64,
+    /// Bytes of the visited set.
+    pub table_bytes: AtomicU64,
+    /// Bytes of levels that went to files, in all.
+    pub spilled: AtomicU64,
+}
+
+/// What an exploration found.
+#[derive(Debug)]
+pub struct Explored {
+    /// Distinct states.
+    pub distinct: u64,
+    /// Transitions taken, initial states included.
+    pub generated: u64,
+    /// Steps to the deepest state.
+    pub depth: u32,
+    /// The most states of one level.
+    pub widest: u64,
+    /// The first broken invariant, and the shortest way to it.
+    pub violation: Option<Violation>,
+    /// Whether every reachable state was seen.
+    pub complete: bool,
+    /// How often each of [`WITNESSES`] has occurred.
+    pub witnessed: Vec<u64>,
+    /// Fingerprints.
+    pub width: Width,
+    /// Bytes of the visited set.
+    pub table_bytes: u64,
+    /// Bytes of levels that went to files, in all.
+    pub spilled: u64,
+}
+
+/// A broken invariant.
+#[derive(Debug)]
+pub struct Violation {
+    /// Its name.
+    pub invariant: &'static str,
+    /// Which initial state.
+    pub initial: usize,
+    /// What happened.
+    pub actions: Vec<Action>,
+}
+
+/// Words of a chunk: some thousand states.
+const CHUNK: usize = 32 << 10;
+/// More states than one chunk can lead to.
+const CHUNK_YIELD: u64 = 1 << 18;
+/// Steps that a thread remembers before it begins anew: some hundred MB.
+const MEMO_MAX: usize = 8 << 20;
+/// A way back: the thread that found the parent, the parent's place in that thread's ledger, the number of the action.
+const PLACE_BITS: u32 = 40;
+const ACTION_BITS: u32 = 16;
+const ORIGIN: u64 = (1 << (64 - ACTION_BITS)) - 1;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What all threads share.
+struct Shared<'a> {
+    model: &'a Zab,
+    options: Options,
+    progress: &'a Progress,
+    table: RwLock<Table>,
+    level: Mutex<Level>,
+    next: Mutex<Level>,
+    stop: AtomicBool,
+    /// The state that broke an invariant, and which.
+    broken: Mutex<Option<(u64, u32)>>,
+    failed: Mutex<Option<io::Error>>,
+}
+
+/// What one thread has of its own.
+struct Worker {
+    number: u64,
+    log: Log,
+    ledger: Ledger,
+    actions: Vec<Action>,
+    words: Vec<u32>,
+    chunk: Vec<u32>,
+    in_chunk: u64,
+    witnessed: Vec<u64>,
+    low: FixedState,
+    high: FixedState,
+}
+
+impl Worker {
+    fn new(number: usize) -> Self {
+        Self {
+            number: number as u64,
+            log: Log::default(),
+            ledger: Ledger::default(),
+            actions: Vec::new(),
+            words: Vec::new(),
+            chunk: Vec::with_capacity(CHUNK + 64),
+            in_chunk: 0,
+            witnessed: alloc::vec![0; WITNESSES.len()],
+            low: FixedState::with_seed(1),
+            high: FixedState::with_seed(2),
+        }
+    }
+}
+
+/// Explores level by level until an invariant breaks, everything was seen, or `states_max` were.
+///
+/// # Errors
+/// If a temporary file cannot be written or read.
+pub fn explore(model: &Zab, options: &Options, progress: &Progress) -> io::Result<Explored> {
+    let shared = Shared {
+        model,
+        options: *options,
+        progress,
+        table: RwLock::new(Table::new(options.width, options.expected)),
+        level: Mutex::default(),
+        next: Mutex::default(),
+        stop: AtomicBool::new(false),
+        broken: Mutex::new(None),
+        failed: Mutex::new(None),
+    };
+    let mut workers: Vec<Worker> = (0..options.threads.max(1)).map(Worker::new).collect();
+    for (i, cluster) in model.initial().iter().enumerate() {
+        workers[0].found(&shared, cluster, ORIGIN, i)?;
+    }
+    workers[0].hand_over(&shared)?;
+    let mut depth = 0;
+    let mut widest = 0;
+    let mut complete = false;
+    loop {
+        core::mem::swap(&mut *locked(&shared.level), &mut *locked(&shared.next));
+        *locked(&shared.next) = Level::default();
+        if locked(&shared.level).is_empty() {
+            complete = !shared.stop.load(Ordering::Relaxed);
+            break;
+        }
+        let states = progress.next.swap(0, Ordering::Relaxed);
+        progress.waiting.store(states, Ordering::Relaxed);
+        progress.level.store(depth, Ordering::Relaxed);
+        widest = widest.max(states);
+        match workers.as_mut_slice() {
+            [worker] => worker.work(&shared),
+            many => std::thread::scope(|scope| {
+                for worker in many {
+                    scope.spawn(|| worker.work(&shared));
+                }
+            }),
+        }
+        if let Some(error) = locked(&shared.failed).take() {
+            return Err(error);
+        }
+        let spilled = locked(&shared.next).spilled();
+        progress.spilled.fetch_add(spilled, Ordering::Relaxed);
+        if shared.stop.load(Ordering::Relaxed) {
+            break;
+        }
+        if !locked(&shared.next).is_empty() {
+            depth += 1;
+        }
+    }
+    let violation = locked(&shared.broken).take();
+    let violation = match violation {
+        Some((at, bits)) => {
+            depth += 1;
+            Some(way_to(model, at, bits, &mut workers)?)
+        }
+        None => None,
+    };
+    let count = |w: usize| workers.iter().map(|worker| worker.witnessed[w]).sum();
+    let table_bytes = shared.table.read().map_or(0, |t| t.bytes() as u64);
+    Ok(Explored {
+        distinct: progress.distinct.load(Ordering::Relaxed),
+        generated: progress.generated.load(Ordering::Relaxed),
+        depth,
+        widest,
+        violation,
+        complete,
+        witnessed: (0..WITNESSES.len()).map(count).collect(),
+        width: options.width,
+        table_bytes,
+        spilled: progress.spilled.load(Ordering::Relaxed),
+    })
+}
+
+impl Worker {
+    /// Takes chunks of the level until none is left.
+    fn work(&mut self, shared: &Shared<'_>) {
+        if let Err(error) = self.try_work(shared) {
+            *locked(&shared.failed) = Some(error);
+            shared.stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn try_work(&mut self, shared: &Shared<'_>) -> io::Result<()> {
+        let mails = shared.model.bounds.grain == Grain::E2;
+        let mut cluster = shared.model.blank();
+        while !shared.stop.load(Ordering::Relaxed) {
+            self.make_room(shared);
+            let Some(chunk) = locked(&shared.level).pop()? else {
+                break;
+            };
+            let mut at = 0;
+            let (mut states, mut generated) = (0, 0);
+            while at < chunk.len() && !shared.stop.load(Ordering::Relaxed) {
+                let parent = u64::from(chunk[at]) | u64::from(chunk[at + 1]) << 32;
+                at += 2 + cluster.unpack(mails, &chunk[at + 2..]);
+                states += 1;
+                let mut actions = core::mem::take(&mut self.actions);
+                actions.clear();
+                shared.model.enabled(&cluster, &mut actions);
+                generated += actions.len() as u64;
+                for (n, action) in actions.iter().enumerate() {
+                    let mut next = cluster;
+                    self.log.witnessed = 0;
+                    if !shared.options.memo {
+                        self.log.memo.clear();
+                    }
+                    shared.model.apply(&mut next, *action, &mut self.log);
+                    let mut bits = self.log.witnessed;
+                    while bits != 0 {
+                        self.witnessed[bits.trailing_zeros() as usize] += 1;
+                        bits &= bits - 1;
+                    }
+                    self.found(shared, &next, parent, n)?;
+                }
+                self.actions = actions;
+            }
+            shared
+                .progress
+                .generated
+                .fetch_add(generated, Ordering::Relaxed);
+            let waiting = shared.progress.waiting.load(Ordering::Relaxed);
+            let left = waiting.saturating_sub(states);
+            shared.progress.waiting.store(left, Ordering::Relaxed);
+            if shared.progress.distinct.load(Ordering::Relaxed) > shared.options.states_max {
+                shared.stop.store(true, Ordering::Relaxed);
+            }
+            if self.log.memo.len() > MEMO_MAX {
+                self.log.memo.clear();
+            }
+        }
+        self.hand_over(shared)
+    }
+
+    /// Grows the visited set if a chunk could fill it: nobody inserts meanwhile.
+    fn make_room(&self, shared: &Shared<'_>) {
+        let more = CHUNK_YIELD * shared.options.threads as u64;
+        let wants = |t: &Table| t.wants_to_grow(more);
+        if shared.table.read().is_ok_and(|t| wants(&t))
+            && let Ok(mut table) = shared.table.write()
+            && wants(&table)
+        {
+            table.grow(more);
+        }
+    }
+
+    fn fingerprint(&self) -> u128 {
+        let low = self.low.hash_one(&self.words[..]);
+        u128::from(low) | u128::from(self.high.hash_one(&self.words[..])) << 64
+    }
+
+    /// A state was generated: if it is new, it is checked and waits for the next level.
+    fn found(
+        &mut self,
+        shared: &Shared<'_>,
+        cluster: &Cluster,
+        parent: u64,
+        action: usize,
+    ) -> io::Result<()> {
+        let mails = shared.model.bounds.grain == Grain::E2;
+        self.words.clear();
+        cluster.pack(mails, &mut self.words);
+        let fingerprint = self.fingerprint();
+        let new = match shared.table.read() {
+            Ok(table) => table.insert(fingerprint),
+            Err(_) => false,
+        };
+        if parent == ORIGIN {
+            shared.progress.generated.fetch_add(1, Ordering::Relaxed);
+        }
+        if !new {
+            return Ok(());
+        }
+        let entry = parent << ACTION_BITS | action as u64 & 0xffff;
+        let place = self.ledger.push(entry)?;
+        let here = self.number << PLACE_BITS | place;
+        let broken = properties::broken(cluster, &shared.model.world, &mut self.log)
+            & !shared.options.ignored;
+        if broken != 0 {
+            shared
+                .progress
+                .distinct
+                .fetch_add(self.in_chunk + 1, Ordering::Relaxed);
+            self.in_chunk = 0;
+            locked(&shared.broken).get_or_insert((here, broken));
+            shared.stop.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        self.chunk.extend([here as u32, (here >> 32) as u32]);
+        self.chunk.extend(&self.words);
+        self.in_chunk += 1;
+        if self.chunk.len() >= CHUNK {
+            self.hand_over(shared)?;
+        }
+        Ok(())
+    }
+
+    /// Gives what this thread has found to the next level.
+    fn hand_over(&mut self, shared: &Shared<'_>) -> io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        shared
+            .progress
+            .distinct
+            .fetch_add(self.in_chunk, Ordering::Relaxed);
+        shared
+            .progress
+            .next
+            .fetch_add(self.in_chunk, Ordering::Relaxed);
+        self.in_chunk = 0;
+        let chunk = core::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK + 64));
+        locked(&shared.next).push(chunk)
+    }
+}
+
+/// The way to a state, by the ledgers of all threads.
+fn way_to(model: &Zab, mut at: u64, broken: u32, workers: &mut [Worker]) -> io::Result<Violation> {
+    let mut numbers = Vec::new();
+    while at != ORIGIN {
+        let worker = usize::try_from(at >> PLACE_BITS).unwrap_or(usize::MAX);
+        let entry = workers[worker].ledger.get(at & ((1 << PLACE_BITS) - 1))?;
+        numbers.push((entry & 0xffff) as usize);
+        at = entry >> ACTION_BITS;
+    }
+    numbers.reverse();
+    let (initial, numbers) = numbers.split_first().map_or((0, &[][..]), |(i, n)| (*i, n));
+    let mut log = Log::default();
+    let mut actions = Vec::new();
+    let mut cluster = model.initial()[initial];
+    for n in numbers {
+        let mut enabled = Vec::new();
+        model.enabled(&cluster, &mut enabled);
+        model.apply(&mut cluster, enabled[*n], &mut log);
+        actions.push(enabled[*n]);
+    }
+    let first = broken.trailing_zeros() as usize;
+    Ok(Violation {
+        invariant: properties::ALL[first].name,
+        initial,
+        actions,
+    })
+}

@@ -1,0 +1,369 @@
+//! One server of a modelled cluster: a peer, its disk, its tree. Everything that one input leads to inside the server
+//! happens here, and what leaves it is listed; so a step can be remembered and need not be taken twice.
+//!
+//! Everything a server decides, it decides in [`Peer::step`]; this file only carries out its effects.
+
+use super::action::{W_COMMIT, W_PING, W_SNAP};
+use super::bounds::Disk as DiskGrain;
+use super::cluster::{World, index};
+use super::disk::{Disk, Op};
+use super::ghost::{Sight, Wrong};
+use super::host;
+use super::link::Frame;
+use crate::fault::Fault;
+use crate::ids::{Epoch, ServerId, Zxid};
+use crate::leader::Phase;
+use crate::packet::Packet;
+use crate::peer::{Peer, Role};
+use crate::step::{Effect, Effects, Input, Link, Timer};
+use crate::vote::{Notification, Vote};
+use alloc::vec::Vec;
+
+/// One server of the cluster.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Which one, from 0.
+    pub at: usize,
+    /// The running server; `None` while it is down.
+    pub peer: Option<Peer>,
+    /// Its disk.
+    pub disk: Disk,
+    /// The transactions that are applied to its tree in memory.
+    pub tree: Vec<Zxid>,
+}
+
+/// What can happen to one server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stimulus {
+    /// It starts from its disk.
+    Boot,
+    /// The power fails; so many of the pending writes have reached the disk.
+    Crash(u8),
+    /// Its election ends with this vote.
+    Elect(Vote),
+    /// The oldest pending write becomes durable, and it hears of it.
+    Flush,
+    /// The oldest pending write fails, and it hears that it is durable: the bug of a host.
+    FailWrite,
+    /// A client's write.
+    Propose,
+    /// The leader does not answer its dial.
+    Unreachable,
+    /// A connection stands.
+    Linked(u64),
+    /// A connection has ended.
+    Unlinked(u64),
+    /// A timer runs out.
+    Fired(Timer),
+    /// A packet arrives.
+    Received {
+        /// On which connection.
+        link: u64,
+        /// The packet.
+        frame: Frame,
+    },
+    /// A vote arrives.
+    Notified {
+        /// From whom, by index.
+        from: usize,
+        /// The vote.
+        notification: Notification,
+    },
+}
+
+/// What leaves a server in a step, in order.
+#[derive(Clone, Debug)]
+pub enum Outward {
+    /// A packet.
+    Send {
+        /// On which connection.
+        link: u64,
+        /// The packet and its tree.
+        frame: Frame,
+    },
+    /// It lets go of a connection.
+    Unlink(u64),
+    /// A vote.
+    Post {
+        /// To whom, by index.
+        to: usize,
+        /// The vote.
+        notification: Notification,
+    },
+    /// Something for the observer.
+    Seen(Sight),
+    /// A write was queued; for people.
+    Queued(Op),
+    /// Any other effect; for people.
+    Other(Effect<()>),
+}
+
+/// What a step of one server lets out.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// In order.
+    pub sent: Vec<Outward>,
+    /// Bits of [`super::action::WITNESSES`].
+    pub witnessed: u64,
+}
+
+impl Outbox {
+    fn seen(&mut self, sight: Sight) {
+        self.sent.push(Outward::Seen(sight));
+    }
+}
+
+impl Node {
+    /// A server that is down.
+    #[must_use]
+    pub const fn down(at: usize, disk: Disk) -> Self {
+        Self {
+            at,
+            peer: None,
+            disk,
+            tree: Vec::new(),
+        }
+    }
+
+    /// One input, with all that follows inside this server.
+    pub fn take(&mut self, world: &World, stimulus: Stimulus, out: &mut Outbox) {
+        let led = self.primary();
+        match stimulus {
+            Stimulus::Boot => self.boot(world, out),
+            Stimulus::Crash(kept) => self.crash(kept),
+            Stimulus::Elect(vote) => self.elect(world, vote, out),
+            Stimulus::Flush => self.flush(world, out),
+            Stimulus::FailWrite => self.fail_write(world, out),
+            Stimulus::Propose => self.propose(world, out),
+            Stimulus::Unreachable => self.step(world, Input::Unreachable, &[], out),
+            Stimulus::Linked(id) => self.step(world, Input::Linked(Link(id)), &[], out),
+            Stimulus::Unlinked(id) => self.step(world, Input::Unlinked(Link(id)), &[], out),
+            Stimulus::Fired(timer) => self.step(world, Input::Fired(timer), &[], out),
+            Stimulus::Received { link, frame } => {
+                let (link, packet) = (Link(link), frame.packet);
+                self.step(world, Input::Received { link, packet }, &frame.tree, out);
+            }
+            Stimulus::Notified { from, notification } => {
+                let from = ServerId(from as u64 + 1);
+                self.step(world, Input::Notified { from, notification }, &[], out);
+            }
+        }
+        if let Some(epoch) = self.primary().filter(|epoch| led != Some(*epoch)) {
+            out.seen(Sight::Primary(epoch, self.at));
+        }
+    }
+
+    /// The epoch that it leads, once it is past discovery.
+    #[must_use]
+    pub fn primary(&self) -> Option<Epoch> {
+        match self.peer.as_ref().map(|p| &p.role) {
+            Some(Role::Leading(l)) if l.phase >= Phase::WritingEpoch => Some(l.epoch),
+            _ => None,
+        }
+    }
+
+    fn boot(&mut self, world: &World, out: &mut Outbox) {
+        let Ok(found) = self.disk.image.boot(world.switches()) else {
+            out.seen(Sight::Wrong(Wrong::NoBoot));
+            return;
+        };
+        self.tree = self.disk.image.content();
+        host::load_snapshot(self);
+        let mut effects = Effects::new();
+        self.peer = Some(Peer::boot(&world.envs[self.at], found, &mut effects));
+        self.carry_out(world, effects, &[], out);
+    }
+
+    /// The power fails: its memory is gone; the caller ends its connections.
+    fn crash(&mut self, kept: u8) {
+        for _ in 0..kept {
+            self.write_next();
+        }
+        self.disk.queue.clear();
+        host::on_crash(&mut self.disk);
+        self.tree.clear();
+        self.peer = None;
+    }
+
+    /// One input of the peer. `tree` came beside a SNAP.
+    fn step(&mut self, world: &World, input: Input<()>, tree: &[Zxid], out: &mut Outbox) {
+        let Some(peer) = self.peer.as_mut() else {
+            return;
+        };
+        let heard = host::ballots_of(world, peer, &input);
+        let mut effects = Effects::new();
+        peer.step(&world.envs[self.at], input, &mut effects);
+        if heard.is_some_and(|heard| !heard.back(peer)) {
+            out.seen(Sight::Wrong(Wrong::UnbackedElection));
+        }
+        self.carry_out(world, effects, tree, out);
+    }
+
+    /// Ends the election of a looking server.
+    fn elect(&mut self, world: &World, vote: Vote, out: &mut Outbox) {
+        let Some(peer) = self.peer.as_mut() else {
+            return;
+        };
+        let mut effects = Effects::new();
+        peer.elect(&world.envs[self.at], vote, &mut effects);
+        self.carry_out(world, effects, &[], out);
+    }
+
+    /// The oldest pending write becomes durable, and the peer hears of it.
+    fn flush(&mut self, world: &World, out: &mut Outbox) {
+        let Some(peer) = &self.peer else {
+            return;
+        };
+        let mark = peer.storage.mark_of(1);
+        self.write_next();
+        self.step(world, Input::Durable(mark), &[], out);
+    }
+
+    fn fail_write(&mut self, world: &World, out: &mut Outbox) {
+        let Some(peer) = &self.peer else {
+            return;
+        };
+        let mark = peer.storage.mark_of(1);
+        self.disk.quirk.held.extend(self.disk.queue.pop_front());
+        self.step(world, Input::Durable(mark), &[], out);
+    }
+
+    fn propose(&mut self, world: &World, out: &mut Outbox) {
+        let last = |node: &Self| {
+            node.peer
+                .as_ref()
+                .map(Peer::last_logged)
+                .unwrap_or_default()
+        };
+        let before = last(self);
+        self.step(world, Input::Propose(()), &[], out);
+        let after = last(self);
+        if after != before {
+            out.seen(Sight::Proposed(after));
+        }
+    }
+
+    fn write_next(&mut self) {
+        if let Some(op) = self.disk.queue.pop_front() {
+            self.disk.write(op);
+        }
+    }
+
+    /// Carries out what the peer asks for, in order.
+    fn carry_out(&mut self, world: &World, effects: Effects<()>, tree: &[Zxid], out: &mut Outbox) {
+        for effect in effects {
+            match effect {
+                Effect::Persist { write, .. } => {
+                    self.disk.persist(&write, tree);
+                    host::on_asked(world.switches(), self);
+                    match self.disk.queue.back() {
+                        Some(Op::Truncate(z)) => {
+                            self.tree.retain(|x| x <= z);
+                            host::load_snapshot(self);
+                        }
+                        Some(Op::Install(tree)) => self.tree.clone_from(tree),
+                        _ => {}
+                    }
+                    let queued = self.disk.queue.back().cloned();
+                    out.sent.extend(queued.map(Outward::Queued));
+                }
+                Effect::Notify { to, notification } => out.sent.push(Outward::Post {
+                    to: index(to),
+                    notification,
+                }),
+                Effect::Send { link, packet } => Self::send(link, packet, Vec::new(), out),
+                Effect::SendHistory {
+                    link,
+                    after,
+                    upto,
+                    committed,
+                } => {
+                    let asked = self.disk.image_asked();
+                    let lacks = self.disk.quirk.skipped.clone();
+                    let listed = |z: &Zxid| *z > after && *z <= upto && !lacks.contains(z);
+                    for zxid in asked.log.into_iter().filter(listed) {
+                        Self::send(link, Packet::Proposal { zxid, txn: () }, Vec::new(), out);
+                        if committed {
+                            Self::send(link, Packet::Commit { zxid }, Vec::new(), out);
+                        }
+                    }
+                }
+                Effect::SendSnapshot { link, zxid } => {
+                    let end = self.tree.last().copied().unwrap_or_default();
+                    assert_eq!(end, zxid, "the tree is where the peer says");
+                    Self::send(link, Packet::Snap { zxid }, self.tree.clone(), out);
+                }
+                Effect::Unlink(Link(id)) => out.sent.push(Outward::Unlink(id)),
+                Effect::Deliver { upto } => {
+                    out.sent.push(Outward::Other(effect));
+                    self.deliver(upto, out);
+                }
+                Effect::Serve { epoch } => {
+                    out.sent.push(Outward::Other(effect));
+                    host::on_serve(world.switches(), self);
+                    out.seen(Sight::Applied(self.tree.clone()));
+                    if matches!(self.peer.as_ref().map(|p| &p.role), Some(Role::Leading(_))) {
+                        let initial = self.disk.image_asked().content();
+                        out.seen(Sight::Established(epoch, initial));
+                    }
+                }
+                Effect::Refused(fault) => {
+                    out.sent.push(Outward::Other(Effect::Refused(fault)));
+                    if is_bad_packet(fault) {
+                        out.seen(Sight::Wrong(Wrong::BadPacket));
+                    }
+                }
+                Effect::Dial(_) | Effect::Arm(_) | Effect::Disarm(_) | Effect::Became(_) => {
+                    host::on_became(world.switches(), self, &effect);
+                    out.sent.push(Outward::Other(effect));
+                }
+            }
+        }
+        if world.bounds.disk == DiskGrain::Atomic {
+            while !self.disk.queue.is_empty() {
+                self.flush(world, out);
+            }
+        }
+    }
+
+    fn send(Link(link): Link, packet: Packet<()>, tree: Vec<Zxid>, out: &mut Outbox) {
+        match packet {
+            Packet::Snap { .. } => out.witnessed |= 1 << W_SNAP,
+            Packet::Ping { .. } => out.witnessed |= 1 << W_PING,
+            _ => {}
+        }
+        let frame = Frame { packet, tree };
+        out.sent.push(Outward::Send { link, frame });
+    }
+
+    /// Applies the log up to `upto` to the tree.
+    fn deliver(&mut self, upto: Zxid, out: &mut Outbox) {
+        let asked = self.disk.image_asked();
+        let applied = self.tree.last().copied().unwrap_or_default();
+        let new = asked.log.into_iter().filter(|z| *z > applied && *z <= upto);
+        self.tree.extend(new);
+        out.witnessed |= 1 << W_COMMIT;
+        if self.peer.as_ref().is_some_and(|p| p.serving().is_some()) {
+            out.seen(Sight::Applied(self.tree.clone()));
+        }
+    }
+}
+
+/// Whether a refusal means that a packet came which no correct ensemble sends; the others are part of recovery.
+const fn is_bad_packet(fault: Fault) -> bool {
+    match fault {
+        Fault::UnexpectedPacket
+        | Fault::AckBeforeNewLeader { .. }
+        | Fault::AckOfUnproposed { .. }
+        | Fault::ProposalOutOfOrder { .. }
+        | Fault::CommitOutOfOrder { .. }
+        | Fault::TruncOutsideHistory { .. }
+        | Fault::NewLeaderOfOtherEpoch { .. } => true,
+        Fault::StaleLeader { .. }
+        | Fault::LearnerAhead { .. }
+        | Fault::LearnerReplaced { .. }
+        | Fault::EpochExhausted
+        | Fault::CounterExhausted
+        | Fault::NotLeading => false,
+    }
+}
