@@ -126,7 +126,7 @@ pub(crate) fn off(names: &[String]) -> Result<bool, String> {
 pub(crate) fn without_each(names: &[String], as_json: bool) -> Result<bool, String> {
     let mut found: Vec<(&str, zoo::Second)> = Vec::new();
     for cage in cages(names)? {
-        let second = zoo::second_catch(cage).map_err(no_room)?;
+        let second = zoo::second_catch(cage, zoo::SECOND_CRASHES_MORE).map_err(no_room)?;
         if !as_json {
             println!("{:<34} {second}", cage.bounds.name);
         }
