@@ -107,7 +107,7 @@ impl Storage {
             return false;
         }
         self.persist(Write::AcceptedEpoch(epoch), out);
-        true
+        !switches.on(Switch::AckEpochBeforePersist)
     }
 
     /// Takes the next write that is durable by `upto`, if there is one left.
@@ -134,6 +134,8 @@ impl Storage {
     pub(crate) fn last_reported(&self, delivered: Zxid, switches: Switches) -> Zxid {
         if switches.on(Switch::VoteFromMemoryNotLog) {
             delivered
+        } else if switches.on(Switch::DiffBumpsLastProcessed) {
+            delivered.max(self.known.history.last())
         } else {
             self.known.history.last()
         }

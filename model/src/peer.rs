@@ -8,6 +8,7 @@ use crate::leader::Leading;
 use crate::learner::Following;
 use crate::packet::Packet;
 use crate::step::{Effect, Effects, Env, Input, Link, Mark, Timer};
+use crate::switch::Switch;
 use crate::vote::{Notification, ServerState, Vote};
 use alloc::collections::BTreeMap;
 
@@ -49,8 +50,8 @@ pub(crate) struct Context<'a, T> {
 impl<T> Context<'_, T> {
     /// Has the host apply the log up to `upto`.
     pub(crate) fn deliver(&mut self, upto: Zxid) {
-        if upto > *self.delivered {
-            *self.delivered = upto;
+        if upto > *self.delivered || self.env.switches.on(Switch::DiffBumpsLastProcessed) {
+            *self.delivered = upto.max(*self.delivered);
             self.out.push(Effect::Deliver { upto });
         }
     }
@@ -282,7 +283,7 @@ impl Peer {
             Role::Looking(_) | Role::Draining { .. } => {}
         }
         out.push(Effect::Became(ServerState::Looking));
-        if self.storage.is_idle() {
+        if self.storage.is_idle() || env.switches.on(Switch::VoteBeforeLogDrain) {
             self.start_election(env, out);
         }
     }
@@ -290,7 +291,7 @@ impl Peer {
     /// Enters a new round with a vote for itself, then hears what came in while the disk was busy.
     fn start_election<T: Clone>(&mut self, env: &Env, out: &mut Effects<T>) {
         assert!(
-            self.storage.is_idle(),
+            self.storage.is_idle() || env.switches.on(Switch::VoteBeforeLogDrain),
             "I-23: a vote speaks only of what is durable"
         );
         // Another server may have named any number, also the last one.

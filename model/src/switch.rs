@@ -6,20 +6,58 @@
 /// A bug that can be switched on. SPEC.md §8 tells each one's story.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Switch {
-    /// currentEpoch is written before the synced history (ZOOKEEPER-4643).
+    // Synchronization, the learner's side.
+    /// currentEpoch is written before the synced history (ZOOKEEPER-4643, 4785).
     EpochBeforeHistory,
+    /// What came before UPTODATE is logged after it, NEWLEADER is acknowledged before (ZOOKEEPER-3911). In the
+    /// checker's host.
+    LogSyncAfterUptodate,
     /// NEWLEADER is acknowledged while its history waits for the disk (ZOOKEEPER-4646).
     AckNewleaderBeforeFsync,
+    /// The ACK of a proposal overtakes the ACK of NEWLEADER (ZOOKEEPER-4685).
+    AckProposalBeforeAckNewleader,
+    /// A learner serves before it has applied what it was synchronized with (ZOOKEEPER-3023).
+    AsyncApplyOfSyncTxns,
+    /// NEWLEADER makes a learner forget the proposals that wait for their COMMIT (ZOOKEEPER-4394).
+    DropOutstandingAtNewleader,
+    /// An election begins while writes are on their way to the log (ZOOKEEPER-4712).
+    VoteBeforeLogDrain,
+    /// Synchronized transactions are missing in the list that serves DIFFs (ZOOKEEPER-4925). In the checker's host.
+    SyncTxnsSkipCommittedLog,
+    /// After TRUNC transactions are kept in memory only until NEWLEADER, and outlive a broken synchronization there
+    /// (ZOOKEEPER-5094). In the checker's host.
+    KeepDbAfterPartialTrunc,
+    /// The same with SNAP (ZOOKEEPER-3642). In the checker's host.
+    KeepDbAfterPartialSnap,
     /// Votes and ACKEPOCH report the applied zxid instead of the log's end (ZOOKEEPER-2845).
     VoteFromMemoryNotLog,
-    /// acceptedEpoch is only remembered, not written (ZOOKEEPER-335).
-    AcceptedEpochVolatile,
-    /// A learner gets a DIFF because its zxid lies in the leader's range, not because it is a member (ZOOKEEPER-1154).
+    /// DIFF moves the reported zxid to the leader's before its transactions have come (ZOOKEEPER-2355).
+    DiffBumpsLastProcessed,
+    /// SNAP is read while the tree goes on changing, and NEWLEADER does not wait for what it lacks (ZOOKEEPER-3104).
+    /// In the checker's host.
+    NewleaderBeforeSnap,
+    /// currentEpoch is written at UPTODATE, after the ACK of NEWLEADER (ZOOKEEPER-1282).
+    EpochAfterAck,
+    // Synchronization, the leader's side: DIFF, TRUNC, SNAP.
+    /// What is outstanding when a learner joins is neither in its history nor in its live stream (ZOOKEEPER-962).
+    ForwardAfterReadNotAtomic,
+    /// A learner gets a DIFF because its zxid lies in the leader's range, not because it is a member
+    /// (ZOOKEEPER-1154).
     DiffWithoutMembership,
-    /// Half of the voters count as a quorum.
-    QuorumIsHalf,
-    /// A group counts as won when any one of its members agrees (hierarchical quorums).
-    GroupByAnyMember,
+    /// TRUNC cuts one transaction too many (ZOOKEEPER-1156).
+    TruncOffByOne,
+    /// A server that begins to lead takes a snapshot of its uncommitted log, and TRUNC cuts only the log
+    /// (ZOOKEEPER-1549, 2832). In the checker's host.
+    TruncIgnoresSnapshots,
+    /// A server that begins to lead takes a snapshot of its uncommitted log, and drops the log under it. In the
+    /// checker's host.
+    SnapshotUncommitted,
+    /// A DIFF is served from a log that has a hole under it (ZOOKEEPER-2846).
+    DiffFromHoleyLog,
+    /// A leader whose log is empty sends DIFF where SNAP is needed (ZOOKEEPER-4352).
+    NoSnapWhenMinUnknown,
+    /// The range of committed transactions is one of an earlier role, and TRUNC goes to its end (ZOOKEEPER-3526).
+    StaleCommittedLogRange,
     /// A returning learner is told to drop the uncommitted proposals that it has acknowledged, as ZooKeeper does.
     TruncOutstanding,
     /// What a returning learner has in its log counts as acknowledged by it, whatever its currentEpoch.
@@ -28,6 +66,63 @@ pub enum Switch {
     TruncBelowSnapshotRefused,
     /// SNAP carries the tree as it was served last, although the leader's history goes on.
     SnapBehindHistory,
+    // Epochs, discovery, election.
+    /// acceptedEpoch is only remembered, not written (ZOOKEEPER-335).
+    AcceptedEpochVolatile,
+    /// LEADERINFO and ACKEPOCH are sent while acceptedEpoch waits for the disk (ZOOKEEPER-335).
+    AckEpochBeforePersist,
+    /// The leader does not wait for a quorum of ACKEPOCH (ZOOKEEPER-1192, 1194).
+    EpochAckWrongFlag,
+    /// The ACKEPOCH of a learner that had accepted the same epoch before is counted.
+    CountSameEpochAck,
+    /// The leader does not ask whether a learner knows more than itself.
+    NoFollowerAheadCheck,
+    /// An acceptedEpoch whose write has failed is kept in memory (ZOOKEEPER-2307, 1653). In the checker's host.
+    EpochMemBeforeDisk,
+    /// A log whose epoch is above currentEpoch is refused at boot. In the checker's host.
+    BootRejectsLogAheadOfEpoch,
+    /// The counter of an epoch runs over into the next epoch (ZOOKEEPER-1277).
+    NoRolloverReelection,
+    /// An election believes followers without their leader's own word (ZOOKEEPER-917, 975, 1514).
+    NoCheckLeader,
+    /// A follower goes on reporting the epoch of its vote after it has a new one (ZOOKEEPER-1732).
+    NoVoteUpdateAfterSync,
+    /// Half of the voters count as a quorum.
+    QuorumIsHalf,
+    /// A group counts as won when any one of its members agrees (hierarchical quorums).
+    GroupByAnyMember,
+    // Fixes that did not hold, each with what it left open.
+    /// Synchronized transactions are logged and applied at once, with currentEpoch before them.
+    Pr1848,
+    /// The history is written before ACK of NEWLEADER, by a thread that acknowledges on its own.
+    Pr1930,
+    /// What is outstanding is flushed before ACK of NEWLEADER and then forgotten, with currentEpoch before it.
+    Pr1993,
+    /// Logged and applied in order, with what is outstanding forgotten at NEWLEADER.
+    Pr2111,
+    /// Logged by another thread before ACK of NEWLEADER.
+    Fix3911,
+    // The paper's ambiguities Z1 to Z7.
+    /// PROPOSAL goes only to learners that have acknowledged NEWLEADER (Z1).
+    ProposeToAckedOnly,
+    /// A learner gets a proposal in its history and once more as PROPOSAL (Z2).
+    NoDuplicateProposalDrop,
+    /// COMMIT goes only to learners that have acknowledged NEWLEADER, and UPTODATE does not make up for it (Z3).
+    UptodateWithAckZxid,
+    /// What a learner was synchronized with and had not been committed is never acknowledged (Z5).
+    NoImplicitAcks,
+    /// A learner that comes late has LEADERINFO sent to those who have had it (Z6).
+    LeaderinfoTwice,
+    /// A leader serves when its own epoch is written, before a quorum has acknowledged NEWLEADER (Z7).
+    ServeBeforeQuorumBroadcast,
+    // Broadcast and the disk.
+    /// The leader counts itself before its own fsync.
+    LeaderAckBeforeFsync,
+    /// A follower acknowledges a proposal before its fsync.
+    AckProposalBeforeFsync,
+    /// A failed write is taken for durable. In the checker's host.
+    FsyncRetried,
+    // Learners without a vote.
     /// FOLLOWERINFO and ACKEPOCH of an observer count.
     ObserverInDiscovery,
     /// An observer's ACK of NEWLEADER counts.
@@ -40,31 +135,93 @@ pub enum Switch {
 
 impl Switch {
     /// All of them, in the order of SPEC.md §8.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 56] = [
         Self::EpochBeforeHistory,
+        Self::LogSyncAfterUptodate,
         Self::AckNewleaderBeforeFsync,
+        Self::AckProposalBeforeAckNewleader,
+        Self::AsyncApplyOfSyncTxns,
+        Self::DropOutstandingAtNewleader,
+        Self::VoteBeforeLogDrain,
+        Self::SyncTxnsSkipCommittedLog,
+        Self::KeepDbAfterPartialTrunc,
+        Self::KeepDbAfterPartialSnap,
         Self::VoteFromMemoryNotLog,
-        Self::AcceptedEpochVolatile,
+        Self::DiffBumpsLastProcessed,
+        Self::NewleaderBeforeSnap,
+        Self::EpochAfterAck,
+        Self::ForwardAfterReadNotAtomic,
         Self::DiffWithoutMembership,
-        Self::QuorumIsHalf,
-        Self::GroupByAnyMember,
+        Self::TruncOffByOne,
+        Self::TruncIgnoresSnapshots,
+        Self::SnapshotUncommitted,
+        Self::DiffFromHoleyLog,
+        Self::NoSnapWhenMinUnknown,
+        Self::StaleCommittedLogRange,
         Self::TruncOutstanding,
         Self::HoldingIsAcking,
         Self::TruncBelowSnapshotRefused,
         Self::SnapBehindHistory,
+        Self::AcceptedEpochVolatile,
+        Self::AckEpochBeforePersist,
+        Self::EpochAckWrongFlag,
+        Self::CountSameEpochAck,
+        Self::NoFollowerAheadCheck,
+        Self::EpochMemBeforeDisk,
+        Self::BootRejectsLogAheadOfEpoch,
+        Self::NoRolloverReelection,
+        Self::NoCheckLeader,
+        Self::NoVoteUpdateAfterSync,
+        Self::QuorumIsHalf,
+        Self::GroupByAnyMember,
+        Self::Pr1848,
+        Self::Pr1930,
+        Self::Pr1993,
+        Self::Pr2111,
+        Self::Fix3911,
+        Self::ProposeToAckedOnly,
+        Self::NoDuplicateProposalDrop,
+        Self::UptodateWithAckZxid,
+        Self::NoImplicitAcks,
+        Self::LeaderinfoTwice,
+        Self::ServeBeforeQuorumBroadcast,
+        Self::LeaderAckBeforeFsync,
+        Self::AckProposalBeforeFsync,
+        Self::FsyncRetried,
         Self::ObserverInDiscovery,
         Self::ObserverInNewLeader,
         Self::InformBeforeCommit,
         Self::ObserverGetsOutstanding,
     ];
+
+    /// What else is on when this one is.
+    #[must_use]
+    pub const fn includes(self) -> &'static [Self] {
+        match self {
+            Self::Pr1848 => &[Self::EpochBeforeHistory],
+            Self::Pr1930 => &[
+                Self::AckProposalBeforeAckNewleader,
+                Self::AsyncApplyOfSyncTxns,
+            ],
+            Self::Pr1993 => &[Self::EpochBeforeHistory, Self::DropOutstandingAtNewleader],
+            Self::Pr2111 => &[Self::DropOutstandingAtNewleader],
+            Self::Fix3911 => &[
+                Self::AckNewleaderBeforeFsync,
+                Self::AckProposalBeforeAckNewleader,
+                Self::AsyncApplyOfSyncTxns,
+            ],
+            Self::SnapshotUncommitted => &[Self::TruncBelowSnapshotRefused],
+            _ => &[],
+        }
+    }
 }
 
 /// Which bugs are on: none, unless a checker says otherwise.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Switches(#[cfg(feature = "switches")] Option<Switch>);
 
 impl Switches {
-    /// One bug on.
+    /// One bug on, with those that it includes.
     #[cfg(feature = "switches")]
     #[must_use]
     pub const fn with(switch: Switch) -> Self {
@@ -75,7 +232,8 @@ impl Switches {
     #[cfg(feature = "switches")]
     #[must_use]
     pub fn on(self, switch: Switch) -> bool {
-        self.0 == Some(switch)
+        self.0
+            .is_some_and(|s| s == switch || s.includes().contains(&switch))
     }
 
     /// Whether `switch` is on: never, in this build.

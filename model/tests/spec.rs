@@ -12,8 +12,38 @@ fn row(first: &str) -> Vec<&'static str> {
         .unwrap_or_else(|| panic!("SPEC.md has no row for {first}"))
 }
 
+#[cfg(feature = "checker")]
 #[test]
-fn every_switch_has_its_story() {
+fn the_table_of_the_zoo_is_the_zoo() {
+    use zabra_model::checker::zoo;
+    assert!(
+        Switch::ALL
+            .into_iter()
+            .map(Some)
+            .eq(zoo::ALL.iter().map(|c| c.bounds.switch)),
+        "each switch has one cage, in the same order"
+    );
+    let mut table = String::new();
+    for zoo::Cage {
+        bounds,
+        source,
+        expected: (by, steps),
+    } in zoo::ALL
+    {
+        let name = bounds.name.trim_start_matches("zoo/");
+        table += &format!(
+            "| `{name}` | {} | {source} | {by} | {steps} |\n",
+            bounds.about
+        );
+    }
+    assert!(
+        SPEC.contains(&table),
+        "SPEC.md §8 should have these rows:\n{table}"
+    );
+}
+
+#[test]
+fn every_switch_stands_in_the_table() {
     for switch in Switch::ALL {
         assert_eq!(row(&format!("`{switch:?}`")).len(), 5);
     }

@@ -104,6 +104,11 @@ pub enum Action {
         /// Which.
         link: u64,
     },
+    /// Fault, with a host's bug only: a write fails, and the host takes it for durable.
+    FailWrite {
+        /// Whose disk.
+        server: u8,
+    },
 }
 
 /// [`Timer`], as traces spell it.
@@ -161,6 +166,7 @@ pub const WITNESSES: &[&str] = &[
     "SNAP instead of TRUNC",
     "INFORM",
     "an observer serves",
+    "FailWrite",
 ];
 
 pub(super) const W_EMPTY_DIFF: usize = 18;
@@ -218,6 +224,7 @@ impl Action {
             Self::Start { .. } => 16,
             Self::Disconnect { .. } => 17,
             Self::Snapshot { .. } => 27,
+            Self::FailWrite { .. } => 31,
         }
     }
 }
@@ -279,6 +286,9 @@ impl fmt::Display for Action {
             Self::Snapshot { server } => write!(f, "server {server} takes a snapshot"),
             Self::Start { server } => write!(f, "server {server} starts"),
             Self::Disconnect { link } => write!(f, "the network drops link {link}"),
+            Self::FailWrite { server } => {
+                write!(f, "a write of server {server} fails, and nobody is told")
+            }
         }
     }
 }

@@ -31,6 +31,30 @@ pub enum Start {
     Warm,
     /// Everyone looks, with histories that a lost leader can leave behind: each of these is an initial state.
     Uneven,
+    /// Everyone looks, with these disks: a later chapter of a story whose beginning is known to be possible.
+    Left(&'static Left),
+}
+
+/// What a lost leader has left behind. A zxid is an epoch and a counter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Left {
+    /// What a serving server has applied.
+    pub committed: &'static [(u32, u32)],
+    /// Each server's disk.
+    pub disks: &'static [LeftDisk],
+}
+
+/// One disk of [`Left`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LeftDisk {
+    /// acceptedEpoch.
+    pub accepted: u32,
+    /// currentEpoch.
+    pub current: u32,
+    /// The transactions in the snapshot.
+    pub snapshot: &'static [(u32, u32)],
+    /// The log above it.
+    pub log: &'static [(u32, u32)],
 }
 
 /// How long a configuration takes on two cores.
@@ -77,6 +101,8 @@ pub struct Bounds {
     pub faults: u8,
     /// The last epoch that a leader may propose.
     pub epochs: u8,
+    /// The last counter of an epoch.
+    pub counter_max: u32,
     /// The last election round that a server may enter by itself (E2).
     pub rounds: u8,
     /// Election messages between two servers that exist at once: 1 is the waiting slot, 2 adds one in flight.
@@ -221,7 +247,7 @@ impl Bounds {
     }
 }
 
-const BASE: Bounds = Bounds {
+pub(super) const BASE: Bounds = Bounds {
     name: "",
     about: "",
     servers: 3,
@@ -236,6 +262,7 @@ const BASE: Bounds = Bounds {
     disconnects: 1,
     faults: 1,
     epochs: 2,
+    counter_max: 14,
     rounds: 3,
     mail: 1,
     coarse_sync: false,
@@ -250,7 +277,7 @@ const BASE: Bounds = Bounds {
 };
 
 /// Five voters in three groups: a quorum is two whole groups.
-const GROUPS: &[&[(u8, u8)]] = &[&[(1, 1), (2, 1)], &[(3, 1), (4, 1)], &[(5, 1)]];
+pub(super) const GROUPS: &[&[(u8, u8)]] = &[&[(1, 1), (2, 1)], &[(3, 1), (4, 1)], &[(5, 1)]];
 
 /// Four voters in two groups: of each the heavier one decides, and server 2 never does.
 const WEIGHTS: &[&[(u8, u8)]] = &[&[(1, 1), (2, 0)], &[(3, 1), (4, 2)]];
@@ -524,186 +551,9 @@ pub const ALL: &[Bounds] = &[
     },
 ];
 
-/// Every switch with the smallest configuration known to expose it.
-pub const ZOO: &[Bounds] = &[
-    Bounds {
-        name: "zoo/EpochBeforeHistory",
-        about: "currentEpoch written before the history: three crashes elect a server that lacks a committed txn",
-        grain: Grain::E1,
-        disk: Disk::Fine,
-        start: Start::Warm,
-        txns: 2,
-        crashes: 3,
-        disconnects: 0,
-        faults: 3,
-        epochs: 4,
-        switch: Some(Switch::EpochBeforeHistory),
-        ..BASE
-    },
-    Bounds {
-        name: "zoo/AckNewleaderBeforeFsync",
-        about: "NEWLEADER acknowledged before its history is durable",
-        grain: Grain::E1,
-        disk: Disk::Fine,
-        start: Start::Warm,
-        txns: 2,
-        crashes: 2,
-        disconnects: 0,
-        faults: 2,
-        epochs: 3,
-        switch: Some(Switch::AckNewleaderBeforeFsync),
-        ..BASE
-    },
-    Bounds {
-        name: "zoo/VoteFromMemoryNotLog",
-        about: "a vote reports what is applied and hides what is logged",
-        grain: Grain::E1,
-        disk: Disk::Fine,
-        start: Start::Warm,
-        txns: 2,
-        crashes: 1,
-        disconnects: 1,
-        faults: 2,
-        epochs: 3,
-        switch: Some(Switch::VoteFromMemoryNotLog),
-        ..BASE
-    },
-    Bounds {
-        name: "zoo/AcceptedEpochVolatile",
-        about: "the promise of an epoch is forgotten in a crash, and two leaders share an epoch",
-        txns: 0,
-        switch: Some(Switch::AcceptedEpochVolatile),
-        ..BASE
-    },
-    Bounds {
-        name: "zoo/DiffWithoutMembership",
-        about: "a DIFF on top of a history that the leader does not share",
-        grain: Grain::E1,
-        disk: Disk::Fine,
-        start: Start::Warm,
-        txns: 3,
-        disconnects: 0,
-        epochs: 3,
-        switch: Some(Switch::DiffWithoutMembership),
-        ..BASE
-    },
-    Bounds {
-        name: "zoo/QuorumIsHalf",
-        about: "two servers, each a quorum of its own",
-        servers: 2,
-        crashes: 0,
-        disconnects: 0,
-        faults: 0,
-        switch: Some(Switch::QuorumIsHalf),
-        ..BASE
-    },
-    Bounds {
-        name: "zoo/GroupByAnyMember",
-        about: "two sets of voters, each with one member of two groups of three, that do not meet",
-        servers: 5,
-        groups: GROUPS,
-        grain: Grain::E1,
-        crashes: 0,
-        disconnects: 0,
-        faults: 0,
-        switch: Some(Switch::GroupByAnyMember),
-        ..BASE
-    },
-    Bounds {
-        name: "zoo/TruncOutstanding",
-        about: "a TRUNC drops a proposal whose ack still counts",
-        grain: Grain::E1,
-        disk: Disk::Fine,
-        start: Start::Warm,
-        txns: 2,
-        crashes: 2,
-        disconnects: 1,
-        faults: 3,
-        epochs: 3,
-        switch: Some(Switch::TruncOutstanding),
-        ..BASE
-    },
-    Bounds {
-        name: "zoo/HoldingIsAcking",
-        about: "a learner of an older currentEpoch is counted for proposals in its log, and then loses an election",
-        grain: Grain::E1,
-        disk: Disk::Fine,
-        start: Start::Warm,
-        txns: 3,
-        crashes: 3,
-        disconnects: 0,
-        faults: 3,
-        epochs: 4,
-        switch: Some(Switch::HoldingIsAcking),
-        ..BASE
-    },
-    Bounds {
-        name: "zoo/SnapBehindHistory",
-        about: "a SNAP takes back what the learner has logged and a quorum has committed",
-        grain: Grain::E1,
-        disk: Disk::Fine,
-        start: Start::Warm,
-        txns: 3,
-        crashes: 1,
-        disconnects: 1,
-        faults: 2,
-        epochs: 3,
-        switch: Some(Switch::SnapBehindHistory),
-        ..BASE
-    },
-    Bounds {
-        name: "zoo/ObserverInDiscovery",
-        about: "a leader chooses its epoch with an observer, which another leader need not meet",
-        observers: 1,
-        txns: 0,
-        crashes: 0,
-        disconnects: 0,
-        faults: 0,
-        switch: Some(Switch::ObserverInDiscovery),
-        ..BASE
-    },
-    Bounds {
-        name: "zoo/ObserverInNewLeader",
-        about: "a leader serves with an observer's ACK of NEWLEADER: too few voters have its history",
-        observers: 1,
-        grain: Grain::E1,
-        disk: Disk::Fine,
-        start: Start::Warm,
-        txns: 2,
-        disconnects: 0,
-        switch: Some(Switch::ObserverInNewLeader),
-        ..BASE
-    },
-    Bounds {
-        name: "zoo/InformBeforeCommit",
-        about: "an observer applies a transaction that is not committed",
-        observers: 1,
-        grain: Grain::E1,
-        disk: Disk::Fine,
-        start: Start::Warm,
-        txns: 2,
-        crashes: 0,
-        disconnects: 0,
-        faults: 0,
-        switch: Some(Switch::InformBeforeCommit),
-        ..BASE
-    },
-    Bounds {
-        name: "zoo/ObserverGetsOutstanding",
-        about: "an observer that joins gets an outstanding proposal, and again as INFORM",
-        observers: 1,
-        grain: Grain::E1,
-        disk: Disk::Fine,
-        start: Start::Warm,
-        txns: 2,
-        disconnects: 0,
-        switch: Some(Switch::ObserverGetsOutstanding),
-        ..BASE
-    },
-];
-
 /// The configuration of that name; states point to theirs, so it lives as long as the process.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Bounds> {
-    ALL.iter().chain(ZOO).find(|b| b.name == name)
+    let zoo = super::zoo::ALL.iter().map(|c| &c.bounds);
+    ALL.iter().chain(zoo).find(|b| b.name == name)
 }

@@ -7,7 +7,7 @@
 use super::arena::Bytes;
 use super::bounds::{Bounds, Grain};
 use super::cluster::Mailbox;
-use super::disk::{Disk, Image, Op};
+use super::disk::{Disk, Image, Op, Quirk};
 use super::ghost::{Ghost, Sight};
 use super::link::{End, Frame, Wire};
 use super::node::Node;
@@ -144,7 +144,11 @@ pub(super) fn node(node: &Node, bounds: &Bounds, out: &mut Bytes) {
     } = node;
     let name = out.name(*at);
     small(name, out);
-    let Disk { image, queue } = disk;
+    let Disk {
+        image,
+        queue,
+        quirk,
+    } = disk;
     let Image {
         accepted,
         current,
@@ -161,6 +165,9 @@ pub(super) fn node(node: &Node, bounds: &Bounds, out: &mut Bytes) {
     }
     small(queue.len(), out);
     queue.iter().for_each(|op| pending(op, out));
+    if bounds.switch.is_some() {
+        broken(peer.as_ref(), quirk, out);
+    }
     match peer {
         None => out.push(0),
         Some(peer) => {
@@ -168,6 +175,37 @@ pub(super) fn node(node: &Node, bounds: &Bounds, out: &mut Bytes) {
             zxids(tree, out);
             running(peer, bounds, out);
         }
+    }
+}
+
+/// With a bug on, less follows from the rest.
+fn broken(peer: Option<&Peer>, quirk: &Quirk, out: &mut Bytes) {
+    let Quirk {
+        switches: _, // one for each exploration
+        holding,
+        held,
+        snapshot,
+        skipped,
+    } = quirk;
+    out.push(u8::from(*holding));
+    small(held.len(), out);
+    held.iter().for_each(|op| pending(op, out));
+    zxids(snapshot, out);
+    zxids(skipped, out);
+    let Some(peer) = peer else { return };
+    zxid(peer.delivered, out);
+    for d in [&peer.storage.known, &peer.storage.asked] {
+        epoch(d.accepted, out);
+        epoch(d.current, out);
+        zxid(d.history.base(), out);
+        small(d.history.runs().len(), out);
+        for run in d.history.runs() {
+            zxid(run.first, out);
+            zxid(run.last, out);
+        }
+    }
+    if let Role::Looking(l) = &peer.role {
+        vote(&l.own, out);
     }
 }
 

@@ -7,6 +7,7 @@ use super::bounds::{Bounds, Grain};
 use super::canon;
 use super::disk::{Disk, Op};
 use super::ghost::{Ghost, Sight};
+use super::host;
 use super::link::{End, Frame, Wire};
 use super::memo::{Memo, Moved, Out};
 use super::node::{Node, Outbox, Outward, Stimulus};
@@ -271,7 +272,7 @@ impl World {
                 observer: me.0 > u64::from(n),
                 switches: bounds.switch.map_or_else(Switches::default, Switches::with),
                 epoch_max: Epoch(u32::from(bounds.epochs)),
-                counter_max: 14,
+                counter_max: bounds.counter_max,
             })
             .collect();
         Self {
@@ -295,6 +296,12 @@ impl World {
                 high: FixedState::with_seed(2),
             },
         }
+    }
+
+    pub(super) fn switches(&self) -> Switches {
+        self.bounds
+            .switch
+            .map_or_else(Switches::default, Switches::with)
     }
 
     pub(super) fn n(&self) -> usize {
@@ -335,7 +342,7 @@ impl World {
         bytes.clear();
         canon::node(&node, &self.bounds, bytes);
         let make = || {
-            let view = View::of(&node);
+            let view = View::of(&node, self.switches());
             let mut bytes = Bytes::new();
             view.canon(&mut bytes);
             (node, self.views.intern(&bytes, || view))
@@ -444,7 +451,8 @@ impl Cluster {
             wires: [NONE; WIRES_MAX],
             mail: [empty; SERVERS_MAX],
         };
-        for (i, disk) in disks.into_iter().enumerate() {
+        for (i, mut disk) in disks.into_iter().enumerate() {
+            disk.quirk.switches = world.switches();
             cluster.nodes[i] = world.intern_node(Node::down(i, disk), bytes);
         }
         cluster
@@ -890,15 +898,17 @@ impl Cluster {
         let Some(at) = self.slot(world, link) else {
             return;
         };
-        let i = world.wires.get(self.wires[at]).server(end);
+        let wire = world.wires.get(self.wires[at]);
+        let (i, leader) = (wire.server(end), wire.leader);
         let operand = self.on_wire(world, at, OnWire::Receive(end), log);
         if operand != NONE && self.node(world, i).peer.is_some() {
-            let frame = world.frames.get(operand);
             // Only a step that was not taken before needs the frame itself.
-            let stimulus = Stimulus::Received {
-                link,
-                frame: frame.clone(),
-            };
+            let mut frame = world.frames.get(operand).clone();
+            if host::dump_late(world, self.node(world, leader), &mut frame) {
+                self.step(world, i, &Stimulus::Received { link, frame }, log);
+                return;
+            }
+            let stimulus = Stimulus::Received { link, frame };
             self.step_with(world, i, &stimulus, operand, log);
         }
     }
@@ -934,6 +944,19 @@ impl Cluster {
     /// The oldest pending write of a server becomes durable, and the server hears of it.
     pub(super) fn flush(&mut self, world: &World, i: usize, log: &mut Log) {
         self.step(world, i, &Stimulus::Flush, log);
+    }
+
+    /// Fault: the oldest pending write of a server fails, and its host goes on as if it had not.
+    pub(super) fn fail_write(&mut self, world: &World, i: usize, log: &mut Log) {
+        self.step(world, i, &Stimulus::FailWrite, log);
+    }
+
+    /// Everything that is committed and spent when the exploration begins.
+    pub(super) fn begin(&mut self, world: &World, committed: Vec<Zxid>) {
+        let mut ghost = self.ghost(world).clone();
+        self.spent.txns = u8::try_from(ghost.proposed.len()).unwrap_or(u8::MAX);
+        ghost.committed = committed;
+        self.ghost = world.intern_ghost(ghost, &mut Bytes::new());
     }
 
     /// All pending writes of a server, one by one, with those that they entail.

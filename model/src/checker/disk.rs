@@ -4,6 +4,7 @@ use crate::durable::Durable;
 use crate::history::History;
 use crate::ids::{Epoch, Zxid};
 use crate::step::Write;
+use crate::switch::{Switch, Switches};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -46,6 +47,8 @@ impl Image {
             Op::CurrentEpoch(e) => self.current = *e,
             Op::Append(z) => self.log.push(*z),
             Op::Truncate(z) => {
+                // A snapshot that is newer than the cut is retired with it; the healthy core never cuts so deep.
+                self.snapshot.retain(|x| x <= z);
                 self.log.retain(|x| x <= z);
                 // A snapshot of what is cut off would bring it back (ZOOKEEPER-1549).
                 if self.taken > self.content_len() {
@@ -88,8 +91,17 @@ impl Image {
     }
 
     /// What a server finds when it starts; or why it cannot.
-    pub fn boot(&self) -> Result<Durable, &'static str> {
-        if self.accepted < self.current {
+    pub fn boot(&self, switches: Switches) -> Result<Durable, &'static str> {
+        if self
+            .content()
+            .last()
+            .is_some_and(|z| z.epoch() > self.current)
+            && switches.on(Switch::BootRejectsLogAheadOfEpoch)
+        {
+            return Err("the log is ahead of currentEpoch");
+        }
+        // (Without a file for it there is nothing to compare.)
+        if self.accepted < self.current && !switches.on(Switch::AcceptedEpochVolatile) {
             return Err("acceptedEpoch is below currentEpoch");
         }
         let mut image = self.clone();
@@ -109,6 +121,21 @@ impl Image {
     }
 }
 
+/// What a host with a bug keeps in memory and takes for written. Nothing, unless a switch is on.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Quirk {
+    /// The bug.
+    pub switches: Switches,
+    /// Further transactions and snapshots are held back.
+    pub holding: bool,
+    /// What was reported to be durable and is only in memory.
+    pub held: Vec<Op>,
+    /// A snapshot of more than was committed, beside the log; it is on the disk.
+    pub snapshot: Vec<Zxid>,
+    /// Transactions that the list of recent commits lacks.
+    pub skipped: Vec<Zxid>,
+}
+
 /// A server's disk.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Disk {
@@ -116,6 +143,8 @@ pub struct Disk {
     pub image: Image,
     /// What may or may not: a crash keeps any prefix.
     pub queue: VecDeque<Op>,
+    /// The host's bug.
+    pub quirk: Quirk,
 }
 
 impl Disk {
@@ -130,17 +159,68 @@ impl Disk {
         });
     }
 
+    /// Completes a write that was taken from the queue.
+    pub fn write(&mut self, op: Op) {
+        let switches = self.quirk.switches;
+        let on = |s| switches.on(s);
+        let (trunc, snap) = (
+            on(Switch::KeepDbAfterPartialTrunc),
+            on(Switch::KeepDbAfterPartialSnap),
+        );
+        match &op {
+            Op::Truncate(_) if trunc => self.quirk.holding = true,
+            Op::Install(_) if snap => self.quirk.holding = true,
+            // A snapshot that is newer than the cut is retired with it.
+            Op::Truncate(z)
+                if on(Switch::SnapshotUncommitted)
+                    && self.quirk.snapshot.last().is_some_and(|end| end > z) =>
+            {
+                self.quirk.snapshot.clear();
+            }
+            // NEWLEADER: the snapshot that holds all of it.
+            Op::CurrentEpoch(_) if self.quirk.holding && (trunc || snap) => self.release(),
+            _ => {}
+        }
+        match &op {
+            Op::Append(_) | Op::Install(_) if self.quirk.holding => self.quirk.held.push(op),
+            _ => self.image.apply(&op),
+        }
+    }
+
+    /// Writes what was held back.
+    pub fn release(&mut self) {
+        self.quirk.holding = false;
+        for op in core::mem::take(&mut self.quirk.held) {
+            self.image.apply(&op);
+        }
+    }
+
     /// The image with the first `kept` pending writes.
     #[must_use]
     pub fn image_with(&self, kept: usize) -> Image {
-        let mut image = self.image.clone();
-        self.queue.iter().take(kept).for_each(|op| image.apply(op));
-        image
+        if self.quirk.switches == Switches::default() {
+            let mut image = self.image.clone();
+            self.queue.iter().take(kept).for_each(|op| image.apply(op));
+            return image;
+        }
+        let mut disk = self.clone();
+        let ops = self.queue.iter().take(kept).cloned();
+        ops.for_each(|op| disk.write(op));
+        disk.image
     }
 
     /// The image with every pending write: what the server's memory holds.
     #[must_use]
     pub fn image_asked(&self) -> Image {
-        self.image_with(self.queue.len())
+        if self.quirk.switches == Switches::default() {
+            return self.image_with(self.queue.len());
+        }
+        let mut disk = self.clone();
+        for op in core::mem::take(&mut disk.queue) {
+            disk.write(op);
+        }
+        disk.release();
+        disk.image.log.sort_unstable(); // what was held may be older than what was not
+        disk.image
     }
 }

@@ -33,6 +33,8 @@ pub enum Wrong {
     ZxidReused = 16,
     /// A server could not start from its disk.
     NoBoot = 32,
+    /// A server follows a leader that has not said so itself.
+    UnbackedElection = 64,
 }
 
 /// What one server lets the observer see in a step.

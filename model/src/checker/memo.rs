@@ -85,6 +85,7 @@ impl Stimulus {
             Self::Received { link, .. } => (9, *link),
             Self::Notified { from, .. } => (10, *from as u64),
             Self::Snapshot => (11, 0),
+            Self::FailWrite => (12, 0),
         };
         kind << 56 | small << 32 | u64::from(operand)
     }

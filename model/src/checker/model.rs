@@ -2,10 +2,11 @@
 
 use super::action::W_CRASH_PENDING;
 use super::action::{Action, FiredTimer};
-use super::bounds::{Bounds, Grain, Start};
+use super::bounds::{Bounds, Grain, Left, Start};
 use super::cluster::{Cluster, Log, World, index};
 use super::disk::{Disk, Image};
 use super::explore::wedge::Duty;
+use super::host;
 use super::link::{End, Wire};
 use super::node::{Node, Stimulus};
 use super::properties;
@@ -130,6 +131,7 @@ impl Zab {
         match self.bounds.start {
             Start::Cold => vec![self.booted(vec![Disk::default(); self.world.n()])],
             Start::Warm => vec![self.warm()],
+            Start::Left(left) => vec![self.left(left)],
             Start::Uneven => uneven_disks(self.world.n())
                 .into_iter()
                 .map(|disks| self.booted(disks))
@@ -161,6 +163,26 @@ impl Zab {
         cluster.propose(world, leader, log);
         self.drain(&mut cluster, log);
         cluster.propose(world, leader, log);
+        cluster
+    }
+
+    /// Everyone looks, with what a lost leader has left behind.
+    fn left(&self, left: &Left) -> Cluster {
+        let zxids = |list: &[(u32, u32)]| -> Vec<Zxid> {
+            list.iter().map(|(e, c)| Zxid::new(Epoch(*e), *c)).collect()
+        };
+        let disk = |d: &super::bounds::LeftDisk| Disk {
+            image: Image {
+                accepted: Epoch(d.accepted),
+                current: Epoch(d.current),
+                snapshot: zxids(d.snapshot),
+                log: zxids(d.log),
+                taken: 0,
+            },
+            ..Disk::default()
+        };
+        let mut cluster = self.booted(left.disks.iter().map(disk).collect());
+        cluster.begin(&self.world, zxids(left.committed));
         cluster
     }
 
@@ -394,7 +416,11 @@ impl Zab {
                 if b.grain != Grain::E2 && idle {
                     continue;
                 }
-                for kept in 0..=node.disk.queue.len() {
+                if host::may_fail(self.world.switches(), node) {
+                    let server = id(node.at);
+                    out.push(Action::FailWrite { server });
+                }
+                for kept in 0..=host::kept_at_most(self.world.switches(), node) {
                     let kept = u8::try_from(kept).unwrap_or(u8::MAX);
                     let server = id(node.at);
                     out.push(Action::Crash { server, kept });
@@ -490,6 +516,10 @@ impl Zab {
                 }
             }
             Action::Start { server } => c.start(world, at(server), log),
+            Action::FailWrite { server } => {
+                c.spent.crashes += 1;
+                c.fail_write(world, at(server), log);
+            }
             Action::Disconnect { link } => {
                 c.spent.disconnects += 1;
                 c.cut(world, link, log);

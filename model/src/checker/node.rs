@@ -8,6 +8,7 @@ use super::bounds::Disk as DiskGrain;
 use super::cluster::{World, index};
 use super::disk::{Disk, Op};
 use super::ghost::{Sight, Wrong};
+use super::host;
 use super::link::Frame;
 use crate::fault::Fault;
 use crate::ids::{Epoch, ServerId, Zxid};
@@ -44,6 +45,8 @@ pub enum Stimulus {
     Flush,
     /// Its tree is written as a snapshot.
     Snapshot,
+    /// The oldest pending write fails, and it hears that it is durable: the bug of a host.
+    FailWrite,
     /// A client's write.
     Propose,
     /// The leader does not answer its dial.
@@ -133,6 +136,7 @@ impl Node {
             Stimulus::Elect(vote) => self.elect(world, vote, out),
             Stimulus::Flush => self.flush(world, out),
             Stimulus::Snapshot => self.disk.image.taken = self.tree.len(),
+            Stimulus::FailWrite => self.fail_write(world, out),
             Stimulus::Propose => self.propose(world, out),
             Stimulus::Unreachable => self.step(world, Input::Unreachable, &[], out),
             Stimulus::Linked(id) => self.step(world, Input::Linked(Link(id)), &[], out),
@@ -162,12 +166,13 @@ impl Node {
     }
 
     fn boot(&mut self, world: &World, out: &mut Outbox) {
-        let Ok(found) = self.disk.image.boot() else {
+        let Ok(found) = self.disk.image.boot(world.switches()) else {
             out.seen(Sight::Wrong(Wrong::NoBoot));
             return;
         };
         self.disk.image.purge();
         self.tree = self.disk.image.content();
+        host::load_snapshot(self);
         let mut effects = Effects::new();
         self.peer = Some(Peer::boot(&world.envs[self.at], found, &mut effects));
         self.carry_out(world, effects, &[], out);
@@ -179,6 +184,7 @@ impl Node {
             self.write_next();
         }
         self.disk.queue.clear();
+        host::on_crash(&mut self.disk);
         self.tree.clear();
         self.peer = None;
     }
@@ -188,8 +194,12 @@ impl Node {
         let Some(peer) = self.peer.as_mut() else {
             return;
         };
+        let heard = host::ballots_of(world, peer, &input);
         let mut effects = Effects::new();
         peer.step(&world.envs[self.at], input, &mut effects);
+        if heard.is_some_and(|heard| !heard.back(peer)) {
+            out.seen(Sight::Wrong(Wrong::UnbackedElection));
+        }
         self.carry_out(world, effects, tree, out);
     }
 
@@ -213,6 +223,15 @@ impl Node {
         self.step(world, Input::Durable(mark), &[], out);
     }
 
+    fn fail_write(&mut self, world: &World, out: &mut Outbox) {
+        let Some(peer) = &self.peer else {
+            return;
+        };
+        let mark = peer.storage.mark_of(1);
+        self.disk.quirk.held.extend(self.disk.queue.pop_front());
+        self.step(world, Input::Durable(mark), &[], out);
+    }
+
     fn propose(&mut self, world: &World, out: &mut Outbox) {
         let last = |node: &Self| {
             node.peer
@@ -230,7 +249,7 @@ impl Node {
 
     fn write_next(&mut self) {
         if let Some(op) = self.disk.queue.pop_front() {
-            self.disk.image.apply(&op);
+            self.disk.write(op);
         }
     }
 
@@ -240,8 +259,12 @@ impl Node {
             match effect {
                 Effect::Persist { write, .. } => {
                     self.disk.persist(&write, tree);
+                    host::on_asked(world.switches(), self);
                     match self.disk.queue.back() {
-                        Some(Op::Truncate(z)) => self.tree.retain(|x| x <= z),
+                        Some(Op::Truncate(z)) => {
+                            self.tree.retain(|x| x <= z);
+                            host::load_snapshot(self);
+                        }
                         Some(Op::Install(tree)) => self.tree.clone_from(tree),
                         _ => {}
                     }
@@ -260,7 +283,9 @@ impl Node {
                     committed,
                 } => {
                     let asked = self.disk.image_asked();
-                    for zxid in asked.log.into_iter().filter(|z| *z > after && *z <= upto) {
+                    let lacks = self.disk.quirk.skipped.clone();
+                    let listed = |z: &Zxid| *z > after && *z <= upto && !lacks.contains(z);
+                    for zxid in asked.log.into_iter().filter(listed) {
                         Self::send(link, Packet::Proposal { zxid, txn: () }, Vec::new(), out);
                         if committed {
                             Self::send(link, Packet::Commit { zxid }, Vec::new(), out);
@@ -283,6 +308,7 @@ impl Node {
                 }
                 Effect::Serve { epoch } => {
                     out.sent.push(Outward::Other(effect));
+                    host::on_serve(world.switches(), self);
                     if world.envs[self.at].observer {
                         out.witnessed |= 1 << W_OBSERVER_SERVES;
                     }
@@ -302,6 +328,7 @@ impl Node {
                     }
                 }
                 Effect::Dial(_) | Effect::Arm(_) | Effect::Disarm(_) | Effect::Became(_) => {
+                    host::on_became(world.switches(), self, &effect);
                     out.sent.push(Outward::Other(effect));
                 }
             }

@@ -3,17 +3,21 @@
 //! They depend on little of each server, its [`View`], and on what was observed: many clusters look the same.
 
 use super::arena::Bytes;
+use super::bounds::Grain;
 use super::canon;
 use super::cluster::{Cluster, Log, World, server_id};
 use super::ghost::{Ghost, Wrong};
+use super::link::End;
 use super::model::{State, Zab};
 use super::node::Node;
-use crate::ids::{Epoch, Zxid};
+use crate::election::tally::Ballot;
+use crate::ids::{Epoch, ServerId, Zxid};
 use crate::leader::Phase;
 use crate::learner::Stage;
 use crate::peer::Role;
 use crate::quorum::{AckSet, Voters};
 use crate::switch::Switches;
+use crate::vote::ServerState;
 use alloc::vec::Vec;
 
 /// What the invariants see of a server.
@@ -34,7 +38,7 @@ pub struct View {
 impl View {
     /// What the invariants see of this server.
     #[must_use]
-    pub fn of(node: &Node) -> Self {
+    pub fn of(node: &Node, switches: Switches) -> Self {
         let peer = node.peer.as_ref();
         let epoch = match peer.map(|p| &p.role) {
             Some(Role::Following(f)) if f.stage >= Stage::AwaitUpToDate => Some(f.epoch),
@@ -51,7 +55,7 @@ impl View {
             disk: (node.disk.image.current, node.disk.image.content()),
             boots: images
                 .into_iter()
-                .all(|kept| node.disk.image_with(kept).boot().is_ok()),
+                .all(|kept| node.disk.image_with(kept).boot(switches).is_ok()),
         }
     }
 
@@ -121,13 +125,16 @@ impl<'a> Seen<'a> {
 /// The invariants that a cluster breaks, as bits in the order of [`ALL`].
 pub fn broken(cluster: &Cluster, world: &World, log: &mut Log) -> u32 {
     let key = cluster.seen(world);
-    *log.memo.verdicts.entry(key).or_insert_with(|| {
-        let seen = Seen::of(cluster, world);
-        let holds = ALL.iter().map(|p| (p.holds)(&seen));
-        holds
-            .enumerate()
-            .fold(0, |bits, (i, holds)| bits | u32::from(!holds) << i)
-    })
+    let whole = u32::from(!quiescence_is_agreement(cluster, world)) << 15
+        | u32::from(!formed_ensemble_is_joined(cluster, world)) << 16;
+    whole
+        | *log.memo.verdicts.entry(key).or_insert_with(|| {
+            let seen = Seen::of(cluster, world);
+            let holds = ALL.iter().map(|p| (p.holds)(&seen));
+            holds
+                .enumerate()
+                .fold(0, |bits, (i, holds)| bits | u32::from(!holds) << i)
+        })
 }
 
 /// One invariant.
@@ -213,9 +220,29 @@ pub const ALL: &[Invariant] = &[
         condition: |_, s| s.broken & 1 << 13 == 0,
     },
     Invariant {
+        name: "commit consistency",
+        holds: |s| commit_consistency(s),
+        condition: |_, s| s.broken & 1 << 14 == 0,
+    },
+    Invariant {
+        name: "quiescence is agreement",
+        holds: |_| true, // asks about connections: see `quiescence_is_agreement`
+        condition: |_, s| s.broken & 1 << 15 == 0,
+    },
+    Invariant {
+        name: "a formed ensemble is joined",
+        holds: |_| true, // asks about votes heard: see `formed_ensemble_is_joined`
+        condition: |_, s| s.broken & 1 << 16 == 0,
+    },
+    Invariant {
+        name: "elections are backed",
+        holds: |s| s.never(Wrong::UnbackedElection),
+        condition: |_, s| s.broken & 1 << 17 == 0,
+    },
+    Invariant {
         name: "observers learn what is committed",
         holds: |s| observers_learn(s),
-        condition: |_, s| s.broken & 1 << 14 == 0,
+        condition: |_, s| s.broken & 1 << 18 == 0,
     },
 ];
 
@@ -345,7 +372,90 @@ fn every_image_boots(c: &Seen<'_>) -> bool {
     c.servers.iter().all(|v| v.boots)
 }
 
-/// I-15: what a serving observer has applied is the beginning of what the voters have committed.
+/// I-15: whoever serves in an epoch has applied the initial history of it.
+fn commit_consistency(c: &Seen<'_>) -> bool {
+    c.serving().all(|(epoch, tree)| {
+        let mut initial = c.ghost.initial.iter().filter(|(e, _)| *e == epoch);
+        initial.all(|(_, history)| tree.starts_with(history))
+    })
+}
+
+/// I-16: a learner that serves and has nothing more to hear has the leader's log and its commits; and when nothing is
+/// on the way between a leader and a serving quorum, nor to their disks, nothing waits to be committed.
+fn quiescence_is_agreement(c: &Cluster, world: &World) -> bool {
+    c.nodes(world).all(|leader| {
+        let Some(peer) = &leader.peer else {
+            return true;
+        };
+        let Role::Leading(l) = &peer.role else {
+            return true;
+        };
+        if l.phase != Phase::Broadcast {
+            return true;
+        }
+        let mut quiet = leader.disk.queue.is_empty();
+        let mut serving = alloc::vec![leader.at];
+        let wires = c.wires(world).filter(|w| w.leader == leader.at);
+        for w in wires.filter(|w| w.is_live()) {
+            let learner = c.node(world, w.learner);
+            quiet &= w.inbox(End::Leader).is_empty() && w.inbox(End::Learner).is_empty();
+            quiet &= learner.disk.queue.is_empty();
+            let Some(learner) = &learner.peer else {
+                continue;
+            };
+            let Role::Following(f) = &learner.role else {
+                continue;
+            };
+            if f.link.is_none_or(|l| l.0 != w.id) || f.stage != Stage::Broadcast {
+                continue;
+            }
+            serving.push(w.learner);
+            // An observer is told only what is committed.
+            let same = f.committed == l.committed
+                && (f.observer || learner.last_logged() == peer.last_logged());
+            if w.inbox(End::Learner).is_empty() && !same {
+                return false;
+            }
+        }
+        !quiet || l.outstanding.is_empty() || !world.is_quorum(serving.into_iter())
+    })
+}
+
+/// I-17: a looking server that has heard every member of a formed ensemble, as they are now, has joined it.
+fn formed_ensemble_is_joined(c: &Cluster, world: &World) -> bool {
+    if world.bounds.grain != Grain::E2 {
+        return true;
+    }
+    let peers = || c.nodes(world).filter_map(|n| n.peer.as_ref());
+    let settled = peers().filter_map(|p| match &p.role {
+        Role::Looking(l) => Some(&l.settled),
+        Role::Draining { .. } | Role::Following(_) | Role::Leading(_) => None,
+    });
+    settled.into_iter().all(|settled| {
+        let leaders = || peers().filter(|p| p.state() == ServerState::Leading);
+        leaders().all(|leader| {
+            let mut members = Vec::new();
+            let heard = c.nodes(world).all(|n| {
+                let Some(p) = &n.peer else { return true };
+                if p.serving().is_none() || p.serving() != leader.serving() {
+                    return true;
+                }
+                let vote = match &p.role {
+                    Role::Following(f) if f.observer => return true, // it tells nobody
+                    Role::Following(f) => f.vote,
+                    Role::Leading(l) => l.vote,
+                    Role::Looking(_) | Role::Draining { .. } => return true,
+                };
+                members.push(n.at);
+                let state = p.state();
+                settled.get(&ServerId(n.at as u64 + 1)) == Some(&Ballot { vote, state })
+            });
+            !heard || !world.is_quorum(members.into_iter())
+        })
+    })
+}
+
+/// I-19: what a serving observer has applied is the beginning of what the voters have committed.
 fn observers_learn(c: &Seen<'_>) -> bool {
     let observers = c.servers.iter().skip(c.voters.count());
     let mut serving = observers.filter_map(|v| v.serving.as_ref());

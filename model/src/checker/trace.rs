@@ -277,6 +277,7 @@ pub fn action_text(world: &World, c: &Cluster, action: Action) -> String {
         | Action::Snapshot { .. }
         | Action::Propose { .. }
         | Action::Crash { .. }
+        | Action::FailWrite { .. }
         | Action::Start { .. } => action.to_string(),
     }
 }

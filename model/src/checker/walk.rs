@@ -45,7 +45,7 @@ const fn weight(action: Action) -> u64 {
         Action::Receive { .. } | Action::Flush { .. } | Action::Connect { .. } => 40,
         Action::Notify { .. } | Action::Start { .. } | Action::Propose { .. } => 30,
         Action::HearClose { .. } | Action::GiveUp { .. } | Action::Snapshot { .. } => 12,
-        Action::Crash { .. } | Action::Disconnect { .. } => 2,
+        Action::Crash { .. } | Action::Disconnect { .. } | Action::FailWrite { .. } => 2,
         Action::Fire { .. } => 6,
         Action::Lead { .. }
         | Action::Follow { .. }

@@ -22,13 +22,18 @@ impl Leading {
             Zxid::new(self.epoch, 1)
         } else if last.counter() < cx.env.counter_max {
             Zxid(last.0 + 1)
+        } else if cx.env.switches.on(Switch::NoRolloverReelection) {
+            Zxid::new(last.epoch().next().unwrap_or_default(), 1)
         } else {
             // The next leader starts a new epoch; a wrapped counter would start a second history (ZOOKEEPER-1277).
             cx.out.push(Effect::Refused(Fault::CounterExhausted));
             return Next::Look;
         };
-        let followers = |l: &&Learner| l.is_forwarded_to() && !l.observer;
-        for l in self.learners.iter().filter(followers) {
+        let acked_only = cx.env.switches.on(Switch::ProposeToAckedOnly);
+        let to = |l: &&Learner| {
+            l.is_forwarded_to() && !l.observer && !(acked_only && l.stage == Stage::Synced)
+        };
+        for l in self.learners.iter().filter(to) {
             let packet = Packet::Proposal {
                 zxid,
                 txn: txn.clone(),
@@ -38,10 +43,13 @@ impl Leading {
                 packet,
             });
         }
-        self.outstanding.push_back(Outstanding {
-            zxid,
-            acks: AckSet::EMPTY,
-        });
+        let mut acks = AckSet::EMPTY;
+        if let Some(me) = cx.env.voters.index(cx.env.me)
+            && cx.env.switches.on(Switch::LeaderAckBeforeFsync)
+        {
+            acks.insert(me);
+        }
+        self.outstanding.push_back(Outstanding { zxid, acks });
         cx.storage.persist(Write::Append { zxid, txn }, cx.out);
         if cx.env.switches.on(Switch::InformBeforeCommit) {
             self.inform(zxid, cx);
@@ -105,6 +113,9 @@ impl Leading {
             .0
             .checked_sub(first)
             .and_then(|i| usize::try_from(i).ok())
+            .filter(|i| *i < self.outstanding.len())
+            // Only behind a counter that a switch has let run over.
+            .or_else(|| self.outstanding.iter().position(|o| o.zxid == zxid))
             .and_then(|i| self.outstanding.get_mut(i));
         match (proposal, voter) {
             (None, _) => Err(Fault::AckOfUnproposed { zxid }),
@@ -126,8 +137,11 @@ impl Leading {
             let zxid = oldest.zxid;
             self.outstanding.pop_front();
             self.committed = zxid;
-            let followers = |l: &&Learner| l.is_forwarded_to() && !l.observer;
-            for l in self.learners.iter().filter(followers) {
+            let acked_only = cx.env.switches.on(Switch::UptodateWithAckZxid);
+            let to = |l: &&Learner| {
+                l.is_forwarded_to() && !l.observer && !(acked_only && l.stage == Stage::Synced)
+            };
+            for l in self.learners.iter().filter(to) {
                 let packet = Packet::Commit { zxid };
                 cx.out.push(Effect::Send {
                     link: l.link,

@@ -8,6 +8,7 @@ use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::step::{Effect, Link};
 use crate::switch::Switch;
+use alloc::vec::Vec;
 
 impl Leading {
     /// FOLLOWERINFO: with a quorum of them the epoch is chosen; whoever comes later is told it at once.
@@ -47,6 +48,14 @@ impl Leading {
             | Phase::AwaitNewLeaderAcks
             | Phase::Broadcast => {
                 self.invite(learner.link, cx);
+                if cx.env.switches.on(Switch::LeaderinfoTwice) {
+                    let again = self.learners.iter().map(|l| (l.link, l.stage));
+                    let again: Vec<Link> = again
+                        .filter(|(l, s)| *s == Stage::Invited && *l != learner.link)
+                        .map(|(l, _)| l)
+                        .collect();
+                    again.into_iter().for_each(|l| self.invite(l, cx));
+                }
                 Ok(Next::Stay)
             }
         }
@@ -118,6 +127,7 @@ impl Leading {
                 );
                 if let Some(current) = current
                     && (current, last) > mine
+                    && !cx.env.switches.on(Switch::NoFollowerAheadCheck)
                 {
                     return Err(Fault::LearnerAhead { current, last });
                 }
@@ -138,15 +148,29 @@ impl Leading {
     fn close_discovery<T>(&mut self, cx: &mut Context<'_, T>) {
         let counts =
             |l: &super::Learner| matches!(l.stage, Stage::EpochAcked { counted: true, .. });
-        if self.is_quorum_with_me(counts, Switch::ObserverInDiscovery, cx) {
+        if self.is_quorum_with_me(counts, Switch::ObserverInDiscovery, cx)
+            || cx.env.switches.on(Switch::EpochAckWrongFlag)
+        {
             self.begin_sync(cx);
         }
     }
 
     /// The disk holds one more write of this leader.
     pub(crate) fn on_durable<T: Clone>(&mut self, written: Written, cx: &mut Context<'_, T>) {
+        let of_earlier_role = match written {
+            Written::Append(zxid) => zxid.epoch() < self.epoch || self.epoch == Epoch(0),
+            Written::CurrentEpoch(e) => e != self.epoch,
+            Written::AcceptedEpoch(_) => false,
+            Written::Truncate(_) | Written::Install(_) => true,
+        };
+        if of_earlier_role && cx.env.switches.on(Switch::VoteBeforeLogDrain) {
+            return;
+        }
         match written {
-            Written::AcceptedEpoch(_) => self.on_epoch_accepted(cx),
+            Written::AcceptedEpoch(_) if self.phase == Phase::ChoosingEpoch => {
+                self.on_epoch_accepted(cx);
+            }
+            Written::AcceptedEpoch(_) => {} // only a switch goes on before it is durable
             Written::CurrentEpoch(_) => self.on_epoch_current(cx),
             Written::Append(zxid) => self.on_own_append(zxid, cx),
             Written::Truncate(_) | Written::Install(_) => {

@@ -65,7 +65,12 @@ impl Leading {
         let committed = self.committed;
         let history = &cx.storage.asked.history;
         let newest = history.last();
-        let plan = plan_sync(history, committed, last, cx.env.switches);
+        let known = if cx.env.switches.on(Switch::StaleCommittedLogRange) {
+            committed.min(*cx.delivered)
+        } else {
+            committed
+        };
+        let plan = plan_sync(history, known, last, cx.env.switches);
         let (first, after) = match plan {
             SyncPlan::Diff { after } => {
                 let packet = Packet::Diff { zxid: committed };
@@ -97,7 +102,8 @@ impl Leading {
         // An observer is not asked for an ack, so it learns of these when they are committed.
         let outstanding_too =
             !self.learners[at].observer || cx.env.switches.on(Switch::ObserverGetsOutstanding);
-        if committed < newest && outstanding_too {
+        let skipped = cx.env.switches.on(Switch::ForwardAfterReadNotAtomic);
+        if committed < newest && outstanding_too && !skipped {
             cx.out.push(Effect::SendHistory {
                 link,
                 after: committed,
@@ -107,6 +113,14 @@ impl Leading {
         }
         let packet = Packet::NewLeader { epoch: self.epoch };
         cx.out.push(Effect::Send { link, packet });
+        if committed < newest && cx.env.switches.on(Switch::NoDuplicateProposalDrop) {
+            cx.out.push(Effect::SendHistory {
+                link,
+                after: committed,
+                upto: newest,
+                committed: false,
+            });
+        }
         self.learners[at].stage = Stage::Synced;
     }
 
@@ -130,7 +144,9 @@ impl Leading {
 
     /// Serves once a quorum, this server included, has the initial history and the epoch on disk.
     fn establish<T>(&mut self, cx: &mut Context<'_, T>) {
-        if self.phase != Phase::AwaitNewLeaderAcks || !self.has_live_quorum(cx) {
+        let formed =
+            self.has_live_quorum(cx) || cx.env.switches.on(Switch::ServeBeforeQuorumBroadcast);
+        if self.phase != Phase::AwaitNewLeaderAcks || !formed {
             return;
         }
         self.phase = Phase::Broadcast;

@@ -43,6 +43,12 @@ pub(crate) fn plan_sync(
         return SyncPlan::Snap;
     }
     let Some(before) = history.floor(peer.min(committed)) else {
+        let log_is_empty = history.last() == history.base();
+        if switches.on(Switch::DiffFromHoleyLog) && !log_is_empty
+            || switches.on(Switch::NoSnapWhenMinUnknown) && log_is_empty
+        {
+            return SyncPlan::Diff { after: peer };
+        }
         return SyncPlan::Snap;
     };
     if before == peer || peer.counter() == 0 {

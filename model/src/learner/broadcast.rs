@@ -6,6 +6,7 @@ use crate::ids::Zxid;
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::step::Write;
+use crate::switch::Switch;
 
 impl Following {
     /// PROPOSAL: log it. It is acknowledged when it is durable, and never before NEWLEADER is.
@@ -19,17 +20,31 @@ impl Following {
         if self.stage < Stage::Syncing || self.observer && self.stage > Stage::Syncing {
             return Err(Fault::UnexpectedPacket);
         }
+        let is_old = zxid <= cx.storage.asked.history.last();
+        if is_old && cx.env.switches.on(Switch::NewleaderBeforeSnap) {
+            return Ok(Next::Stay);
+        }
         if !cx.storage.asked.history.is_next(zxid) {
             let last = cx.storage.asked.history.last();
             return Err(Fault::ProposalOutOfOrder { zxid, last });
         }
         cx.storage.persist(Write::Append { zxid, txn }, cx.out);
+        if self.stage >= Stage::AwaitUpToDate && cx.env.switches.on(Switch::AckProposalBeforeFsync)
+        {
+            self.send(Packet::Ack { zxid }, cx);
+        }
         Ok(Next::Stay)
     }
 
     /// A proposal is durable: ACK.
     pub(super) fn on_append_durable<T>(&mut self, zxid: Zxid, cx: &mut Context<'_, T>) {
-        if self.stage >= Stage::AwaitUpToDate && !self.observer {
+        let first = if cx.env.switches.on(Switch::AckProposalBeforeAckNewleader) {
+            Stage::WritingCurrent
+        } else {
+            Stage::AwaitUpToDate
+        };
+        let owed = self.stage >= first && !self.observer;
+        if owed && (self.stage > Stage::WritingCurrent || zxid > self.committed) {
             self.send(Packet::Ack { zxid }, cx);
         }
     }
@@ -44,11 +59,20 @@ impl Following {
             return Err(Fault::UnexpectedPacket);
         }
         let committed = self.committed;
+        if zxid <= committed && cx.env.switches.on(Switch::NewleaderBeforeSnap) {
+            return Ok(Next::Stay);
+        }
         if zxid <= committed || !cx.storage.asked.history.contains(zxid) {
             return Err(Fault::CommitOutOfOrder { zxid, committed });
         }
+        let forgotten = cx.env.switches.on(Switch::DropOutstandingAtNewleader)
+            && matches!(self.stage, Stage::WritingCurrent | Stage::AwaitUpToDate);
+        if forgotten {
+            return Err(Fault::CommitOutOfOrder { zxid, committed });
+        }
         self.committed = zxid;
-        if self.stage == Stage::Broadcast {
+        let at_once = [Switch::Pr1848, Switch::Pr2111].map(|s| cx.env.switches.on(s));
+        if self.stage == Stage::Broadcast || at_once.contains(&true) {
             cx.deliver(zxid);
         }
         Ok(Next::Stay)

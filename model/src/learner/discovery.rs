@@ -6,6 +6,7 @@ use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::step::Link;
+use crate::switch::Switch;
 
 impl Following {
     /// The leader has answered the dial: FOLLOWERINFO, or OBSERVERINFO.
@@ -37,7 +38,8 @@ impl Following {
         self.epoch = epoch;
         if epoch == accepted {
             // This promise may have been counted before, by a leader that is gone.
-            self.ack_epoch(None, cx);
+            let counts = cx.env.switches.on(Switch::CountSameEpochAck);
+            self.ack_epoch(counts.then_some(cx.storage.known.current), cx);
         } else {
             self.stage = Stage::WritingAccepted;
             if !cx.storage.accept(epoch, cx.env.switches, cx.out) {

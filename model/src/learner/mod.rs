@@ -10,6 +10,7 @@ use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::step::{Effect, Link};
+use crate::switch::Switch;
 use crate::vote::{ServerState, Vote};
 
 /// A server that follows the leader it has elected, or, without a vote, that others have.
@@ -82,7 +83,7 @@ impl Following {
     ) -> Result<Next, Fault> {
         match packet {
             Packet::LeaderInfo { epoch } => self.on_leader_info(epoch, cx),
-            Packet::Diff { .. } => self.on_diff(cx),
+            Packet::Diff { zxid } => self.on_diff(zxid, cx),
             Packet::Trunc { zxid } => self.on_trunc(zxid, cx),
             Packet::Snap { zxid } => self.on_snap(zxid, cx),
             Packet::Proposal { zxid, txn } => self.on_proposal(zxid, txn, cx),
@@ -101,10 +102,16 @@ impl Following {
     /// The disk holds one more write.
     pub(crate) fn on_durable<T>(&mut self, written: Written, cx: &mut Context<'_, T>) {
         match written {
-            Written::AcceptedEpoch(_) => self.on_epoch_accepted(cx),
+            Written::AcceptedEpoch(_) if self.stage == Stage::WritingAccepted => {
+                self.on_epoch_accepted(cx);
+            }
+            Written::AcceptedEpoch(_) => {} // only a switch goes on before it is durable
             Written::CurrentEpoch(_) => self.on_epoch_current(cx),
             Written::Append(zxid) => self.on_append_durable(zxid, cx),
             Written::Truncate(_) | Written::Install(_) => {} // NEWLEADER's epoch write comes after them
+        }
+        if cx.env.switches.on(Switch::EpochAfterAck) {
+            self.ack_without_epoch(cx);
         }
     }
 

@@ -13,8 +13,15 @@ use crate::switch::Switch;
 
 impl Following {
     /// DIFF: everything in the own log is part of the leader's committed history.
-    pub(super) fn on_diff<T>(&mut self, cx: &mut Context<'_, T>) -> Result<Next, Fault> {
+    pub(super) fn on_diff<T>(
+        &mut self,
+        zxid: Zxid,
+        cx: &mut Context<'_, T>,
+    ) -> Result<Next, Fault> {
         self.begin_sync(cx)?;
+        if cx.env.switches.on(Switch::DiffBumpsLastProcessed) {
+            *cx.delivered = zxid.max(*cx.delivered);
+        }
         self.committed = cx.storage.asked.history.last();
         Ok(Next::Stay)
     }
@@ -33,6 +40,11 @@ impl Following {
             let last = history.last();
             return Err(Fault::TruncOutsideHistory { zxid, last });
         }
+        let zxid = if cx.env.switches.on(Switch::TruncOffByOne) {
+            history.floor(Zxid(zxid.0 - 1)).unwrap_or(zxid)
+        } else {
+            zxid
+        };
         self.begin_sync(cx)?;
         cx.storage.persist(Write::Truncate { zxid }, cx.out);
         self.committed = zxid;
@@ -97,6 +109,10 @@ impl Following {
             return Err(Fault::NewLeaderOfOtherEpoch { epoch });
         }
         self.stage = Stage::WritingCurrent;
+        if cx.env.switches.on(Switch::EpochAfterAck) {
+            self.ack_without_epoch(cx);
+            return Ok(Next::Stay);
+        }
         cx.storage.persist(Write::CurrentEpoch(epoch), cx.out);
         if cx.env.switches.on(Switch::AckNewleaderBeforeFsync) {
             self.ack_new_leader(cx);
@@ -118,6 +134,13 @@ impl Following {
         }
     }
 
+    /// The bug of a switch: the history is durable, the epoch is not even asked for.
+    pub(super) fn ack_without_epoch<T>(&mut self, cx: &mut Context<'_, T>) {
+        if self.stage == Stage::WritingCurrent && cx.storage.is_idle() {
+            self.ack_new_leader(cx);
+        }
+    }
+
     fn ack_new_leader<T>(&mut self, cx: &mut Context<'_, T>) {
         self.stage = Stage::AwaitUpToDate;
         let zxid = Zxid::new(self.epoch, 0);
@@ -127,7 +150,13 @@ impl Following {
         }
         // These waited: an ack of a proposal must not overtake the one of NEWLEADER (ZOOKEEPER-4685).
         let Some(link) = self.link else { return };
-        for zxid in cx.storage.known.history.above(self.committed) {
+        if cx.env.switches.on(Switch::NoImplicitAcks) {
+            return;
+        }
+        let asked = &cx.storage.asked.history;
+        let logged = cx.storage.known.history.above(self.committed);
+        // All that is known is asked for, but for the switch that does not wait for a TRUNC.
+        for zxid in logged.filter(|z| asked.contains(*z)) {
             let packet = Packet::Ack { zxid };
             cx.out.push(Effect::Send { link, packet });
         }
@@ -139,8 +168,15 @@ impl Following {
             return Err(Fault::UnexpectedPacket);
         }
         self.stage = Stage::Broadcast;
-        self.vote.epoch = self.epoch;
-        cx.deliver(self.committed);
+        if !cx.env.switches.on(Switch::NoVoteUpdateAfterSync) {
+            self.vote.epoch = self.epoch;
+        }
+        if cx.env.switches.on(Switch::EpochAfterAck) {
+            cx.storage.persist(Write::CurrentEpoch(self.epoch), cx.out);
+        }
+        if !cx.env.switches.on(Switch::AsyncApplyOfSyncTxns) {
+            cx.deliver(self.committed);
+        }
         cx.out.push(Effect::Serve { epoch: self.epoch });
         let zxid = Zxid::new(self.epoch, 0);
         self.send(Packet::Ack { zxid }, cx);

@@ -3,6 +3,7 @@
 use crate::golden_json;
 use serde_json::{Value, json};
 use zabra_model::checker::bounds::{self, Bounds};
+use zabra_model::checker::zoo;
 
 pub(crate) fn list(as_json: bool) -> bool {
     if as_json {
@@ -11,11 +12,15 @@ pub(crate) fn list(as_json: bool) -> bool {
                 "disk": format!("{:?}", b.disk), "transactions": b.txns, "crashes": b.crashes,
                 "disconnects": b.disconnects, "faults": b.faults, "golden": b.golden.map(golden_json)})
         };
-        let all: Vec<Value> = bounds::ALL.iter().chain(bounds::ZOO).map(entry).collect();
+        let all: Vec<Value> = bounds::ALL
+            .iter()
+            .chain(zoo::ALL.iter().map(|c| &c.bounds))
+            .map(entry)
+            .collect();
         println!("{}", json!({ "configurations": all }));
         return true;
     }
-    for b in bounds::ALL.iter().chain(bounds::ZOO) {
+    for b in bounds::ALL.iter().chain(zoo::ALL.iter().map(|c| &c.bounds)) {
         println!("{:<28} {}", b.name, b.about);
         if let Some(g) = b.golden {
             println!(

@@ -53,6 +53,12 @@ enum Command {
         /// Write each counterexample to NAME.txt, .ndjson, .mmd and .svg in this directory.
         #[arg(long)]
         out: Option<PathBuf>,
+        /// Leave out the invariant that catches it: is there another?
+        #[arg(long)]
+        without_each: bool,
+        /// Explore the same configurations with the bugs off: they have to be clean.
+        #[arg(long)]
+        off: bool,
     },
     /// Look around in a browser: stateright's Explorer.
     Explore {
@@ -109,7 +115,13 @@ fn main() -> ExitCode {
             json,
             show,
             out,
-        } => zoo::zoo(&names, json, show, out.as_deref()),
+            without_each,
+            off,
+        } => match (without_each, off) {
+            (true, _) => zoo::without_each(&names, json),
+            (_, true) => zoo::off(&names),
+            _ => zoo::zoo(&names, json, show, out.as_deref()),
+        },
         Command::Explore { name, address } => explore::explore_in_browser(&name, &address),
         Command::Replay { trace, json } => replay::replay(&trace, json),
         Command::Draw { trace, format } => draw::draw(&trace, format),

@@ -190,6 +190,7 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<Outcome, String>
         expected: expected.unwrap_or(0),
         memo: !arguments.no_memo,
         liveness: b.liveness || arguments.liveness,
+        ignored: 0,
     };
     let model = Zab::new(b);
     let progress = Progress::default();

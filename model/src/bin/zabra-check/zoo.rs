@@ -2,12 +2,30 @@
 
 use crate::draw;
 use serde_json::json;
+use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::time::Instant;
-use zabra_model::checker::bounds::{self, Bounds};
-use zabra_model::checker::explore::{Explored, Options, Progress, explore};
+use zabra_model::checker::bounds::Bounds;
+use zabra_model::checker::explore::Explored;
 use zabra_model::checker::model::Zab;
-use zabra_model::checker::trace;
+use zabra_model::checker::zoo::{self, Cage};
+use zabra_model::checker::{properties, trace};
+
+fn cages(names: &[String]) -> Result<Vec<&'static Cage>, String> {
+    let wanted = |c: &&Cage| names.is_empty() || names.iter().any(|n| c.is_named(n));
+    let cages: Vec<&'static Cage> = zoo::ALL.iter().filter(wanted).collect();
+    if cages.len() < names.len() || cages.is_empty() {
+        return Err(format!(
+            "of {names:?} some are not switches; `zabra-check list` names them"
+        ));
+    }
+    Ok(cages)
+}
+
+fn no_room(e: io::Error) -> String {
+    format!("a temporary file: {e}")
+}
 
 pub(crate) fn zoo(
     names: &[String],
@@ -15,56 +33,44 @@ pub(crate) fn zoo(
     show: bool,
     out: Option<&Path>,
 ) -> Result<bool, String> {
-    let wanted = |b: &&Bounds| {
-        names.is_empty()
-            || names
-                .iter()
-                .any(|n| b.name.trim_start_matches("zoo/") == n.trim_start_matches("zoo/"))
-    };
-    let cages: Vec<&'static Bounds> = bounds::ZOO.iter().filter(wanted).collect();
-    if cages.len() < names.len() || cages.is_empty() {
-        return Err(format!(
-            "of {names:?} some are not switches; `zabra-check list` names them"
-        ));
-    }
     let mut results = Vec::new();
     let mut all_caught = true;
-    for b in cages {
+    for cage in cages(names)? {
+        let b = &cage.bounds;
         let began = Instant::now();
         let Explored {
             distinct,
             violation,
             ..
-        } = explore(&Zab::new(b), &Options::default(), &Progress::default())
-            .map_err(|e| format!("{}: a temporary file: {e}", b.name))?;
+        } = zoo::first_catch(&Zab::new(b)).map_err(no_room)?;
         let seconds = began.elapsed().as_secs_f64();
-        all_caught &= violation.is_some();
-        let caught = violation.as_ref();
-        let steps = caught.map(|v| v.actions.len());
-        let invariant = caught.map(|v| v.invariant);
-        let kept = match (caught, out) {
+        let found = violation.as_ref().map(|v| (v.invariant, v.actions.len()));
+        let as_recorded = found == Some(cage.expected);
+        all_caught &= as_recorded;
+        let kept = match (&violation, out) {
             (Some(v), Some(out)) => Some(draw::keep(&Zab::new(b), v, out)?),
             _ => None,
         };
         if as_json {
-            let actions = caught.map(|v| json!(v.actions));
-            results.push(json!({"switch": b.name, "about": b.about, "caught": caught.is_some(), "invariant": invariant,
-                "steps": steps, "distinct": distinct, "seconds": seconds, "actions": actions, "kept": kept}));
+            let actions = violation.as_ref().map(|v| json!(v.actions));
+            results.push(json!({"switch": b.name, "about": b.about, "source": cage.source, "caught": found.is_some(),
+                "as_recorded": as_recorded, "invariant": found.map(|f| f.0), "steps": found.map(|f| f.1),
+                "distinct": distinct, "seconds": seconds, "actions": actions, "kept": kept}));
             continue;
         }
-        match caught {
-            Some(v) => println!(
-                "{:<28} caught by \"{}\" after {} steps ({distinct} states, {seconds:.1} s)",
-                b.name,
-                v.invariant,
-                v.actions.len()
-            ),
-            None => println!(
-                "{:<28} NOT CAUGHT in {distinct} states, {seconds:.1} s",
+        let effort = format!("({distinct} states, {seconds:.1} s)");
+        match found {
+            Some((by, steps)) => println!(
+                "{:<34} caught by \"{by}\" after {steps} steps {effort}",
                 b.name
             ),
+            None => println!("{:<34} NOT CAUGHT {effort}", b.name),
         }
-        if let Some(v) = caught.filter(|_| show) {
+        if !as_recorded {
+            let (by, steps) = cage.expected;
+            println!("  DIFFERS: recorded is \"{by}\" after {steps} steps");
+        }
+        if let Some(v) = violation.filter(|_| show) {
             println!("  {}", b.about);
             print!("{}", trace::story(&Zab::new(b), v.initial, &v.actions));
         }
@@ -79,4 +85,74 @@ pub(crate) fn zoo(
         );
     }
     Ok(all_caught)
+}
+
+/// Every configuration of the zoo with its bug off.
+pub(crate) fn off(names: &[String]) -> Result<bool, String> {
+    let mut seen = Vec::new();
+    let mut clean = true;
+    for cage in cages(names)? {
+        let b = Bounds {
+            name: "",
+            about: "",
+            switch: None,
+            ..cage.bounds
+        };
+        let same = format!("{b:?}");
+        if seen.contains(&same) {
+            continue;
+        }
+        seen.push(same);
+        let (model, found) = zoo::without_bug(cage).map_err(no_room)?;
+        clean &= found.violation.is_none();
+        let all = if found.complete { "all" } else { "the first" };
+        let name = cage.bounds.name;
+        match found.violation {
+            None => println!("{name:<34} off: {all} {} states are clean", found.distinct),
+            Some(v) => {
+                let steps = v.actions.len();
+                println!(
+                    "{name:<34} off: BREAKS \"{}\" after {steps} steps",
+                    v.invariant
+                );
+                print!("{}", trace::story(&model, v.initial, &v.actions));
+            }
+        }
+    }
+    Ok(clean)
+}
+
+/// For each invariant: which switches would survive without it?
+pub(crate) fn without_each(names: &[String], as_json: bool) -> Result<bool, String> {
+    let mut found: Vec<(&str, zoo::Second)> = Vec::new();
+    for cage in cages(names)? {
+        let second = zoo::second_catch(cage, zoo::SECOND_CRASHES_MORE).map_err(no_room)?;
+        if !as_json {
+            println!("{:<34} {second}", cage.bounds.name);
+        }
+        found.push((cage.bounds.name, second));
+    }
+    let needs: BTreeMap<&str, Vec<&str>> = properties::ALL
+        .iter()
+        .map(|p| {
+            let survivors = found
+                .iter()
+                .filter(|(_, s)| s.survives_without() == Some(p.name));
+            (p.name, survivors.map(|(name, _)| *name).collect())
+        })
+        .collect();
+    if as_json {
+        println!("{}", json!({ "survive_without": needs }));
+    } else {
+        for p in properties::ALL {
+            let survivors = &needs[p.name];
+            println!(
+                "without \"{}\": {} survive: {}",
+                p.name,
+                survivors.len(),
+                survivors.join(", ")
+            );
+        }
+    }
+    Ok(true)
 }

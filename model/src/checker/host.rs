@@ -1,0 +1,185 @@
+//! What a host with a bug does with effects, each behind its switch; and what an observer of elections asks.
+
+use super::bounds::Grain;
+use super::cluster::World;
+use super::disk::{Disk, Op, Quirk};
+use super::link::Frame;
+use super::node::Node;
+use crate::ids::ServerId;
+use crate::learner::Stage;
+use crate::packet::Packet;
+use crate::peer::{Peer, Role};
+use crate::step::{Effect, Input};
+use crate::switch::{Switch, Switches};
+use crate::vote::{Notification, ServerState, Vote};
+use alloc::vec::Vec;
+
+/// A write has just been queued.
+pub(super) fn on_asked(switches: Switches, node: &mut Node) {
+    let syncing = matches!(&node.peer, Some(Peer { role: Role::Following(f), .. }) if f.stage < Stage::Broadcast);
+    let Some(Op::Append(zxid)) = node.disk.queue.back() else {
+        return;
+    };
+    if syncing && switches.on(Switch::SyncTxnsSkipCommittedLog) {
+        node.disk.quirk.skipped.push(*zxid);
+    }
+    if syncing && switches.on(Switch::LogSyncAfterUptodate) {
+        node.disk.quirk.holding = true;
+    }
+}
+
+/// A server begins to serve.
+pub(super) fn on_serve(switches: Switches, node: &mut Node) {
+    if switches.on(Switch::LogSyncAfterUptodate) {
+        node.disk.release();
+    }
+    // What is committed later goes through the list.
+    let applied = node.tree.last().copied().unwrap_or_default();
+    node.disk.quirk.skipped.retain(|z| *z <= applied);
+}
+
+/// A server changes its role.
+pub(super) fn on_became(switches: Switches, node: &mut Node, effect: &Effect<()>) {
+    let Effect::Became(state) = effect else {
+        return;
+    };
+    let disk = &mut node.disk;
+    match state {
+        ServerState::Looking => {
+            if switches.on(Switch::LogSyncAfterUptodate) {
+                disk.release();
+            }
+            let applied = node.tree.last().copied().unwrap_or_default();
+            disk.quirk.skipped.retain(|z| *z <= applied);
+        }
+        ServerState::Following | ServerState::Leading | ServerState::Observing => {
+            disk.quirk.holding = false; // what is held stays in memory, and nowhere else
+        }
+    }
+    if *state == ServerState::Leading {
+        let snapshots = [Switch::TruncIgnoresSnapshots, Switch::SnapshotUncommitted];
+        if snapshots.iter().any(|s| switches.on(*s)) {
+            disk.quirk.snapshot = disk.image.content();
+        }
+    }
+}
+
+/// What a crash leaves of the host's bug.
+pub(super) fn on_crash(disk: &mut Disk) {
+    let Quirk {
+        switches, snapshot, ..
+    } = core::mem::take(&mut disk.quirk);
+    disk.quirk.switches = switches;
+    match snapshot.last() {
+        Some(end) if switches.on(Switch::SnapshotUncommitted) => {
+            disk.image.log.retain(|z| z > end); // the log under a snapshot is no longer read
+            disk.image.snapshot = snapshot;
+        }
+        _ => disk.quirk.snapshot = snapshot,
+    }
+}
+
+/// A tree is built from the newest snapshot and the log above it, also where TRUNC has cut the log below.
+pub(super) fn load_snapshot(node: &mut Node) {
+    if !node.disk.quirk.switches.on(Switch::TruncIgnoresSnapshots) {
+        return;
+    }
+    let snapshot = &node.disk.quirk.snapshot;
+    let Some(end) = snapshot.last() else { return };
+    let above = node.tree.iter().filter(|z| *z > end);
+    node.tree = snapshot.iter().chain(above).copied().collect();
+}
+
+/// SNAP is read from a tree that goes on changing: it has the newest transaction, and lacks those before it.
+///
+/// Whether it was changed.
+pub(super) fn dump_late(world: &World, leader: &Node, frame: &mut Frame) -> bool {
+    if !world.switches().on(Switch::NewleaderBeforeSnap) {
+        return false;
+    }
+    let newer = leader.tree.len() > frame.tree.len() && leader.tree.starts_with(&frame.tree);
+    match (&mut frame.packet, leader.tree.last()) {
+        (Packet::Snap { zxid }, Some(newest)) if newer => {
+            *zxid = *newest;
+            frame.tree.push(*newest);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// How many of its pending writes a crash may keep.
+pub(super) fn kept_at_most(switches: Switches, node: &Node) -> usize {
+    if switches.on(Switch::LogSyncAfterUptodate) {
+        0 // else this is EpochBeforeHistory again: what matters here is a crash after the ACK
+    } else {
+        node.disk.queue.len()
+    }
+}
+
+/// Whether a write may fail without anybody being told.
+pub(super) fn may_fail(switches: Switches, node: &Node) -> bool {
+    match node.disk.queue.front() {
+        Some(Op::Append(_)) => switches.on(Switch::FsyncRetried),
+        Some(Op::AcceptedEpoch(_)) => switches.on(Switch::EpochMemBeforeDisk),
+        Some(Op::CurrentEpoch(_) | Op::Truncate(_) | Op::Install(_)) | None => false,
+    }
+}
+
+/// What a looking server has heard when a vote from outside the election arrives.
+pub(super) struct Heard {
+    /// Whether that vote is of its own round.
+    in_my_round: bool,
+    /// Who says that it leads.
+    leaders: Vec<ServerId>,
+    /// The votes of its round, its own included.
+    votes: Vec<Vote>,
+    voters: usize,
+}
+
+/// That, if the election is real and the vote is from outside it.
+pub(super) fn ballots_of(world: &World, peer: &Peer, input: &Input<()>) -> Option<Heard> {
+    if world.bounds.grain != Grain::E2 {
+        return None;
+    }
+    let (Role::Looking(l), Input::Notified { from, notification }) = (&peer.role, input) else {
+        return None;
+    };
+    let Notification { state, round, vote } = notification;
+    if *state == ServerState::Looking {
+        return None;
+    }
+    let leads = l.received.iter().chain(&l.settled);
+    let leads = leads.filter(|(_, b)| b.state == ServerState::Leading);
+    let mut leaders: Vec<ServerId> = leads.map(|(sid, _)| *sid).collect();
+    if *state == ServerState::Leading {
+        leaders.push(*from);
+    }
+    let in_my_round = *round == peer.round;
+    let others = l
+        .received
+        .iter()
+        .filter(|(sid, _)| *sid != from || !in_my_round);
+    let mut votes: Vec<Vote> = others.map(|(_, b)| b.vote).collect();
+    votes.push(l.proposal);
+    votes.extend(in_my_round.then_some(*vote));
+    Some(Heard {
+        in_my_round,
+        leaders,
+        votes,
+        voters: world.n(),
+    })
+}
+
+impl Heard {
+    /// Whether the election may end as it has: by a quorum of its own round, or with a leader that has said itself
+    /// that it leads.
+    pub(super) fn back(&self, after: &Peer) -> bool {
+        let elected = |v: Vote| self.votes.iter().filter(|x| **x == v).count() > self.voters / 2;
+        match &after.role {
+            Role::Following(f) => self.leaders.contains(&f.vote.leader) || elected(f.vote),
+            Role::Leading(l) => self.in_my_round || elected(l.vote),
+            Role::Looking(_) | Role::Draining { .. } => true,
+        }
+    }
+}
