@@ -73,6 +73,34 @@ fn both_engines_exhaust_rec_warm_1_and_count_the_recorded_states() {
 }
 
 #[test]
+fn counted_up_to_names_the_states_stand_for_exactly_those_that_are_counted_one_by_one() {
+    let b = bounds::find("zab-cold-1").expect("a configuration");
+    let golden = b.golden.expect("recorded counts");
+    let symmetric = Box::leak(Box::new(bounds::Bounds {
+        symmetric: true,
+        golden: None,
+        ..*b
+    }));
+    let options = Options {
+        threads: 2,
+        liveness: true,
+        ..Options::default()
+    };
+    let found = explored(&Zab::new(symmetric), &options);
+    assert!(found.complete && found.violation.is_none());
+    assert_eq!(
+        (found.renamed, found.depth),
+        (golden.distinct, golden.depth)
+    );
+    assert!(found.distinct * 5 < golden.distinct);
+    assert!(
+        found
+            .liveness
+            .is_some_and(|l| l.wedged == 0 && l.serving > 0)
+    );
+}
+
+#[test]
 fn every_switch_is_caught_as_recorded_and_the_same_steps_without_it_are_clean() {
     // The largest cage is opened in release only, by `zabra-check zoo`.
     let small = |c: &&zoo::Cage| c.bounds.switch != Some(Switch::SnapBehindHistory);

@@ -171,6 +171,12 @@ pub(super) const W_PING: usize = 25;
 pub(super) const W_CRASH_PENDING: usize = 26;
 
 impl Action {
+    /// Whether it is a fault: something that a budget bounds and nobody may count on.
+    #[must_use]
+    pub const fn is_fault(self) -> bool {
+        matches!(self, Self::Crash { .. } | Self::Disconnect { .. })
+    }
+
     /// Its place in [`WITNESSES`].
     #[must_use]
     pub const fn witness(self) -> usize {

@@ -109,6 +109,10 @@ pub struct Bounds {
     pub instant_restart: bool,
     /// The leader sends PINGs.
     pub pings: bool,
+    /// Clusters that differ only in the servers' names count as one: only where no id ever decides, which is E0.
+    pub symmetric: bool,
+    /// Whether every state has to be able to reach a serving quorum without further faults.
+    pub liveness: bool,
     /// How long it takes, and so when it is run.
     pub tier: Tier,
     /// A bug that is on.
@@ -120,7 +124,7 @@ pub struct Bounds {
 /// The counts of an exhausted configuration: they change only with the protocol or the model, for a written reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Golden {
-    /// Distinct states.
+    /// Distinct states; up to renaming where the configuration is symmetric.
     pub distinct: u64,
     /// States generated, initial ones included.
     pub generated: u64,
@@ -222,6 +226,8 @@ pub(super) const BASE: Bounds = Bounds {
     patient: false,
     instant_restart: true,
     pings: false,
+    symmetric: false,
+    liveness: false,
     tier: Tier::Ci,
     switch: None,
     golden: None,
@@ -237,6 +243,7 @@ pub const ALL: &[Bounds] = &[
             generated: 1_575_943,
             depth: 50,
         }),
+        liveness: true,
         ..BASE
     },
     Bounds {
@@ -253,6 +260,7 @@ pub const ALL: &[Bounds] = &[
             generated: 238_853,
             depth: 36,
         }),
+        liveness: true,
         ..BASE
     },
     Bounds {
@@ -273,6 +281,7 @@ pub const ALL: &[Bounds] = &[
             generated: 7_238_997,
             depth: 65,
         }),
+        liveness: true,
         ..BASE
     },
     Bounds {
@@ -289,6 +298,7 @@ pub const ALL: &[Bounds] = &[
             generated: 8_425_072,
             depth: 48,
         }),
+        liveness: true,
         ..BASE
     },
     Bounds {
@@ -310,6 +320,7 @@ pub const ALL: &[Bounds] = &[
         disconnects: 2,
         faults: 2,
         epochs: 3,
+        symmetric: true,
         tier: Tier::Deep,
         ..BASE
     },
@@ -330,6 +341,7 @@ pub const ALL: &[Bounds] = &[
             generated: 6_135_411,
             depth: 47,
         }),
+        liveness: true,
         ..BASE
     },
     Bounds {
@@ -362,6 +374,7 @@ pub const ALL: &[Bounds] = &[
             generated: 85_644_346,
             depth: 57,
         }),
+        liveness: true,
         ..BASE
     },
     Bounds {

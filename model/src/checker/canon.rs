@@ -4,6 +4,7 @@
 //! whether it belongs here. What can never be read again, or follows from the rest, is left out: that alone is
 //! an order of magnitude in states.
 
+use super::arena::Bytes;
 use super::bounds::{Bounds, Grain};
 use super::cluster::Mailbox;
 use super::disk::{Disk, Image, Op, Quirk};
@@ -18,18 +19,19 @@ use crate::leader::{Leading, Learner, Outstanding, Stage};
 use crate::learner::Following;
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
+use crate::quorum::AckSet;
 use crate::vote::{Notification, ServerState, Vote};
 use alloc::vec::Vec;
 
 /// A number that is small in every configuration.
-fn small(n: impl TryInto<u8>, out: &mut Vec<u8>) {
+fn small(n: impl TryInto<u8>, out: &mut Bytes) {
     out.push(
         n.try_into()
             .unwrap_or_else(|_| panic!("a configuration is larger than its encoding")),
     );
 }
 
-fn zxid(z: Zxid, out: &mut Vec<u8>) {
+fn zxid(z: Zxid, out: &mut Bytes) {
     assert!(
         z.epoch().0 < 16 && z.counter() < 16,
         "a configuration is larger than its encoding"
@@ -37,31 +39,50 @@ fn zxid(z: Zxid, out: &mut Vec<u8>) {
     small(z.epoch().0 << 4 | z.counter(), out);
 }
 
-pub(super) fn zxids(list: &[Zxid], out: &mut Vec<u8>) {
+pub(super) fn zxids(list: &[Zxid], out: &mut Bytes) {
     small(list.len(), out);
     list.iter().for_each(|z| zxid(*z, out));
 }
 
-pub(super) fn epoch(Epoch(e): Epoch, out: &mut Vec<u8>) {
+pub(super) fn epoch(Epoch(e): Epoch, out: &mut Bytes) {
     small(e, out);
 }
 
-fn server(ServerId(s): ServerId, out: &mut Vec<u8>) {
-    small(s, out);
+fn server(ServerId(s): ServerId, out: &mut Bytes) {
+    let index = usize::try_from(s).unwrap_or(usize::MAX);
+    small(out.name(index - 1) + 1, out);
 }
 
-fn round(Round(r): Round, out: &mut Vec<u8>) {
+/// A connection is called after its learner.
+fn link_name(id: u64, out: &Bytes) -> u64 {
+    let learner = usize::try_from(id / 4).unwrap_or(usize::MAX);
+    out.name(learner) as u64 * 4 + id % 4
+}
+
+fn link(id: u64, out: &mut Bytes) {
+    let name = link_name(id, out);
+    small(name, out);
+}
+
+/// A set of voters, each a bit by its index.
+fn voters(AckSet(set): AckSet, out: &mut Bytes) {
+    let members = (0..8).filter(|i| set >> i & 1 == 1);
+    let renamed = members.fold(0_u64, |bits, i| bits | 1 << out.name(i));
+    small(renamed, out);
+}
+
+fn round(Round(r): Round, out: &mut Bytes) {
     small(r, out);
 }
 
-pub(super) fn mail(mailbox: &Mailbox, out: &mut Vec<u8>) {
+pub(super) fn mail(mailbox: &Mailbox, out: &mut Bytes) {
     for slot in mailbox {
         small(slot.len(), out);
         slot.iter().for_each(|n| notification(n, out));
     }
 }
 
-pub(super) fn sight(sight: &Sight, out: &mut Vec<u8>) {
+pub(super) fn sight(sight: &Sight, out: &mut Bytes) {
     match sight {
         Sight::Wrong(wrong) => out.extend([0, *wrong as u8]),
         Sight::Applied(tree) => {
@@ -85,7 +106,7 @@ pub(super) fn sight(sight: &Sight, out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn ghost(ghost: &Ghost, out: &mut Vec<u8>) {
+pub(super) fn ghost(ghost: &Ghost, out: &mut Bytes) {
     let Ghost {
         committed,
         proposed,
@@ -96,9 +117,11 @@ pub(super) fn ghost(ghost: &Ghost, out: &mut Vec<u8>) {
     zxids(committed, out);
     zxids(proposed, out);
     small(primaries.len(), out);
+    let mut primaries: Vec<_> = primaries.iter().map(|(e, i)| (*e, out.name(*i))).collect();
+    primaries.sort_unstable();
     for (e, i) in primaries {
-        epoch(*e, out);
-        small(*i, out);
+        epoch(e, out);
+        small(i, out);
     }
     small(initial.len(), out);
     for (e, history) in initial {
@@ -108,14 +131,15 @@ pub(super) fn ghost(ghost: &Ghost, out: &mut Vec<u8>) {
     out.push(*wrongs);
 }
 
-pub(super) fn node(node: &Node, bounds: &Bounds, out: &mut Vec<u8>) {
+pub(super) fn node(node: &Node, bounds: &Bounds, out: &mut Bytes) {
     let Node {
         at,
         peer,
         disk,
         tree,
     } = node;
-    small(*at, out);
+    let name = out.name(*at);
+    small(name, out);
     let Disk {
         image,
         queue,
@@ -147,7 +171,7 @@ pub(super) fn node(node: &Node, bounds: &Bounds, out: &mut Vec<u8>) {
 }
 
 /// With a bug on, less follows from the rest.
-fn broken(peer: Option<&Peer>, quirk: &Quirk, out: &mut Vec<u8>) {
+fn broken(peer: Option<&Peer>, quirk: &Quirk, out: &mut Bytes) {
     let Quirk {
         switches: _, // one for each exploration
         holding,
@@ -177,7 +201,7 @@ fn broken(peer: Option<&Peer>, quirk: &Quirk, out: &mut Vec<u8>) {
     }
 }
 
-fn pending(op: &Op, out: &mut Vec<u8>) {
+fn pending(op: &Op, out: &mut Bytes) {
     match op {
         Op::AcceptedEpoch(e) => {
             out.push(0);
@@ -202,7 +226,7 @@ fn pending(op: &Op, out: &mut Vec<u8>) {
     }
 }
 
-fn running(peer: &Peer, bounds: &Bounds, out: &mut Vec<u8>) {
+fn running(peer: &Peer, bounds: &Bounds, out: &mut Bytes) {
     let Peer {
         storage,
         delivered: _, // the last of the tree
@@ -244,7 +268,7 @@ fn running(peer: &Peer, bounds: &Bounds, out: &mut Vec<u8>) {
     }
 }
 
-fn looking(l: &Looking, out: &mut Vec<u8>) {
+fn looking(l: &Looking, out: &mut Bytes) {
     let Looking {
         own: _, // epoch and zxid of the disk, which is idle, and the id
         proposal,
@@ -267,7 +291,7 @@ fn looking(l: &Looking, out: &mut Vec<u8>) {
     out.push(u8::from(*deciding));
 }
 
-fn vote(v: &Vote, out: &mut Vec<u8>) {
+fn vote(v: &Vote, out: &mut Bytes) {
     let Vote {
         epoch: e,
         zxid: z,
@@ -278,13 +302,13 @@ fn vote(v: &Vote, out: &mut Vec<u8>) {
     server(*leader, out);
 }
 
-fn ballot(b: &Ballot, out: &mut Vec<u8>) {
+fn ballot(b: &Ballot, out: &mut Bytes) {
     let Ballot { vote: v, state } = b;
     vote(v, out);
     out.push(*state as u8);
 }
 
-pub(super) fn notification(n: &Notification, out: &mut Vec<u8>) {
+pub(super) fn notification(n: &Notification, out: &mut Bytes) {
     let Notification {
         state,
         vote: v,
@@ -296,7 +320,7 @@ pub(super) fn notification(n: &Notification, out: &mut Vec<u8>) {
 }
 
 /// The kept vote answers elections; without elections only whom it names matters.
-fn kept_vote(v: &Vote, elections: bool, out: &mut Vec<u8>) {
+fn kept_vote(v: &Vote, elections: bool, out: &mut Bytes) {
     if elections {
         vote(v, out);
     } else {
@@ -304,7 +328,7 @@ fn kept_vote(v: &Vote, elections: bool, out: &mut Vec<u8>) {
     }
 }
 
-fn following(f: &Following, elections: bool, out: &mut Vec<u8>) {
+fn following(f: &Following, elections: bool, out: &mut Bytes) {
     let Following {
         vote: v,
         link,
@@ -313,13 +337,16 @@ fn following(f: &Following, elections: bool, out: &mut Vec<u8>) {
         committed,
     } = f;
     kept_vote(v, elections, out);
-    small(link.map_or(255, |l| l.0), out);
+    match link {
+        Some(l) => self::link(l.0, out),
+        None => out.push(255),
+    }
     out.push(*stage as u8);
     epoch(*e, out);
     zxid(*committed, out);
 }
 
-fn leading(l: &Leading, elections: bool, out: &mut Vec<u8>) {
+fn leading(l: &Leading, elections: bool, out: &mut Bytes) {
     let Leading {
         vote: v,
         phase,
@@ -332,23 +359,25 @@ fn leading(l: &Leading, elections: bool, out: &mut Vec<u8>) {
     out.push(*phase as u8);
     epoch(*e, out);
     small(learners.len(), out);
-    learners.iter().for_each(|l| learner(l, out));
+    let mut learners: Vec<_> = learners.iter().collect();
+    learners.sort_unstable_by_key(|l| link_name(l.link.0, out));
+    learners.into_iter().for_each(|l| learner(l, out));
     zxid(*committed, out);
     small(outstanding.len(), out);
     for Outstanding { zxid: z, acks } in outstanding {
         zxid(*z, out);
-        small(acks.0, out);
+        voters(*acks, out);
     }
 }
 
-fn learner(l: &Learner, out: &mut Vec<u8>) {
+fn learner(l: &Learner, out: &mut Bytes) {
     let Learner {
         link,
         stage,
         sid: _, // the link tells
         voter: _,
     } = l;
-    small(link.0, out);
+    self::link(link.0, out);
     match stage {
         Stage::Linked => out.push(0),
         Stage::Introduced(e) => {
@@ -365,9 +394,10 @@ fn learner(l: &Learner, out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn wire(w: &Wire, out: &mut Vec<u8>) {
-    small(w.id, out);
-    small(w.leader, out);
+pub(super) fn wire(w: &Wire, out: &mut Bytes) {
+    link(w.id, out);
+    let leader = out.name(w.leader);
+    small(leader, out);
     let flags = [w.is_open(End::Leader), w.is_open(End::Learner), w.cut];
     out.push(flags.iter().fold(0, |bits, f| bits << 1 | u8::from(*f)));
     for end in [End::Leader, End::Learner] {
@@ -376,7 +406,7 @@ pub(super) fn wire(w: &Wire, out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn frame(f: &Frame, out: &mut Vec<u8>) {
+pub(super) fn frame(f: &Frame, out: &mut Bytes) {
     let Frame { packet, tree } = f;
     match packet {
         Packet::FollowerInfo { sid, accepted } => {

@@ -19,13 +19,19 @@ use crate::quorum::Voters;
 use crate::step::{Effect, Env};
 use crate::switch::Switches;
 use crate::vote::Notification;
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::hash::BuildHasher;
+use foldhash::quality::FixedState;
 
 /// The largest cluster.
 pub const SERVERS_MAX: usize = 6;
 /// The most connections at once, those that only one end still holds included.
 pub const WIRES_MAX: usize = 12;
+
+/// The renamings of three servers: symmetric configurations have no more.
+const SIX: usize = 6;
 
 /// What was spent of a configuration's budgets.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -79,6 +85,49 @@ pub struct World {
     pub notes: Arena<Notification>,
     /// Single observations.
     pub sights: Arena<Sight>,
+    /// Every way to rename the servers, where the configuration is symmetric.
+    renamings: Vec<Vec<u8>>,
+    hashes: Hashes,
+}
+
+/// What a cluster counts as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Equal for clusters that are the same, and, where the configuration is symmetric, for those that differ only
+    /// in the servers' names.
+    pub fingerprint: u128,
+    /// How many clusters it stands for: 1, or as many as different renamings make of it.
+    pub orbit: u8,
+}
+
+/// 128 bits by two hashes of 64.
+#[derive(Clone, Debug)]
+struct Hashes {
+    low: FixedState,
+    high: FixedState,
+}
+
+impl Hashes {
+    fn hash<T: core::hash::Hash + ?Sized>(&self, value: &T) -> u128 {
+        u128::from(self.low.hash_one(value)) | u128::from(self.high.hash_one(value)) << 64
+    }
+}
+
+/// Every order of `n` names.
+fn renamings(n: u8) -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = vec![Vec::new()];
+    for name in 0..n {
+        let longer = |order: &Vec<u8>| {
+            let order = order.clone();
+            (0..=order.len()).map(move |at| {
+                let mut longer = order.clone();
+                longer.insert(at, name);
+                longer
+            })
+        };
+        all = all.iter().flat_map(longer).collect();
+    }
+    all
 }
 
 /// What one thread of an exploration carries along: what it remembers of steps, and, if wanted, what a step did
@@ -187,9 +236,15 @@ impl World {
     /// The surroundings of a configuration.
     ///
     /// # Panics
-    /// If the configuration has no servers.
+    /// If the configuration has no servers, or is called symmetric and is not: with real elections or with more
+    /// than three servers.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
+        assert!(
+            !bounds.symmetric || bounds.grain == Grain::E0 && bounds.servers <= 3,
+            "{}: not symmetric",
+            bounds.name
+        );
         let ids: Vec<ServerId> = (1..=u64::from(bounds.servers)).map(ServerId).collect();
         let voters = Voters::new(&ids).unwrap_or_else(|| panic!("{}: no servers", bounds.name));
         let envs = ids
@@ -213,6 +268,15 @@ impl World {
             frames: Arena::default(),
             notes: Arena::default(),
             sights: Arena::default(),
+            renamings: if bounds.symmetric {
+                renamings(bounds.servers)
+            } else {
+                Vec::new()
+            },
+            hashes: Hashes {
+                low: FixedState::with_seed(1),
+                high: FixedState::with_seed(2),
+            },
         }
     }
 
@@ -226,21 +290,38 @@ impl World {
         self.envs.len()
     }
 
+    /// The hash of a part under each renaming of the servers.
+    fn orbit(&self, canon: impl Fn(&mut Bytes)) -> Box<[u128]> {
+        let hash = |names: &Vec<u8>| {
+            let mut bytes = Bytes::with_names(names);
+            canon(&mut bytes);
+            self.hashes.hash(&bytes[..])
+        };
+        self.renamings.iter().map(hash).collect()
+    }
+
     fn intern_node(&self, node: Node, bytes: &mut Bytes) -> u32 {
         bytes.clear();
         canon::node(&node, &self.bounds, bytes);
-        self.nodes.intern(bytes, || {
+        let make = || {
             let view = View::of(&node, self.switches());
             let mut bytes = Bytes::new();
             view.canon(&mut bytes);
             (node, self.views.intern(&bytes, || view))
+        };
+        self.nodes.intern_with_orbit(bytes, make, |(node, _)| {
+            self.orbit(|out| canon::node(node, &self.bounds, out))
         })
     }
 
     fn intern_wire(&self, wire: Wire, bytes: &mut Bytes) -> u32 {
         bytes.clear();
         canon::wire(&wire, bytes);
-        self.wires.intern(bytes, || wire)
+        self.wires.intern_with_orbit(
+            bytes,
+            || wire,
+            |wire| self.orbit(|out| canon::wire(wire, out)),
+        )
     }
 
     fn intern_mail(&self, mail: Mailbox, bytes: &mut Bytes) -> u32 {
@@ -252,7 +333,11 @@ impl World {
     fn intern_ghost(&self, ghost: Ghost, bytes: &mut Bytes) -> u32 {
         bytes.clear();
         canon::ghost(&ghost, bytes);
-        self.ghosts.intern(bytes, || ghost)
+        self.ghosts.intern_with_orbit(
+            bytes,
+            || ghost,
+            |ghost| self.orbit(|out| canon::ghost(ghost, out)),
+        )
     }
 
     fn intern_frame(&self, frame: Frame, bytes: &mut Bytes) -> u32 {
@@ -387,6 +472,39 @@ impl Cluster {
             *slot = world.nodes.get(self.nodes[i]).1;
         }
         key
+    }
+
+    /// What this cluster counts as; `words` are its packed ones.
+    #[must_use]
+    pub fn identity(&self, world: &World, words: &[u32]) -> Identity {
+        if world.renamings.is_empty() {
+            return Identity {
+                fingerprint: world.hashes.hash(words),
+                orbit: 1,
+            };
+        }
+        // A cluster is the set of its parts, each of which knows its place: their sum is a hash of the set.
+        let count = world.renamings.len().min(SIX);
+        let mut sums = [world.hashes.hash(&self.spent); SIX];
+        let mut add = |orbit: &[u128]| {
+            for (sum, hash) in sums.iter_mut().zip(orbit) {
+                *sum = sum.wrapping_add(*hash);
+            }
+        };
+        add(world.ghosts.orbit(self.ghost));
+        self.nodes[..self.n()]
+            .iter()
+            .for_each(|id| add(world.nodes.orbit(*id)));
+        self.wires[..usize::from(self.wired)]
+            .iter()
+            .for_each(|id| add(world.wires.orbit(*id)));
+        let sums = &mut sums[..count];
+        sums.sort_unstable();
+        let orbit = 1 + sums.windows(2).filter(|w| w[0] != w[1]).count();
+        Identity {
+            fingerprint: sums[0],
+            orbit: u8::try_from(orbit).unwrap_or(u8::MAX),
+        }
     }
 
     /// Appends the words that tell this cluster from every other one of its world.

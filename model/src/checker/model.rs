@@ -5,6 +5,7 @@ use super::action::{Action, FiredTimer};
 use super::bounds::{Bounds, Grain, Left, Start};
 use super::cluster::{Cluster, Log, World, index};
 use super::disk::{Disk, Image};
+use super::explore::wedge::Duty;
 use super::host;
 use super::link::{End, Wire};
 use super::node::{Node, Stimulus};
@@ -13,6 +14,8 @@ use crate::ids::{Epoch, ServerId, Zxid};
 use crate::leader::Phase;
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
+use crate::quorum::AckSet;
+use crate::switch::Switches;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -38,27 +41,26 @@ pub struct Zab {
 /// The most threads that keep memories apart.
 const THREADS_MAX: usize = 16;
 
-/// A cluster for stateright. It hashes as one write of its numbers, which are one to one with canonical bytes.
+/// A cluster for stateright: hashed and compared by what it counts as.
 #[derive(Clone, Copy, Debug)]
 pub struct State {
     /// The cluster.
     pub cluster: Cluster,
+    /// What it counts as.
+    pub fingerprint: u128,
     /// The invariants that it breaks, by their place in [`properties::ALL`].
     pub broken: u32,
 }
 
 impl Hash for State {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let mut words = Vec::with_capacity(32);
-        self.cluster.pack(true, &mut words);
-        let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
-        state.write(&bytes);
+        state.write_u128(self.fingerprint);
     }
 }
 
 impl PartialEq for State {
     fn eq(&self, other: &Self) -> bool {
-        self.cluster == other.cluster
+        self.fingerprint == other.fingerprint
     }
 }
 
@@ -92,6 +94,16 @@ impl Zab {
     /// Some cluster of this world, to unpack others into.
     pub(super) fn blank(&self) -> Cluster {
         Cluster::down(&self.world, vec![Disk::default(); self.world.n()])
+    }
+
+    fn state(&self, cluster: Cluster, log: &mut Log) -> State {
+        let mut words = Vec::with_capacity(24);
+        cluster.pack(self.bounds.grain == Grain::E2, &mut words);
+        State {
+            fingerprint: cluster.identity(&self.world, &words).fingerprint,
+            broken: properties::broken(&cluster, &self.world, log),
+            cluster,
+        }
     }
 
     /// Counts what a step has shown.
@@ -403,6 +415,50 @@ impl Zab {
         }
     }
 
+    /// What "no wedge" asks of a cluster.
+    #[must_use]
+    pub fn duty(&self, c: &Cluster) -> Duty {
+        let (b, n) = (self.bounds, c.n());
+        if (0..n).any(|leader| self.has_serving_quorum(c, leader)) {
+            return Duty::Serves;
+        }
+        // The oracle of E0 can waste an epoch on a leader that nobody would elect.
+        let needed = if b.grain == Grain::E0 { 2 } else { 1 };
+        let epochs_left = (0..n).all(|i| self.accepted(c, i).0 + needed <= u32::from(b.epochs));
+        let mut peers = c.nodes(&self.world).filter_map(|n| n.peer.as_ref());
+        if epochs_left && peers.all(|p| self.may_look_again(p)) {
+            Duty::Recovers
+        } else {
+            Duty::Exempt
+        }
+    }
+
+    /// Whether this server leads a quorum of servers that serve and are connected to it.
+    fn has_serving_quorum(&self, c: &Cluster, leader: usize) -> bool {
+        let voters = &self.world.envs[leader].voters;
+        let Some(Role::Leading(l)) = c.role(&self.world, leader) else {
+            return false;
+        };
+        if l.phase != Phase::Broadcast {
+            return false;
+        }
+        let serves = |w: &&Wire| match c.role(&self.world, w.learner) {
+            Some(Role::Following(f)) => {
+                w.is_live()
+                    && f.stage == crate::learner::Stage::Broadcast
+                    && f.link.is_some_and(|l| l.0 == w.id)
+            }
+            _ => false,
+        };
+        let wires = c.wires(&self.world).filter(|w| w.leader == leader);
+        let learners = wires.filter(serves).map(|w| w.learner);
+        let mut set = AckSet::EMPTY;
+        let ids = learners.chain([leader]).map(|i| ServerId(i as u64 + 1));
+        ids.filter_map(|id| voters.index(id))
+            .for_each(|voter| set.insert(voter));
+        voters.is_quorum(set, Switches::default())
+    }
+
     /// Carries out an action that is enabled.
     pub fn apply(&self, c: &mut Cluster, action: Action, log: &mut Log) {
         let world = &self.world;
@@ -608,10 +664,7 @@ impl Model for Zab {
     fn init_states(&self) -> Vec<State> {
         self.initial()
             .into_iter()
-            .map(|cluster| State {
-                broken: properties::broken(&cluster, &self.world, &mut self.log()),
-                cluster,
-            })
+            .map(|cluster| self.state(cluster, &mut self.log()))
             .collect()
     }
 
@@ -624,9 +677,8 @@ impl Model for Zab {
         let mut log = self.log();
         log.witnessed = 0;
         self.apply(&mut cluster, action, &mut log);
-        let broken = properties::broken(&cluster, &self.world, &mut log);
         self.witness(log.witnessed);
-        Some(State { cluster, broken })
+        Some(self.state(cluster, &mut log))
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

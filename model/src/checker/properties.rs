@@ -339,8 +339,10 @@ fn committed_is_durable(c: &Seen<'_>) -> bool {
             .filter(|set| c.voters.is_quorum(AckSet(*set), Switches::default()))
             .all(|set| {
                 let members = (0..n).filter(|i| set >> i & 1 == 1);
-                let best = members.max_by_key(vote);
-                best.is_none_or(|i| c.servers[i].disk.1.starts_with(&c.ghost.committed))
+                let best = members.clone().map(|i| vote(&i)).max();
+                members
+                    .filter(|i| Some(vote(i)) == best)
+                    .all(|i| c.servers[i].disk.1.starts_with(&c.ghost.committed))
             })
 }
 

@@ -369,7 +369,7 @@ pub const ALL: &[Cage] = &[
         "a vote reports what is applied and hides what is logged"),
     cage!(DiffBumpsLastProcessed, "ZOOKEEPER-2355", WARM.faults(1, 1), "committed is durable", 12,
         "DIFF moves the reported zxid to the leader's before its transactions have come"),
-    cage!(NewleaderBeforeSnap, "ZOOKEEPER-3104, 3589", LEFT_SNAP.txns(4).faults(0, 0), "history consistency", 23,
+    cage!(NewleaderBeforeSnap, "ZOOKEEPER-3104, 3589", LEFT_SNAP.txns(4).faults(0, 0), "committed is durable", 23,
         "SNAP is read while the tree goes on changing, and NEWLEADER does not wait for what it lacks"),
     cage!(EpochAfterAck, "ZOOKEEPER-1282", LEFT_EPOCH.faults(0, 0).epochs(4), "committed is durable", 8,
         "currentEpoch is written at UPTODATE, after the ACK of NEWLEADER"),

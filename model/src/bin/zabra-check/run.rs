@@ -10,7 +10,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use zabra_model::checker::action::WITNESSES;
-use zabra_model::checker::bounds::{Bounds, Golden};
+use zabra_model::checker::bounds::{Bounds, Golden, Grain};
 use zabra_model::checker::explore::table::Width;
 use zabra_model::checker::explore::{Explored, Options, Progress, explore};
 use zabra_model::checker::model::Zab;
@@ -47,6 +47,12 @@ pub(crate) struct Arguments {
     /// Take every step anew instead of remembering it: slow, and has to count the same.
     #[arg(long)]
     no_memo: bool,
+    /// Count states that differ only in the servers' names as one, where elections do not look at ids (E0).
+    #[arg(long)]
+    symmetric: bool,
+    /// Also ask whether every state can reach a serving quorum, where the configuration does not ask that anyway.
+    #[arg(long)]
+    liveness: bool,
     /// Give up, and say so, after about this many states.
     #[arg(long)]
     states: Option<u64>,
@@ -141,10 +147,30 @@ fn depth_first(b: &'static Bounds, threads: usize) -> DepthFirst {
     }
 }
 
+/// The configuration up to the servers' names; its recorded counts are of another one then.
+fn symmetric(b: &Bounds) -> Result<&'static Bounds, String> {
+    if b.grain != Grain::E0 || b.servers > 3 {
+        return Err(format!(
+            "{}: its elections look at ids, or it is too large",
+            b.name
+        ));
+    }
+    Ok(Box::leak(Box::new(Bounds {
+        symmetric: true,
+        golden: None,
+        ..*b
+    })))
+}
+
 /// "Complete" is shown, not assumed: no bound of the search was set, no step was refused, two engines with
 /// different orders and different fingerprints count the same where both can finish, the count is the recorded
 /// one, and every kind of step that the configuration is about has occurred.
 fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<Outcome, String> {
+    let b = if arguments.symmetric && !b.symmetric {
+        symmetric(b)?
+    } else {
+        b
+    };
     let expected = b.golden.map(|g| g.distinct);
     let small = expected.is_some_and(|n| n <= DEPTH_FIRST_MAX);
     let both = match arguments.engine {
@@ -164,6 +190,7 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<Outcome, String>
         expected: expected.unwrap_or(0),
         memo: !arguments.no_memo,
         ignored: 0,
+        liveness: b.liveness || arguments.liveness,
     };
     let model = Zab::new(b);
     let progress = Progress::default();
@@ -196,6 +223,12 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<Outcome, String>
         levels.generated,
         levels.depth
     ));
+    if b.symmetric {
+        text.push_str(&format!(
+            "  up to the servers' names: these stand for {} states\n",
+            levels.renamed
+        ));
+    }
     text.push_str(&format!(
         "  level by level: {seconds:.1} s, {} threads, {:.0} k distinct/s, {}-bit fingerprints ({:.1e} collisions expected), peak memory {:.0} MB\n",
         arguments.threads,
@@ -215,6 +248,12 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<Outcome, String>
         .map(|p| p.name)
         .collect();
     text.push_str(&format!("  holds: {}\n", held.join(", ")));
+    if let Some(l) = levels.liveness {
+        text.push_str(&format!(
+            "  no wedge: {} states serve, {} have no epoch or round left, {} of the others cannot reach one that serves ({} transitions without faults)\n",
+            l.serving, l.exempt, l.wedged, l.edges
+        ));
+    }
     let witnessed: BTreeMap<&str, u64> = witnessed(&levels);
     let seen: Vec<String> = witnessed.iter().map(|(w, c)| format!("{w} {c}")).collect();
     text.push_str(&format!("  seen: {}\n", seen.join(", ")));
@@ -233,11 +272,12 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<Outcome, String>
             text.push_str(&format!("  kept as {base}.txt, .ndjson, .mmd, .svg\n"));
         }
     }
-    let json = json!({"configuration": b.name, "distinct": levels.distinct, "generated": levels.generated,
+    let json = json!({"configuration": b.name, "distinct": levels.distinct, "renamed": levels.renamed, "generated": levels.generated,
         "depth": levels.depth, "widest_level": levels.widest, "seconds": seconds, "threads": arguments.threads,
         "depth_first_seconds": first.as_ref().map(|f| f.seconds), "fingerprint_bits": levels.width.bits(),
         "expected_collisions": levels.width.expected_collisions(levels.distinct),
         "peak_memory_bytes": peak_bytes(), "table_bytes": levels.table_bytes, "spilled_bytes": levels.spilled,
+        "liveness": levels.liveness.map(|l| json!({"serving": l.serving, "exempt": l.exempt, "wedged": l.wedged, "edges": l.edges})),
         "complete": levels.complete, "holds": holds, "held": held, "broken": broken,
         "witnessed": witnessed, "golden": b.golden.map(golden_json), "complaints": complaints});
     Ok(Outcome { json, text, holds })

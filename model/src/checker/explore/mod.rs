@@ -7,6 +7,7 @@
 
 mod spool;
 pub mod table;
+pub mod wedge;
 
 use super::action::{Action, WITNESSES};
 use super::bounds::Grain;
@@ -14,13 +15,12 @@ use super::cluster::{Cluster, Log};
 use super::model::Zab;
 use super::properties;
 use alloc::vec::Vec;
-use core::hash::BuildHasher;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use foldhash::quality::FixedState;
 use spool::{Ledger, Level};
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use table::{Table, Width};
+use wedge::{Liveness, Notes};
 
 /// How to explore.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,8 @@ pub struct Options {
     pub memo: bool,
     /// Invariants that are not asked, as bits in the order of [`properties::ALL`]: what else would catch a bug?
     pub ignored: u32,
+    /// Whether to ask, in the end, if every state can reach a serving quorum: takes 8 bytes a transition.
+    pub liveness: bool,
 }
 
 impl Default for Options {
@@ -48,6 +50,7 @@ impl Default for Options {
             expected: 0,
             memo: true,
             ignored: 0,
+            liveness: false,
         }
     }
 }
@@ -76,6 +79,8 @@ pub struct Progress {
 pub struct Explored {
     /// Distinct states.
     pub distinct: u64,
+    /// The states that these stand for: more where states that differ only in the servers' names count as one.
+    pub renamed: u64,
     /// Transitions taken, initial states included.
     pub generated: u64,
     /// Steps to the deepest state.
@@ -94,7 +99,12 @@ pub struct Explored {
     pub table_bytes: u64,
     /// Bytes of levels that went to files, in all.
     pub spilled: u64,
+    /// Whether every state can reach a serving quorum, if that was asked.
+    pub liveness: Option<Liveness>,
 }
+
+/// The name of the property that [`wedge`] decides; it is one of the whole graph, so not in [`properties::ALL`].
+pub const NO_WEDGE: &str = "no wedge";
 
 /// A broken invariant.
 #[derive(Debug)]
@@ -143,11 +153,12 @@ struct Worker {
     ledger: Ledger,
     actions: Vec<Action>,
     words: Vec<u32>,
+    notes: Notes,
     chunk: Vec<u32>,
     in_chunk: u64,
     witnessed: Vec<u64>,
-    low: FixedState,
-    high: FixedState,
+    /// States that the found ones stand for.
+    renamed: u64,
 }
 
 impl Worker {
@@ -158,11 +169,11 @@ impl Worker {
             ledger: Ledger::default(),
             actions: Vec::new(),
             words: Vec::new(),
+            notes: Notes::default(),
             chunk: Vec::with_capacity(CHUNK + 64),
             in_chunk: 0,
             witnessed: alloc::vec![0; WITNESSES.len()],
-            low: FixedState::with_seed(1),
-            high: FixedState::with_seed(2),
+            renamed: 0,
         }
     }
 }
@@ -176,7 +187,11 @@ pub fn explore(model: &Zab, options: &Options, progress: &Progress) -> io::Resul
         model,
         options: *options,
         progress,
-        table: RwLock::new(Table::new(options.width, options.expected)),
+        table: RwLock::new(if options.liveness {
+            Table::numbering(options.expected)
+        } else {
+            Table::new(options.width, options.expected)
+        }),
         level: Mutex::default(),
         next: Mutex::default(),
         stop: AtomicBool::new(false),
@@ -185,7 +200,7 @@ pub fn explore(model: &Zab, options: &Options, progress: &Progress) -> io::Resul
     };
     let mut workers: Vec<Worker> = (0..options.threads.max(1)).map(Worker::new).collect();
     for (i, cluster) in model.initial().iter().enumerate() {
-        workers[0].found(&shared, cluster, ORIGIN, i)?;
+        workers[0].found(&shared, cluster, (ORIGIN, 0), (i, false))?;
     }
     workers[0].hand_over(&shared)?;
     let mut depth = 0;
@@ -223,17 +238,41 @@ pub fn explore(model: &Zab, options: &Options, progress: &Progress) -> io::Resul
         }
     }
     let violation = locked(&shared.broken).take();
-    let violation = match violation {
+    let mut violation = match violation {
         Some((at, bits)) => {
             depth += 1;
-            Some(way_to(model, at, bits, &mut workers)?)
+            let first = bits.trailing_zeros() as usize;
+            Some(way_to(
+                model,
+                at,
+                properties::ALL[first].name,
+                &mut workers,
+            )?)
         }
         None => None,
     };
+    let mut liveness = None;
+    if options.liveness && complete {
+        let count = progress.distinct.load(Ordering::Relaxed);
+        let mut notes: Vec<&mut Notes> = workers.iter_mut().map(|w| &mut w.notes).collect();
+        let (found, wedged) = wedge::settle(&mut notes, count);
+        liveness = Some(found);
+        if let Some(number) = wedged {
+            let here = workers.iter().find_map(|w| {
+                let place = w.notes.numbers.iter().position(|n| *n == number)?;
+                Some(w.number << PLACE_BITS | place as u64)
+            });
+            violation = match here {
+                Some(at) => Some(way_to(model, at, NO_WEDGE, &mut workers)?),
+                None => None,
+            };
+        }
+    }
     let count = |w: usize| workers.iter().map(|worker| worker.witnessed[w]).sum();
     let table_bytes = shared.table.read().map_or(0, |t| t.bytes() as u64);
     Ok(Explored {
         distinct: progress.distinct.load(Ordering::Relaxed),
+        renamed: workers.iter().map(|w| w.renamed).sum(),
         generated: progress.generated.load(Ordering::Relaxed),
         depth,
         widest,
@@ -243,6 +282,7 @@ pub fn explore(model: &Zab, options: &Options, progress: &Progress) -> io::Resul
         width: options.width,
         table_bytes,
         spilled: progress.spilled.load(Ordering::Relaxed),
+        liveness,
     })
 }
 
@@ -267,7 +307,8 @@ impl Worker {
             let (mut states, mut generated) = (0, 0);
             while at < chunk.len() && !shared.stop.load(Ordering::Relaxed) {
                 let parent = u64::from(chunk[at]) | u64::from(chunk[at + 1]) << 32;
-                at += 2 + cluster.unpack(mails, &chunk[at + 2..]);
+                let number = chunk[at + 2];
+                at += 3 + cluster.unpack(mails, &chunk[at + 3..]);
                 states += 1;
                 let mut actions = core::mem::take(&mut self.actions);
                 actions.clear();
@@ -285,7 +326,7 @@ impl Worker {
                         self.witnessed[bits.trailing_zeros() as usize] += 1;
                         bits &= bits - 1;
                     }
-                    self.found(shared, &next, parent, n)?;
+                    self.found(shared, &next, (parent, number), (n, action.is_fault()))?;
                 }
                 self.actions = actions;
             }
@@ -318,33 +359,34 @@ impl Worker {
         }
     }
 
-    fn fingerprint(&self) -> u128 {
-        let low = self.low.hash_one(&self.words[..]);
-        u128::from(low) | u128::from(self.high.hash_one(&self.words[..])) << 64
-    }
-
     /// A state was generated: if it is new, it is checked and waits for the next level.
     fn found(
         &mut self,
         shared: &Shared<'_>,
         cluster: &Cluster,
-        parent: u64,
-        action: usize,
+        (parent, from): (u64, u32),
+        (action, is_fault): (usize, bool),
     ) -> io::Result<()> {
         let mails = shared.model.bounds.grain == Grain::E2;
         self.words.clear();
         cluster.pack(mails, &mut self.words);
-        let fingerprint = self.fingerprint();
-        let new = match shared.table.read() {
-            Ok(table) => table.insert(fingerprint),
-            Err(_) => false,
+        let identity = cluster.identity(&shared.model.world, &self.words);
+        let (new, number) = match shared.table.read() {
+            Ok(table) => table.insert(identity.fingerprint),
+            Err(_) => (false, 0),
         };
+        // Where numbers matter, a configuration of 2^32 states would not fit into memory.
+        let number = number as u32;
+        if shared.options.liveness && parent != ORIGIN && !is_fault {
+            self.notes.edge(from, number);
+        }
         if parent == ORIGIN {
             shared.progress.generated.fetch_add(1, Ordering::Relaxed);
         }
         if !new {
             return Ok(());
         }
+        self.renamed += u64::from(identity.orbit);
         let entry = parent << ACTION_BITS | action as u64 & 0xffff;
         let place = self.ledger.push(entry)?;
         let here = self.number << PLACE_BITS | place;
@@ -360,7 +402,11 @@ impl Worker {
             shared.stop.store(true, Ordering::Relaxed);
             return Ok(());
         }
-        self.chunk.extend([here as u32, (here >> 32) as u32]);
+        if shared.options.liveness {
+            self.notes.state(number, shared.model.duty(cluster));
+        }
+        self.chunk
+            .extend([here as u32, (here >> 32) as u32, number]);
         self.chunk.extend(&self.words);
         self.in_chunk += 1;
         if self.chunk.len() >= CHUNK {
@@ -389,7 +435,12 @@ impl Worker {
 }
 
 /// The way to a state, by the ledgers of all threads.
-fn way_to(model: &Zab, mut at: u64, broken: u32, workers: &mut [Worker]) -> io::Result<Violation> {
+fn way_to(
+    model: &Zab,
+    mut at: u64,
+    invariant: &'static str,
+    workers: &mut [Worker],
+) -> io::Result<Violation> {
     let mut numbers = Vec::new();
     while at != ORIGIN {
         let worker = usize::try_from(at >> PLACE_BITS).unwrap_or(usize::MAX);
@@ -408,9 +459,8 @@ fn way_to(model: &Zab, mut at: u64, broken: u32, workers: &mut [Worker]) -> io::
         model.apply(&mut cluster, enabled[*n], &mut log);
         actions.push(enabled[*n]);
     }
-    let first = broken.trailing_zeros() as usize;
     Ok(Violation {
-        invariant: properties::ALL[first].name,
+        invariant,
         initial,
         actions,
     })

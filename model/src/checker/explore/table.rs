@@ -37,8 +37,9 @@ impl Width {
 pub struct Table {
     width: Width,
     slots: u64,
-    /// One or two words a slot; a first word of zero is an empty slot.
+    /// One or two words a slot; a first word of zero is an empty slot. One more if states are numbered.
     words: Vec<AtomicU64>,
+    stride: usize,
     used: AtomicU64,
 }
 
@@ -46,11 +47,22 @@ impl Table {
     /// An empty table with room for `expected` fingerprints before it has to grow.
     #[must_use]
     pub fn new(width: Width, expected: u64) -> Self {
+        Self::with(width, expected, width.bits() as usize / 64)
+    }
+
+    /// An empty table that numbers what is added from 0; its fingerprints have 128 bits.
+    #[must_use]
+    pub fn numbering(expected: u64) -> Self {
+        Self::with(Width::Bits128, expected, 3)
+    }
+
+    fn with(width: Width, expected: u64, stride: usize) -> Self {
         let slots = (expected + expected / 3).max(1 << 16);
-        let words = slots * u64::from(width.bits()) / 64;
+        let words = slots * stride as u64;
         Self {
             width,
             slots,
+            stride,
             words: (0..words).map(|_| AtomicU64::new(0)).collect(),
             used: AtomicU64::new(0),
         }
@@ -62,16 +74,16 @@ impl Table {
         self.words.len() * 8
     }
 
-    /// Adds a fingerprint; false if it was there.
-    pub fn insert(&self, fingerprint: u128) -> bool {
-        let added = match self.width {
-            Width::Bits64 => self.insert_one(fold(fingerprint).max(1)),
-            Width::Bits128 => self.insert_two(halves(fingerprint)),
-        };
-        if added {
-            self.used.fetch_add(1, Ordering::Relaxed);
+    /// Adds a fingerprint: whether it is new, and its number if they are numbered, else 0.
+    pub fn insert(&self, fingerprint: u128) -> (bool, u64) {
+        match self.width {
+            Width::Bits64 => {
+                let new = self.insert_one(halves(fingerprint).0);
+                self.used.fetch_add(u64::from(new), Ordering::Relaxed);
+                (new, 0)
+            }
+            Width::Bits128 => self.insert_two(halves(fingerprint), None),
         }
-        added
     }
 
     fn first_slot(&self, low: u64) -> u64 {
@@ -90,18 +102,22 @@ impl Table {
         }
     }
 
-    fn insert_two(&self, (low, high): (u64, u64)) -> bool {
+    fn insert_two(&self, (low, high): (u64, u64), number: Option<u64>) -> (bool, u64) {
         let mut slot = self.first_slot(low);
         loop {
-            let at = slot as usize * 2;
-            let mut found = self.words[at].load(Ordering::Acquire);
+            let words = &self.words[slot as usize * self.stride..][..self.stride];
+            let mut found = words[0].load(Ordering::Acquire);
             if found == 0 {
-                let claim =
-                    self.words[at].compare_exchange(0, low, Ordering::AcqRel, Ordering::Acquire);
+                let claim = words[0].compare_exchange(0, low, Ordering::AcqRel, Ordering::Acquire);
                 match claim {
                     Ok(_) => {
-                        self.words[at + 1].store(high, Ordering::Release);
-                        return true;
+                        let next = self.used.fetch_add(1, Ordering::Relaxed);
+                        let number = number.unwrap_or(next);
+                        if let Some(word) = words.get(2) {
+                            word.store(number, Ordering::Relaxed);
+                        }
+                        words[1].store(high, Ordering::Release);
+                        return (true, number);
                     }
                     Err(other) => found = other,
                 }
@@ -109,13 +125,14 @@ impl Table {
             if found == low {
                 // Whoever claimed the slot is about to write the second half.
                 let second = loop {
-                    match self.words[at + 1].load(Ordering::Acquire) {
+                    match words[1].load(Ordering::Acquire) {
                         0 => core::hint::spin_loop(),
                         second => break second,
                     }
                 };
                 if second == high {
-                    return false;
+                    let number = words.get(2).map_or(0, |w| w.load(Ordering::Relaxed));
+                    return (false, number);
                 }
             }
             slot = if slot + 1 == self.slots { 0 } else { slot + 1 };
@@ -131,23 +148,24 @@ impl Table {
     /// Makes room.
     pub fn grow(&mut self, more: u64) {
         let used = self.used.load(Ordering::Relaxed);
-        let larger = Self::new(self.width, used * 3 / 2 + more);
-        for slot in self.words.chunks_exact(self.width.bits() as usize / 64) {
+        let larger = Self::with(self.width, used * 3 / 2 + more, self.stride);
+        for slot in self.words.chunks_exact(self.stride) {
             let word = |i: usize| slot[i].load(Ordering::Relaxed);
             if word(0) != 0 {
                 match self.width {
-                    Width::Bits64 => larger.insert_one(word(0)),
-                    Width::Bits128 => larger.insert_two((word(0), word(1))),
-                };
+                    Width::Bits64 => {
+                        larger.insert_one(word(0));
+                    }
+                    Width::Bits128 => {
+                        let number = (self.stride == 3).then(|| word(2));
+                        larger.insert_two((word(0), word(1)), number);
+                    }
+                }
             }
         }
         larger.used.store(used, Ordering::Relaxed);
         *self = larger;
     }
-}
-
-fn fold(fingerprint: u128) -> u64 {
-    halves(fingerprint).0
 }
 
 /// Both halves, neither of them zero.
@@ -173,10 +191,22 @@ mod tests {
                 if table.wants_to_grow(1) {
                     table.grow(1);
                 }
-                assert!(table.insert(mixed(i)), "{i} is new");
+                assert!(table.insert(mixed(i)).0, "{i} is new");
             }
-            assert!((0..300_000).all(|i| !table.insert(mixed(i))));
+            assert!((0..300_000).all(|i| !table.insert(mixed(i)).0));
         }
+    }
+
+    #[test]
+    fn numbers_go_up_from_zero_and_stay_when_the_table_grows() {
+        let mut table = Table::numbering(1);
+        for i in 0..200_000 {
+            if table.wants_to_grow(1) {
+                table.grow(1);
+            }
+            assert_eq!(table.insert(mixed(i)), (true, i));
+        }
+        assert!((0..200_000).all(|i| table.insert(mixed(i)) == (false, i)));
     }
 
     #[test]
@@ -184,14 +214,14 @@ mod tests {
         let (one, two) = (5 | (1 << 64), 5 | (2 << 64));
         let wide = Table::new(Width::Bits128, 8);
         let narrow = Table::new(Width::Bits64, 8);
-        assert!(wide.insert(one) && wide.insert(two) && !wide.insert(two));
-        assert!(narrow.insert(one) && !narrow.insert(two));
+        assert!(wide.insert(one).0 && wide.insert(two).0 && !wide.insert(two).0);
+        assert!(narrow.insert(one).0 && !narrow.insert(two).0);
     }
 
     #[test]
     fn two_threads_that_insert_the_same_add_each_once() {
         let table = Table::new(Width::Bits128, 200_000);
-        let add = || (0..100_000).filter(|i| table.insert(mixed(*i))).count();
+        let add = || (0..100_000).filter(|i| table.insert(mixed(*i)).0).count();
         let (a, b) = std::thread::scope(|s| {
             let other = s.spawn(add);
             (add(), other.join().unwrap_or(0))

@@ -1,0 +1,124 @@
+//! "No wedge": from every reachable state a serving quorum can be reached without further faults (AG EF).
+//!
+//! While a search runs, each thread notes the transitions that are no fault, and which states serve. Afterwards the
+//! states that can reach a serving one are marked, backwards: states are numbered level by level and most
+//! transitions lead from lower to higher numbers, so a few passes over the transitions, last ones first, are enough.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// What one thread notes.
+#[derive(Default)]
+pub(super) struct Notes {
+    /// From and to, by number.
+    edges: Vec<(u32, u32)>,
+    /// States with a serving quorum.
+    serving: Vec<u32>,
+    /// States that cannot be asked to recover, because a budget of the configuration is used up.
+    exempt: Vec<u32>,
+    /// The numbers of the states that this thread has found, in order.
+    pub(super) numbers: Vec<u32>,
+}
+
+/// What is asked of a state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Duty {
+    /// It has a serving quorum.
+    Serves,
+    /// It has to be able to reach one.
+    Recovers,
+    /// No epoch or round is left in the configuration's budget: nothing is asked.
+    Exempt,
+}
+
+/// What became of the question.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Liveness {
+    /// States with a serving quorum.
+    pub serving: u64,
+    /// States of which nothing is asked, as a budget is used up.
+    pub exempt: u64,
+    /// Transitions that are no faults.
+    pub edges: u64,
+    /// States that should recover and cannot.
+    pub wedged: u64,
+}
+
+impl Notes {
+    pub(super) fn state(&mut self, number: u32, duty: Duty) {
+        self.numbers.push(number);
+        match duty {
+            Duty::Serves => self.serving.push(number),
+            Duty::Exempt => self.exempt.push(number),
+            Duty::Recovers => {}
+        }
+    }
+
+    pub(super) fn edge(&mut self, from: u32, to: u32) {
+        if from != to {
+            self.edges.push((from, to));
+        }
+    }
+}
+
+/// Which states of `count` can reach a serving one: the result, and the lowest number of a state that should and
+/// cannot.
+pub(super) fn settle(notes: &mut [&mut Notes], count: u64) -> (Liveness, Option<u32>) {
+    let mut marked = vec![false; usize::try_from(count).unwrap_or(usize::MAX)];
+    let mut liveness = Liveness {
+        serving: 0,
+        exempt: 0,
+        edges: 0,
+        wedged: 0,
+    };
+    for n in notes.iter() {
+        liveness.serving += n.serving.len() as u64;
+        liveness.exempt += n.exempt.len() as u64;
+        liveness.edges += n.edges.len() as u64;
+        n.serving.iter().for_each(|s| marked[*s as usize] = true);
+    }
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for (from, to) in notes.iter().flat_map(|n| n.edges.iter().rev()) {
+            if marked[*to as usize] && !marked[*from as usize] {
+                marked[*from as usize] = true;
+                changed = true;
+            }
+        }
+    }
+    for n in notes.iter() {
+        n.exempt.iter().for_each(|s| marked[*s as usize] = true);
+    }
+    liveness.wedged = marked.iter().filter(|m| !**m).count() as u64;
+    let first = marked.iter().position(|m| !m);
+    (liveness, first.and_then(|at| u32::try_from(at).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_only_leads_in_circles_is_wedged() {
+        // 0 -> 1 -> 2 (serves), 0 -> 3 -> 4 -> 3, and 5, of which nothing is asked.
+        let mut notes = Notes::default();
+        for (number, duty) in [
+            (0, Duty::Recovers),
+            (1, Duty::Recovers),
+            (2, Duty::Serves),
+            (3, Duty::Recovers),
+            (4, Duty::Recovers),
+            (5, Duty::Exempt),
+        ] {
+            notes.state(number, duty);
+        }
+        for (from, to) in [(0, 1), (1, 2), (0, 3), (3, 4), (4, 3), (3, 5)] {
+            notes.edge(from, to);
+        }
+        let (liveness, first) = settle(&mut [&mut notes], 6);
+        assert_eq!((liveness.wedged, first), (2, Some(3)));
+        notes.edge(4, 1);
+        assert_eq!(settle(&mut [&mut notes], 6).1, None);
+    }
+}
