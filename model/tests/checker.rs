@@ -100,6 +100,7 @@ fn counted_up_to_names_the_states_stand_for_exactly_those_that_are_counted_one_b
     );
 }
 
+#[test]
 fn every_switch_is_caught_as_recorded_and_the_same_steps_without_it_are_clean() {
     // The largest cage is opened in release only, by `zabra-check zoo`.
     let small = |c: &&zoo::Cage| c.bounds.switch != Some(Switch::SnapBehindHistory);

@@ -189,8 +189,8 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<Outcome, String>
         states_max: arguments.states.unwrap_or(u64::MAX),
         expected: expected.unwrap_or(0),
         memo: !arguments.no_memo,
-        liveness: b.liveness || arguments.liveness,
         ignored: 0,
+        liveness: b.liveness || arguments.liveness,
     };
     let model = Zab::new(b);
     let progress = Progress::default();

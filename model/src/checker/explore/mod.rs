@@ -35,10 +35,10 @@ pub struct Options {
     pub expected: u64,
     /// Whether steps are remembered; else each is taken anew.
     pub memo: bool,
-    /// Whether to ask, in the end, if every state can reach a serving quorum: takes 8 bytes a transition.
-    pub liveness: bool,
     /// Invariants that are not asked, as bits in the order of [`properties::ALL`]: what else would catch a bug?
     pub ignored: u32,
+    /// Whether to ask, in the end, if every state can reach a serving quorum: takes 8 bytes a transition.
+    pub liveness: bool,
 }
 
 impl Default for Options {
@@ -49,8 +49,8 @@ impl Default for Options {
             states_max: u64::MAX,
             expected: 0,
             memo: true,
-            liveness: false,
             ignored: 0,
+            liveness: false,
         }
     }
 }
