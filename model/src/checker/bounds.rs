@@ -371,6 +371,11 @@ pub const ALL: &[Bounds] = &[
         epochs: 3,
         symmetric: true,
         tier: Tier::Deep,
+        golden: Some(Golden {
+            distinct: 50_499_571,
+            generated: 187_238_248,
+            depth: 78,
+        }),
         ..BASE
     },
     Bounds {
@@ -404,6 +409,11 @@ pub const ALL: &[Bounds] = &[
         faults: 2,
         epochs: 3,
         tier: Tier::Deep,
+        golden: Some(Golden {
+            distinct: 24_646_491,
+            generated: 84_581_661,
+            depth: 79,
+        }),
         ..BASE
     },
     Bounds {
@@ -440,6 +450,11 @@ pub const ALL: &[Bounds] = &[
         epochs: 4,
         liveness: true,
         tier: Tier::Deep,
+        golden: Some(Golden {
+            distinct: 35_401_541,
+            generated: 121_015_002,
+            depth: 54,
+        }),
         ..BASE
     },
     Bounds {
@@ -530,6 +545,25 @@ pub const ALL: &[Bounds] = &[
             distinct: 1_536_908,
             generated: 7_783_179,
             depth: 29,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "snap-left",
+        about: "a leader without a quorum sends SNAP, and the next leader has less: TRUNC below a snapshot; 1 crash, 1 broken connection",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Left(&super::zoo::BASE_LEFT),
+        txns: 1,
+        crashes: 1,
+        disconnects: 1,
+        faults: 2,
+        epochs: 6,
+        liveness: true,
+        golden: Some(Golden {
+            distinct: 486_381,
+            generated: 1_812_102,
+            depth: 41,
         }),
         ..BASE
     },

@@ -257,7 +257,7 @@ impl Zab {
             Role::Following(f) => {
                 let leader = index(f.vote.leader);
                 if f.link.is_none() && c.leads(&self.world, leader) {
-                    if !b.coarse_sync && b.grain != Grain::E1 {
+                    if !b.coarse_sync {
                         out.push(Action::Connect { server });
                     }
                 } else if f.link.is_none() && self.may_look_again(peer) {

@@ -421,7 +421,7 @@ pub const ALL: &[Cage] = &[
         "TRUNC cuts one transaction too many"),
     cage!(TruncIgnoresSnapshots, "ZOOKEEPER-1549, 1558, 2832, 4837", LEFT_TAIL.faults(1, 0), "primary integrity", 12,
         "a server that begins to lead takes a snapshot of its uncommitted log, and TRUNC cuts only the log"),
-    cage!(SnapshotUncommitted, "ZOOKEEPER-1549, 4837", LEFT_TAIL.txns(2).faults(1, 0).live(), "no wedge", 6,
+    cage!(SnapshotUncommitted, "ZOOKEEPER-1549, 4837", LEFT_TAIL.txns(2).faults(1, 0).live(), "no wedge", 4,
         "the same snapshot with the log under it dropped: no TRUNC can undo it"),
     cage!(DiffFromHoleyLog, "ZOOKEEPER-2846", LEFT_HOLE.faults(0, 0), "no bad packet", 3,
         "a DIFF is served from a log that has a hole under it"),
