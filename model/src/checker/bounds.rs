@@ -181,7 +181,7 @@ impl Bounds {
     }
 }
 
-const BASE: Bounds = Bounds {
+pub(super) const BASE: Bounds = Bounds {
     name: "",
     about: "",
     servers: 3,
