@@ -11,6 +11,7 @@ use crate::net::{client, quorum};
 use crate::shutdown;
 use std::sync::Arc;
 use tracing::{info, warn};
+use zabra_model::ensemble::Ensemble;
 use zabra_model::ids::{Epoch, ServerId};
 use zabra_model::quorum::Voters;
 use zabra_model::step::Env;
@@ -29,7 +30,7 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
             unused.key
         );
     }
-    let env = env_of(&config)?;
+    let (env, ensemble) = (env_of(&config), ensemble_of(&config)?);
     info!(sid = %config.me, ensemble = config.is_ensemble(), "starting");
     let (config, found) = tokio::task::spawn_blocking(move || {
         boot::purge(&config)?;
@@ -58,6 +59,7 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
         shared,
         inbox,
         env,
+        ensemble,
         found: found.durable,
         thread,
         reload: Arc::new(move || boot::read(&again.config).map(|found| found.tree)),
@@ -75,7 +77,17 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
     }
 }
 
-fn env_of(config: &Config) -> Result<Env, ServerError> {
+fn env_of(config: &Config) -> Env {
+    Env {
+        me: config.me,
+        switches: Switches::default(),
+        epoch_max: Epoch(u32::MAX),
+        counter_max: u32::MAX - 1,
+    }
+}
+
+/// Who votes: the members of the configuration file, for as long as this server runs.
+fn ensemble_of(config: &Config) -> Result<Ensemble, ServerError> {
     let voters: Vec<ServerId> = if config.is_ensemble() {
         config
             .members
@@ -86,11 +98,6 @@ fn env_of(config: &Config) -> Result<Env, ServerError> {
     } else {
         vec![config.me]
     };
-    Ok(Env {
-        me: config.me,
-        voters: Voters::new(&voters).ok_or(ServerError::Bug("the check of the members"))?,
-        switches: Switches::default(),
-        epoch_max: Epoch(u32::MAX),
-        counter_max: u32::MAX - 1,
-    })
+    let voters = Voters::new(&voters).ok_or(ServerError::Bug("the check of the members"))?;
+    Ok(Ensemble::of(voters))
 }

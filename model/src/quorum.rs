@@ -35,7 +35,7 @@ impl AckSet {
 pub struct VoterIndex(u8);
 
 /// The voting servers of an ensemble, in id order, and the majority rule over them.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Voters {
     ids: Vec<ServerId>,
 }

@@ -82,6 +82,13 @@ pub enum Action {
         /// The leader.
         server: u8,
     },
+    /// An operator's reconfiguration reaches the leader.
+    Reconfigure {
+        /// The leader.
+        server: u8,
+        /// The new voters: a bit for each server.
+        members: u8,
+    },
     /// Fault: the power fails; the first `kept` of the pending writes have reached the disk.
     Crash {
         /// Whose.
@@ -152,6 +159,10 @@ pub const WITNESSES: &[&str] = &[
     "commit after recovery",
     "PING",
     "crash with writes pending",
+    "Reconfigure",
+    "activation by a commit",
+    "activation after recovery",
+    "leader without a vote steps down",
 ];
 
 pub(super) const W_EMPTY_DIFF: usize = 18;
@@ -163,6 +174,9 @@ pub(super) const W_COMMIT: usize = 23;
 pub(super) const W_COMMIT_AFTER_RECOVERY: usize = 24;
 pub(super) const W_PING: usize = 25;
 pub(super) const W_CRASH_PENDING: usize = 26;
+pub(super) const W_ACTIVATION: usize = 28;
+pub(super) const W_LATE_ACTIVATION: usize = 29;
+pub(super) const W_RETIRED: usize = 30;
 
 impl Action {
     /// Whether it is a fault: something that a budget bounds and nobody may count on.
@@ -205,6 +219,7 @@ impl Action {
             Self::Crash { .. } => 15,
             Self::Start { .. } => 16,
             Self::Disconnect { .. } => 17,
+            Self::Reconfigure { .. } => 27,
         }
     }
 }
@@ -257,6 +272,13 @@ impl fmt::Display for Action {
                 write!(f, "the {timer:?} timer of server {server} runs out")
             }
             Self::Propose { server } => write!(f, "a client writes through server {server}"),
+            Self::Reconfigure { server, members } => {
+                write!(
+                    f,
+                    "an operator makes {} the voters through server {server}",
+                    server_list(members)
+                )
+            }
             Self::Crash { server, kept } => {
                 write!(
                     f,

@@ -53,8 +53,14 @@ pub struct Bounds {
     pub name: &'static str,
     /// What it covers, for people.
     pub about: &'static str,
-    /// Voters.
+    /// Voters, to begin with.
     pub servers: u8,
+    /// Servers without a vote, to begin with; their ids follow.
+    pub joiners: u8,
+    /// Reconfigurations in all.
+    pub reconfigs: u8,
+    /// What they may lead to: a bit for each voter, the lowest for server 1.
+    pub targets: &'static [u8],
     /// How elections go.
     pub grain: Grain,
     /// How the disk goes.
@@ -107,6 +113,24 @@ pub struct Golden {
 }
 
 impl Bounds {
+    /// All servers.
+    #[must_use]
+    pub const fn n(&self) -> usize {
+        (self.servers + self.joiners) as usize
+    }
+
+    /// Whether a reconfiguration may take a vote away.
+    #[must_use]
+    pub fn may_unseat_a_voter(&self) -> bool {
+        self.targets.iter().any(|t| self.voters() & !t != 0)
+    }
+
+    /// The voters to begin with, as bits.
+    #[must_use]
+    pub const fn voters(&self) -> u8 {
+        (1 << self.servers) - 1
+    }
+
     /// The kinds of steps without which an exploration of this configuration says nothing.
     #[must_use]
     pub fn must_witness(&self) -> &'static [&'static str] {
@@ -165,6 +189,33 @@ impl Bounds {
                 "commit after recovery",
                 "crash with writes pending",
             ],
+            "reconf-join" | "reconf-leave" => &[
+                "Follow",
+                "ElectBest",
+                "HearClose",
+                "Flush",
+                "Fire(Tick)",
+                "Crash",
+                "sync: DIFF",
+                "sync: TRUNC",
+                "commit after recovery",
+                "crash with writes pending",
+                "Reconfigure",
+                "activation by a commit",
+                "activation after recovery",
+            ],
+            "reconf-twice" | "reconf-any" => &[
+                "Follow",
+                "Fire(Init)",
+                "Crash",
+                "Disconnect",
+                "sync: DIFF",
+                "commit after recovery",
+                "Reconfigure",
+                "activation by a commit",
+                "activation after recovery",
+                "leader without a vote steps down",
+            ],
             "fle-1" => &[
                 "Notify",
                 "GiveUp",
@@ -185,6 +236,9 @@ const BASE: Bounds = Bounds {
     name: "",
     about: "",
     servers: 3,
+    joiners: 0,
+    reconfigs: 0,
+    targets: &[],
     grain: Grain::E0,
     disk: Disk::Atomic,
     start: Start::Cold,
@@ -351,6 +405,81 @@ pub const ALL: &[Bounds] = &[
         ..BASE
     },
     Bounds {
+        name: "reconf-join",
+        about: "a joiner gets a vote: 2 voters become 3 while a write is under way, every disk step apart, 1 crash",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        servers: 2,
+        joiners: 1,
+        reconfigs: 1,
+        targets: &[0b111],
+        txns: 2,
+        liveness: true,
+        disconnects: 0,
+        epochs: 3,
+        golden: Some(Golden {
+            distinct: 61_702,
+            generated: 200_594,
+            depth: 37,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "reconf-leave",
+        about: "the leader loses its vote: 3 voters become 2, every disk step apart, 1 crash",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        reconfigs: 1,
+        targets: &[0b011],
+        txns: 2,
+        liveness: true,
+        disconnects: 0,
+        epochs: 3,
+        golden: Some(Golden {
+            distinct: 85_255,
+            generated: 265_046,
+            depth: 48,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "reconf-any",
+        about: "any election, one fault of either kind: 2 voters and a joiner, reconfigured twice, to 3 alone, 1 and 3, or all",
+        servers: 2,
+        joiners: 1,
+        reconfigs: 2,
+        targets: &[0b100, 0b101, 0b111],
+        txns: 0,
+        golden: Some(Golden {
+            distinct: 1_094_580,
+            generated: 3_253_494,
+            depth: 70,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "reconf-twice",
+        about: "two reconfigurations of 3 voters to any smaller set, every disk step apart, one fault of either kind",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        reconfigs: 2,
+        targets: &[0b001, 0b010, 0b100, 0b011, 0b110, 0b101],
+        txns: 2,
+        tier: Tier::Deep,
+        liveness: true,
+        faults: 1,
+        epochs: 3,
+        golden: Some(Golden {
+            distinct: 10_553_915,
+            generated: 38_632_428,
+            depth: 67,
+        }),
+        ..BASE
+    },
+    Bounds {
         name: "e2e-walk",
         about: "Fast Leader Election and recovery end to end, every disk step apart, PINGs: for walks, not to be exhausted",
         grain: Grain::E2,
@@ -481,6 +610,128 @@ pub const ZOO: &[Bounds] = &[
         faults: 2,
         epochs: 3,
         switch: Some(Switch::SnapBehindHistory),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/ReconfigOldQuorumOnly",
+        about: "the old configuration alone commits a reconfiguration, and elects beside the new one",
+        grain: Grain::E1,
+        reconfigs: 1,
+        targets: &[0b100],
+        txns: 1,
+        crashes: 0,
+        disconnects: 1,
+        faults: 1,
+        epochs: 3,
+        switch: Some(Switch::ReconfigOldQuorumOnly),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/ReconfigNewQuorumOnly",
+        about: "the new configuration alone commits, and the old one goes on without it",
+        grain: Grain::E1,
+        reconfigs: 1,
+        targets: &[0b100],
+        txns: 1,
+        crashes: 0,
+        disconnects: 1,
+        faults: 1,
+        epochs: 3,
+        switch: Some(Switch::ReconfigNewQuorumOnly),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/ActivateAtProposal",
+        about: "a leader goes on with the new configuration before anybody else has it",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        reconfigs: 1,
+        targets: &[0b100],
+        txns: 2,
+        crashes: 1,
+        disconnects: 1,
+        faults: 2,
+        epochs: 3,
+        switch: Some(Switch::ActivateAtProposal),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/NextConfigVolatile",
+        about: "a server that has logged the reconfiguration elects by the old configuration after a crash",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        reconfigs: 1,
+        targets: &[0b100],
+        txns: 2,
+        crashes: 2,
+        disconnects: 1,
+        faults: 3,
+        epochs: 3,
+        switch: Some(Switch::NextConfigVolatile),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/NextConfigSurvivesTrunc",
+        about: "a reconfiguration that was never committed is taken for active",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        reconfigs: 1,
+        targets: &[0b100],
+        txns: 3,
+        crashes: 1,
+        disconnects: 0,
+        faults: 1,
+        epochs: 3,
+        switch: Some(Switch::NextConfigSurvivesTrunc),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/TwoReconfigsAtOnce",
+        about: "a second reconfiguration makes an uncommitted one count",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        reconfigs: 2,
+        targets: &[0b100, 0b010],
+        txns: 2,
+        crashes: 1,
+        disconnects: 1,
+        faults: 2,
+        epochs: 3,
+        switch: Some(Switch::TwoReconfigsAtOnce),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/ActivateAtSyncCommit",
+        about: "a learner takes a COMMIT of an unestablished leader for a commit",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        reconfigs: 1,
+        targets: &[0b100],
+        txns: 2,
+        crashes: 2,
+        disconnects: 1,
+        faults: 3,
+        epochs: 4,
+        switch: Some(Switch::ActivateAtSyncCommit),
+        ..BASE
+    },
+    Bounds {
+        name: "zoo/SnapWithoutConfig",
+        about: "a learner gets a tree, and not who votes by it",
+        grain: Grain::E1,
+        reconfigs: 1,
+        targets: &[0b010],
+        txns: 1,
+        crashes: 2,
+        disconnects: 0,
+        faults: 2,
+        epochs: 3,
+        switch: Some(Switch::SnapWithoutConfig),
         ..BASE
     },
 ];

@@ -11,10 +11,10 @@ use super::link::{End, Frame, Wire};
 use super::memo::{Memo, Moved, Out};
 use super::node::{Node, Outbox, Outward, Stimulus};
 use super::properties::View;
+use super::txn::Txn;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::packet::Packet;
 use crate::peer::Role;
-use crate::quorum::Voters;
 use crate::step::{Effect, Env};
 use crate::switch::Switches;
 use crate::vote::Notification;
@@ -39,8 +39,10 @@ pub struct Spent {
     pub crashes: u8,
     /// Broken connections.
     pub disconnects: u8,
-    /// Transactions.
+    /// Transactions, reconfigurations aside.
     pub txns: u8,
+    /// Reconfigurations.
+    pub reconfigs: u8,
 }
 
 /// The whole cluster.
@@ -183,7 +185,7 @@ pub enum Done {
         /// By whom, by index.
         server: usize,
         /// The effect.
-        effect: Effect<()>,
+        effect: Effect<Txn>,
     },
 }
 
@@ -240,17 +242,15 @@ impl World {
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
         assert!(
-            !bounds.symmetric || bounds.grain == Grain::E0 && bounds.servers <= 3,
+            !bounds.symmetric
+                || bounds.grain == Grain::E0 && bounds.n() <= 3 && bounds.reconfigs == 0,
             "{}: not symmetric",
             bounds.name
         );
-        let ids: Vec<ServerId> = (1..=u64::from(bounds.servers)).map(ServerId).collect();
-        let voters = Voters::new(&ids).unwrap_or_else(|| panic!("{}: no servers", bounds.name));
+        let ids = (1..=bounds.n() as u64).map(ServerId);
         let envs = ids
-            .iter()
             .map(|me| Env {
-                me: *me,
-                voters: voters.clone(),
+                me,
                 switches: bounds.switch.map_or_else(Switches::default, Switches::with),
                 epoch_max: Epoch(u32::from(bounds.epochs)),
                 counter_max: 14,
@@ -393,7 +393,7 @@ impl Cluster {
         };
         let empty = world.intern_mail(vec![Vec::new(); world.n()], bytes);
         let mut cluster = Self {
-            servers: world.bounds.servers,
+            servers: world.bounds.servers + world.bounds.joiners,
             wired: 0,
             spent: Spent::default(),
             ghost: world.intern_ghost(ghost, bytes),
@@ -505,8 +505,10 @@ impl Cluster {
             crashes,
             disconnects,
             txns,
+            reconfigs,
         } = self.spent;
-        out.push(u32::from_le_bytes([self.wired, crashes, disconnects, txns]));
+        let wired = self.wired << 4 | reconfigs;
+        out.push(u32::from_le_bytes([wired, crashes, disconnects, txns]));
         out.push(self.ghost);
         out.extend(&self.nodes[..self.n()]);
         out.extend(&self.wires[..usize::from(self.wired)]);
@@ -524,7 +526,9 @@ impl Cluster {
             crashes,
             disconnects,
             txns,
+            reconfigs: wired & 0xf,
         };
+        let wired = wired >> 4;
         self.wired = wired;
         self.ghost = words[1];
         self.nodes[..n].copy_from_slice(&words[2..2 + n]);
@@ -889,10 +893,16 @@ impl Cluster {
         }
     }
 
+    /// A reconfiguration at a leader.
+    pub(super) fn reconfigure(&mut self, world: &World, i: usize, members: u8, log: &mut Log) {
+        self.spent.reconfigs += 1;
+        self.step(world, i, &Stimulus::Propose(Txn::Reconfigure(members)), log);
+    }
+
     /// A client's write at a leader.
     pub(super) fn propose(&mut self, world: &World, i: usize, log: &mut Log) {
         self.spent.txns += 1;
-        self.step(world, i, &Stimulus::Propose, log);
+        self.step(world, i, &Stimulus::Propose(Txn::Write), log);
     }
 }
 

@@ -19,4 +19,5 @@ pub mod model;
 pub mod node;
 pub mod properties;
 pub mod trace;
+pub mod txn;
 pub mod walk;

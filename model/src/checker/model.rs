@@ -9,11 +9,11 @@ use super::explore::wedge::Duty;
 use super::link::{End, Wire};
 use super::node::{Node, Stimulus};
 use super::properties;
+use super::txn::{self, Txn};
 use crate::ids::{Epoch, ServerId, Zxid};
-use crate::leader::Phase;
+use crate::leader::{Learner, Phase, Stage};
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
-use crate::quorum::AckSet;
 use crate::switch::Switches;
 use alloc::format;
 use alloc::string::String;
@@ -69,11 +69,15 @@ fn id(i: usize) -> u8 {
     u8::try_from(i + 1).unwrap_or(u8::MAX)
 }
 
+fn sid(i: usize) -> ServerId {
+    ServerId(i as u64 + 1)
+}
+
 fn at(server: u8) -> usize {
     usize::from(server) - 1
 }
 
-fn members(bits: u8) -> impl Iterator<Item = usize> {
+fn members(bits: u8) -> impl Iterator<Item = usize> + Clone {
     (0..8).filter(move |i| bits >> i & 1 == 1)
 }
 
@@ -92,7 +96,11 @@ impl Zab {
 
     /// Some cluster of this world, to unpack others into.
     pub(super) fn blank(&self) -> Cluster {
-        Cluster::down(&self.world, vec![Disk::default(); self.world.n()])
+        Cluster::down(&self.world, self.empty_disks())
+    }
+
+    fn empty_disks(&self) -> Vec<Disk> {
+        vec![Disk::quiet(Image::empty(self.bounds.voters())); self.world.n()]
     }
 
     fn state(&self, cluster: Cluster, log: &mut Log) -> State {
@@ -130,7 +138,7 @@ impl Zab {
     #[must_use]
     pub fn initial(&self) -> Vec<Cluster> {
         match self.bounds.start {
-            Start::Cold => vec![self.booted(vec![Disk::default(); self.world.n()])],
+            Start::Cold => vec![self.booted(self.empty_disks())],
             Start::Warm => vec![self.warm()],
             Start::Uneven => uneven_disks(self.world.n())
                 .into_iter()
@@ -147,14 +155,17 @@ impl Zab {
         cluster
     }
 
-    /// The last server leads epoch 1, everyone has applied e1c1, e1c2 is proposed and nothing of it has arrived.
+    /// The last voter leads epoch 1, everyone has applied e1c1, e1c2 is proposed and nothing of it has arrived.
     fn warm(&self) -> Cluster {
         let (world, log) = (&self.world, &mut Log::default());
-        let mut cluster = self.booted(vec![Disk::default(); world.n()]);
-        let everyone = (1 << world.n()) - 1;
-        self.elect_best(&mut cluster, everyone, log);
+        let mut cluster = self.booted(self.empty_disks());
+        let leader = usize::from(self.bounds.servers) - 1;
+        self.elect_best(&mut cluster, self.bounds.voters(), log);
+        for joiner in leader + 1..world.n() {
+            cluster.elect(world, joiner, leader, log);
+            cluster.connect(world, joiner, log);
+        }
         self.drain(&mut cluster, log);
-        let leader = world.n() - 1;
         cluster.propose(world, leader, log);
         self.drain(&mut cluster, log);
         cluster.propose(world, leader, log);
@@ -203,6 +214,7 @@ impl Zab {
 
     fn enabled_at(&self, c: &Cluster, node: &Node, peer: &Peer, out: &mut Vec<Action>) {
         let (b, i) = (self.bounds, node.at);
+        let env = &self.world.envs[i];
         let server = id(i);
         if !node.disk.queue.is_empty() {
             out.push(Action::Flush { server });
@@ -234,17 +246,19 @@ impl Zab {
                 let live = c
                     .wires(&self.world)
                     .filter(|w| w.leader == i && w.is_live());
-                let has_links = live.count() + 1 > c.n() / 2;
+                let has_links = peer
+                    .ensemble()
+                    .decides(live.map(|w| sid(w.learner)).chain([sid(i)]), env.switches);
                 if l.phase == Phase::Broadcast {
                     if c.spent.txns < b.txns {
                         out.push(Action::Propose { server });
                     }
-                    let active = l
-                        .learners
-                        .iter()
-                        .filter(|l| l.stage == crate::leader::Stage::Active)
-                        .count();
-                    let stepping_down = active < c.n() / 2;
+                    self.enabled_reconfigurations(c, i, peer, out);
+                    let active = |l: &&Learner| l.stage == Stage::Active;
+                    let active = l.learners.iter().filter(active).map(|l| l.sid);
+                    let stepping_down = !peer
+                        .ensemble()
+                        .decides(active.chain([sid(i)]), env.switches);
                     if stepping_down && self.may_look_again(peer)
                         || b.pings && !stepping_down && !self.pinging(c, i)
                     {
@@ -256,6 +270,22 @@ impl Zab {
                     let timer = FiredTimer::Init;
                     out.push(Action::Fire { server, timer });
                 }
+            }
+        }
+    }
+
+    /// The reconfigurations that the leader would not refuse, or that a switch lets it propose.
+    fn enabled_reconfigurations(&self, c: &Cluster, i: usize, peer: &Peer, out: &mut Vec<Action>) {
+        if c.spent.reconfigs >= self.bounds.reconfigs {
+            return;
+        }
+        let server = id(i);
+        let env = &self.world.envs[i];
+        for members in self.bounds.targets.iter().copied() {
+            let voters = txn::voters(members);
+            let differs = peer.ensemble().active().voters != voters;
+            if differs && peer.may_reconfigure(env, &voters).is_ok() {
+                out.push(Action::Reconfigure { server, members });
             }
         }
     }
@@ -291,7 +321,10 @@ impl Zab {
             Grain::E0 | Grain::E1 => {
                 for i in all.clone().filter(looking) {
                     let server = id(i);
-                    if b.grain == Grain::E0 && self.accepted(c, i) < Epoch(u32::from(b.epochs)) {
+                    if b.grain == Grain::E0
+                        && self.may_lead(c, i)
+                        && self.accepted(c, i) < Epoch(u32::from(b.epochs))
+                    {
                         out.push(Action::Lead { server });
                     }
                     for l in all.clone().filter(leads) {
@@ -303,7 +336,7 @@ impl Zab {
                     let electable = all.filter(looking).fold(0_u8, |bits, i| bits | 1 << i);
                     for servers in 1..=electable {
                         let subset = servers & !electable == 0;
-                        let quorum = servers.count_ones() as usize > c.n() / 2;
+                        let quorum = subset && self.would_elect(c, servers);
                         let epoch_left = members(servers)
                             .all(|i| self.accepted(c, i) < Epoch(u32::from(b.epochs)));
                         if subset && quorum && epoch_left {
@@ -398,7 +431,8 @@ impl Zab {
             return Duty::Serves;
         }
         // The oracle of E0 can waste an epoch on a leader that nobody would elect.
-        let needed = if b.grain == Grain::E0 { 2 } else { 1 };
+        // A leader that completes a reconfiguration without a vote for itself hands over to one of a further epoch.
+        let needed = if b.grain == Grain::E0 { 2 } else { 1 } + u32::from(b.may_unseat_a_voter());
         let epochs_left = (0..n).all(|i| self.accepted(c, i).0 + needed <= u32::from(b.epochs));
         let mut peers = c.nodes(&self.world).filter_map(|n| n.peer.as_ref());
         if epochs_left && peers.all(|p| self.may_look_again(p)) {
@@ -410,11 +444,10 @@ impl Zab {
 
     /// Whether this server leads a quorum of servers that serve and are connected to it.
     fn has_serving_quorum(&self, c: &Cluster, leader: usize) -> bool {
-        let voters = &self.world.envs[leader].voters;
-        let Some(Role::Leading(l)) = c.role(&self.world, leader) else {
+        let Some(peer) = c.node(&self.world, leader).peer.as_ref() else {
             return false;
         };
-        if l.phase != Phase::Broadcast {
+        if !matches!(&peer.role, Role::Leading(l) if l.phase == Phase::Broadcast) {
             return false;
         }
         let serves = |w: &&Wire| match c.role(&self.world, w.learner) {
@@ -427,11 +460,8 @@ impl Zab {
         };
         let wires = c.wires(&self.world).filter(|w| w.leader == leader);
         let learners = wires.filter(serves).map(|w| w.learner);
-        let mut set = AckSet::EMPTY;
-        let ids = learners.chain([leader]).map(|i| ServerId(i as u64 + 1));
-        ids.filter_map(|id| voters.index(id))
-            .for_each(|voter| set.insert(voter));
-        voters.is_quorum(set, Switches::default())
+        let servers = learners.chain([leader]).map(sid);
+        peer.ensemble().decides(servers, Switches::default())
     }
 
     /// Carries out an action that is enabled.
@@ -467,6 +497,9 @@ impl Zab {
                 c.step(world, at(server), &Stimulus::Fired(timer.into()), log);
             }
             Action::Propose { server } => c.propose(world, at(server), log),
+            Action::Reconfigure { server, members } => {
+                c.reconfigure(world, at(server), members, log);
+            }
             Action::Crash { server, kept } => {
                 c.spent.crashes += 1;
                 if c.node(world, at(server)).disk.queue.len() > usize::from(kept) {
@@ -491,7 +524,8 @@ impl Zab {
             Some(Role::Looking(l)) => Some(l.own),
             _ => None,
         };
-        let Some(leader) = members(servers).max_by_key(own_vote) else {
+        let may_lead = |i: &usize| self.may_lead(c, *i);
+        let Some(leader) = members(servers).filter(may_lead).max_by_key(own_vote) else {
             return;
         };
         let mut order: Vec<usize> = members(servers).filter(|i| *i != leader).collect();
@@ -506,7 +540,7 @@ impl Zab {
 
     /// Carries discovery between a leader and its learners to the ACKEPOCHs; what follows is left on the way.
     fn discover(&self, c: &mut Cluster, leader: usize, log: &mut Log) {
-        let is_discovery = |p: &Packet<()>| {
+        let is_discovery = |p: &Packet<Txn>| {
             matches!(
                 p,
                 Packet::FollowerInfo { .. } | Packet::LeaderInfo { .. } | Packet::AckEpoch { .. }
@@ -550,6 +584,30 @@ impl Zab {
         }
     }
 
+    /// Whether a server has a vote in its own eyes.
+    fn may_lead(&self, c: &Cluster, i: usize) -> bool {
+        let peer = c.node(&self.world, i).peer.as_ref();
+        peer.is_some_and(|p| p.ensemble().may_lead(sid(i)))
+    }
+
+    /// Whether these are voters that suffice, in the eyes of the one whom they would elect. Others follow later.
+    fn would_elect(&self, c: &Cluster, servers: u8) -> bool {
+        let best = |i: usize| {
+            let peer = c.node(&self.world, i).peer.as_ref()?;
+            match &peer.role {
+                Role::Looking(l) if self.may_lead(c, i) => Some((l.own, peer)),
+                _ => None,
+            }
+        };
+        let best = members(servers).filter_map(best);
+        best.max_by_key(|(own, _)| *own).is_some_and(|(_, peer)| {
+            let voters = members(servers).map(sid);
+            let switches = self.world.envs[0].switches;
+            voters.clone().all(|id| peer.ensemble().may_lead(id))
+                && peer.ensemble().decides(voters, switches)
+        })
+    }
+
     /// The acceptedEpoch that a server goes by.
     fn accepted(&self, c: &Cluster, i: usize) -> Epoch {
         let node = c.node(&self.world, i);
@@ -583,14 +641,13 @@ impl Zab {
 /// quorum of whatever was committed.
 fn uneven_disks(n: usize) -> Vec<Vec<Disk>> {
     let z = |e: u32, c: u32| Zxid::new(Epoch(e), c);
-    let disk = |accepted: u32, current: u32, log: &[Zxid]| Disk {
-        image: Image {
+    let disk = |accepted: u32, current: u32, log: &[Zxid]| {
+        Disk::quiet(Image {
             accepted: Epoch(accepted),
             current: Epoch(current),
-            snapshot: Vec::new(),
             log: log.to_vec(),
-        },
-        ..Disk::default()
+            ..Image::empty((1 << n) - 1)
+        })
     };
     let kinds = [
         // All alike; one ahead by an uncommitted transaction; one that missed an epoch; one that accepted a lost one.

@@ -3,19 +3,20 @@
 //!
 //! Everything a server decides, it decides in [`Peer::step`]; this file only carries out its effects.
 
-use super::action::{W_COMMIT, W_PING, W_SNAP};
+use super::action::{W_ACTIVATION, W_COMMIT, W_LATE_ACTIVATION, W_PING, W_RETIRED, W_SNAP};
 use super::bounds::Disk as DiskGrain;
 use super::cluster::{World, index};
 use super::disk::{Disk, Op};
 use super::ghost::{Sight, Wrong};
 use super::link::Frame;
+use super::txn::Txn;
 use crate::fault::Fault;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::leader::Phase;
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
-use crate::step::{Effect, Effects, Input, Link, Timer};
-use crate::vote::{Notification, Vote};
+use crate::step::{Effect, Effects, Input, Link, Timer, Write};
+use crate::vote::{Notification, ServerState, Vote};
 use alloc::vec::Vec;
 
 /// One server of the cluster.
@@ -42,8 +43,8 @@ pub enum Stimulus {
     Elect(Vote),
     /// The oldest pending write becomes durable, and it hears of it.
     Flush,
-    /// A client's write.
-    Propose,
+    /// A transaction for the leader.
+    Propose(Txn),
     /// The leader does not answer its dial.
     Unreachable,
     /// A connection stands.
@@ -92,7 +93,7 @@ pub enum Outward {
     /// A write was queued; for people.
     Queued(Op),
     /// Any other effect; for people.
-    Other(Effect<()>),
+    Other(Effect<Txn>),
 }
 
 /// What a step of one server lets out.
@@ -130,7 +131,7 @@ impl Node {
             Stimulus::Crash(kept) => self.crash(kept),
             Stimulus::Elect(vote) => self.elect(world, vote, out),
             Stimulus::Flush => self.flush(world, out),
-            Stimulus::Propose => self.propose(world, out),
+            Stimulus::Propose(txn) => self.propose(world, txn, out),
             Stimulus::Unreachable => self.step(world, Input::Unreachable, &[], out),
             Stimulus::Linked(id) => self.step(world, Input::Linked(Link(id)), &[], out),
             Stimulus::Unlinked(id) => self.step(world, Input::Unlinked(Link(id)), &[], out),
@@ -159,14 +160,19 @@ impl Node {
     }
 
     fn boot(&mut self, world: &World, out: &mut Outbox) {
-        let Ok(found) = self.disk.image.boot() else {
+        let Ok((found, ensemble)) = self.disk.image.boot() else {
             out.seen(Sight::Wrong(Wrong::NoBoot));
             return;
         };
         self.tree = self.disk.image.content();
         let mut effects = Effects::new();
-        self.peer = Some(Peer::boot(&world.envs[self.at], found, &mut effects));
-        self.carry_out(world, effects, &[], out);
+        self.peer = Some(Peer::boot(
+            &world.envs[self.at],
+            found,
+            ensemble,
+            &mut effects,
+        ));
+        self.carry_out(world, effects, &[], false, out);
     }
 
     /// The power fails: its memory is gone; the caller ends its connections.
@@ -180,13 +186,14 @@ impl Node {
     }
 
     /// One input of the peer. `tree` came beside a SNAP.
-    fn step(&mut self, world: &World, input: Input<()>, tree: &[Zxid], out: &mut Outbox) {
+    fn step(&mut self, world: &World, input: Input<Txn>, tree: &[Zxid], out: &mut Outbox) {
         let Some(peer) = self.peer.as_mut() else {
             return;
         };
         let mut effects = Effects::new();
+        let served = peer.serving().is_some();
         peer.step(&world.envs[self.at], input, &mut effects);
-        self.carry_out(world, effects, tree, out);
+        self.carry_out(world, effects, tree, served, out);
     }
 
     /// Ends the election of a looking server.
@@ -196,7 +203,7 @@ impl Node {
         };
         let mut effects = Effects::new();
         peer.elect(&world.envs[self.at], vote, &mut effects);
-        self.carry_out(world, effects, &[], out);
+        self.carry_out(world, effects, &[], false, out);
     }
 
     /// The oldest pending write becomes durable, and the peer hears of it.
@@ -209,7 +216,7 @@ impl Node {
         self.step(world, Input::Durable(mark), &[], out);
     }
 
-    fn propose(&mut self, world: &World, out: &mut Outbox) {
+    fn propose(&mut self, world: &World, txn: Txn, out: &mut Outbox) {
         let last = |node: &Self| {
             node.peer
                 .as_ref()
@@ -217,7 +224,7 @@ impl Node {
                 .unwrap_or_default()
         };
         let before = last(self);
-        self.step(world, Input::Propose(()), &[], out);
+        self.step(world, Input::Propose(txn), &[], out);
         let after = last(self);
         if after != before {
             out.seen(Sight::Proposed(after));
@@ -230,15 +237,31 @@ impl Node {
         }
     }
 
-    /// Carries out what the peer asks for, in order.
-    fn carry_out(&mut self, world: &World, effects: Effects<()>, tree: &[Zxid], out: &mut Outbox) {
+    /// Carries out what the peer asks for, in order. `served` tells whether it was serving before.
+    fn carry_out(
+        &mut self,
+        world: &World,
+        effects: Effects<Txn>,
+        tree: &[Zxid],
+        served: bool,
+        out: &mut Outbox,
+    ) {
+        if effects.iter().any(is_activation) {
+            for effect in &effects {
+                out.witnessed |= match effect {
+                    Effect::Serve { .. } => 1 << W_LATE_ACTIVATION,
+                    Effect::Became(ServerState::Looking) => 1 << W_RETIRED,
+                    _ => 0,
+                };
+            }
+        }
         for effect in effects {
             match effect {
                 Effect::Persist { write, .. } => {
                     self.disk.persist(&write, tree);
                     match self.disk.queue.back() {
                         Some(Op::Truncate(z)) => self.tree.retain(|x| x <= z),
-                        Some(Op::Install(tree)) => self.tree.clone_from(tree),
+                        Some(Op::Install(tree, ..)) => self.tree.clone_from(tree),
                         _ => {}
                     }
                     let queued = self.disk.queue.back().cloned();
@@ -256,27 +279,42 @@ impl Node {
                     committed,
                 } => {
                     let asked = self.disk.image_asked();
-                    for zxid in asked.log.into_iter().filter(|z| *z > after && *z <= upto) {
-                        Self::send(link, Packet::Proposal { zxid, txn: () }, Vec::new(), out);
+                    let wanted = |z: &&Zxid| **z > after && **z <= upto;
+                    for zxid in asked.log.iter().filter(wanted).copied() {
+                        let txn = asked.txn(zxid);
+                        Self::send(link, Packet::Proposal { zxid, txn }, Vec::new(), out);
                         if committed {
                             Self::send(link, Packet::Commit { zxid }, Vec::new(), out);
                         }
                     }
                 }
-                Effect::SendSnapshot { link, zxid } => {
+                Effect::SendSnapshot {
+                    link,
+                    zxid,
+                    ensemble,
+                } => {
                     let end = self.tree.last().copied().unwrap_or_default();
                     assert_eq!(end, zxid, "the tree is where the peer says");
-                    Self::send(link, Packet::Snap { zxid }, self.tree.clone(), out);
+                    Self::send(
+                        link,
+                        Packet::Snap { zxid, ensemble },
+                        self.tree.clone(),
+                        out,
+                    );
                 }
                 Effect::Unlink(Link(id)) => out.sent.push(Outward::Unlink(id)),
                 Effect::Deliver { upto } => {
                     out.sent.push(Outward::Other(effect));
-                    self.deliver(upto, out);
+                    self.deliver(upto, served, out);
                 }
                 Effect::Serve { epoch } => {
                     out.sent.push(Outward::Other(effect));
                     out.seen(Sight::Applied(self.tree.clone()));
-                    if matches!(self.peer.as_ref().map(|p| &p.role), Some(Role::Leading(_))) {
+                    // A leader may have stepped down since, in the same step.
+                    if !matches!(
+                        self.peer.as_ref().map(|p| &p.role),
+                        Some(Role::Following(_))
+                    ) {
                         let initial = self.disk.image_asked().content();
                         out.seen(Sight::Established(epoch, initial));
                     }
@@ -299,27 +337,35 @@ impl Node {
         }
     }
 
-    fn send(Link(link): Link, packet: Packet<()>, tree: Vec<Zxid>, out: &mut Outbox) {
+    fn send(Link(link): Link, packet: Packet<Txn>, tree: Vec<Zxid>, out: &mut Outbox) {
         match packet {
             Packet::Snap { .. } => out.witnessed |= 1 << W_SNAP,
             Packet::Ping { .. } => out.witnessed |= 1 << W_PING,
+            Packet::CommitAndActivate { .. } => out.witnessed |= 1 << W_ACTIVATION,
             _ => {}
         }
         let frame = Frame { packet, tree };
         out.sent.push(Outward::Send { link, frame });
     }
 
-    /// Applies the log up to `upto` to the tree.
-    fn deliver(&mut self, upto: Zxid, out: &mut Outbox) {
+    /// Applies the log up to `upto` to the tree; what a serving server applies is committed.
+    fn deliver(&mut self, upto: Zxid, served: bool, out: &mut Outbox) {
         let asked = self.disk.image_asked();
         let applied = self.tree.last().copied().unwrap_or_default();
         let new = asked.log.into_iter().filter(|z| *z > applied && *z <= upto);
         self.tree.extend(new);
         out.witnessed |= 1 << W_COMMIT;
-        if self.peer.as_ref().is_some_and(|p| p.serving().is_some()) {
+        if served || self.peer.as_ref().is_some_and(|p| p.serving().is_some()) {
             out.seen(Sight::Applied(self.tree.clone()));
         }
     }
+}
+
+const fn is_activation(effect: &Effect<Txn>) -> bool {
+    let Effect::Persist { write, .. } = effect else {
+        return false;
+    };
+    matches!(write, Write::Activate { .. })
 }
 
 /// Whether a refusal means that a packet came which no correct ensemble sends; the others are part of recovery.
@@ -331,12 +377,15 @@ const fn is_bad_packet(fault: Fault) -> bool {
         | Fault::ProposalOutOfOrder { .. }
         | Fault::CommitOutOfOrder { .. }
         | Fault::TruncOutsideHistory { .. }
-        | Fault::NewLeaderOfOtherEpoch { .. } => true,
+        | Fault::NewLeaderOfOtherEpoch { .. }
+        | Fault::ActivationOfOther { .. } => true,
         Fault::StaleLeader { .. }
         | Fault::LearnerAhead { .. }
         | Fault::LearnerReplaced { .. }
         | Fault::EpochExhausted
         | Fault::CounterExhausted
+        | Fault::ReconfigInProgress
+        | Fault::NewConfigNotSynced
         | Fault::NotLeading => false,
     }
 }

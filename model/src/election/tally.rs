@@ -1,7 +1,7 @@
 //! Counting votes: when does a set of them decide?
 
+use crate::ensemble::{Acks, Ensemble};
 use crate::ids::ServerId;
-use crate::quorum::AckSet;
 use crate::step::Env;
 use crate::vote::{ServerState, Vote};
 use alloc::collections::BTreeMap;
@@ -19,19 +19,12 @@ pub(crate) struct Ballot {
 pub(crate) type Ballots = BTreeMap<ServerId, Ballot>;
 
 /// Who agrees with `proposal` in all its parts, this server included.
-pub(crate) fn agreeing(env: &Env, received: &Ballots, proposal: Vote) -> AckSet {
-    let mut set = AckSet::EMPTY;
+pub(crate) fn agreeing(env: &Env, ensemble: &Ensemble, received: &Ballots, proposal: Vote) -> Acks {
     let others = received
         .iter()
         .filter(|(_, b)| b.vote == proposal)
         .map(|(sid, _)| *sid);
-    for index in others
-        .chain([env.me])
-        .filter_map(|sid| env.voters.index(sid))
-    {
-        set.insert(index);
-    }
-    set
+    ensemble.set(others.chain([env.me]))
 }
 
 /// Whether servers outside the election prove that `vote` has won: a quorum of them names its leader and
@@ -41,19 +34,17 @@ pub(crate) fn agreeing(env: &Env, received: &Ballots, proposal: Vote) -> AckSet 
 /// (ZOOKEEPER-1732). Without the leader's own word a dead leader could be elected for ever (ZOOKEEPER-917).
 pub(crate) fn is_settled(
     env: &Env,
+    ensemble: &Ensemble,
     ballots: impl Iterator<Item = (ServerId, Ballot)> + Clone,
     vote: Vote,
     in_my_round: bool,
 ) -> bool {
-    let mut set = AckSet::EMPTY;
     let outside = ballots.clone().filter(|(_, b)| {
         b.state != ServerState::Looking
             && b.vote.leader == vote.leader
             && b.vote.epoch == vote.epoch
     });
-    for index in outside.filter_map(|(sid, _)| env.voters.index(sid)) {
-        set.insert(index);
-    }
+    let set = ensemble.set(outside.map(|(sid, _)| sid));
     let leader_confirms = if vote.leader == env.me {
         in_my_round
     } else {
@@ -61,5 +52,5 @@ pub(crate) fn is_settled(
             .clone()
             .any(|(sid, b)| sid == vote.leader && b.state == ServerState::Leading)
     };
-    leader_confirms && env.voters.is_quorum(set, env.switches)
+    leader_confirms && ensemble.is_quorum(set, env.switches)
 }

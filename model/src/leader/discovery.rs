@@ -28,7 +28,7 @@ impl Leading {
             .find(|l| l.sid == sid && l.stage != Stage::Linked)
             .map(|l| l.link);
         self.learners[at].sid = sid;
-        self.learners[at].voter = cx.env.voters.index(sid);
+        self.learners[at].seat = cx.storage.ensemble.seat(sid);
         self.learners[at].stage = Stage::Introduced(accepted);
         if let Some(old) = old {
             cx.out.push(Effect::Refused(Fault::LearnerReplaced { sid }));
@@ -144,6 +144,7 @@ impl Leading {
             Written::AcceptedEpoch(_) => self.on_epoch_accepted(cx),
             Written::CurrentEpoch(_) => self.on_epoch_current(cx),
             Written::Append(zxid) => self.on_own_append(zxid, cx),
+            Written::Activate(_) => {}
             Written::Truncate(_) | Written::Install(_) => {
                 unreachable!("I-22: a leader neither truncates nor installs")
             }

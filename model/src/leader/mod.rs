@@ -2,14 +2,15 @@
 
 mod broadcast;
 mod discovery;
+mod reconfig;
 mod sync;
 pub(crate) mod sync_plan;
 
+use crate::ensemble::{Acks, Seat};
 use crate::fault::Fault;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
-use crate::quorum::{AckSet, VoterIndex};
 use crate::step::{Effect, Link, Timer};
 use crate::vote::Vote;
 use alloc::collections::VecDeque;
@@ -23,6 +24,8 @@ pub struct Leading {
     pub(crate) phase: Phase,
     /// The epoch that this leader proposes; zero until it is chosen.
     pub(crate) epoch: Epoch,
+    /// This server's own vote.
+    pub(crate) seat: Seat,
     /// Every connected learner, by link.
     pub(crate) learners: Vec<Learner>,
     /// What is committed of the leader's own history; from synchronization on.
@@ -52,7 +55,7 @@ pub(crate) enum Phase {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Outstanding {
     pub(crate) zxid: Zxid,
-    pub(crate) acks: AckSet,
+    pub(crate) acks: Acks,
 }
 
 /// A connected learner.
@@ -63,7 +66,7 @@ pub(crate) struct Learner {
     /// Who it is, from FOLLOWERINFO on.
     pub(crate) sid: ServerId,
     /// Its vote, if it has one.
-    pub(crate) voter: Option<VoterIndex>,
+    pub(crate) seat: Seat,
 }
 
 /// How far a learner has come.
@@ -91,11 +94,12 @@ impl Learner {
 }
 
 impl Leading {
-    pub(crate) fn new(vote: Vote) -> Self {
+    pub(crate) fn new(vote: Vote, seat: Seat) -> Self {
         Self {
             vote,
             phase: Phase::Discovery,
             epoch: Epoch(0),
+            seat,
             learners: Vec::new(),
             committed: Zxid::ZERO,
             outstanding: VecDeque::new(),
@@ -115,7 +119,7 @@ impl Leading {
             link,
             stage: Stage::Linked,
             sid: ServerId(0),
-            voter: None,
+            seat: Seat::default(),
         };
         self.learners.insert(at, learner);
     }
@@ -146,6 +150,7 @@ impl Leading {
             | Packet::Snap { .. }
             | Packet::Proposal { .. }
             | Packet::Commit { .. }
+            | Packet::CommitAndActivate { .. }
             | Packet::NewLeader { .. }
             | Packet::UpToDate => Err(Fault::UnexpectedPacket),
         };
@@ -200,14 +205,10 @@ impl Leading {
 
     /// Whether this server and the learners that satisfy `counts` are a quorum.
     fn is_quorum_with_me<T>(&self, counts: impl Fn(&Learner) -> bool, cx: &Context<'_, T>) -> bool {
-        let mut set = AckSet::EMPTY;
+        let mut set = Acks::EMPTY;
+        set.insert(self.seat);
         let others = self.learners.iter().filter(|l| counts(l));
-        for index in others
-            .filter_map(|l| l.voter)
-            .chain(cx.env.voters.index(cx.env.me))
-        {
-            set.insert(index);
-        }
-        cx.env.voters.is_quorum(set, cx.env.switches)
+        others.for_each(|l| set.insert(l.seat));
+        cx.storage.ensemble.is_quorum(set, cx.env.switches)
     }
 }
