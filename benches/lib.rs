@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use zabra_model::durable::Durable;
+use zabra_model::ensemble::{Ensemble, Payload};
 use zabra_model::ids::{Epoch, Round, ServerId, Zxid};
 use zabra_model::packet::Packet;
 use zabra_model::peer::Peer;
@@ -10,12 +11,22 @@ use zabra_model::step::{Effect, Effects, Env, Input, Link, Mark, Timer};
 use zabra_model::switch::Switches;
 use zabra_model::vote::{Notification, ServerState, Vote};
 
+/// A transaction's bytes.
+#[derive(Clone, Debug)]
+struct Opaque(#[expect(dead_code, reason = "it is carried, not read")] Bytes);
+
+impl Payload for Opaque {
+    fn voters(&self) -> Option<Voters> {
+        None
+    }
+}
+
 /// A leader of three with two active followers, driven as a host drives it: inputs in batches, effects read and dropped.
 #[derive(Debug)]
 pub struct Leader {
     env: Env,
     peer: Peer,
-    out: Effects<Bytes>,
+    out: Effects<Opaque>,
     epoch: Epoch,
     /// The newest write that was asked for.
     mark: Mark,
@@ -34,13 +45,13 @@ impl Leader {
         let env = Env {
             me,
             observer: false,
-            voters: Voters::new(&[ServerId(1), ServerId(2), me]).ok()?,
             switches: Switches::default(),
             epoch_max: Epoch(u32::MAX),
             counter_max: u32::MAX - 1,
         };
         let mut out = Effects::new();
-        let peer = Peer::boot(&env, Durable::default(), &mut out);
+        let ensemble = Ensemble::of(Voters::new(&[ServerId(1), ServerId(2), me])?);
+        let peer = Peer::boot(&env, Durable::default(), ensemble, &mut out);
         let mut leader = Self {
             env,
             peer,
@@ -82,7 +93,7 @@ impl Leader {
         (leader.peer.serving() == Some(leader.epoch)).then_some(leader)
     }
 
-    fn step(&mut self, input: Input<Bytes>) {
+    fn step(&mut self, input: Input<Opaque>) {
         self.peer.step(&self.env, input, &mut self.out);
         for effect in self.out.drain(..) {
             match effect {
@@ -93,7 +104,7 @@ impl Leader {
         }
     }
 
-    fn receive(&mut self, link: Link, packet: Packet<Bytes>) {
+    fn receive(&mut self, link: Link, packet: Packet<Opaque>) {
         self.step(Input::Received { link, packet });
     }
 
@@ -108,7 +119,7 @@ impl Leader {
     pub fn commit(&mut self, txn: &Bytes, count: u32) -> bool {
         let first = self.proposed.counter() + 1;
         for _ in 0..count {
-            self.step(Input::Propose(txn.clone()));
+            self.step(Input::Propose(Opaque(txn.clone())));
         }
         self.durable();
         let last = self.proposed.counter() + count;

@@ -11,6 +11,7 @@ use crate::net::{client, quorum};
 use crate::shutdown;
 use std::sync::Arc;
 use tracing::{info, warn};
+use zabra_model::ensemble::Ensemble;
 use zabra_model::ids::Epoch;
 use zabra_model::step::Env;
 use zabra_model::switch::Switches;
@@ -28,7 +29,7 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
             unused.key
         );
     }
-    let env = env_of(&config);
+    let (env, ensemble) = (env_of(&config), Ensemble::of(config.voters.clone()));
     info!(sid = %config.me, ensemble = config.is_ensemble(), "starting");
     let (config, found) = tokio::task::spawn_blocking(move || {
         boot::purge(&config)?;
@@ -57,6 +58,7 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
         shared,
         inbox,
         env,
+        ensemble,
         found: found.durable,
         thread,
         reload: Arc::new(move || boot::read(&again.config).map(|found| found.tree)),
@@ -77,7 +79,6 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
 fn env_of(config: &Config) -> Env {
     Env {
         me: config.me,
-        voters: config.voters.clone(),
         observer: config.is_observer(),
         switches: Switches::default(),
         epoch_max: Epoch(u32::MAX),

@@ -1,9 +1,11 @@
 //! What the disk is known to hold, and what it has been asked to hold.
 
+use crate::ensemble::{Config, Ensemble, Payload};
 use crate::history::History;
 use crate::ids::{Epoch, Zxid};
 use crate::step::{Effect, Effects, Mark, Write};
 use crate::switch::{Switch, Switches};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 /// The part of a server that survives a crash.
@@ -30,6 +32,8 @@ pub enum Written {
     Truncate(Zxid),
     /// [`Write::Install`].
     Install(Zxid),
+    /// [`Write::Activate`].
+    Activate(Zxid),
 }
 
 impl Durable {
@@ -42,17 +46,21 @@ impl Durable {
             Written::Append(z) => self.history.append(z),
             Written::Truncate(z) => self.history.truncate(z),
             Written::Install(z) => self.history = History::starting_at(z),
+            Written::Activate(_) => {} // what binds is read from it at the next start
         }
     }
 }
 
 /// The disk as a peer sees it: one ordered queue of writes between what is asked for and what is durable.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Storage {
     /// What the disk has said to hold.
     pub(crate) known: Durable,
     /// What it will hold when every pending write is durable.
     pub(crate) asked: Durable,
+    /// The configurations that bind this server by what its disk has been asked to hold. A vote is cast only when
+    /// nothing is pending (I-33), and a decision that counts too many configurations is never wrong.
+    pub(crate) ensemble: Ensemble,
     /// The writes between the two, oldest first.
     pub(crate) pending: VecDeque<Written>,
     /// The mark of the newest write.
@@ -60,10 +68,11 @@ pub struct Storage {
 }
 
 impl Storage {
-    pub(crate) fn new(found: Durable) -> Self {
+    pub(crate) fn new(found: Durable, ensemble: Ensemble) -> Self {
         Self {
             asked: found.clone(),
             known: found,
+            ensemble,
             pending: VecDeque::new(),
             issued: 0,
         }
@@ -78,12 +87,13 @@ impl Storage {
     /// Asks for a write.
     #[inline]
     pub(crate) fn persist<T>(&mut self, write: Write<T>, out: &mut Effects<T>) {
-        let written = match write {
-            Write::AcceptedEpoch(e) => Written::AcceptedEpoch(e),
-            Write::CurrentEpoch(e) => Written::CurrentEpoch(e),
-            Write::Append { zxid, .. } => Written::Append(zxid),
-            Write::Truncate { zxid } => Written::Truncate(zxid),
-            Write::Install { zxid } => Written::Install(zxid),
+        let written = match &write {
+            Write::AcceptedEpoch(e) => Written::AcceptedEpoch(*e),
+            Write::CurrentEpoch(e) => Written::CurrentEpoch(*e),
+            Write::Append { zxid, .. } => Written::Append(*zxid),
+            Write::Truncate { zxid } => Written::Truncate(*zxid),
+            Write::Install { zxid, .. } => Written::Install(*zxid),
+            Write::Activate { version } => Written::Activate(*version),
         };
         self.asked.apply(written);
         self.pending.push_back(written);
@@ -92,6 +102,69 @@ impl Storage {
             mark: Mark(self.issued),
             write,
         });
+    }
+
+    /// Asks for a transaction at the end of the log. If it is a reconfiguration, it binds from here on.
+    #[inline]
+    pub(crate) fn append<T: Payload>(
+        &mut self,
+        zxid: Zxid,
+        txn: T,
+        switches: Switches,
+        out: &mut Effects<T>,
+    ) {
+        let voters = txn.voters();
+        if voters.is_some() {
+            // It would not have been proposed before the last one was committed.
+            self.activate(zxid, out);
+        }
+        self.persist(Write::Append { zxid, txn }, out);
+        if let Some(voters) = voters {
+            let version = zxid;
+            self.ensemble.append(Config { version, voters });
+            if switches.on(Switch::ActivateAtProposal) {
+                self.activate(zxid, out);
+            }
+        }
+    }
+
+    /// Asks for the log to end at `zxid`.
+    pub(crate) fn truncate<T>(&mut self, zxid: Zxid, switches: Switches, out: &mut Effects<T>) {
+        self.persist(Write::Truncate { zxid }, out);
+        if !switches.on(Switch::NextConfigSurvivesTrunc) {
+            self.ensemble.truncate(zxid);
+        }
+    }
+
+    /// Asks for the tree of a SNAP.
+    pub(crate) fn install<T>(
+        &mut self,
+        zxid: Zxid,
+        ensemble: Box<Ensemble>,
+        switches: Switches,
+        out: &mut Effects<T>,
+    ) {
+        let ensemble = if switches.on(Switch::SnapWithoutConfig) {
+            self.ensemble.truncate(Zxid::ZERO);
+            Box::new(self.ensemble.clone())
+        } else {
+            self.ensemble.clone_from(&ensemble);
+            ensemble
+        };
+        self.persist(Write::Install { zxid, ensemble }, out);
+    }
+
+    /// Everything up to `upto` is committed: whether that activates a configuration.
+    pub(crate) fn activate<T>(&mut self, upto: Zxid, out: &mut Effects<T>) -> bool {
+        let Some(version) = self.ensemble.next().map(|next| next.version) else {
+            return false;
+        };
+        if version > upto {
+            return false;
+        }
+        self.persist(Write::Activate { version }, out);
+        self.ensemble.activate();
+        true
     }
 
     /// Asks for acceptedEpoch; whether there is something to wait for.

@@ -73,6 +73,15 @@ pub enum Fault {
     EpochExhausted,
     /// No counter is left in this epoch: the leader steps down so that the next one has a new epoch.
     CounterExhausted,
+    /// COMMITANDACTIVATE of something that is not the newer configuration in the log.
+    ActivationOfOther {
+        /// What was to be activated.
+        zxid: Zxid,
+    },
+    /// A reconfiguration while the last one is not committed.
+    ReconfigInProgress,
+    /// A reconfiguration to voters of whom no quorum is synchronized.
+    NewConfigNotSynced,
     /// A proposal was handed to a server that does not lead a formed quorum.
     NotLeading,
 }

@@ -66,7 +66,7 @@ impl History {
         match self.runs.last_mut() {
             Some(run) if run.last.next() == Some(zxid) => run.last = zxid,
             _ => {
-                assert!(zxid > self.last(), "I-20: a history grows in zxid order");
+                assert!(zxid > self.last(), "I-30: a history grows in zxid order");
                 self.runs.push(Run {
                     first: zxid,
                     last: zxid,

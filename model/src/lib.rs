@@ -6,6 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`ids`], [`vote`], [`history`], [`quorum`] | the field's nouns |
+//! | [`ensemble`] | which configurations bind a server |
 //! | [`packet`], [`fault`], [`step`] | what peers say, what they refuse, inputs and effects |
 //! | [`durable`] | the disk as a peer sees it |
 //! | [`election`], [`leader`], [`learner`] | the roles |
@@ -25,6 +26,7 @@ extern crate std;
 pub mod checker;
 pub mod durable;
 pub mod election;
+pub mod ensemble;
 pub mod fault;
 pub mod history;
 pub mod ids;

@@ -1,8 +1,10 @@
 //! What leader and learner say to each other: one variant for each ZooKeeper packet of the protocol core.
 
+use crate::ensemble::Ensemble;
 use crate::ids::{Epoch, Zxid};
+use alloc::boxed::Box;
 
-/// A packet of the quorum protocol. `T` is a transaction's payload, which the core never looks into.
+/// A packet of the quorum protocol. `T` is a transaction's payload; the core asks it only whether it is a reconfiguration.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Packet<T> {
     /// FOLLOWERINFO: a learner introduces itself with the epoch it has accepted.
@@ -46,6 +48,8 @@ pub enum Packet<T> {
     Snap {
         /// The position of the tree.
         zxid: Zxid,
+        /// The configurations that bind the leader as of that position.
+        ensemble: Box<Ensemble>,
     },
     /// PROPOSAL: log this.
     Proposal {
@@ -65,6 +69,11 @@ pub enum Packet<T> {
         zxid: Zxid,
         /// The transaction.
         txn: T,
+    },
+    /// COMMITANDACTIVATE: COMMIT of a reconfiguration.
+    CommitAndActivate {
+        /// The position.
+        zxid: Zxid,
     },
     /// NEWLEADER: the end of the leader's initial history.
     NewLeader {

@@ -2,11 +2,13 @@
 
 use crate::durable::{Durable, Storage};
 use crate::election::{Looking, Outcome};
+use crate::ensemble::{Ensemble, Payload};
 use crate::fault::Fault;
 use crate::ids::{Epoch, Round, ServerId, Zxid};
 use crate::leader::Leading;
 use crate::learner::Following;
 use crate::packet::Packet;
+use crate::quorum::Voters;
 use crate::step::{Effect, Effects, Env, Input, Link, Mark, Timer};
 use crate::switch::Switch;
 use crate::vote::{Notification, ServerState, Vote};
@@ -67,11 +69,20 @@ pub(crate) enum Next {
 }
 
 impl Peer {
-    /// A server that starts from what its disk holds. Its first effects are those of an election.
-    pub fn boot<T: Clone>(env: &Env, found: Durable, out: &mut Effects<T>) -> Self {
+    /// A server that starts from what its disk holds, the configurations in it among that. Its first effects are
+    /// those of an election.
+    pub fn boot<T: Clone>(
+        env: &Env,
+        found: Durable,
+        mut ensemble: Ensemble,
+        out: &mut Effects<T>,
+    ) -> Self {
+        if env.switches.on(Switch::NextConfigVolatile) {
+            ensemble.truncate(Zxid::ZERO);
+        }
         let mut peer = Self {
             delivered: found.history.last(),
-            storage: Storage::new(found),
+            storage: Storage::new(found, ensemble),
             round: Round(0),
             role: Role::Draining {
                 heard: BTreeMap::new(),
@@ -83,7 +94,7 @@ impl Peer {
     }
 
     /// One atomic step. Total: every input in every state is accepted, refused with a fault, or void.
-    pub fn step<T: Clone>(&mut self, env: &Env, input: Input<T>, out: &mut Effects<T>) {
+    pub fn step<T: Payload + Clone>(&mut self, env: &Env, input: Input<T>, out: &mut Effects<T>) {
         match input {
             Input::Received { link, packet } => self.on_packet(env, link, packet, out),
             Input::Durable(upto) => self.on_durable(env, upto, out),
@@ -95,6 +106,10 @@ impl Peer {
             Input::Unreachable => self.on_unreachable(env, out),
             Input::Unlinked(link) => self.on_unlinked(env, link, out),
             Input::Fired(timer) => self.on_timer(env, timer, out),
+        }
+        // Its last commit was the reconfiguration that takes its vote away.
+        if matches!(&self.role, Role::Leading(l) if l.is_retired()) {
+            self.become_looking(env, out);
         }
     }
 
@@ -112,7 +127,7 @@ impl Peer {
         (cx, &mut self.role)
     }
 
-    fn on_packet<T: Clone>(
+    fn on_packet<T: Payload + Clone>(
         &mut self,
         env: &Env,
         link: Link,
@@ -151,7 +166,7 @@ impl Peer {
         }
     }
 
-    fn on_propose<T: Clone>(&mut self, env: &Env, txn: T, out: &mut Effects<T>) {
+    fn on_propose<T: Payload + Clone>(&mut self, env: &Env, txn: T, out: &mut Effects<T>) {
         let (mut cx, role) = self.context(env, out);
         let next = match role {
             Role::Leading(l) => l.propose(txn, &mut cx),
@@ -174,7 +189,8 @@ impl Peer {
     ) {
         // Two observers, or an observer and a voter that does not count it, would answer each other for ever (D-15).
         let answer = self.notification().filter(|_| !env.observer);
-        if env.voters.index(from).is_none() || env.voters.index(n.vote.leader).is_none() {
+        let ensemble = &self.storage.ensemble;
+        if !ensemble.has_vote(from) || !ensemble.has_vote(n.vote.leader) {
             // Not a voter, or for none: it is told what this server knows, and not counted.
             out.extend(answer.map(|notification| Effect::Notify {
                 to: from,
@@ -187,7 +203,10 @@ impl Peer {
                 heard.insert(from, n);
                 None
             }
-            Role::Looking(l) => l.on_notification(env, &mut self.round, from, n, out),
+            Role::Looking(l) => {
+                let ensemble = &self.storage.ensemble;
+                l.on_notification(env, ensemble, &mut self.round, from, n, out)
+            }
             Role::Following(_) | Role::Leading(_) => {
                 if n.state == ServerState::Looking {
                     out.extend(answer.map(|notification| Effect::Notify {
@@ -254,7 +273,7 @@ impl Peer {
                 return;
             }
             (Role::Looking(l), Timer::Resend) => {
-                l.on_resend(env, round, cx.out);
+                l.on_resend(env, &cx.storage.ensemble, round, cx.out);
                 return;
             }
             (Role::Leading(l), Timer::Init) => l.on_init_timeout(),
@@ -292,7 +311,7 @@ impl Peer {
     fn start_election<T: Clone>(&mut self, env: &Env, out: &mut Effects<T>) {
         assert!(
             self.storage.is_idle() || env.switches.on(Switch::VoteBeforeLogDrain),
-            "I-23: a vote speaks only of what is durable"
+            "I-33: a vote speaks only of what is durable"
         );
         // Another server may have named any number, also the last one.
         self.round = Round(self.round.0.saturating_add(1));
@@ -301,10 +320,11 @@ impl Peer {
             zxid: self.storage.last_reported(self.delivered, env.switches),
             leader: env.me,
         };
-        let looking = Looking::start(env, own, self.round, out);
+        let ensemble = &self.storage.ensemble;
+        let looking = Looking::start(env, ensemble, own, self.round, out);
         // With no epoch left to propose it stays in the election, where an operator can see it.
         let alone = looking
-            .alone(env)
+            .alone(env, ensemble)
             .filter(|_| self.storage.known.accepted < env.epoch_max);
         let heard = match core::mem::replace(&mut self.role, Role::Looking(looking)) {
             Role::Draining { heard } => heard,
@@ -326,7 +346,8 @@ impl Peer {
         ]);
         if outcome.vote.leader == env.me {
             out.push(Effect::Became(ServerState::Leading));
-            let mut leading = Leading::new(outcome.vote);
+            let seat = self.storage.ensemble.seat(env.me);
+            let mut leading = Leading::new(outcome.vote, seat);
             let (mut cx, role) = self.context(env, out);
             let started = leading.start(&mut cx);
             *role = Role::Leading(leading);
@@ -392,6 +413,23 @@ impl Peer {
         self.delivered
     }
 
+    /// The configurations that bind this server.
+    #[must_use]
+    pub const fn ensemble(&self) -> &Ensemble {
+        &self.storage.ensemble
+    }
+
+    /// Whether a reconfiguration to these voters would be proposed.
+    ///
+    /// # Errors
+    /// [`Fault::NotLeading`], [`Fault::ReconfigInProgress`], [`Fault::NewConfigNotSynced`].
+    pub fn may_reconfigure(&self, env: &Env, voters: &Voters) -> Result<(), Fault> {
+        match &self.role {
+            Role::Leading(l) => l.may_reconfigure(voters, &self.storage.ensemble, env),
+            Role::Following(_) | Role::Looking(_) | Role::Draining { .. } => Err(Fault::NotLeading),
+        }
+    }
+
     /// The last zxid of the log, durable or not.
     #[must_use]
     pub fn last_logged(&self) -> Zxid {
@@ -424,7 +462,6 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quorum::Voters;
     use crate::switch::Switches;
 
     #[test]
@@ -432,14 +469,14 @@ mod tests {
         let ids = [1, 2, 3].map(ServerId);
         let env = Env {
             me: ids[0],
-            voters: Voters::new(&ids).unwrap(),
             observer: false,
             switches: Switches::default(),
             epoch_max: Epoch(u32::MAX),
             counter_max: u32::MAX - 1,
         };
         let mut out: Effects<()> = Effects::new();
-        let mut peer = Peer::boot(&env, Durable::default(), &mut out);
+        let ensemble = Ensemble::of(Voters::new(&ids).unwrap());
+        let mut peer = Peer::boot(&env, Durable::default(), ensemble, &mut out);
         let notification = Notification {
             state: ServerState::Looking,
             vote: Vote {

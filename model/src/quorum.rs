@@ -45,7 +45,7 @@ impl AckSet {
 pub struct VoterIndex(u8);
 
 /// A group of voters, as `group.N=` lines name it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Group {
     /// Its number.
     pub number: u64,
@@ -128,7 +128,7 @@ impl core::error::Error for VotersError {}
 ///   weight. A voter of weight 0 is asked and answered like the others, but never decides and never leads.
 ///
 /// Under either rule any two quorums share a voter. Source: ZooKeeper `QuorumMaj`, `QuorumHierarchical`; SPEC.md §1.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Voters {
     ids: Vec<ServerId>,
     /// The weight of each voter, in the order of `ids`. All 1 under the majority rule.
@@ -138,7 +138,7 @@ pub struct Voters {
 }
 
 /// A group, ready to be asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Weighed {
     members: AckSet,
     weight: u64,

@@ -1,11 +1,12 @@
 //! All that can happen to a peer, and all that it can ask for.
 
+use crate::ensemble::Ensemble;
 use crate::fault::Fault;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::packet::Packet;
-use crate::quorum::Voters;
 use crate::switch::Switches;
 use crate::vote::{Notification, ServerState};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// What a peer knows of its surroundings; it does not change while the peer lives.
@@ -13,8 +14,6 @@ use alloc::vec::Vec;
 pub struct Env {
     /// This server.
     pub me: ServerId,
-    /// Who has a vote.
-    pub voters: Voters,
     /// Whether this server is an observer: a learner that is never asked and never counted.
     pub observer: bool,
     /// Bugs that a checker has switched on.
@@ -70,6 +69,14 @@ pub enum Write<T> {
     Install {
         /// The position of the tree.
         zxid: Zxid,
+        /// The configurations as of that position.
+        ensemble: Box<Ensemble>,
+    },
+    /// Remember that the newer configuration in the log is committed: a start finds it active (ZooKeeper's dynamic
+    /// configuration file).
+    Activate {
+        /// Its version.
+        version: Zxid,
     },
 }
 
@@ -154,6 +161,8 @@ pub enum Effect<T> {
         link: Link,
         /// The position of the tree.
         zxid: Zxid,
+        /// The configurations as of that position.
+        ensemble: Box<Ensemble>,
     },
     /// End a connection; nothing more will be heard from it.
     Unlink(Link),

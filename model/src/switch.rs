@@ -131,11 +131,28 @@ pub enum Switch {
     InformBeforeCommit,
     /// An observer that joins gets the outstanding proposals, as followers do.
     ObserverGetsOutstanding,
+    // Reconfiguration.
+    /// While a reconfiguration is not committed, a quorum of the old configuration decides.
+    ReconfigOldQuorumOnly,
+    /// While a reconfiguration is not committed, a quorum of the new configuration decides.
+    ReconfigNewQuorumOnly,
+    /// A server activates a configuration as soon as it has it in its log.
+    ActivateAtProposal,
+    /// A server forgets in a crash that its log holds a newer configuration.
+    NextConfigVolatile,
+    /// A TRUNC drops a reconfiguration from the log, and not from memory.
+    NextConfigSurvivesTrunc,
+    /// A leader proposes a reconfiguration while the last one is not committed.
+    TwoReconfigsAtOnce,
+    /// A COMMIT of the synchronization activates, although no quorum has formed.
+    ActivateAtSyncCommit,
+    /// SNAP leaves the learner with the configurations that it had.
+    SnapWithoutConfig,
 }
 
 impl Switch {
     /// All of them, in the order of SPEC.md §8.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 64] = [
         Self::EpochBeforeHistory,
         Self::LogSyncAfterUptodate,
         Self::AckNewleaderBeforeFsync,
@@ -192,6 +209,14 @@ impl Switch {
         Self::ObserverInNewLeader,
         Self::InformBeforeCommit,
         Self::ObserverGetsOutstanding,
+        Self::ReconfigOldQuorumOnly,
+        Self::ReconfigNewQuorumOnly,
+        Self::ActivateAtProposal,
+        Self::NextConfigVolatile,
+        Self::NextConfigSurvivesTrunc,
+        Self::TwoReconfigsAtOnce,
+        Self::ActivateAtSyncCommit,
+        Self::SnapWithoutConfig,
     ];
 
     /// What else is on when this one is.

@@ -25,6 +25,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
+use zabra_model::ensemble::Ensemble;
 use zabra_model::ids::{Epoch, SessionId, Zxid};
 use zabra_model::peer::Peer;
 use zabra_model::service::session::{SessionTracker, password};
@@ -111,8 +112,10 @@ pub struct Start {
     pub shared: Arc<Shared>,
     /// Where events come from.
     pub inbox: Arc<Inbox>,
-    /// This server and its voters.
+    /// This server.
     pub env: Env,
+    /// Who votes.
+    pub ensemble: Ensemble,
     /// What the disk holds.
     pub found: zabra_model::durable::Durable,
     /// The disk.
@@ -134,7 +137,7 @@ impl Core {
         let config = &start.shared.config;
         let last = start.found.history.last();
         let mut effects = Vec::new();
-        let peer = Peer::boot(&start.env, start.found, &mut effects);
+        let peer = Peer::boot(&start.env, start.found, start.ensemble, &mut effects);
         let now = Instant::now();
         let purge = config.purge_interval_hours;
         let rules = zabra_model::tree::prep::Rules {
@@ -385,7 +388,7 @@ impl Core {
                     self.links.send_inform(&self.window, link, zxid);
                     self.links.answer_syncs(link, zxid);
                 }
-                Effect::SendSnapshot { link, zxid } => {
+                Effect::SendSnapshot { link, zxid, .. } => {
                     self.deliver();
                     let image = self.shared.tree().image();
                     assert_eq!(
@@ -472,7 +475,7 @@ impl Core {
                     self.persist.hold();
                 }
             }
-            Write::Install { zxid } => {
+            Write::Install { zxid, .. } => {
                 self.generation += 1;
                 self.deliver();
                 let Some(tree) = self.links.take_tree() else {
@@ -497,7 +500,9 @@ impl Core {
                     inbox.push(Event::Staged(mark, staged), 0);
                 });
             }
-            Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) => self.persist.write(mark, write),
+            Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) | Write::Activate { .. } => {
+                self.persist.write(mark, write);
+            }
         }
     }
 

@@ -140,7 +140,8 @@ impl Gate {
             Write::CurrentEpoch(epoch) => ("currentEpoch", u64::from(epoch.0)),
             Write::Append { zxid, .. } => ("append", zxid.0),
             Write::Truncate { zxid } => ("truncate", zxid.0),
-            Write::Install { zxid } => ("install", zxid.0),
+            Write::Install { zxid, .. } => ("install", zxid.0),
+            Write::Activate { version } => ("activate", version.0),
         };
         self.later
             .push(json!({"event": "write", "kind": kind, "value": value}));

@@ -375,7 +375,9 @@ impl Core {
                 }
                 Heard::Snapshot(zxid, tree) => {
                     self.links.keep_tree(tree);
-                    let packet = Packet::Snap { zxid };
+                    // The members are those of the configuration file, at the leader too.
+                    let ensemble = Box::new(self.peer.ensemble().clone());
+                    let packet = Packet::Snap { zxid, ensemble };
                     self.step(Input::Received { link, packet });
                 }
                 Heard::Request(request, ids) => {

@@ -4,9 +4,11 @@ use crate::wire::WireError;
 use crate::wire::txn::{put_txn, read_txn};
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
+use zabra_model::ensemble;
+use zabra_model::quorum::Voters;
 use zabra_model::tree::txn::{Txn, TxnHeader};
 
-/// What the protocol core carries without looking into it.
+/// What the protocol core carries, and asks only whether it is a reconfiguration.
 pub type Payload = Arc<Logged>;
 
 /// A transaction and its bytes.
@@ -18,6 +20,13 @@ pub struct Logged {
     pub txn: Txn,
     /// Header and transaction as in a log entry and in a PROPOSAL.
     pub bytes: Bytes,
+}
+
+impl ensemble::Payload for Logged {
+    /// None: this server offers no reconfiguration yet.
+    fn voters(&self) -> Option<Voters> {
+        None
+    }
 }
 
 impl Logged {

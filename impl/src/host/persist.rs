@@ -79,6 +79,9 @@ impl Persist {
             },
             Write::Truncate { zxid } => Op::Truncate { after: zxid },
             Write::Install { .. } => return,
+            Write::Activate { .. } => {
+                unreachable!("no payload of this server is a reconfiguration")
+            }
         };
         self.push(mark.0 << EXTRA_BITS, op);
     }

@@ -398,6 +398,8 @@ pub fn put_core(packet: &Packet<Payload>, members_text: &str, out: &mut BytesMut
             return;
         }
         Packet::Commit { zxid } => (PacketKind::Commit, *zxid, None),
+        // Without the designated leader: no payload of this server is a reconfiguration.
+        Packet::CommitAndActivate { zxid } => (PacketKind::CommitAndActivate, *zxid, None),
         Packet::Ack { zxid } => (PacketKind::Ack, *zxid, None),
         Packet::Ping { zxid } => (PacketKind::Ping, *zxid, None),
         Packet::FollowerInfo { sid, accepted } => (
@@ -422,7 +424,7 @@ pub fn put_core(packet: &Packet<Payload>, members_text: &str, out: &mut BytesMut
         ),
         Packet::Diff { zxid } => (PacketKind::Diff, *zxid, None),
         Packet::Trunc { zxid } => (PacketKind::Trunc, *zxid, None),
-        Packet::Snap { zxid } => (PacketKind::Snap, *zxid, None),
+        Packet::Snap { zxid, .. } => (PacketKind::Snap, *zxid, None),
         Packet::NewLeader { epoch } => (
             PacketKind::NewLeader,
             epoch_start(*epoch),

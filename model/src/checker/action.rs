@@ -87,6 +87,13 @@ pub enum Action {
         /// The leader.
         server: u8,
     },
+    /// An operator's reconfiguration reaches the leader.
+    Reconfigure {
+        /// The leader.
+        server: u8,
+        /// The new voters: a bit for each server.
+        members: u8,
+    },
     /// Fault: the power fails; the first `kept` of the pending writes have reached the disk.
     Crash {
         /// Whose.
@@ -167,6 +174,10 @@ pub const WITNESSES: &[&str] = &[
     "INFORM",
     "an observer serves",
     "FailWrite",
+    "Reconfigure",
+    "activation by a commit",
+    "activation after recovery",
+    "leader without a vote steps down",
 ];
 
 pub(super) const W_EMPTY_DIFF: usize = 18;
@@ -181,6 +192,9 @@ pub(super) const W_CRASH_PENDING: usize = 26;
 pub(super) const W_SNAP_WANTED: usize = 28;
 pub(super) const W_INFORM: usize = 29;
 pub(super) const W_OBSERVER_SERVES: usize = 30;
+pub(super) const W_ACTIVATION: usize = 33;
+pub(super) const W_LATE_ACTIVATION: usize = 34;
+pub(super) const W_RETIRED: usize = 35;
 
 impl Action {
     /// Whether it is a fault: something that a budget bounds and nobody may count on.
@@ -225,6 +239,7 @@ impl Action {
             Self::Disconnect { .. } => 17,
             Self::Snapshot { .. } => 27,
             Self::FailWrite { .. } => 31,
+            Self::Reconfigure { .. } => 32,
         }
     }
 }
@@ -277,6 +292,13 @@ impl fmt::Display for Action {
                 write!(f, "the {timer:?} timer of server {server} runs out")
             }
             Self::Propose { server } => write!(f, "a client writes through server {server}"),
+            Self::Reconfigure { server, members } => {
+                write!(
+                    f,
+                    "an operator makes {} the voters through server {server}",
+                    server_list(members)
+                )
+            }
             Self::Crash { server, kept } => {
                 write!(
                     f,

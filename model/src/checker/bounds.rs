@@ -77,12 +77,18 @@ pub struct Bounds {
     pub name: &'static str,
     /// What it covers, for people.
     pub about: &'static str,
-    /// Voters.
+    /// Voters, to begin with.
     pub servers: u8,
     /// Observers: the servers after the voters.
     pub observers: u8,
     /// Groups of voters, each a server with its weight, for hierarchical quorums; none for majorities.
     pub groups: &'static [&'static [(u8, u8)]],
+    /// Servers without a vote, to begin with; their ids follow.
+    pub joiners: u8,
+    /// Reconfigurations in all.
+    pub reconfigs: u8,
+    /// What they may lead to: a bit for each voter, the lowest for server 1.
+    pub targets: &'static [u8],
     /// How elections go.
     pub grain: Grain,
     /// How the disk goes.
@@ -139,6 +145,30 @@ pub struct Golden {
 }
 
 impl Bounds {
+    /// All servers.
+    #[must_use]
+    pub const fn n(&self) -> usize {
+        (self.servers + self.joiners + self.observers) as usize
+    }
+
+    /// The index of the first observer, if there is one.
+    #[must_use]
+    pub const fn first_observer(&self) -> usize {
+        (self.servers + self.joiners) as usize
+    }
+
+    /// Whether a reconfiguration may take a vote away.
+    #[must_use]
+    pub fn may_unseat_a_voter(&self) -> bool {
+        self.targets.iter().any(|t| self.voters() & !t != 0)
+    }
+
+    /// The voters to begin with, as bits.
+    #[must_use]
+    pub const fn voters(&self) -> u8 {
+        (1 << self.servers) - 1
+    }
+
     /// The kinds of steps without which an exploration of this configuration says nothing.
     #[must_use]
     pub fn must_witness(&self) -> &'static [&'static str] {
@@ -231,6 +261,47 @@ impl Bounds {
                 "an observer serves",
             ],
             "obs-fle-1" => &["Notify", "Settle", "Fire(Finalize)", "an observer serves"],
+            "snap" => &[
+                "Snapshot",
+                "Crash",
+                "sync: SNAP",
+                "sync: TRUNC",
+                "commit after recovery",
+            ],
+            "snap-left" => &[
+                "SNAP instead of TRUNC",
+                "sync: SNAP",
+                "sync: TRUNC",
+                "Crash",
+                "Disconnect",
+            ],
+            "reconf-join" | "reconf-leave" => &[
+                "Follow",
+                "ElectBest",
+                "HearClose",
+                "Flush",
+                "Fire(Tick)",
+                "Crash",
+                "sync: DIFF",
+                "sync: TRUNC",
+                "commit after recovery",
+                "crash with writes pending",
+                "Reconfigure",
+                "activation by a commit",
+                "activation after recovery",
+            ],
+            "reconf-twice" | "reconf-any" => &[
+                "Follow",
+                "Fire(Init)",
+                "Crash",
+                "Disconnect",
+                "sync: DIFF",
+                "commit after recovery",
+                "Reconfigure",
+                "activation by a commit",
+                "activation after recovery",
+                "leader without a vote steps down",
+            ],
             "fle-1" => &[
                 "Notify",
                 "GiveUp",
@@ -253,6 +324,9 @@ pub(super) const BASE: Bounds = Bounds {
     servers: 3,
     observers: 0,
     groups: &[],
+    joiners: 0,
+    reconfigs: 0,
+    targets: &[],
     grain: Grain::E0,
     disk: Disk::Atomic,
     start: Start::Cold,
@@ -564,6 +638,81 @@ pub const ALL: &[Bounds] = &[
             distinct: 486_381,
             generated: 1_812_102,
             depth: 41,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "reconf-join",
+        about: "a joiner gets a vote: 2 voters become 3 while a write is under way, every disk step apart, 1 crash",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        servers: 2,
+        joiners: 1,
+        reconfigs: 1,
+        targets: &[0b111],
+        txns: 2,
+        liveness: true,
+        disconnects: 0,
+        epochs: 3,
+        golden: Some(Golden {
+            distinct: 61_702,
+            generated: 200_594,
+            depth: 37,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "reconf-leave",
+        about: "the leader loses its vote: 3 voters become 2, every disk step apart, 1 crash",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        reconfigs: 1,
+        targets: &[0b011],
+        txns: 2,
+        liveness: true,
+        disconnects: 0,
+        epochs: 3,
+        golden: Some(Golden {
+            distinct: 85_255,
+            generated: 265_046,
+            depth: 48,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "reconf-any",
+        about: "any election, one fault of either kind: 2 voters and a joiner, reconfigured twice, to 3 alone, 1 and 3, or all",
+        servers: 2,
+        joiners: 1,
+        reconfigs: 2,
+        targets: &[0b100, 0b101, 0b111],
+        txns: 0,
+        golden: Some(Golden {
+            distinct: 1_094_580,
+            generated: 3_253_494,
+            depth: 70,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "reconf-twice",
+        about: "two reconfigurations of 3 voters to any smaller set, every disk step apart, one fault of either kind",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        reconfigs: 2,
+        targets: &[0b001, 0b010, 0b100, 0b011, 0b110, 0b101],
+        txns: 2,
+        tier: Tier::Deep,
+        liveness: true,
+        faults: 1,
+        epochs: 3,
+        golden: Some(Golden {
+            distinct: 10_553_915,
+            generated: 38_632_428,
+            depth: 67,
         }),
         ..BASE
     },

@@ -11,9 +11,11 @@ use super::disk::{Disk, Image, Op, Quirk};
 use super::ghost::{Ghost, Sight};
 use super::link::{End, Frame, Wire};
 use super::node::Node;
+use super::txn::{self, Listed};
 use crate::durable::Storage;
 use crate::election::Looking;
 use crate::election::tally::Ballot;
+use crate::ensemble::Acks;
 use crate::ids::{Epoch, Round, ServerId, Zxid};
 use crate::leader::{Leading, Learner, Outstanding, Stage};
 use crate::learner::{Following, Stage as LearnerStage};
@@ -31,7 +33,7 @@ fn small(n: impl TryInto<u8>, out: &mut Bytes) {
     );
 }
 
-fn zxid(z: Zxid, out: &mut Bytes) {
+pub(super) fn zxid(z: Zxid, out: &mut Bytes) {
     if z == Zxid::NONE {
         out.push(255);
         return;
@@ -155,6 +157,8 @@ pub(super) fn node(node: &Node, bounds: &Bounds, out: &mut Bytes) {
         snapshot,
         log,
         taken,
+        active,
+        configs,
     } = image;
     epoch(*accepted, out);
     epoch(*current, out);
@@ -163,6 +167,9 @@ pub(super) fn node(node: &Node, bounds: &Bounds, out: &mut Bytes) {
     if bounds.snapshots > 0 {
         small(*taken, out);
     }
+    listed(active, out);
+    small(configs.len(), out);
+    configs.iter().for_each(|c| listed(c, out));
     small(queue.len(), out);
     queue.iter().for_each(|op| pending(op, out));
     if bounds.switch.is_some() {
@@ -219,19 +226,35 @@ fn pending(op: &Op, out: &mut Bytes) {
             out.push(1);
             epoch(*e, out);
         }
-        Op::Append(z) => {
-            out.push(2);
+        Op::Append(z, txn) => {
+            out.extend([2, txn.members()]);
             zxid(*z, out);
         }
         Op::Truncate(z) => {
             out.push(3);
             zxid(*z, out);
         }
-        Op::Install(tree) => {
+        Op::Install(tree, active, next) => {
             out.push(4);
             zxids(tree, out);
+            configurations((*active, *next), out);
+        }
+        Op::Activate(version) => {
+            out.push(5);
+            zxid(*version, out);
         }
     }
+}
+
+fn listed(c: &Listed, out: &mut Bytes) {
+    let Listed { version, members } = c;
+    zxid(*version, out);
+    out.push(*members);
+}
+
+pub(super) fn configurations((active, next): (Listed, Option<Listed>), out: &mut Bytes) {
+    listed(&active, out);
+    listed(&next.unwrap_or(Listed::first(0)), out);
 }
 
 fn running(peer: &Peer, bounds: &Bounds, out: &mut Bytes) {
@@ -242,8 +265,12 @@ fn running(peer: &Peer, bounds: &Bounds, out: &mut Bytes) {
         role,
     } = peer;
     // What is known and asked follows from image and queue, but for an accepted epoch that a switch keeps in memory.
-    let Storage { known, .. } = storage;
+    let Storage {
+        known, ensemble, ..
+    } = storage;
     epoch(known.accepted, out);
+    // These follow, too, but for switches that forget or keep one in memory.
+    configurations(txn::listed(ensemble), out);
     let elections = bounds.grain == Grain::E2;
     if elections {
         round(*r, out);
@@ -363,6 +390,7 @@ fn leading(l: &Leading, elections: bool, out: &mut Bytes) {
         vote: v,
         phase,
         epoch: e,
+        seat: _, // follows from the ensemble
         learners,
         committed,
         outstanding,
@@ -378,7 +406,9 @@ fn leading(l: &Leading, elections: bool, out: &mut Bytes) {
     small(outstanding.len(), out);
     for Outstanding { zxid: z, acks } in outstanding {
         zxid(*z, out);
-        voters(*acks, out);
+        let Acks { active, next } = acks;
+        voters(*active, out);
+        small(next.0, out);
     }
 }
 
@@ -387,7 +417,7 @@ fn learner(l: &Learner, out: &mut Bytes) {
         link,
         stage,
         sid: _, // the link tells
-        voter: _,
+        seat: _,
         observer: _,
     } = l;
     self::link(link.0, out);
@@ -444,17 +474,22 @@ pub(super) fn frame(f: &Frame, out: &mut Bytes) {
             out.push(4);
             zxid(*z, out);
         }
-        Packet::Snap { zxid: z } => {
+        Packet::Snap { zxid: z, ensemble } => {
             out.push(5);
             zxid(*z, out);
+            configurations(txn::listed(ensemble), out);
             zxids(tree, out);
         }
-        Packet::Proposal { zxid: z, txn: () } => {
-            out.push(6);
+        Packet::Proposal { zxid: z, txn } => {
+            out.extend([6, txn.members()]);
             zxid(*z, out);
         }
         Packet::Commit { zxid: z } => {
             out.push(7);
+            zxid(*z, out);
+        }
+        Packet::CommitAndActivate { zxid: z } => {
+            out.push(12);
             zxid(*z, out);
         }
         Packet::NewLeader { epoch: e } => {
@@ -475,7 +510,7 @@ pub(super) fn frame(f: &Frame, out: &mut Bytes) {
             server(*sid, out);
             epoch(*accepted, out);
         }
-        Packet::Inform { zxid: z, txn: () } => {
+        Packet::Inform { zxid: z, txn: _ } => {
             out.push(13);
             zxid(*z, out);
         }

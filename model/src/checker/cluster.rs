@@ -12,6 +12,8 @@ use super::link::{End, Frame, Wire};
 use super::memo::{Memo, Moved, Out};
 use super::node::{Node, Outbox, Outward, Stimulus};
 use super::properties::View;
+use super::txn::{self, Listed, Txn};
+use crate::ensemble::Ensemble;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::packet::Packet;
 use crate::peer::Role;
@@ -40,10 +42,12 @@ pub struct Spent {
     pub crashes: u8,
     /// Broken connections.
     pub disconnects: u8,
-    /// Transactions.
+    /// Transactions, reconfigurations aside.
     pub txns: u8,
     /// Snapshots taken while serving.
     pub snapshots: u8,
+    /// Reconfigurations.
+    pub reconfigs: u8,
 }
 
 /// The whole cluster.
@@ -71,6 +75,8 @@ pub struct World {
     pub bounds: Bounds,
     /// What each server knows of its surroundings.
     pub envs: Vec<Env>,
+    /// Who votes to begin with, and by which rule.
+    pub voters: Voters,
     /// Servers, each with the number of its view.
     pub nodes: Arena<(Node, u32)>,
     /// What the invariants see of a server.
@@ -186,7 +192,7 @@ pub enum Done {
         /// By whom, by index.
         server: usize,
         /// The effect.
-        effect: Effect<()>,
+        effect: Effect<Txn>,
     },
 }
 
@@ -255,21 +261,23 @@ impl World {
     /// elections, with observers or with more than three servers.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
-        let (n, all) = (bounds.servers, bounds.servers + bounds.observers);
         assert!(
-            !bounds.symmetric || bounds.grain == Grain::E0 && n == all && n <= 3,
+            !bounds.symmetric
+                || bounds.grain == Grain::E0
+                    && bounds.n() == usize::from(bounds.servers)
+                    && bounds.n() <= 3
+                    && bounds.reconfigs == 0,
             "{}: not symmetric",
             bounds.name
         );
-        let ids: Vec<ServerId> = (1..=u64::from(all)).map(ServerId).collect();
-        let voters = voters(&bounds, &ids[..usize::from(n)])
-            .unwrap_or_else(|e| panic!("{}: {e}", bounds.name));
+        let ids = (1..=bounds.n() as u64).map(ServerId);
+        let first: Vec<ServerId> = ids.clone().take(usize::from(bounds.servers)).collect();
+        let voters = voters(&bounds, &first).unwrap_or_else(|e| panic!("{}: {e}", bounds.name));
+        let observers = u64::from(bounds.servers + bounds.joiners);
         let envs = ids
-            .iter()
             .map(|me| Env {
-                me: *me,
-                voters: voters.clone(),
-                observer: me.0 > u64::from(n),
+                me,
+                observer: me.0 > observers,
                 switches: bounds.switch.map_or_else(Switches::default, Switches::with),
                 epoch_max: Epoch(u32::from(bounds.epochs)),
                 counter_max: bounds.counter_max,
@@ -278,6 +286,7 @@ impl World {
         Self {
             bounds,
             envs,
+            voters,
             nodes: Arena::default(),
             views: Arena::default(),
             wires: Arena::default(),
@@ -318,24 +327,13 @@ impl World {
         self.renamings.iter().map(hash).collect()
     }
 
-    /// What every server knows of the ensemble.
-    fn any(&self) -> &Env {
-        self.envs
-            .first()
-            .unwrap_or_else(|| unreachable!("an ensemble has a voter"))
-    }
-
-    /// Whether these servers, by index, may decide.
-    pub(super) fn is_quorum(&self, servers: impl Iterator<Item = usize>) -> bool {
-        let Env {
-            voters, switches, ..
-        } = self.any();
-        voters.is_quorum(voters.set(servers.map(server_id)), *switches)
-    }
-
-    /// Whether a server, by index, may be elected.
-    pub(super) fn may_lead(&self, i: usize) -> bool {
-        self.any().voters.may_lead(server_id(i))
+    /// What a disk with these configurations binds a server to. Groups do not change.
+    pub(super) fn ensemble(&self, active: Listed, in_history: &[Listed]) -> Ensemble {
+        if self.bounds.groups.is_empty() {
+            txn::ensemble(active, in_history)
+        } else {
+            Ensemble::of(self.voters.clone())
+        }
     }
 
     fn intern_node(&self, node: Node, bytes: &mut Bytes) -> u32 {
@@ -415,11 +413,6 @@ impl World {
     }
 }
 
-/// The id of a server by its index in the vectors of this module.
-pub(super) const fn server_id(i: usize) -> ServerId {
-    ServerId(i as u64 + 1)
-}
-
 /// The index of a server in the vectors of this module.
 pub(super) fn index(id: ServerId) -> usize {
     usize::try_from(id.0).unwrap_or(usize::MAX) - 1
@@ -443,7 +436,7 @@ impl Cluster {
         };
         let empty = world.intern_mail(vec![Vec::new(); world.n()], bytes);
         let mut cluster = Self {
-            servers: world.bounds.servers + world.bounds.observers,
+            servers: world.bounds.servers + world.bounds.joiners + world.bounds.observers,
             wired: 0,
             spent: Spent::default(),
             ghost: world.intern_ghost(ghost, bytes),
@@ -557,6 +550,7 @@ impl Cluster {
             disconnects,
             txns,
             snapshots,
+            reconfigs,
         } = self.spent;
         // Few of anything: four bits each, and eight for the connections.
         let low = |n: u8| u32::from(n) & 0xf;
@@ -565,7 +559,8 @@ impl Cluster {
                 | low(crashes) << 8
                 | low(disconnects) << 12
                 | low(txns) << 16
-                | low(snapshots) << 20,
+                | low(snapshots) << 20
+                | low(reconfigs) << 24,
         );
         out.push(self.ghost);
         out.extend(&self.nodes[..self.n()]);
@@ -586,6 +581,7 @@ impl Cluster {
             disconnects: nibble(12),
             txns: nibble(16),
             snapshots: nibble(20),
+            reconfigs: nibble(24),
         };
         self.wired = wired;
         self.ghost = words[1];
@@ -966,10 +962,16 @@ impl Cluster {
         }
     }
 
+    /// A reconfiguration at a leader.
+    pub(super) fn reconfigure(&mut self, world: &World, i: usize, members: u8, log: &mut Log) {
+        self.spent.reconfigs += 1;
+        self.step(world, i, &Stimulus::Propose(Txn::Reconfigure(members)), log);
+    }
+
     /// A client's write at a leader.
     pub(super) fn propose(&mut self, world: &World, i: usize, log: &mut Log) {
         self.spent.txns += 1;
-        self.step(world, i, &Stimulus::Propose, log);
+        self.step(world, i, &Stimulus::Propose(Txn::Write), log);
     }
 }
 

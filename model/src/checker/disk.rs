@@ -1,6 +1,8 @@
 //! A modelled disk: what is durable, what is pending, and what a server finds when it starts.
 
+use super::txn::{self, Listed, Txn};
 use crate::durable::Durable;
+use crate::ensemble::Ensemble;
 use crate::history::History;
 use crate::ids::{Epoch, Zxid};
 use crate::step::Write;
@@ -16,15 +18,17 @@ pub enum Op {
     /// currentEpoch.
     CurrentEpoch(Epoch),
     /// One log record.
-    Append(Zxid),
+    Append(Zxid, Txn),
     /// Drop the log above.
     Truncate(Zxid),
-    /// A snapshot, by the transactions in its tree; the log under it is retired.
-    Install(Vec<Zxid>),
+    /// A snapshot, by the transactions in its tree, and the configurations as of it; the log under it is retired.
+    Install(Vec<Zxid>, Listed, Option<Listed>),
+    /// The configuration of this version is active.
+    Activate(Zxid),
 }
 
 /// What is on the platter.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Image {
     /// acceptedEpoch.
     pub accepted: Epoch,
@@ -37,28 +41,66 @@ pub struct Image {
     /// How many transactions are in a newer snapshot, which the next start will read; 0 if there is none. The log
     /// under it is kept as long as the server runs.
     pub taken: usize,
+    /// The configuration that was activated last.
+    pub active: Listed,
+    /// Those that the log brings, and one that is in the snapshot but was not active when it was taken.
+    pub configs: Vec<Listed>,
 }
 
 impl Image {
+    /// An empty disk of a server that knows who votes.
+    #[must_use]
+    pub const fn empty(members: u8) -> Self {
+        Self {
+            accepted: Epoch(0),
+            current: Epoch(0),
+            snapshot: Vec::new(),
+            log: Vec::new(),
+            taken: 0,
+            active: Listed::first(members),
+            configs: Vec::new(),
+        }
+    }
+
+    /// The transaction at that place of the log.
+    #[must_use]
+    pub fn txn(&self, zxid: Zxid) -> Txn {
+        let config = self.configs.iter().find(|c| c.version == zxid);
+        config.map_or(Txn::Write, |c| Txn::Reconfigure(c.members))
+    }
+
     /// This image after one more write.
     pub fn apply(&mut self, op: &Op) {
         match op {
             Op::AcceptedEpoch(e) => self.accepted = *e,
             Op::CurrentEpoch(e) => self.current = *e,
-            Op::Append(z) => self.log.push(*z),
+            Op::Append(z, txn) => {
+                self.log.push(*z);
+                if let Txn::Reconfigure(members) = *txn {
+                    let version = *z;
+                    self.configs.push(Listed { version, members });
+                }
+            }
             Op::Truncate(z) => {
                 // A snapshot that is newer than the cut is retired with it; the healthy core never cuts so deep.
                 self.snapshot.retain(|x| x <= z);
                 self.log.retain(|x| x <= z);
+                self.configs.retain(|c| c.version <= *z);
                 // A snapshot of what is cut off would bring it back (ZOOKEEPER-1549).
                 if self.taken > self.content_len() {
                     self.taken = 0;
                 }
             }
-            Op::Install(tree) => {
+            Op::Install(tree, active, next) => {
                 self.snapshot.clone_from(tree);
                 self.log.clear();
                 self.taken = 0;
+                self.active = *active;
+                self.configs = next.iter().copied().collect();
+            }
+            Op::Activate(version) => {
+                let named = self.configs.iter().find(|c| c.version == *version);
+                self.active = named.copied().unwrap_or(self.active);
             }
         }
     }
@@ -90,8 +132,14 @@ impl Image {
         self.snapshot.len() + self.log.len()
     }
 
+    /// The configurations that bind a server which starts from it: the active one and, if there is one, a newer one.
+    #[must_use]
+    pub fn binds(&self) -> (Listed, Option<Listed>) {
+        txn::listed(&txn::ensemble(self.active, &self.configs))
+    }
+
     /// What a server finds when it starts; or why it cannot.
-    pub fn boot(&self, switches: Switches) -> Result<Durable, &'static str> {
+    pub fn boot(&self, switches: Switches) -> Result<(Durable, Ensemble), &'static str> {
         if self
             .content()
             .last()
@@ -113,11 +161,12 @@ impl Image {
             }
             history.append(*zxid);
         }
-        Ok(Durable {
+        let durable = Durable {
             accepted: self.accepted,
             current: self.current,
             history,
-        })
+        };
+        Ok((durable, txn::ensemble(self.active, &self.configs)))
     }
 }
 
@@ -137,7 +186,7 @@ pub struct Quirk {
 }
 
 /// A server's disk.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Disk {
     /// What survives a crash.
     pub image: Image,
@@ -148,14 +197,28 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// One without anything on its way.
+    #[must_use]
+    pub fn quiet(image: Image) -> Self {
+        Self {
+            image,
+            queue: VecDeque::new(),
+            quirk: Quirk::default(),
+        }
+    }
+
     /// Queues what a peer has asked for; `stream` is the tree that came beside a SNAP.
-    pub fn persist(&mut self, write: &Write<()>, stream: &[Zxid]) {
+    pub fn persist(&mut self, write: &Write<Txn>, stream: &[Zxid]) {
         self.queue.push_back(match write {
             Write::AcceptedEpoch(e) => Op::AcceptedEpoch(*e),
             Write::CurrentEpoch(e) => Op::CurrentEpoch(*e),
-            Write::Append { zxid, .. } => Op::Append(*zxid),
+            Write::Append { zxid, txn } => Op::Append(*zxid, *txn),
             Write::Truncate { zxid } => Op::Truncate(*zxid),
-            Write::Install { .. } => Op::Install(stream.to_vec()),
+            Write::Install { ensemble, .. } => {
+                let (active, next) = txn::listed(ensemble);
+                Op::Install(stream.to_vec(), active, next)
+            }
+            Write::Activate { version } => Op::Activate(*version),
         });
     }
 
@@ -169,7 +232,7 @@ impl Disk {
         );
         match &op {
             Op::Truncate(_) if trunc => self.quirk.holding = true,
-            Op::Install(_) if snap => self.quirk.holding = true,
+            Op::Install(..) if snap => self.quirk.holding = true,
             // A snapshot that is newer than the cut is retired with it.
             Op::Truncate(z)
                 if on(Switch::SnapshotUncommitted)
@@ -182,7 +245,7 @@ impl Disk {
             _ => {}
         }
         match &op {
-            Op::Append(_) | Op::Install(_) if self.quirk.holding => self.quirk.held.push(op),
+            Op::Append(..) | Op::Install(..) if self.quirk.holding => self.quirk.held.push(op),
             _ => self.image.apply(&op),
         }
     }

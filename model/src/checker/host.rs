@@ -5,6 +5,7 @@ use super::cluster::World;
 use super::disk::{Disk, Op, Quirk};
 use super::link::Frame;
 use super::node::Node;
+use super::txn::Txn;
 use crate::ids::ServerId;
 use crate::learner::Stage;
 use crate::packet::Packet;
@@ -17,7 +18,7 @@ use alloc::vec::Vec;
 /// A write has just been queued.
 pub(super) fn on_asked(switches: Switches, node: &mut Node) {
     let syncing = matches!(&node.peer, Some(Peer { role: Role::Following(f), .. }) if f.stage < Stage::Broadcast);
-    let Some(Op::Append(zxid)) = node.disk.queue.back() else {
+    let Some(Op::Append(zxid, _)) = node.disk.queue.back() else {
         return;
     };
     if syncing && switches.on(Switch::SyncTxnsSkipCommittedLog) {
@@ -39,7 +40,7 @@ pub(super) fn on_serve(switches: Switches, node: &mut Node) {
 }
 
 /// A server changes its role.
-pub(super) fn on_became(switches: Switches, node: &mut Node, effect: &Effect<()>) {
+pub(super) fn on_became(switches: Switches, node: &mut Node, effect: &Effect<Txn>) {
     let Effect::Became(state) = effect else {
         return;
     };
@@ -99,7 +100,7 @@ pub(super) fn dump_late(world: &World, leader: &Node, frame: &mut Frame) -> bool
     }
     let newer = leader.tree.len() > frame.tree.len() && leader.tree.starts_with(&frame.tree);
     match (&mut frame.packet, leader.tree.last()) {
-        (Packet::Snap { zxid }, Some(newest)) if newer => {
+        (Packet::Snap { zxid, .. }, Some(newest)) if newer => {
             *zxid = *newest;
             frame.tree.push(*newest);
             true
@@ -120,9 +121,11 @@ pub(super) fn kept_at_most(switches: Switches, node: &Node) -> usize {
 /// Whether a write may fail without anybody being told.
 pub(super) fn may_fail(switches: Switches, node: &Node) -> bool {
     match node.disk.queue.front() {
-        Some(Op::Append(_)) => switches.on(Switch::FsyncRetried),
+        Some(Op::Append(..)) => switches.on(Switch::FsyncRetried),
         Some(Op::AcceptedEpoch(_)) => switches.on(Switch::EpochMemBeforeDisk),
-        Some(Op::CurrentEpoch(_) | Op::Truncate(_) | Op::Install(_)) | None => false,
+        Some(Op::CurrentEpoch(_) | Op::Truncate(_) | Op::Install(..) | Op::Activate(_)) | None => {
+            false
+        }
     }
 }
 
@@ -138,7 +141,7 @@ pub(super) struct Heard {
 }
 
 /// That, if the election is real and the vote is from outside it.
-pub(super) fn ballots_of(world: &World, peer: &Peer, input: &Input<()>) -> Option<Heard> {
+pub(super) fn ballots_of(world: &World, peer: &Peer, input: &Input<Txn>) -> Option<Heard> {
     if world.bounds.grain != Grain::E2 {
         return None;
     }

@@ -1,5 +1,6 @@
 //! A modelled quorum connection: a FIFO each way, whose ends learn of its loss separately.
 
+use super::txn::Txn;
 use crate::ids::Zxid;
 use crate::packet::Packet;
 use alloc::collections::VecDeque;
@@ -9,7 +10,7 @@ use alloc::vec::Vec;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Frame {
     /// The packet.
-    pub packet: Packet<()>,
+    pub packet: Packet<Txn>,
     /// The transactions of the tree that follows SNAP, else nothing.
     pub tree: Vec<Zxid>,
 }

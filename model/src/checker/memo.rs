@@ -77,7 +77,7 @@ impl Stimulus {
                 return 2 << 56 | u64::from(vote.epoch.0) << 24 | zxid << 8 | vote.leader.0;
             }
             Self::Flush => (3, 0),
-            Self::Propose => (4, 0),
+            Self::Propose(txn) => (4, u64::from(txn.members())),
             Self::Unreachable => (5, 0),
             Self::Linked(link) => (6, *link),
             Self::Unlinked(link) => (7, *link),

@@ -23,5 +23,6 @@ pub mod model;
 pub mod node;
 pub mod properties;
 pub mod trace;
+pub mod txn;
 pub mod walk;
 pub mod zoo;

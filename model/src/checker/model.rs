@@ -10,8 +10,9 @@ use super::host;
 use super::link::{End, Wire};
 use super::node::{Node, Stimulus};
 use super::properties;
+use super::txn::{self, Txn};
 use crate::ids::{Epoch, ServerId, Zxid};
-use crate::leader::Phase;
+use crate::leader::{Learner, Phase, Stage};
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
 use alloc::format;
@@ -68,11 +69,15 @@ fn id(i: usize) -> u8 {
     u8::try_from(i + 1).unwrap_or(u8::MAX)
 }
 
+fn sid(i: usize) -> ServerId {
+    ServerId(i as u64 + 1)
+}
+
 fn at(server: u8) -> usize {
     usize::from(server) - 1
 }
 
-fn members(bits: u8) -> impl Iterator<Item = usize> {
+fn members(bits: u8) -> impl Iterator<Item = usize> + Clone {
     (0..8).filter(move |i| bits >> i & 1 == 1)
 }
 
@@ -91,7 +96,11 @@ impl Zab {
 
     /// Some cluster of this world, to unpack others into.
     pub(super) fn blank(&self) -> Cluster {
-        Cluster::down(&self.world, vec![Disk::default(); self.world.n()])
+        Cluster::down(&self.world, self.empty_disks())
+    }
+
+    fn empty_disks(&self) -> Vec<Disk> {
+        vec![Disk::quiet(Image::empty(self.bounds.voters())); self.world.n()]
     }
 
     fn state(&self, cluster: Cluster, log: &mut Log) -> State {
@@ -129,7 +138,7 @@ impl Zab {
     #[must_use]
     pub fn initial(&self) -> Vec<Cluster> {
         match self.bounds.start {
-            Start::Cold => vec![self.booted(vec![Disk::default(); self.world.n()])],
+            Start::Cold => vec![self.booted(self.empty_disks())],
             Start::Warm => vec![self.warm()],
             Start::Left(left) => vec![self.left(left)],
             Start::Uneven => uneven_disks(self.world.n())
@@ -150,14 +159,13 @@ impl Zab {
     /// The last voter leads epoch 1, everyone has applied e1c1, e1c2 is proposed and nothing of it has arrived.
     fn warm(&self) -> Cluster {
         let (world, log) = (&self.world, &mut Log::default());
-        let mut cluster = self.booted(vec![Disk::default(); world.n()]);
-        let voters = self.bounds.servers;
-        self.elect_best(&mut cluster, (1 << voters) - 1, log);
+        let mut cluster = self.booted(self.empty_disks());
+        let leader = usize::from(self.bounds.servers) - 1;
+        self.elect_best(&mut cluster, self.bounds.voters(), log);
         self.drain(&mut cluster, log);
-        let leader = at(voters);
-        for observer in usize::from(voters)..world.n() {
-            cluster.elect(world, observer, leader, log);
-            cluster.connect(world, observer, log);
+        for other in leader + 1..world.n() {
+            cluster.elect(world, other, leader, log);
+            cluster.connect(world, other, log);
             self.drain(&mut cluster, log);
         }
         cluster.propose(world, leader, log);
@@ -171,15 +179,14 @@ impl Zab {
         let zxids = |list: &[(u32, u32)]| -> Vec<Zxid> {
             list.iter().map(|(e, c)| Zxid::new(Epoch(*e), *c)).collect()
         };
-        let disk = |d: &super::bounds::LeftDisk| Disk {
-            image: Image {
+        let disk = |d: &super::bounds::LeftDisk| {
+            Disk::quiet(Image {
                 accepted: Epoch(d.accepted),
                 current: Epoch(d.current),
                 snapshot: zxids(d.snapshot),
                 log: zxids(d.log),
-                taken: 0,
-            },
-            ..Disk::default()
+                ..Image::empty(self.bounds.voters())
+            })
         };
         let mut cluster = self.booted(left.disks.iter().map(disk).collect());
         cluster.begin(&self.world, zxids(left.committed));
@@ -228,6 +235,7 @@ impl Zab {
 
     fn enabled_at(&self, c: &Cluster, node: &Node, peer: &Peer, out: &mut Vec<Action>) {
         let (b, i) = (self.bounds, node.at);
+        let env = &self.world.envs[i];
         let server = id(i);
         if !node.disk.queue.is_empty() {
             out.push(Action::Flush { server });
@@ -268,18 +276,19 @@ impl Zab {
                 let live = c
                     .wires(&self.world)
                     .filter(|w| w.leader == i && w.is_live());
-                let has_links = self.world.is_quorum(live.map(|w| w.learner).chain([i]));
+                let has_links = peer
+                    .ensemble()
+                    .decides(live.map(|w| sid(w.learner)).chain([sid(i)]), env.switches);
                 if l.phase == Phase::Broadcast {
                     if c.spent.txns < b.txns {
                         out.push(Action::Propose { server });
                     }
-                    let active = l
-                        .learners
-                        .iter()
-                        .filter(|l| l.stage == crate::leader::Stage::Active);
-                    let stepping_down = !self
-                        .world
-                        .is_quorum(active.map(|l| index(l.sid)).chain([i]));
+                    self.enabled_reconfigurations(c, i, peer, out);
+                    let active = |l: &&Learner| l.stage == Stage::Active;
+                    let active = l.learners.iter().filter(active).map(|l| l.sid);
+                    let stepping_down = !peer
+                        .ensemble()
+                        .decides(active.chain([sid(i)]), env.switches);
                     if stepping_down && self.may_look_again(peer)
                         || b.pings && !stepping_down && !self.pinging(c, i)
                     {
@@ -291,6 +300,22 @@ impl Zab {
                     let timer = FiredTimer::Init;
                     out.push(Action::Fire { server, timer });
                 }
+            }
+        }
+    }
+
+    /// The reconfigurations that the leader would not refuse, or that a switch lets it propose.
+    fn enabled_reconfigurations(&self, c: &Cluster, i: usize, peer: &Peer, out: &mut Vec<Action>) {
+        if c.spent.reconfigs >= self.bounds.reconfigs {
+            return;
+        }
+        let server = id(i);
+        let env = &self.world.envs[i];
+        for members in self.bounds.targets.iter().copied() {
+            let voters = txn::voters(members);
+            let differs = peer.ensemble().active().voters != voters;
+            if differs && peer.may_reconfigure(env, &voters).is_ok() {
+                out.push(Action::Reconfigure { server, members });
             }
         }
     }
@@ -328,8 +353,10 @@ impl Zab {
             Grain::E0 | Grain::E1 => {
                 for i in all.clone().filter(looking) {
                     let server = id(i);
-                    let epoch_left = self.accepted(c, i) < Epoch(u32::from(b.epochs));
-                    if b.grain == Grain::E0 && self.world.may_lead(i) && epoch_left {
+                    if b.grain == Grain::E0
+                        && self.may_lead(c, i)
+                        && self.accepted(c, i) < Epoch(u32::from(b.epochs))
+                    {
                         out.push(Action::Lead { server });
                     }
                     for l in all.clone().filter(leads) {
@@ -342,7 +369,7 @@ impl Zab {
                     let electable = voters.filter(looking).fold(0_u8, |bits, i| bits | 1 << i);
                     for servers in 1..=electable {
                         let subset = servers & !electable == 0;
-                        let quorum = self.world.is_quorum(members(servers));
+                        let quorum = subset && self.would_elect(c, servers);
                         let epoch_left = members(servers)
                             .all(|i| self.accepted(c, i) < Epoch(u32::from(b.epochs)));
                         if subset && quorum && epoch_left {
@@ -368,15 +395,21 @@ impl Zab {
 
     fn enabled_settling(&self, c: &Cluster, out: &mut Vec<Action>) {
         for l in 0..c.n() {
-            let Some(Role::Leading(leading)) = c.role(&self.world, l) else {
+            let Some(peer) = c.node(&self.world, l).peer.as_ref() else {
                 continue;
             };
+            let Role::Leading(leading) = &peer.role else {
+                continue;
+            };
+            let switches = self.world.envs[l].switches;
             let ready = (0..c.n()).filter(|f| c.dialled(&self.world, *f) == Some(l));
             let ready = ready.fold(0_u8, |bits, f| bits | 1 << f);
             for followers in 1..=ready {
                 let formed = leading.phase == Phase::Broadcast && followers.count_ones() == 1
                     || leading.phase < Phase::Broadcast
-                        && self.world.is_quorum(members(followers).chain([l]));
+                        && peer
+                            .ensemble()
+                            .decides(members(followers).chain([l]).map(sid), switches);
                 if followers & !ready == 0 && formed {
                     let leader = id(l);
                     out.push(Action::Settle { leader, followers });
@@ -441,7 +474,8 @@ impl Zab {
             return Duty::Serves;
         }
         // The oracle of E0 can waste an epoch on a leader that nobody would elect.
-        let needed = if b.grain == Grain::E0 { 2 } else { 1 };
+        // A leader that completes a reconfiguration without a vote for itself hands over to one of a further epoch.
+        let needed = if b.grain == Grain::E0 { 2 } else { 1 } + u32::from(b.may_unseat_a_voter());
         let epochs_left = (0..n).all(|i| self.accepted(c, i).0 + needed <= u32::from(b.epochs));
         let mut peers = c.nodes(&self.world).filter_map(|n| n.peer.as_ref());
         if epochs_left && peers.all(|p| self.may_look_again(p)) {
@@ -505,6 +539,9 @@ impl Zab {
                 c.step(world, at(server), &Stimulus::Snapshot, log);
             }
             Action::Propose { server } => c.propose(world, at(server), log),
+            Action::Reconfigure { server, members } => {
+                c.reconfigure(world, at(server), members, log);
+            }
             Action::Crash { server, kept } => {
                 c.spent.crashes += 1;
                 if c.node(world, at(server)).disk.queue.len() > usize::from(kept) {
@@ -533,8 +570,8 @@ impl Zab {
             Some(Role::Looking(l)) => Some(l.own),
             _ => None,
         };
-        let candidates = members(servers).filter(|i| self.world.may_lead(*i));
-        let Some(leader) = candidates.max_by_key(own_vote) else {
+        let may_lead = |i: &usize| self.may_lead(c, *i);
+        let Some(leader) = members(servers).filter(may_lead).max_by_key(own_vote) else {
             return;
         };
         let mut order: Vec<usize> = members(servers).filter(|i| *i != leader).collect();
@@ -549,7 +586,7 @@ impl Zab {
 
     /// Carries discovery between a leader and its learners to the ACKEPOCHs; what follows is left on the way.
     fn discover(&self, c: &mut Cluster, leader: usize, log: &mut Log) {
-        let is_discovery = |p: &Packet<()>| {
+        let is_discovery = |p: &Packet<Txn>| {
             matches!(
                 p,
                 Packet::FollowerInfo { .. }
@@ -596,6 +633,30 @@ impl Zab {
         }
     }
 
+    /// Whether a server has a vote in its own eyes.
+    fn may_lead(&self, c: &Cluster, i: usize) -> bool {
+        let peer = c.node(&self.world, i).peer.as_ref();
+        peer.is_some_and(|p| p.ensemble().may_lead(sid(i)))
+    }
+
+    /// Whether these are voters that suffice, in the eyes of the one whom they would elect. Others follow later.
+    fn would_elect(&self, c: &Cluster, servers: u8) -> bool {
+        let best = |i: usize| {
+            let peer = c.node(&self.world, i).peer.as_ref()?;
+            match &peer.role {
+                Role::Looking(l) if self.may_lead(c, i) => Some((l.own, peer)),
+                _ => None,
+            }
+        };
+        let best = members(servers).filter_map(best);
+        best.max_by_key(|(own, _)| *own).is_some_and(|(_, peer)| {
+            let voters = members(servers).map(sid);
+            let switches = self.world.envs[0].switches;
+            voters.clone().all(|id| peer.ensemble().has_vote(id))
+                && peer.ensemble().decides(voters, switches)
+        })
+    }
+
     /// The acceptedEpoch that a server goes by.
     fn accepted(&self, c: &Cluster, i: usize) -> Epoch {
         let node = c.node(&self.world, i);
@@ -629,15 +690,13 @@ impl Zab {
 /// quorum of whatever was committed.
 fn uneven_disks(n: usize) -> Vec<Vec<Disk>> {
     let z = |e: u32, c: u32| Zxid::new(Epoch(e), c);
-    let disk = |accepted: u32, current: u32, log: &[Zxid]| Disk {
-        image: Image {
+    let disk = |accepted: u32, current: u32, log: &[Zxid]| {
+        Disk::quiet(Image {
             accepted: Epoch(accepted),
             current: Epoch(current),
-            snapshot: Vec::new(),
             log: log.to_vec(),
-            taken: 0,
-        },
-        ..Disk::default()
+            ..Image::empty((1 << n) - 1)
+        })
     };
     let kinds = [
         // All alike; one ahead by an uncommitted transaction; one that missed an epoch; one that accepted a lost one.

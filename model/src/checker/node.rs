@@ -3,19 +3,24 @@
 //!
 //! Everything a server decides, it decides in [`Peer::step`]; this file only carries out its effects.
 
-use super::action::{W_COMMIT, W_INFORM, W_OBSERVER_SERVES, W_PING, W_SNAP, W_SNAP_WANTED};
+use super::action::{
+    W_ACTIVATION, W_COMMIT, W_INFORM, W_LATE_ACTIVATION, W_OBSERVER_SERVES, W_PING, W_RETIRED,
+    W_SNAP, W_SNAP_WANTED,
+};
 use super::bounds::Disk as DiskGrain;
 use super::cluster::{World, index};
 use super::disk::{Disk, Op};
 use super::ghost::{Sight, Wrong};
 use super::host;
 use super::link::Frame;
+use super::txn::Txn;
+use crate::ensemble::Ensemble;
 use crate::fault::Fault;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::leader::Phase;
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
-use crate::step::{Effect, Effects, Input, Link, Timer};
+use crate::step::{Effect, Effects, Input, Link, Timer, Write};
 use crate::vote::{Notification, ServerState, Vote};
 use alloc::vec::Vec;
 
@@ -47,8 +52,8 @@ pub enum Stimulus {
     Snapshot,
     /// The oldest pending write fails, and it hears that it is durable: the bug of a host.
     FailWrite,
-    /// A client's write.
-    Propose,
+    /// A transaction for the leader.
+    Propose(Txn),
     /// The leader does not answer its dial.
     Unreachable,
     /// A connection stands.
@@ -97,7 +102,7 @@ pub enum Outward {
     /// A write was queued; for people.
     Queued(Op),
     /// Any other effect; for people.
-    Other(Effect<()>),
+    Other(Effect<Txn>),
 }
 
 /// What a step of one server lets out.
@@ -137,7 +142,7 @@ impl Node {
             Stimulus::Flush => self.flush(world, out),
             Stimulus::Snapshot => self.disk.image.taken = self.tree.len(),
             Stimulus::FailWrite => self.fail_write(world, out),
-            Stimulus::Propose => self.propose(world, out),
+            Stimulus::Propose(txn) => self.propose(world, txn, out),
             Stimulus::Unreachable => self.step(world, Input::Unreachable, &[], out),
             Stimulus::Linked(id) => self.step(world, Input::Linked(Link(id)), &[], out),
             Stimulus::Unlinked(id) => self.step(world, Input::Unlinked(Link(id)), &[], out),
@@ -166,7 +171,7 @@ impl Node {
     }
 
     fn boot(&mut self, world: &World, out: &mut Outbox) {
-        let Ok(found) = self.disk.image.boot(world.switches()) else {
+        let Ok((found, ensemble)) = self.disk.image.boot(world.switches()) else {
             out.seen(Sight::Wrong(Wrong::NoBoot));
             return;
         };
@@ -174,8 +179,18 @@ impl Node {
         self.tree = self.disk.image.content();
         host::load_snapshot(self);
         let mut effects = Effects::new();
-        self.peer = Some(Peer::boot(&world.envs[self.at], found, &mut effects));
-        self.carry_out(world, effects, &[], out);
+        let ensemble = if world.bounds.groups.is_empty() {
+            ensemble
+        } else {
+            Ensemble::of(world.voters.clone())
+        };
+        self.peer = Some(Peer::boot(
+            &world.envs[self.at],
+            found,
+            ensemble,
+            &mut effects,
+        ));
+        self.carry_out(world, effects, &[], false, out);
     }
 
     /// The power fails: its memory is gone; the caller ends its connections.
@@ -190,17 +205,18 @@ impl Node {
     }
 
     /// One input of the peer. `tree` came beside a SNAP.
-    fn step(&mut self, world: &World, input: Input<()>, tree: &[Zxid], out: &mut Outbox) {
+    fn step(&mut self, world: &World, input: Input<Txn>, tree: &[Zxid], out: &mut Outbox) {
         let Some(peer) = self.peer.as_mut() else {
             return;
         };
         let heard = host::ballots_of(world, peer, &input);
         let mut effects = Effects::new();
+        let served = peer.serving().is_some();
         peer.step(&world.envs[self.at], input, &mut effects);
         if heard.is_some_and(|heard| !heard.back(peer)) {
             out.seen(Sight::Wrong(Wrong::UnbackedElection));
         }
-        self.carry_out(world, effects, tree, out);
+        self.carry_out(world, effects, tree, served, out);
     }
 
     /// Ends the election of a looking server.
@@ -210,7 +226,7 @@ impl Node {
         };
         let mut effects = Effects::new();
         peer.elect(&world.envs[self.at], vote, &mut effects);
-        self.carry_out(world, effects, &[], out);
+        self.carry_out(world, effects, &[], false, out);
     }
 
     /// The oldest pending write becomes durable, and the peer hears of it.
@@ -232,7 +248,7 @@ impl Node {
         self.step(world, Input::Durable(mark), &[], out);
     }
 
-    fn propose(&mut self, world: &World, out: &mut Outbox) {
+    fn propose(&mut self, world: &World, txn: Txn, out: &mut Outbox) {
         let last = |node: &Self| {
             node.peer
                 .as_ref()
@@ -240,7 +256,7 @@ impl Node {
                 .unwrap_or_default()
         };
         let before = last(self);
-        self.step(world, Input::Propose(()), &[], out);
+        self.step(world, Input::Propose(txn), &[], out);
         let after = last(self);
         if after != before {
             out.seen(Sight::Proposed(after));
@@ -253,8 +269,24 @@ impl Node {
         }
     }
 
-    /// Carries out what the peer asks for, in order.
-    fn carry_out(&mut self, world: &World, effects: Effects<()>, tree: &[Zxid], out: &mut Outbox) {
+    /// Carries out what the peer asks for, in order. `served` tells whether it was serving before.
+    fn carry_out(
+        &mut self,
+        world: &World,
+        effects: Effects<Txn>,
+        tree: &[Zxid],
+        served: bool,
+        out: &mut Outbox,
+    ) {
+        if effects.iter().any(is_activation) {
+            for effect in &effects {
+                out.witnessed |= match effect {
+                    Effect::Serve { .. } => 1 << W_LATE_ACTIVATION,
+                    Effect::Became(ServerState::Looking) => 1 << W_RETIRED,
+                    _ => 0,
+                };
+            }
+        }
         for effect in effects {
             match effect {
                 Effect::Persist { write, .. } => {
@@ -265,7 +297,7 @@ impl Node {
                             self.tree.retain(|x| x <= z);
                             host::load_snapshot(self);
                         }
-                        Some(Op::Install(tree)) => self.tree.clone_from(tree),
+                        Some(Op::Install(tree, ..)) => self.tree.clone_from(tree),
                         _ => {}
                     }
                     let queued = self.disk.queue.back().cloned();
@@ -284,9 +316,10 @@ impl Node {
                 } => {
                     let asked = self.disk.image_asked();
                     let lacks = self.disk.quirk.skipped.clone();
-                    let listed = |z: &Zxid| *z > after && *z <= upto && !lacks.contains(z);
-                    for zxid in asked.log.into_iter().filter(listed) {
-                        Self::send(link, Packet::Proposal { zxid, txn: () }, Vec::new(), out);
+                    let listed = |z: &&Zxid| **z > after && **z <= upto && !lacks.contains(z);
+                    for zxid in asked.log.iter().filter(listed).copied() {
+                        let txn = asked.txn(zxid);
+                        Self::send(link, Packet::Proposal { zxid, txn }, Vec::new(), out);
                         if committed {
                             Self::send(link, Packet::Commit { zxid }, Vec::new(), out);
                         }
@@ -294,17 +327,27 @@ impl Node {
                 }
                 Effect::SendInform { link, zxid } => {
                     out.witnessed |= 1 << W_INFORM;
-                    Self::send(link, Packet::Inform { zxid, txn: () }, Vec::new(), out);
+                    let txn = self.disk.image_asked().txn(zxid);
+                    Self::send(link, Packet::Inform { zxid, txn }, Vec::new(), out);
                 }
-                Effect::SendSnapshot { link, zxid } => {
+                Effect::SendSnapshot {
+                    link,
+                    zxid,
+                    ensemble,
+                } => {
                     let end = self.tree.last().copied().unwrap_or_default();
                     assert_eq!(end, zxid, "the tree is where the peer says");
-                    Self::send(link, Packet::Snap { zxid }, self.tree.clone(), out);
+                    Self::send(
+                        link,
+                        Packet::Snap { zxid, ensemble },
+                        self.tree.clone(),
+                        out,
+                    );
                 }
                 Effect::Unlink(Link(id)) => out.sent.push(Outward::Unlink(id)),
                 Effect::Deliver { upto } => {
                     out.sent.push(Outward::Other(effect));
-                    self.deliver(upto, out);
+                    self.deliver(upto, served, out);
                 }
                 Effect::Serve { epoch } => {
                     out.sent.push(Outward::Other(effect));
@@ -313,7 +356,11 @@ impl Node {
                         out.witnessed |= 1 << W_OBSERVER_SERVES;
                     }
                     self.applied(out);
-                    if matches!(self.peer.as_ref().map(|p| &p.role), Some(Role::Leading(_))) {
+                    // A leader may have stepped down since, in the same step.
+                    if !matches!(
+                        self.peer.as_ref().map(|p| &p.role),
+                        Some(Role::Following(_))
+                    ) {
                         let initial = self.disk.image_asked().content();
                         out.seen(Sight::Established(epoch, initial));
                     }
@@ -340,24 +387,25 @@ impl Node {
         }
     }
 
-    fn send(Link(link): Link, packet: Packet<()>, tree: Vec<Zxid>, out: &mut Outbox) {
+    fn send(Link(link): Link, packet: Packet<Txn>, tree: Vec<Zxid>, out: &mut Outbox) {
         match packet {
             Packet::Snap { .. } => out.witnessed |= 1 << W_SNAP,
             Packet::Ping { .. } => out.witnessed |= 1 << W_PING,
+            Packet::CommitAndActivate { .. } => out.witnessed |= 1 << W_ACTIVATION,
             _ => {}
         }
         let frame = Frame { packet, tree };
         out.sent.push(Outward::Send { link, frame });
     }
 
-    /// Applies the log up to `upto` to the tree.
-    fn deliver(&mut self, upto: Zxid, out: &mut Outbox) {
+    /// Applies the log up to `upto` to the tree; what a serving server applies is committed.
+    fn deliver(&mut self, upto: Zxid, served: bool, out: &mut Outbox) {
         let asked = self.disk.image_asked();
         let applied = self.tree.last().copied().unwrap_or_default();
         let new = asked.log.into_iter().filter(|z| *z > applied && *z <= upto);
         self.tree.extend(new);
         out.witnessed |= 1 << W_COMMIT;
-        if self.peer.as_ref().is_some_and(|p| p.serving().is_some()) {
+        if served || self.peer.as_ref().is_some_and(|p| p.serving().is_some()) {
             self.applied(out);
         }
     }
@@ -371,6 +419,13 @@ impl Node {
     }
 }
 
+const fn is_activation(effect: &Effect<Txn>) -> bool {
+    let Effect::Persist { write, .. } = effect else {
+        return false;
+    };
+    matches!(write, Write::Activate { .. })
+}
+
 /// Whether a refusal means that a packet came which no correct ensemble sends; the others are part of recovery.
 const fn is_bad_packet(fault: Fault) -> bool {
     match fault {
@@ -380,13 +435,16 @@ const fn is_bad_packet(fault: Fault) -> bool {
         | Fault::ProposalOutOfOrder { .. }
         | Fault::CommitOutOfOrder { .. }
         | Fault::TruncOutsideHistory { .. }
-        | Fault::NewLeaderOfOtherEpoch { .. } => true,
+        | Fault::NewLeaderOfOtherEpoch { .. }
+        | Fault::ActivationOfOther { .. } => true,
         Fault::StaleLeader { .. }
         | Fault::LearnerAhead { .. }
         | Fault::LearnerReplaced { .. }
         | Fault::TruncBelowSnapshot { .. }
         | Fault::EpochExhausted
         | Fault::CounterExhausted
+        | Fault::ReconfigInProgress
+        | Fault::NewConfigNotSynced
         | Fault::NotLeading => false,
     }
 }

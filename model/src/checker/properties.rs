@@ -5,17 +5,17 @@
 use super::arena::Bytes;
 use super::bounds::Grain;
 use super::canon;
-use super::cluster::{Cluster, Log, World, server_id};
+use super::cluster::{Cluster, Log, World};
 use super::ghost::{Ghost, Wrong};
 use super::link::End;
 use super::model::{State, Zab};
 use super::node::Node;
+use super::txn::Listed;
 use crate::election::tally::Ballot;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::leader::Phase;
 use crate::learner::Stage;
 use crate::peer::Role;
-use crate::quorum::{AckSet, Voters};
 use crate::switch::Switches;
 use crate::vote::ServerState;
 use alloc::vec::Vec;
@@ -31,6 +31,10 @@ pub struct View {
     pub primary: Option<Epoch>,
     /// currentEpoch and history on its disk, down or not.
     pub disk: (Epoch, Vec<Zxid>),
+    /// The configurations that its disk binds it to.
+    pub binds: (Listed, Option<Listed>),
+    /// The configuration that it takes for committed, by its version.
+    pub active: Zxid,
     /// Whether it can start from its disk, whatever prefix of the pending writes survives.
     pub boots: bool,
 }
@@ -53,6 +57,8 @@ impl View {
             participant: epoch.map(|epoch| (epoch, node.disk.image_asked().content())),
             primary: node.primary(),
             disk: (node.disk.image.current, node.disk.image.content()),
+            binds: node.disk.image.binds(),
+            active: peer.map_or(Zxid::ZERO, |p| p.ensemble().active().version),
             boots: images
                 .into_iter()
                 .all(|kept| node.disk.image_with(kept).boot(switches).is_ok()),
@@ -66,6 +72,8 @@ impl View {
             participant,
             primary,
             disk: (current, content),
+            binds,
+            active,
             boots,
         } = self;
         for part in [serving, participant] {
@@ -83,14 +91,16 @@ impl View {
         }
         canon::epoch(*current, out);
         canon::zxids(content, out);
+        canon::configurations(*binds, out);
+        canon::zxid(*active, out);
         out.push(u8::from(*boots));
     }
 }
 
 /// What the invariants see of a cluster.
 pub struct Seen<'a> {
-    /// Who decides.
-    pub voters: &'a Voters,
+    /// Where.
+    pub world: &'a World,
     /// Of each server.
     pub servers: Vec<&'a View>,
     /// What was observed.
@@ -103,7 +113,7 @@ impl<'a> Seen<'a> {
     pub fn of(cluster: &Cluster, world: &'a World) -> Self {
         let views = cluster.seen(world);
         Self {
-            voters: &world.envs[0].voters,
+            world,
             servers: views[..cluster.n()]
                 .iter()
                 .map(|id| world.views.get(*id))
@@ -244,7 +254,17 @@ pub const ALL: &[Invariant] = &[
         holds: |s| observers_learn(s),
         condition: |_, s| s.broken & 1 << 18 == 0,
     },
+    Invariant {
+        name: "what is active is committed",
+        holds: |s| active_is_committed(s),
+        condition: |_, s| s.broken & 1 << 19 == 0,
+    },
 ];
+
+/// The id of a server.
+const fn sid(i: usize) -> ServerId {
+    ServerId(i as u64 + 1)
+}
 
 /// I-1: at most one server leads a formed quorum of an epoch.
 fn one_leader_now(c: &Seen<'_>) -> bool {
@@ -331,25 +351,27 @@ fn leader_log_completeness(c: &Seen<'_>) -> bool {
 
 /// I-10: whichever quorum of disks elects, the best of its votes is that of a server with everything committed.
 ///
-/// More than "nothing committed is ever truncated" would be asked too much: a server that still follows a deposed
-/// leader may drop its copy of what a quorum of others has just committed without it.
+/// A quorum is one by the configurations that bind the server which it elects. More than "nothing committed is ever
+/// truncated" would be asked too much: a server that still follows a deposed leader may drop its copy of what a quorum of
+/// others has just committed without it.
 fn committed_is_durable(c: &Seen<'_>) -> bool {
-    let vote = |i: &usize| {
-        let (current, history) = &c.servers[*i].disk;
-        (*current, history.last().copied().unwrap_or_default())
-    };
-    let n = c.voters.count();
+    let vote = |v: &View| (v.disk.0, v.disk.1.last().copied().unwrap_or_default());
+    let ids = || (1..).map(ServerId).zip(&c.servers);
     c.ghost.committed.is_empty()
-        || (1..1_u64 << n)
-            .filter(|set| c.voters.is_quorum(AckSet(*set), Switches::default()))
-            .all(|set| {
-                let candidate = |i: &usize| c.voters.may_lead(server_id(*i));
-                let members = (0..n).filter(|i| set >> i & 1 == 1).filter(candidate);
-                let best = members.clone().map(|i| vote(&i)).max();
-                members
-                    .filter(|i| Some(vote(i)) == best)
-                    .all(|i| c.servers[i].disk.1.starts_with(&c.ghost.committed))
-            })
+        || ids().all(|(id, best)| {
+            let (active, next) = best.binds;
+            let ensemble = c.world.ensemble(active, next.as_slice());
+            let voters = ids().filter(|(_, v)| vote(v) <= vote(best));
+            let electable = ensemble.may_lead(id)
+                && ensemble.decides(voters.map(|(id, _)| id), Switches::default());
+            !electable || best.disk.1.starts_with(&c.ghost.committed)
+        })
+}
+
+/// I-20: a configuration that some server takes for active is committed.
+fn active_is_committed(c: &Seen<'_>) -> bool {
+    let begun = |v: Zxid| v == Zxid::ZERO || c.ghost.committed.contains(&v);
+    c.servers.iter().all(|v| begun(v.active))
 }
 
 /// I-11: after NEWLEADER, participants of one epoch have comparable histories.
@@ -417,7 +439,9 @@ fn quiescence_is_agreement(c: &Cluster, world: &World) -> bool {
                 return false;
             }
         }
-        !quiet || l.outstanding.is_empty() || !world.is_quorum(serving.into_iter())
+        let serving = serving.into_iter().map(sid);
+        let decides = peer.ensemble().decides(serving, Switches::default());
+        !quiet || l.outstanding.is_empty() || !decides
     })
 }
 
@@ -448,16 +472,17 @@ fn formed_ensemble_is_joined(c: &Cluster, world: &World) -> bool {
                 };
                 members.push(n.at);
                 let state = p.state();
-                settled.get(&ServerId(n.at as u64 + 1)) == Some(&Ballot { vote, state })
+                settled.get(&sid(n.at)) == Some(&Ballot { vote, state })
             });
-            !heard || !world.is_quorum(members.into_iter())
+            let members = members.into_iter().map(sid);
+            !heard || !leader.ensemble().decides(members, Switches::default())
         })
     })
 }
 
 /// I-19: what a serving observer has applied is the beginning of what the voters have committed.
 fn observers_learn(c: &Seen<'_>) -> bool {
-    let observers = c.servers.iter().skip(c.voters.count());
+    let observers = c.servers.iter().skip(c.world.bounds.first_observer());
     let mut serving = observers.filter_map(|v| v.serving.as_ref());
     serving.all(|(_, tree)| c.ghost.committed.starts_with(tree))
 }

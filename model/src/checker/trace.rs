@@ -9,6 +9,7 @@ use super::disk::Op;
 use super::link::{End, Frame};
 use super::model::Zab;
 use super::node::Node;
+use super::txn::Txn;
 use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
@@ -161,7 +162,7 @@ pub(super) const fn state_name(state: ServerState) -> &'static str {
 
 /// A packet's ZooKeeper name, its zxid field, and the epoch in its data.
 #[must_use]
-pub fn on_the_wire(packet: &Packet<()>) -> (&'static str, i64, Option<i64>) {
+pub fn on_the_wire(packet: &Packet<Txn>) -> (&'static str, i64, Option<i64>) {
     let at = |z: Zxid| z.0.cast_signed();
     let begin = |e: Epoch| at(Zxid::new(e, 0));
     match packet {
@@ -174,10 +175,11 @@ pub fn on_the_wire(packet: &Packet<()>) -> (&'static str, i64, Option<i64>) {
         }
         Packet::Diff { zxid } => ("DIFF", at(*zxid), None),
         Packet::Trunc { zxid } => ("TRUNC", at(*zxid), None),
-        Packet::Snap { zxid } => ("SNAP", at(*zxid), None),
+        Packet::Snap { zxid, .. } => ("SNAP", at(*zxid), None),
         Packet::Proposal { zxid, .. } => ("PROPOSAL", at(*zxid), None),
         Packet::Commit { zxid } => ("COMMIT", at(*zxid), None),
         Packet::Inform { zxid, .. } => ("INFORM", at(*zxid), None),
+        Packet::CommitAndActivate { zxid } => ("COMMITANDACTIVATE", at(*zxid), None),
         Packet::NewLeader { epoch } => ("NEWLEADER", begin(*epoch), None),
         Packet::UpToDate => ("UPTODATE", -1, None),
         Packet::Ack { zxid } => ("ACK", at(*zxid), None),
@@ -211,9 +213,10 @@ fn op_record(op: &Op) -> (&'static str, u64) {
     match op {
         Op::AcceptedEpoch(e) => ("acceptedEpoch", u64::from(e.0)),
         Op::CurrentEpoch(e) => ("currentEpoch", u64::from(e.0)),
-        Op::Append(z) => ("append", z.0),
+        Op::Append(z, _) => ("append", z.0),
         Op::Truncate(z) => ("truncate", z.0),
-        Op::Install(tree) => ("install", tree.last().map_or(0, |z| z.0)),
+        Op::Activate(z) => ("activate", z.0),
+        Op::Install(tree, ..) => ("install", tree.last().map_or(0, |z| z.0)),
     }
 }
 
@@ -276,6 +279,7 @@ pub fn action_text(world: &World, c: &Cluster, action: Action) -> String {
         | Action::Fire { .. }
         | Action::Snapshot { .. }
         | Action::Propose { .. }
+        | Action::Reconfigure { .. }
         | Action::Crash { .. }
         | Action::FailWrite { .. }
         | Action::Start { .. } => action.to_string(),

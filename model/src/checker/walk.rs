@@ -50,7 +50,8 @@ const fn weight(action: Action) -> u64 {
         Action::Lead { .. }
         | Action::Follow { .. }
         | Action::ElectBest { .. }
-        | Action::Settle { .. } => 20,
+        | Action::Settle { .. }
+        | Action::Reconfigure { .. } => 20,
     }
 }
 
@@ -75,7 +76,7 @@ fn class(model: &Zab, before: &Cluster, after: &Cluster, action: Action, log: &L
             let _ = write!(text, " {}:{was}>{is}", i + 1);
         }
     }
-    for w in 18..super::action::WITNESSES.len() {
+    for w in (18..super::action::WITNESSES.len()).filter(|w| *w != action.witness()) {
         if log.witnessed >> w & 1 == 1 {
             let _ = write!(text, " {}", super::action::WITNESSES[w]);
         }

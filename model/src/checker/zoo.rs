@@ -208,6 +208,12 @@ impl Bounds {
         self
     }
 
+    const fn reconfigs(mut self, reconfigs: u8, targets: &'static [u8]) -> Self {
+        self.reconfigs = reconfigs;
+        self.targets = targets;
+        self
+    }
+
     const fn observers(mut self, observers: u8) -> Self {
         self.observers = observers;
         self
@@ -235,6 +241,12 @@ const WARM: Bounds = Bounds {
     txns: 2,
     disconnects: 0,
     epochs: 3,
+    ..BASE
+};
+
+/// A cold start in which the best is elected, the disk within the step.
+const REELECT: Bounds = Bounds {
+    grain: Grain::E1,
     ..BASE
 };
 
@@ -497,4 +509,20 @@ pub const ALL: &[Cage] = &[
         "INFORM is sent when a transaction is proposed"),
     cage!(ObserverGetsOutstanding, "a textbook mistake", WARM.faults(1, 0).observers(1), "no bad packet", 10,
         "an observer that joins gets outstanding proposals, and each again as INFORM"),
+    cage!(ReconfigOldQuorumOnly, "a textbook mistake", REELECT.txns(1).faults(0, 1).epochs(3).reconfigs(1, &[0b100]), "committed is durable", 13,
+        "until a reconfiguration is committed, the old list decides alone"),
+    cage!(ReconfigNewQuorumOnly, "a textbook mistake", REELECT.txns(1).faults(0, 1).epochs(3).reconfigs(1, &[0b100]), "committed is durable", 5,
+        "until a reconfiguration is committed, the new list decides alone"),
+    cage!(ActivateAtProposal, "a textbook mistake", WARM.txns(2).faults(1, 1).epochs(3).reconfigs(1, &[0b100]), "what is active is committed", 1,
+        "a configuration is active as soon as it is in the log"),
+    cage!(NextConfigVolatile, "a textbook mistake", WARM.txns(2).faults(2, 1).epochs(3).reconfigs(1, &[0b100]), "one leader per epoch", 14,
+        "a server forgets in a crash that its log holds a newer configuration"),
+    cage!(NextConfigSurvivesTrunc, "a textbook mistake", WARM.txns(3).faults(1, 0).epochs(3).reconfigs(1, &[0b100]), "what is active is committed", 26,
+        "a TRUNC drops a reconfiguration from the log, and not from memory"),
+    cage!(TwoReconfigsAtOnce, "a textbook mistake", WARM.txns(2).faults(1, 1).epochs(3).reconfigs(2, &[0b100, 0b010]), "what is active is committed", 2,
+        "a second reconfiguration is proposed before the first one is committed"),
+    cage!(ActivateAtSyncCommit, "a textbook mistake", WARM.txns(2).faults(2, 1).epochs(4).reconfigs(1, &[0b100]), "what is active is committed", 8,
+        "a COMMIT of the initial history activates"),
+    cage!(SnapWithoutConfig, "a textbook mistake", REELECT.txns(1).faults(2, 0).epochs(3).reconfigs(1, &[0b010]), "one leader per epoch", 23,
+        "SNAP leaves the learner with the lists that it had"),
 ];

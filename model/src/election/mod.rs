@@ -4,6 +4,7 @@
 
 pub(crate) mod tally;
 
+use crate::ensemble::Ensemble;
 use crate::ids::{Round, ServerId};
 use crate::step::{Effect, Effects, Env, Timer};
 use crate::vote::{Notification, ServerState, Vote};
@@ -33,7 +34,13 @@ pub(crate) struct Outcome {
 
 impl Looking {
     /// Enters the election in `round` with a vote for itself.
-    pub(crate) fn start<T>(env: &Env, own: Vote, round: Round, out: &mut Effects<T>) -> Self {
+    pub(crate) fn start<T>(
+        env: &Env,
+        ensemble: &Ensemble,
+        own: Vote,
+        round: Round,
+        out: &mut Effects<T>,
+    ) -> Self {
         let looking = Self {
             own,
             proposal: own,
@@ -41,15 +48,15 @@ impl Looking {
             settled: Ballots::new(),
             deciding: false,
         };
-        looking.say_to_all(env, round, out);
+        looking.say_to_all(env, ensemble, round, out);
         out.push(Effect::Arm(Timer::Resend));
         looking
     }
 
     /// A sole voter need not ask anybody.
-    pub(crate) fn alone(&self, env: &Env) -> Option<Outcome> {
-        env.voters
-            .is_everybody(env.voters.set([env.me]))
+    pub(crate) fn alone(&self, env: &Env, ensemble: &Ensemble) -> Option<Outcome> {
+        ensemble
+            .is_everybody(ensemble.set([env.me]))
             .then_some(Outcome { vote: self.own })
     }
 
@@ -62,9 +69,9 @@ impl Looking {
         }
     }
 
-    fn say_to_all<T>(&self, env: &Env, round: Round, out: &mut Effects<T>) {
+    fn say_to_all<T>(&self, env: &Env, ensemble: &Ensemble, round: Round, out: &mut Effects<T>) {
         let notification = self.notification(round);
-        for to in env.voters.iter().filter(|id| *id != env.me) {
+        for to in ensemble.iter().filter(|id| *id != env.me) {
             out.push(Effect::Notify { to, notification });
         }
     }
@@ -73,15 +80,16 @@ impl Looking {
     pub(crate) fn on_notification<T>(
         &mut self,
         env: &Env,
+        ensemble: &Ensemble,
         round: &mut Round,
         from: ServerId,
         n: Notification,
         out: &mut Effects<T>,
     ) -> Option<Outcome> {
         match n.state {
-            ServerState::Looking => self.on_looking(env, round, from, n, out),
+            ServerState::Looking => self.on_looking(env, ensemble, round, from, n, out),
             ServerState::Following | ServerState::Leading => {
-                self.on_settled(env, round, from, n, out)
+                self.on_settled(env, ensemble, round, from, n, out)
             }
             ServerState::Observing => None,
         }
@@ -91,6 +99,7 @@ impl Looking {
     fn on_looking<T>(
         &mut self,
         env: &Env,
+        ensemble: &Ensemble,
         round: &mut Round,
         from: ServerId,
         n: Notification,
@@ -112,13 +121,13 @@ impl Looking {
             *round = n.round;
             self.received.clear();
             self.proposal = self.own;
-            if is_better(env, n.vote, self.own) {
+            if ensemble.is_better(n.vote, self.own) {
                 self.proposal = n.vote;
             }
-            self.say_to_all(env, *round, out);
-        } else if is_better(env, n.vote, self.proposal) {
+            self.say_to_all(env, ensemble, *round, out);
+        } else if ensemble.is_better(n.vote, self.proposal) {
             self.proposal = n.vote;
-            self.say_to_all(env, *round, out);
+            self.say_to_all(env, ensemble, *round, out);
         }
         self.received.insert(
             from,
@@ -127,19 +136,24 @@ impl Looking {
                 state: n.state,
             },
         );
-        self.decide(env, out)
+        self.decide(env, ensemble, out)
     }
 
     /// Ends the round if all agree; waits a little for better votes if a quorum does.
-    fn decide<T>(&mut self, env: &Env, out: &mut Effects<T>) -> Option<Outcome> {
-        let agreeing = tally::agreeing(env, &self.received, self.proposal);
-        if env.voters.is_everybody(agreeing) {
+    fn decide<T>(
+        &mut self,
+        env: &Env,
+        ensemble: &Ensemble,
+        out: &mut Effects<T>,
+    ) -> Option<Outcome> {
+        let agreeing = tally::agreeing(env, ensemble, &self.received, self.proposal);
+        if ensemble.is_everybody(agreeing) {
             // Nobody is left who could bring a better vote: no reason to wait.
             return Some(Outcome {
                 vote: self.proposal,
             });
         }
-        if env.voters.is_quorum(agreeing, env.switches) {
+        if ensemble.is_quorum(agreeing, env.switches) {
             self.deciding = true;
             out.push(Effect::Arm(Timer::Finalize));
         } else if self.deciding {
@@ -153,6 +167,7 @@ impl Looking {
     fn on_settled<T>(
         &mut self,
         env: &Env,
+        ensemble: &Ensemble,
         round: &mut Round,
         from: ServerId,
         n: Notification,
@@ -165,19 +180,19 @@ impl Looking {
         if n.round == *round {
             self.received.insert(from, ballot);
             let settled = self.received.iter().map(|(sid, b)| (*sid, *b));
-            if tally::is_settled(env, settled, n.vote, n.round == *round) {
+            if tally::is_settled(env, ensemble, settled, n.vote, n.round == *round) {
                 return Some(Outcome { vote: n.vote });
             }
         }
         self.settled.insert(from, ballot);
         let settled = self.settled.iter().map(|(sid, b)| (*sid, *b));
-        if tally::is_settled(env, settled, n.vote, n.round == *round) {
+        if tally::is_settled(env, ensemble, settled, n.vote, n.round == *round) {
             *round = n.round;
             return Some(Outcome { vote: n.vote });
         }
         // A ballot replaced in this round may have dissolved the quorum that was being finalized.
         if self.deciding {
-            return self.decide(env, out);
+            return self.decide(env, ensemble, out);
         }
         None
     }
@@ -190,17 +205,16 @@ impl Looking {
     }
 
     /// Silence: messages may have been lost.
-    pub(crate) fn on_resend<T>(&self, env: &Env, round: Round, out: &mut Effects<T>) {
-        self.say_to_all(env, round, out);
+    pub(crate) fn on_resend<T>(
+        &self,
+        env: &Env,
+        ensemble: &Ensemble,
+        round: Round,
+        out: &mut Effects<T>,
+    ) {
+        self.say_to_all(env, ensemble, round, out);
         out.push(Effect::Arm(Timer::Resend));
     }
-}
-
-/// Whether a vote beats another: by the order of votes, after who may lead at all. Nobody takes over a vote for a
-/// server without weight, and such a server takes over any other.
-fn is_better(env: &Env, vote: Vote, than: Vote) -> bool {
-    let may_lead = |v: Vote| env.voters.may_lead(v.leader);
-    may_lead(vote) && (!may_lead(than) || vote > than)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Counting votes: when does a set of them decide?
 
+use crate::ensemble::{Acks, Ensemble};
 use crate::ids::ServerId;
-use crate::quorum::AckSet;
 use crate::step::Env;
 use crate::switch::Switch;
 use crate::vote::{ServerState, Vote};
@@ -20,12 +20,12 @@ pub(crate) struct Ballot {
 pub(crate) type Ballots = BTreeMap<ServerId, Ballot>;
 
 /// Who agrees with `proposal` in all its parts, this server included.
-pub(crate) fn agreeing(env: &Env, received: &Ballots, proposal: Vote) -> AckSet {
+pub(crate) fn agreeing(env: &Env, ensemble: &Ensemble, received: &Ballots, proposal: Vote) -> Acks {
     let others = received
         .iter()
         .filter(|(_, b)| b.vote == proposal)
         .map(|(sid, _)| *sid);
-    env.voters.set(others.chain([env.me]))
+    ensemble.set(others.chain([env.me]))
 }
 
 /// Whether servers outside the election prove that `vote` has won: a quorum of them names its leader and
@@ -35,6 +35,7 @@ pub(crate) fn agreeing(env: &Env, received: &Ballots, proposal: Vote) -> AckSet 
 /// (ZOOKEEPER-1732). Without the leader's own word a dead leader could be elected for ever (ZOOKEEPER-917).
 pub(crate) fn is_settled(
     env: &Env,
+    ensemble: &Ensemble,
     ballots: impl Iterator<Item = (ServerId, Ballot)> + Clone,
     vote: Vote,
     in_my_round: bool,
@@ -44,7 +45,7 @@ pub(crate) fn is_settled(
             && b.vote.leader == vote.leader
             && b.vote.epoch == vote.epoch
     });
-    let set = env.voters.set(outside.map(|(sid, _)| sid));
+    let set = ensemble.set(outside.map(|(sid, _)| sid));
     let leader_confirms = if vote.leader == env.me {
         in_my_round
     } else {
@@ -53,5 +54,5 @@ pub(crate) fn is_settled(
             .any(|(sid, b)| sid == vote.leader && b.state == ServerState::Leading)
     };
     let leader_confirms = leader_confirms || env.switches.on(Switch::NoCheckLeader);
-    leader_confirms && env.voters.is_quorum(set, env.switches)
+    leader_confirms && ensemble.is_quorum(set, env.switches)
 }

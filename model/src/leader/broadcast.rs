@@ -1,20 +1,26 @@
 //! Phase 3: proposals, acknowledgements, commits, in zxid order.
 
 use super::{Leading, Learner, Outstanding, Phase, Stage};
+use crate::ensemble::{Acks, Payload, Seat};
 use crate::fault::Fault;
 use crate::ids::Zxid;
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
-use crate::quorum::{AckSet, VoterIndex};
-use crate::step::{Effect, Write};
+use crate::step::Effect;
 use crate::switch::Switch;
 
 impl Leading {
     /// Proposes a transaction: to its own disk and to every synced learner.
     #[inline]
-    pub(crate) fn propose<T: Clone>(&mut self, txn: T, cx: &mut Context<'_, T>) -> Next {
+    pub(crate) fn propose<T: Payload + Clone>(&mut self, txn: T, cx: &mut Context<'_, T>) -> Next {
         if self.phase != Phase::Broadcast {
             cx.out.push(Effect::Refused(Fault::NotLeading));
+            return Next::Stay;
+        }
+        if let Some(voters) = txn.voters()
+            && let Err(fault) = self.may_reconfigure(&voters, &cx.storage.ensemble, cx.env)
+        {
+            cx.out.push(Effect::Refused(fault));
             return Next::Stay;
         }
         let last = cx.storage.asked.history.last();
@@ -43,14 +49,12 @@ impl Leading {
                 packet,
             });
         }
-        let mut acks = AckSet::EMPTY;
-        if let Some(me) = cx.env.voters.index(cx.env.me)
-            && cx.env.switches.on(Switch::LeaderAckBeforeFsync)
-        {
-            acks.insert(me);
+        let mut acks = Acks::EMPTY;
+        if cx.env.switches.on(Switch::LeaderAckBeforeFsync) {
+            acks.insert(self.seat);
         }
         self.outstanding.push_back(Outstanding { zxid, acks });
-        cx.storage.persist(Write::Append { zxid, txn }, cx.out);
+        self.log(zxid, txn, cx);
         if cx.env.switches.on(Switch::InformBeforeCommit) {
             self.inform(zxid, cx);
         }
@@ -86,8 +90,8 @@ impl Leading {
         if zxid.counter() == 0 || zxid <= self.committed {
             return Ok(Next::Stay); // of UPTODATE, or late: a quorum was faster
         }
-        let voter = self.learners[at].voter;
-        if self.record_ack(zxid, voter)? {
+        let seat = self.learners[at].seat;
+        if self.record_ack(zxid, seat)? {
             self.commit_ready(cx);
         }
         Ok(Next::Stay)
@@ -98,15 +102,15 @@ impl Leading {
         if zxid <= self.committed {
             return; // a quorum of others was faster than the own disk
         }
-        let recorded = self.record_ack(zxid, cx.env.voters.index(cx.env.me));
-        assert!(recorded.is_ok(), "I-21: what a leader logs it has proposed");
+        let recorded = self.record_ack(zxid, self.seat);
+        assert!(recorded.is_ok(), "I-31: what a leader logs it has proposed");
         if recorded == Ok(true) {
             self.commit_ready(cx);
         }
     }
 
     /// Counts an acknowledgement. Returns whether it is of the oldest proposal: without that one none can be committed.
-    fn record_ack(&mut self, zxid: Zxid, voter: Option<VoterIndex>) -> Result<bool, Fault> {
+    fn record_ack(&mut self, zxid: Zxid, seat: Seat) -> Result<bool, Fault> {
         // Outstanding zxids are consecutive, so a proposal's place follows from its counter.
         let first = self.outstanding.front().map_or(u64::MAX, |o| o.zxid.0);
         let proposal = zxid
@@ -117,32 +121,35 @@ impl Leading {
             // Only behind a counter that a switch has let run over.
             .or_else(|| self.outstanding.iter().position(|o| o.zxid == zxid))
             .and_then(|i| self.outstanding.get_mut(i));
-        match (proposal, voter) {
-            (None, _) => Err(Fault::AckOfUnproposed { zxid }),
-            (Some(proposal), Some(voter)) => {
-                proposal.acks.insert(voter);
-                Ok(zxid.0 == first)
-            }
-            (Some(_), None) => Ok(false), // it has no vote
-        }
+        let Some(proposal) = proposal else {
+            return Err(Fault::AckOfUnproposed { zxid });
+        };
+        proposal.acks.insert(seat);
+        Ok(zxid.0 == first)
     }
 
     /// Commits from the oldest proposal on, as far as quorums reach.
     pub(super) fn commit_ready<T>(&mut self, cx: &mut Context<'_, T>) {
         let before = self.committed;
         while let Some(oldest) = self.outstanding.front() {
-            if !cx.env.voters.is_quorum(oldest.acks, cx.env.switches) {
+            let zxid = oldest.zxid;
+            let ensemble = &cx.storage.ensemble;
+            if !ensemble.commits(zxid, oldest.acks, cx.env.switches) {
                 break;
             }
-            let zxid = oldest.zxid;
             self.outstanding.pop_front();
             self.committed = zxid;
+            let activates = self.activate(zxid, cx);
             let acked_only = cx.env.switches.on(Switch::UptodateWithAckZxid);
             let to = |l: &&Learner| {
                 l.is_forwarded_to() && !l.observer && !(acked_only && l.stage == Stage::Synced)
             };
             for l in self.learners.iter().filter(to) {
-                let packet = Packet::Commit { zxid };
+                let packet = if activates {
+                    Packet::CommitAndActivate { zxid }
+                } else {
+                    Packet::Commit { zxid }
+                };
                 cx.out.push(Effect::Send {
                     link: l.link,
                     packet,
@@ -150,6 +157,9 @@ impl Leading {
             }
             if !cx.env.switches.on(Switch::InformBeforeCommit) {
                 self.inform(zxid, cx);
+            }
+            if self.is_retired() {
+                break; // what is still outstanding is for the next leader to commit
             }
         }
         if self.committed > before {

@@ -1,6 +1,6 @@
 //! Phase 1: a new epoch, larger than any that a quorum has accepted.
 
-use super::{Leading, Phase, Stage};
+use super::{Leading, Phase, Seat, Stage};
 use crate::durable::Written;
 use crate::fault::Fault;
 use crate::ids::{Epoch, ServerId, Zxid};
@@ -32,7 +32,11 @@ impl Leading {
             .find(|l| l.sid == sid && l.stage != Stage::Linked)
             .map(|l| l.link);
         self.learners[at].sid = sid;
-        self.learners[at].voter = cx.env.voters.index(sid).filter(|_| !observer);
+        self.learners[at].seat = if observer {
+            Seat::default()
+        } else {
+            cx.storage.ensemble.seat(sid)
+        };
         self.learners[at].observer = observer;
         self.learners[at].stage = Stage::Introduced(accepted);
         if let Some(old) = old {
@@ -160,7 +164,7 @@ impl Leading {
         let of_earlier_role = match written {
             Written::Append(zxid) => zxid.epoch() < self.epoch || self.epoch == Epoch(0),
             Written::CurrentEpoch(e) => e != self.epoch,
-            Written::AcceptedEpoch(_) => false,
+            Written::AcceptedEpoch(_) | Written::Activate(_) => false,
             Written::Truncate(_) | Written::Install(_) => true,
         };
         if of_earlier_role && cx.env.switches.on(Switch::VoteBeforeLogDrain) {
@@ -173,8 +177,9 @@ impl Leading {
             Written::AcceptedEpoch(_) => {} // only a switch goes on before it is durable
             Written::CurrentEpoch(_) => self.on_epoch_current(cx),
             Written::Append(zxid) => self.on_own_append(zxid, cx),
+            Written::Activate(_) => {}
             Written::Truncate(_) | Written::Install(_) => {
-                unreachable!("I-22: a leader neither truncates nor installs")
+                unreachable!("I-32: a leader neither truncates nor installs")
             }
         }
     }

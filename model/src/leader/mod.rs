@@ -2,14 +2,15 @@
 
 mod broadcast;
 mod discovery;
+mod reconfig;
 mod sync;
 pub(crate) mod sync_plan;
 
+use crate::ensemble::{Acks, Seat};
 use crate::fault::Fault;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
-use crate::quorum::{AckSet, VoterIndex};
 use crate::step::{Effect, Link, Timer};
 use crate::switch::Switch;
 use crate::vote::Vote;
@@ -24,6 +25,8 @@ pub struct Leading {
     pub(crate) phase: Phase,
     /// The epoch that this leader proposes; zero until it is chosen.
     pub(crate) epoch: Epoch,
+    /// This server's own vote.
+    pub(crate) seat: Seat,
     /// Every connected learner, by link.
     pub(crate) learners: Vec<Learner>,
     /// What is committed of the leader's own history; from synchronization on.
@@ -53,7 +56,7 @@ pub(crate) enum Phase {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Outstanding {
     pub(crate) zxid: Zxid,
-    pub(crate) acks: AckSet,
+    pub(crate) acks: Acks,
 }
 
 /// A connected learner.
@@ -64,7 +67,7 @@ pub(crate) struct Learner {
     /// Who it is, from FOLLOWERINFO on.
     pub(crate) sid: ServerId,
     /// Its vote, if it has one.
-    pub(crate) voter: Option<VoterIndex>,
+    pub(crate) seat: Seat,
     /// Whether it introduced itself by OBSERVERINFO: it gets INFORM instead of PROPOSAL and COMMIT.
     pub(crate) observer: bool,
 }
@@ -94,11 +97,12 @@ impl Learner {
 }
 
 impl Leading {
-    pub(crate) fn new(vote: Vote) -> Self {
+    pub(crate) fn new(vote: Vote, seat: Seat) -> Self {
         Self {
             vote,
             phase: Phase::Discovery,
             epoch: Epoch(0),
+            seat,
             learners: Vec::new(),
             committed: Zxid::ZERO,
             outstanding: VecDeque::new(),
@@ -118,7 +122,7 @@ impl Leading {
             link,
             stage: Stage::Linked,
             sid: ServerId(0),
-            voter: None,
+            seat: Seat::default(),
             observer: false,
         };
         self.learners.insert(at, learner);
@@ -156,6 +160,7 @@ impl Leading {
             | Packet::Proposal { .. }
             | Packet::Commit { .. }
             | Packet::Inform { .. }
+            | Packet::CommitAndActivate { .. }
             | Packet::NewLeader { .. }
             | Packet::UpToDate => Err(Fault::UnexpectedPacket),
         };
@@ -216,14 +221,15 @@ impl Leading {
         bug: Switch,
         cx: &Context<'_, T>,
     ) -> bool {
-        let mut set = cx.env.voters.set([cx.env.me]);
+        let mut set = Acks::EMPTY;
+        set.insert(self.seat);
         for l in self.learners.iter().filter(|l| counts(l)) {
-            match l.voter {
-                Some(voter) => set.insert(voter),
-                None if cx.env.switches.on(bug) => set.insert(cx.env.voters.stranger()),
-                None => {}
+            if l.observer && cx.env.switches.on(bug) {
+                set.active
+                    .insert(cx.storage.ensemble.active().voters.stranger());
             }
+            set.insert(l.seat);
         }
-        cx.env.voters.is_quorum(set, cx.env.switches)
+        cx.storage.ensemble.is_quorum(set, cx.env.switches)
     }
 }

@@ -7,6 +7,7 @@ use crate::packet::Packet;
 use crate::peer::Context;
 use crate::step::{Effect, Timer, Write};
 use crate::switch::Switch;
+use alloc::boxed::Box;
 
 impl Leading {
     /// A quorum has accepted the epoch: this leader's history is the initial history of it.
@@ -37,11 +38,10 @@ impl Leading {
             last,
             counted: false,
         };
-        if cx.env.switches.on(Switch::HoldingIsAcking)
-            && let Some(voter) = self.learners[at].voter
-        {
+        if cx.env.switches.on(Switch::HoldingIsAcking) {
+            let seat = self.learners[at].seat;
             let held = self.outstanding.iter_mut().filter(|o| o.zxid <= last);
-            held.for_each(|o| o.acks.insert(voter));
+            held.for_each(|o| o.acks.insert(seat));
             self.commit_ready(cx);
         }
     }
@@ -87,7 +87,13 @@ impl Leading {
                     cx.deliver(committed);
                 }
                 let zxid = *cx.delivered;
-                (Effect::SendSnapshot { link, zxid }, zxid)
+                let ensemble = Box::new(cx.storage.ensemble.upto(zxid));
+                let snapshot = Effect::SendSnapshot {
+                    link,
+                    zxid,
+                    ensemble,
+                };
+                (snapshot, zxid)
             }
         };
         cx.out.push(first);
@@ -153,6 +159,7 @@ impl Leading {
         self.vote.epoch = self.epoch;
         cx.out.push(Effect::Disarm(Timer::Init));
         cx.out.push(Effect::Arm(Timer::Tick));
+        self.activate(self.committed, cx);
         cx.deliver(self.committed);
         cx.out.push(Effect::Serve { epoch: self.epoch });
         for l in self.learners.iter().filter(|l| l.stage == Stage::Active) {

@@ -1,16 +1,16 @@
 //! Phase 3, the learner's side: log, acknowledge, apply.
 
 use super::{Following, Stage};
+use crate::ensemble::Payload;
 use crate::fault::Fault;
 use crate::ids::Zxid;
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
-use crate::step::Write;
 use crate::switch::Switch;
 
 impl Following {
     /// PROPOSAL: log it. It is acknowledged when it is durable, and never before NEWLEADER is.
-    pub(super) fn on_proposal<T>(
+    pub(super) fn on_proposal<T: Payload>(
         &mut self,
         zxid: Zxid,
         txn: T,
@@ -28,7 +28,7 @@ impl Following {
             let last = cx.storage.asked.history.last();
             return Err(Fault::ProposalOutOfOrder { zxid, last });
         }
-        cx.storage.persist(Write::Append { zxid, txn }, cx.out);
+        cx.storage.append(zxid, txn, cx.env.switches, cx.out);
         if self.stage >= Stage::AwaitUpToDate && cx.env.switches.on(Switch::AckProposalBeforeFsync)
         {
             self.send(Packet::Ack { zxid }, cx);
@@ -74,12 +74,14 @@ impl Following {
         let at_once = [Switch::Pr1848, Switch::Pr2111].map(|s| cx.env.switches.on(s));
         if self.stage == Stage::Broadcast || at_once.contains(&true) {
             cx.deliver(zxid);
+        } else if cx.env.switches.on(Switch::ActivateAtSyncCommit) {
+            cx.storage.activate(zxid, cx.out);
         }
         Ok(Next::Stay)
     }
 
     /// INFORM: a quorum has it on disk. An observer logs it, too, and tells nobody.
-    pub(super) fn on_inform<T>(
+    pub(super) fn on_inform<T: Payload>(
         &mut self,
         zxid: Zxid,
         txn: T,
@@ -92,8 +94,28 @@ impl Following {
             let last = cx.storage.asked.history.last();
             return Err(Fault::ProposalOutOfOrder { zxid, last });
         }
-        cx.storage.persist(Write::Append { zxid, txn }, cx.out);
-        self.on_commit(zxid, cx)
+        cx.storage.append(zxid, txn, cx.env.switches, cx.out);
+        self.on_commit(zxid, cx)?;
+        if cx.storage.ensemble.next().map(|next| next.version) == Some(zxid) {
+            cx.storage.activate(zxid, cx.out);
+        }
+        Ok(Next::Stay)
+    }
+
+    /// COMMITANDACTIVATE: a quorum of the old and of the new configuration has it on disk, so the new one alone
+    /// decides from here on. A COMMIT does not say that: a leader sends those with its initial history, before a quorum
+    /// has it.
+    pub(super) fn on_commit_and_activate<T>(
+        &mut self,
+        zxid: Zxid,
+        cx: &mut Context<'_, T>,
+    ) -> Result<Next, Fault> {
+        if cx.storage.ensemble.next().map(|next| next.version) != Some(zxid) {
+            return Err(Fault::ActivationOfOther { zxid });
+        }
+        self.on_commit(zxid, cx)?;
+        cx.storage.activate(zxid, cx.out);
+        Ok(Next::Stay)
     }
 
     /// PING: answered at once; the host adds which sessions have been heard from.

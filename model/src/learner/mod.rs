@@ -5,6 +5,7 @@ mod discovery;
 mod sync;
 
 use crate::durable::Written;
+use crate::ensemble::Payload;
 use crate::fault::Fault;
 use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
@@ -76,7 +77,7 @@ impl Following {
     }
 
     /// The leader says something; a fault ends the attempt to follow it.
-    pub(crate) fn on_packet<T: Clone>(
+    pub(crate) fn on_packet<T: Payload + Clone>(
         &mut self,
         packet: Packet<T>,
         cx: &mut Context<'_, T>,
@@ -85,10 +86,11 @@ impl Following {
             Packet::LeaderInfo { epoch } => self.on_leader_info(epoch, cx),
             Packet::Diff { zxid } => self.on_diff(zxid, cx),
             Packet::Trunc { zxid } => self.on_trunc(zxid, cx),
-            Packet::Snap { zxid } => self.on_snap(zxid, cx),
+            Packet::Snap { zxid, ensemble } => self.on_snap(zxid, ensemble, cx),
             Packet::Proposal { zxid, txn } => self.on_proposal(zxid, txn, cx),
             Packet::Commit { zxid } => self.on_commit(zxid, cx),
             Packet::Inform { zxid, txn } => self.on_inform(zxid, txn, cx),
+            Packet::CommitAndActivate { zxid } => self.on_commit_and_activate(zxid, cx),
             Packet::NewLeader { epoch } => self.on_new_leader(epoch, cx),
             Packet::UpToDate => self.on_up_to_date(cx),
             Packet::Ping { zxid } => self.on_ping(zxid, cx),
@@ -108,7 +110,8 @@ impl Following {
             Written::AcceptedEpoch(_) => {} // only a switch goes on before it is durable
             Written::CurrentEpoch(_) => self.on_epoch_current(cx),
             Written::Append(zxid) => self.on_append_durable(zxid, cx),
-            Written::Truncate(_) | Written::Install(_) => {} // NEWLEADER's epoch write comes after them
+            // NEWLEADER's epoch write comes after the first two; nobody waits for the third.
+            Written::Truncate(_) | Written::Install(_) | Written::Activate(_) => {}
         }
         if cx.env.switches.on(Switch::EpochAfterAck) {
             self.ack_without_epoch(cx);

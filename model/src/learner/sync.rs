@@ -4,12 +4,14 @@
 //! Each swap of two of them is a known way to lose data, and a switch that the checker must catch.
 
 use super::{Following, Stage};
+use crate::ensemble::Ensemble;
 use crate::fault::Fault;
 use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::step::{Effect, Write};
 use crate::switch::Switch;
+use alloc::boxed::Box;
 
 impl Following {
     /// DIFF: everything in the own log is part of the leader's committed history.
@@ -46,7 +48,7 @@ impl Following {
             zxid
         };
         self.begin_sync(cx)?;
-        cx.storage.persist(Write::Truncate { zxid }, cx.out);
+        cx.storage.truncate(zxid, cx.env.switches, cx.out);
         self.committed = zxid;
         *cx.delivered = zxid.min(*cx.delivered);
         Ok(Next::Stay)
@@ -76,10 +78,11 @@ impl Following {
     pub(super) fn on_snap<T>(
         &mut self,
         zxid: Zxid,
+        ensemble: Box<Ensemble>,
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
         self.begin_sync(cx)?;
-        cx.storage.persist(Write::Install { zxid }, cx.out);
+        cx.storage.install(zxid, ensemble, cx.env.switches, cx.out);
         self.committed = zxid;
         *cx.delivered = zxid;
         Ok(Next::Stay)
@@ -162,7 +165,7 @@ impl Following {
         }
     }
 
-    /// UPTODATE: a quorum has this history. Apply what is committed and serve.
+    /// UPTODATE: a quorum has this history. Apply what is committed, a reconfiguration too, and serve.
     pub(super) fn on_up_to_date<T>(&mut self, cx: &mut Context<'_, T>) -> Result<Next, Fault> {
         if self.stage != Stage::AwaitUpToDate {
             return Err(Fault::UnexpectedPacket);
@@ -174,6 +177,7 @@ impl Following {
         if cx.env.switches.on(Switch::EpochAfterAck) {
             cx.storage.persist(Write::CurrentEpoch(self.epoch), cx.out);
         }
+        cx.storage.activate(self.committed, cx.out);
         if !cx.env.switches.on(Switch::AsyncApplyOfSyncTxns) {
             cx.deliver(self.committed);
         }

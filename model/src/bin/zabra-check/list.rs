@@ -8,7 +8,7 @@ use zabra_model::checker::zoo;
 pub(crate) fn list(as_json: bool) -> bool {
     if as_json {
         let entry = |b: &Bounds| {
-            json!({"name": b.name, "about": b.about, "servers": b.servers, "grain": format!("{:?}", b.grain),
+            json!({"name": b.name, "about": b.about, "servers": b.n(), "grain": format!("{:?}", b.grain),
                 "disk": format!("{:?}", b.disk), "transactions": b.txns, "crashes": b.crashes,
                 "disconnects": b.disconnects, "faults": b.faults, "golden": b.golden.map(golden_json)})
         };
