@@ -6,7 +6,7 @@
 use super::action::Action;
 use super::cluster::{Cluster, Done, Log, World};
 use super::disk::Op;
-use super::link::Frame;
+use super::link::{End, Frame};
 use super::model::Zab;
 use super::node::Node;
 use crate::ids::{Epoch, Zxid};
@@ -533,6 +533,71 @@ pub fn verify(text: &str) -> Result<usize, (usize, String)> {
     Ok(steps)
 }
 
+/// What a step does, for people: what is said and written, and every server that it changes.
+fn step_text(model: &Zab, c: &mut Cluster, n: usize, action: Action) -> (Step, String) {
+    let before: Vec<String> = (0..c.n())
+        .map(|i| server_text(&model.world, c, i))
+        .collect();
+    let (step, done, _) = record(model, c, n, action);
+    let said = done.iter().filter_map(done_text);
+    let mut lines: Vec<String> = said.map(|text| format!("-> {text}")).collect();
+    for (i, was) in before.iter().enumerate() {
+        let is = server_text(&model.world, c, i);
+        if is != *was {
+            lines.push(is);
+        }
+    }
+    (step, lines.join("\n"))
+}
+
+/// What a step from here would do.
+#[must_use]
+pub fn outcome_text(model: &Zab, before: &Cluster, action: Action) -> String {
+    let mut c = *before;
+    let (step, text) = step_text(model, &mut c, 0, action);
+    format!("{}\n{text}", step.text)
+}
+
+/// A whole cluster for people: every server, then what is on the way.
+#[must_use]
+pub fn cluster_text(world: &World, c: &Cluster) -> String {
+    let mut lines: Vec<String> = (0..c.n()).map(|i| server_text(world, c, i)).collect();
+    for w in c.wires(world) {
+        let (leader, learner) = (id(w.leader), id(w.learner));
+        let cut = if w.cut { ", broken" } else { "" };
+        lines.push(format!(
+            "link {} of leader {leader} and learner {learner}{cut}",
+            w.id
+        ));
+        for end in [End::Leader, End::Learner] {
+            let server = id(w.server(end));
+            if !w.is_open(end) {
+                lines.push(format!("  server {server} has let go of it"));
+            }
+            let frames: Vec<String> = w.inbox(end).iter().map(packet_text).collect();
+            if !frames.is_empty() {
+                lines.push(format!("  to server {server}: {}", frames.join(", ")));
+            }
+        }
+    }
+    for to in 0..c.n() {
+        for (from, votes) in c.mail(world, to).iter().enumerate() {
+            for vote in votes {
+                let (from, to, text) = (id(from), id(to), vote_text(vote));
+                lines.push(format!("mail of server {from} to server {to}: {text}"));
+            }
+        }
+    }
+    lines.push(format!(
+        "committed {}; so far {} crashes, {} broken connections, {} transactions",
+        list_text(&c.ghost(world).committed),
+        c.spent.crashes,
+        c.spent.disconnects,
+        c.spent.txns
+    ));
+    lines.join("\n")
+}
+
 /// A run for people: numbered steps, who does what, and what that leaves.
 #[must_use]
 pub fn story(model: &Zab, initial: usize, actions: &[Action]) -> String {
@@ -544,19 +609,10 @@ pub fn story(model: &Zab, initial: usize, actions: &[Action]) -> String {
         out.push_str(&format!("        {}\n", server_text(&model.world, &c, i)));
     }
     for (n, action) in actions.iter().enumerate() {
-        let before: Vec<String> = (0..c.n())
-            .map(|i| server_text(&model.world, &c, i))
-            .collect();
-        let (step, done, _) = record(model, &mut c, n + 1, *action);
+        let (step, text) = step_text(model, &mut c, n + 1, *action);
         out.push_str(&format!("  {:>3}. {}\n", step.n, step.text));
-        for text in done.iter().filter_map(done_text) {
-            out.push_str(&format!("        -> {text}\n"));
-        }
-        for (i, was) in before.iter().enumerate() {
-            let is = server_text(&model.world, &c, i);
-            if is != *was {
-                out.push_str(&format!("        {is}\n"));
-            }
+        for line in text.lines() {
+            out.push_str(&format!("        {line}\n"));
         }
     }
     out

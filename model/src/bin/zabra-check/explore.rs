@@ -2,11 +2,13 @@
 
 use crate::configuration;
 use stateright::Model;
+use zabra_model::checker::browse::Browsed;
 use zabra_model::checker::model::Zab;
 
 pub(crate) fn explore_in_browser(name: &str, address: &str) -> Result<bool, String> {
     let b = configuration(name)?;
     eprintln!("exploring {} at http://{address}; stop with Ctrl-C", b.name);
-    Zab::new(b).checker().serve(address);
+    let zab = Zab::new(b);
+    Browsed { zab }.checker().serve(address);
     Ok(true)
 }

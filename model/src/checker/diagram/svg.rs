@@ -138,7 +138,8 @@ impl Layout {
             y += most * LINE;
             for (i, a) in chart.arrows.iter().enumerate() {
                 if a.sent == n {
-                    y += LINE + 2;
+                    // An exchange within one step: each label clear of the arrow before it.
+                    y += LINE + if a.last_row() == Some(n) { 7 } else { 2 };
                     starts[i] = y;
                     if a.last_row() == Some(n) {
                         ends[i] = y + 5;
