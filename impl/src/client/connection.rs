@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 use zabra_model::ids::Zxid;
-use zabra_model::service::session::negotiated_timeout_ms;
+use zabra_model::service::session::{may_connect, negotiated_timeout_ms};
 use zabra_model::tree::acl::Id;
 use zabra_model::tree::error::ErrorCode;
 use zabra_model::tree::node::Tree;
@@ -128,7 +128,7 @@ impl Connection {
             return Ok(None);
         }
         let last = self.shared.tree().last_zxid();
-        if request.last_zxid_seen.0.cast_signed() > last.0.cast_signed() {
+        if !may_connect(request.last_zxid_seen, last) {
             info!(from = %self.conn.from, seen = %request.last_zxid_seen, own = %last,
                 "a client has seen more than this server; it must try another");
             return Ok(None);

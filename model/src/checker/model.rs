@@ -114,7 +114,7 @@ impl Zab {
     }
 
     /// A step's surroundings for this thread.
-    fn log(&self) -> MutexGuard<'_, Log> {
+    pub(super) fn log(&self) -> MutexGuard<'_, Log> {
         loop {
             // As many as there are threads are in use at once, and mostly the same ones.
             for memo in &self.memos {

@@ -12,12 +12,14 @@
 
 use alloc::collections::VecDeque;
 
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Waiting<W, R> {
     Write(W),
     Read(R),
 }
 
 /// One connection's requests that are not answered yet. `W` names a write (a cxid); `R` is all that is needed to answer a read.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ReplyOrder<W, R> {
     waiting: VecDeque<Waiting<W, R>>,
 }

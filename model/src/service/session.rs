@@ -3,7 +3,7 @@
 //! Expiry is on a grid of one tick, as ZooKeeper's is: a session dies between its timeout and its timeout plus a tick after it was
 //! last heard of. A touch only writes the new deadline down; the session moves to its new bucket when the old one comes due.
 
-use crate::ids::{ServerId, SessionId};
+use crate::ids::{ServerId, SessionId, Zxid};
 use crate::tree::error::ErrorCode;
 use crate::tree::stat::CONTAINER_OWNER;
 use alloc::collections::BTreeMap;
@@ -44,6 +44,15 @@ pub fn password(session: SessionId) -> [u8; 16] {
 #[must_use]
 pub fn password_fits(session: SessionId, given: &[u8]) -> bool {
     session.0 != 0 && password(session) == *given
+}
+
+/// Whether a server may take over a client that has seen `last_seen`: one that is behind would show it the past. Zxids
+/// compare as on the wire, signed.
+///
+/// Source: ZooKeeper `ZooKeeperServer.processConnectRequest`.
+#[must_use]
+pub const fn may_connect(last_seen: Zxid, applied: Zxid) -> bool {
+    last_seen.0.cast_signed() <= applied.0.cast_signed()
 }
 
 /// Gives out session ids: server in the top byte, 40 bits of the clock at start, then counting.

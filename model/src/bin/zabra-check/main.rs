@@ -5,6 +5,7 @@
     reason = "the command times its runs; the library has no clock"
 )]
 
+mod clients;
 mod draw;
 mod explore;
 mod export;
@@ -76,6 +77,18 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Exhaust what two clients can see, and show what each wrong answer of the service leads to.
+    Clients {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+        /// Print each counterexample step by step.
+        #[arg(long)]
+        show: bool,
+        /// Threads of the search.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+    },
     /// Draw a stored trace: who sends what to whom, and what is on the disks.
     Draw {
         /// The file.
@@ -124,6 +137,11 @@ fn main() -> ExitCode {
         },
         Command::Explore { name, address } => explore::explore_in_browser(&name, &address),
         Command::Replay { trace, json } => replay::replay(&trace, json),
+        Command::Clients {
+            json,
+            show,
+            threads,
+        } => Ok(clients::clients(json, show, threads)),
         Command::Draw { trace, format } => draw::draw(&trace, format),
         Command::Export {
             name,

@@ -1,0 +1,70 @@
+//! `zabra-check clients`: exhausts the client view, and shows what each wrong answer of the service leads to.
+
+use serde_json::{Value, json};
+use stateright::report::WriteReporter;
+use stateright::{Checker, HasDiscoveries, Model};
+use std::time::Instant;
+use zabra_model::checker::clients::{Clients, ENSEMBLE, GOLDEN, PROPERTIES, Slip};
+
+/// Runs all there is: the service as it is, then each slip until a client notices.
+pub(crate) fn clients(as_json: bool, show: bool, threads: usize) -> bool {
+    let began = Instant::now();
+    let checker = Clients::new(&ENSEMBLE, None).checker().threads(threads);
+    let checker = checker
+        .spawn_dfs()
+        .join_and_report(&mut WriteReporter::new(&mut std::io::stderr()));
+    let distinct = checker.unique_state_count() as u64;
+    let generated = checker.state_count() as u64;
+    let broken: Vec<&str> = checker.discoveries().into_keys().collect();
+    let seconds = began.elapsed().as_secs_f64();
+    let mut holds = broken.is_empty() && (distinct, generated) == GOLDEN;
+    if !as_json {
+        println!(
+            "{}: {}\n  {distinct} distinct states, {generated} generated, {seconds:.1} s; recorded are {GOLDEN:?}\n  asked: {}{}",
+            ENSEMBLE.name,
+            ENSEMBLE.about,
+            PROPERTIES.join(", "),
+            if broken.is_empty() {
+                "; all hold".to_string()
+            } else {
+                format!("; BROKEN: {broken:?}")
+            },
+        );
+    }
+    let mut slips: Vec<Value> = Vec::new();
+    for slip in Slip::ALL {
+        let checker = Clients::new(&ENSEMBLE, Some(slip)).checker();
+        let checker = checker.finish_when(HasDiscoveries::Any).spawn_bfs().join();
+        let states = checker.unique_state_count();
+        let found = checker.discoveries().into_iter().next();
+        holds &= found.is_some();
+        let name = found.as_ref().map(|(name, _)| *name);
+        let path = found.map(|(_, path)| path.into_vec()).unwrap_or_default();
+        let model = checker.model();
+        let steps: Vec<String> = path
+            .iter()
+            .filter_map(|(state, step)| Some(model.text(state, (*step)?)))
+            .collect();
+        if !as_json {
+            match name {
+                Some(name) => println!(
+                    "{slip:?}: caught by \"{name}\" after {} steps ({states} states)",
+                    steps.len()
+                ),
+                None => println!("{slip:?}: NOT CAUGHT in {states} states"),
+            }
+            for (n, step) in steps.iter().enumerate().filter(|_| show) {
+                println!("  {:>3}. {step}", n + 1);
+            }
+        }
+        slips.push(json!({"slip": format!("{slip:?}"), "property": name, "steps": steps, "states": states}));
+    }
+    if as_json {
+        println!(
+            "{}",
+            json!({"configuration": ENSEMBLE.name, "distinct": distinct, "generated": generated,
+            "seconds": seconds, "properties": PROPERTIES, "broken": broken, "slips": slips, "holds": holds})
+        );
+    }
+    holds
+}
