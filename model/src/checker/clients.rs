@@ -3,7 +3,8 @@
 //! All clients use one znode, and every transaction changes it: its value is how many transactions a server has applied, so a
 //! reply says by itself where in the history it belongs. Who is answered when is decided by the server's own code:
 //! [`ReplyOrder`], [`Watches`] and [`may_connect`]. A request reaches the leader in the step that sends it, as one that is
-//! still on the way is not different from one that was not sent; an answer waits in the connection until the client hears it.
+//! still on the way is not different from one that was not sent. An answer is heard in the step that gives it: one that is late
+//! or lost leaves its client, and whoever asks after it, with fewer claims on what follows.
 
 use super::action::Action;
 use super::bounds::{self, Bounds, Disk, Grain, Start};
@@ -159,8 +160,6 @@ pub enum Step {
     Ensemble(Action),
     /// A client sends its next request.
     Send(u8),
-    /// A client hears the next answer.
-    Hear(u8),
     /// A client is connected to that server, and leaves the one it had.
     Connect(u8, u8),
 }
@@ -392,15 +391,15 @@ impl Clients {
     }
 
     /// A client hears an answer, and compares it with what it knows.
-    fn hear(&self, s: &mut State, client: u8) {
+    fn hear(&self, s: &mut State, client: u8) -> bool {
         let i = usize::from(client);
         let c = &mut s.clients[i];
         let Some(reply) = c.inbox.pop_front() else {
-            return;
+            return false;
         };
         let Reply::To(op, value, zxid) = reply else {
             c.watching = None;
-            return;
+            return true;
         };
         let floor = c.floors[usize::from(op)];
         let is = self.scripts[i][usize::from(op)];
@@ -424,6 +423,7 @@ impl Clients {
         c.told = c.told.max(value);
         c.seen = c.seen.max(zxid);
         s.told = s.told.max(value);
+        true
     }
 
     /// A step in words.
@@ -439,10 +439,6 @@ impl Clients {
                     client + 1,
                     c.at.map(|at| at + 1)
                 )
-            }
-            Step::Hear(client) => {
-                let reply = s.clients[usize::from(client)].inbox.front();
-                format!("client {} hears {reply:?}", client + 1)
             }
             Step::Connect(client, server) => {
                 format!(
@@ -542,9 +538,6 @@ impl Model for Clients {
             if self.may_send(s, client) {
                 steps.push(Step::Send(client));
             }
-            if !c.inbox.is_empty() {
-                steps.push(Step::Hear(client));
-            }
             let idle = usize::from(c.awaits) >= self.scripts[usize::from(client)].len();
             if c.at.is_some() && (c.moves == 0 || idle) || idle && c.watching.is_none() {
                 continue;
@@ -568,11 +561,11 @@ impl Model for Clients {
                 self.zab.apply(&mut s.cluster, action, &mut self.zab.log());
             }
             Step::Send(client) => self.send(&mut s, client),
-            Step::Hear(client) => self.hear(&mut s, client),
             Step::Connect(client, server) => self.connect(&mut s, client, server),
         }
         for client in 0..2 {
             self.look_after(&mut s, client);
+            while self.hear(&mut s, client) {}
         }
         Some(s)
     }
