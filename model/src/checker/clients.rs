@@ -63,6 +63,18 @@ impl Slip {
         Self::SyncLocal,
         Self::DeposedLeaderCounts,
     ];
+
+    /// The configuration in which it shows.
+    #[must_use]
+    pub const fn view(self) -> &'static View {
+        match self {
+            Self::DeposedLeaderCounts => &DEPOSED,
+            Self::ReplyBeforeApply
+            | Self::NoLastSeenZxidCheck
+            | Self::WatchAfterReply
+            | Self::SyncLocal => &CRASH,
+        }
+    }
 }
 
 /// Answers of a session come in the order of its requests.
@@ -169,32 +181,71 @@ pub enum Step {
 pub struct Clients {
     zab: Zab,
     scripts: [&'static [Op]; 2],
+    at: [u8; 2],
     moves: [u8; 2],
     slip: Option<Slip>,
 }
 
-/// Warm start, any quorum elects, one fault; both transactions that follow are writes of clients.
-pub const ENSEMBLE: Bounds = Bounds {
+/// A configuration of clients.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// The ensemble under them.
+    pub ensemble: &'static Bounds,
+    /// What each asks for, in order.
+    pub scripts: [&'static [Op]; 2],
+    /// The server that each is connected to at first, by index.
+    pub at: [u8; 2],
+    /// How often each changes its server by its own will.
+    pub moves: [u8; 2],
+    /// Distinct and generated states, when it was last run to its end.
+    pub golden: (u64, u64),
+}
+
+const ENSEMBLE: Bounds = Bounds {
     name: "clients",
-    about: "two clients write, read, watch and sync through different servers, which recover from one fault",
+    about: "two clients write, read, watch and sync through different servers; a server crashes, the leader too",
     grain: Grain::E1,
     disk: Disk::Atomic,
     start: Start::Warm,
     txns: 3,
+    disconnects: 0,
     ..bounds::BASE
 };
 
-/// Distinct and generated states of [`ENSEMBLE`] when it was last run to its end.
-pub const GOLDEN: (u64, u64) = (0, 0);
+/// Everything that clients do, over a crash.
+pub const CRASH: View = View {
+    ensemble: &ENSEMBLE,
+    scripts: [&[Op::Write, Op::Read], &[Op::Watch, Op::Sync, Op::Read]],
+    at: [1, 0],
+    moves: [0, 1],
+    golden: (0, 0),
+};
+
+/// A leader that has lost both connections answers while another one is elected.
+pub const DEPOSED: View = View {
+    ensemble: &Bounds {
+        name: "clients-deposed",
+        about: "a client syncs and reads through a leader that others replace, while another client writes",
+        crashes: 0,
+        disconnects: 2,
+        faults: 2,
+        ..ENSEMBLE
+    },
+    scripts: [&[Op::Write], &[Op::Sync, Op::Read]],
+    at: [1, 2],
+    moves: [0, 0],
+    golden: (0, 0),
+};
 
 impl Clients {
     /// The configuration, and what is wrong with it.
     #[must_use]
-    pub fn new(ensemble: &'static Bounds, slip: Option<Slip>) -> Self {
+    pub fn new(view: &View, slip: Option<Slip>) -> Self {
         Self {
-            zab: Zab::new(ensemble),
-            scripts: [&[Op::Write, Op::Read], &[Op::Watch, Op::Sync, Op::Read]],
-            moves: [0, 1],
+            zab: Zab::new(view.ensemble),
+            scripts: view.scripts,
+            at: view.at,
+            moves: view.moves,
             slip,
         }
     }
@@ -514,9 +565,9 @@ impl Model for Clients {
     fn init_states(&self) -> Vec<State> {
         let states = self.zab.initial().into_iter().map(|cluster| {
             let applied = |at| u8::try_from(self.tree(&cluster, at).len()).unwrap_or(u8::MAX);
-            let client = |i: usize, at| Client::new(at, applied(at), self.moves[i]);
+            let client = |i: usize| Client::new(self.at[i], applied(self.at[i]), self.moves[i]);
             State {
-                clients: [client(0, 1), client(1, 0)],
+                clients: [client(0), client(1)],
                 cluster,
                 told: 0,
                 wrongs: 0,
@@ -588,7 +639,7 @@ mod tests {
     use stateright::Checker;
 
     fn broken(slip: Slip) -> Vec<&'static str> {
-        let checker = Clients::new(&ENSEMBLE, Some(slip)).checker();
+        let checker = Clients::new(slip.view(), Some(slip)).checker();
         let found = checker
             .finish_when(stateright::HasDiscoveries::Any)
             .spawn_bfs()
@@ -599,8 +650,19 @@ mod tests {
     #[test]
     fn each_slip_breaks_the_promise_that_it_is_about() {
         assert_eq!(broken(Slip::ReplyBeforeApply), [READS]);
-        assert_eq!(broken(Slip::NoLastSeenZxidCheck), [READS]);
         assert_eq!(broken(Slip::WatchAfterReply), [WATCH]);
         assert_eq!(broken(Slip::SyncLocal), [SYNC]);
+        // The read goes back behind the sync before it, and behind what the client was told.
+        assert!(broken(Slip::NoLastSeenZxidCheck).contains(&READS));
+        assert_eq!(broken(Slip::DeposedLeaderCounts), [SYNC]);
+    }
+
+    #[test]
+    fn the_view_of_a_replaced_leader_is_exhausted() {
+        let checker = Clients::new(&DEPOSED, None).checker().threads(2);
+        let checker = checker.spawn_dfs().join();
+        assert!(checker.discoveries().is_empty());
+        let counts = (checker.unique_state_count(), checker.state_count());
+        assert_eq!((counts.0 as u64, counts.1 as u64), DEPOSED.golden);
     }
 }
