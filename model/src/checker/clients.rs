@@ -652,8 +652,12 @@ mod tests {
         assert_eq!(broken(Slip::ReplyBeforeApply), [READS]);
         assert_eq!(broken(Slip::WatchAfterReply), [WATCH]);
         assert_eq!(broken(Slip::SyncLocal), [SYNC]);
-        // Which of the two is noticed first depends on what the client had asked for.
+        // A read behind a sync goes back behind both the sync and what the client was told.
         let gone_back = broken(Slip::NoLastSeenZxidCheck);
-        assert!(gone_back == [READS] || gone_back == [SYNC], "{gone_back:?}");
+        assert!(!gone_back.is_empty());
+        assert!(
+            gone_back.iter().all(|p| [READS, SYNC].contains(p)),
+            "{gone_back:?}"
+        );
     }
 }
