@@ -50,7 +50,7 @@ impl Leader {
             counter_max: u32::MAX - 1,
         };
         let mut out = Effects::new();
-        let ensemble = Ensemble::of(Voters::new(&[ServerId(1), ServerId(2), me])?);
+        let ensemble = Ensemble::of(Voters::new(&[ServerId(1), ServerId(2), me]).ok()?);
         let peer = Peer::boot(&env, Durable::default(), ensemble, &mut out);
         let mut leader = Self {
             env,

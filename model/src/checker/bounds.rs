@@ -70,6 +70,19 @@ pub enum Tier {
     Walk,
 }
 
+impl Tier {
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ci => "ci",
+            Self::Deep => "deep",
+            Self::Nightly => "nightly",
+            Self::Walk => "walk",
+        }
+    }
+}
+
 /// One configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -541,7 +554,6 @@ pub const ALL: &[Bounds] = &[
         start: Start::Warm,
         txns: 2,
         disconnects: 0,
-        tier: Tier::Deep,
         golden: Some(Golden {
             distinct: 1_252_210,
             generated: 5_769_970,
@@ -560,7 +572,6 @@ pub const ALL: &[Bounds] = &[
         txns: 3,
         disconnects: 0,
         epochs: 3,
-        tier: Tier::Deep,
         golden: Some(Golden {
             distinct: 1_371_329,
             generated: 6_061_335,
@@ -578,7 +589,6 @@ pub const ALL: &[Bounds] = &[
         txns: 3,
         disconnects: 0,
         epochs: 3,
-        tier: Tier::Deep,
         golden: Some(Golden {
             distinct: 1_745_464,
             generated: 7_145_974,
@@ -592,7 +602,6 @@ pub const ALL: &[Bounds] = &[
         observers: 1,
         crashes: 0,
         epochs: 1,
-        tier: Tier::Deep,
         golden: Some(Golden {
             distinct: 1_970_959,
             generated: 8_145_589,
@@ -614,7 +623,6 @@ pub const ALL: &[Bounds] = &[
         coarse_sync: true,
         patient: true,
         instant_restart: false,
-        tier: Tier::Deep,
         golden: Some(Golden {
             distinct: 1_536_908,
             generated: 7_783_179,

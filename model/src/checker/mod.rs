@@ -1,9 +1,17 @@
 //! The checker: stateright over whole clusters of peers, each running the one `step` of this crate.
 //!
-//! [`bounds`] names what is explored, [`cluster`] carries out effects, [`link`] and [`disk`] are its surroundings,
-//! [`canon`] says when two clusters are the same, [`action`] and [`model`] what can happen, [`properties`] what
-//! must hold, [`explore`] finds the shortest counterexample, [`trace`] tells and [`diagram`] draws what has happened,
-//! [`browse`] shows it in a browser. [`clients`] puts clients on top of a cluster.
+//! | module | holds |
+//! |---|---|
+//! | [`bounds`], [`zoo`] | what is explored: configurations; known bugs, each with its own |
+//! | [`action`], [`model`] | what can happen in a cluster, and what it leads to |
+//! | [`cluster`], [`node`] | a cluster as numbers of its parts; one server, and all that one input leads to inside it |
+//! | [`disk`], [`link`], [`txn`] | a server's surroundings |
+//! | [`ghost`], [`properties`] | what an observer remembers, and what must hold |
+//! | [`canon`], [`arena`], [`world`], [`memo`], [`log`] | when two parts are the same; each kept once; steps taken once |
+//! | [`explore`] | our search: shortest counterexamples, several threads, "no wedge" |
+//! | [`host`] | what a host with a bug does, behind its switch |
+//! | [`clients`] | clients on top of a cluster |
+//! | [`walk`], [`trace`], [`diagram`], [`browse`] | random walks; runs told, stored, drawn, shown in a browser |
 
 pub mod action;
 pub mod arena;
@@ -18,6 +26,7 @@ pub mod explore;
 pub mod ghost;
 pub mod host;
 pub mod link;
+pub mod log;
 pub mod memo;
 pub mod model;
 pub mod node;
@@ -25,4 +34,5 @@ pub mod properties;
 pub mod trace;
 pub mod txn;
 pub mod walk;
+pub mod world;
 pub mod zoo;

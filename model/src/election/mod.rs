@@ -220,6 +220,7 @@ impl Looking {
 #[cfg(test)]
 mod tests {
     use crate::durable::Durable;
+    use crate::ensemble::Ensemble;
     use crate::ids::{Epoch, Round, ServerId, Zxid};
     use crate::peer::Peer;
     use crate::quorum::{Group, Voters};
@@ -233,15 +234,18 @@ mod tests {
     const VOTERS: [ServerId; 3] = [ServerId(1), ServerId(2), ServerId(3)];
     const OBSERVER: ServerId = ServerId(4);
 
-    fn env(me: ServerId, voters: Voters) -> Env {
-        Env {
+    /// A server's surroundings, and who votes.
+    type Place = (Env, Ensemble);
+
+    fn env(me: ServerId, voters: Voters) -> Place {
+        let env = Env {
             me,
-            voters,
             observer: me == OBSERVER,
             switches: Switches::default(),
             epoch_max: Epoch(u32::MAX),
             counter_max: u32::MAX - 1,
-        }
+        };
+        (env, Ensemble::of(voters))
     }
 
     fn says(from: u64, state: ServerState, leader: u64, round: u64) -> Input<()> {
@@ -259,8 +263,9 @@ mod tests {
     }
 
     /// What a server that has just started does on these inputs.
-    fn after(env: &Env, inputs: Vec<Input<()>>) -> (Peer, Effects<()>) {
-        let mut peer = Peer::boot(env, Durable::default(), &mut Effects::<()>::new());
+    fn after((env, ensemble): &Place, inputs: Vec<Input<()>>) -> (Peer, Effects<()>) {
+        let (found, ensemble) = (Durable::default(), ensemble.clone());
+        let mut peer = Peer::boot(env, found, ensemble, &mut Effects::<()>::new());
         let mut out = Effects::new();
         for input in inputs {
             peer.step(env, input, &mut out);
@@ -302,7 +307,7 @@ mod tests {
         assert!(out.contains(&Effect::Dial(VOTERS[2])));
         let mut out = Effects::new();
         for from in [1, 5] {
-            peer.step(&env, says(from, ServerState::Looking, from, 9), &mut out);
+            peer.step(&env.0, says(from, ServerState::Looking, from, 9), &mut out);
         }
         assert_eq!(out, []);
     }

@@ -10,7 +10,7 @@ pub(crate) fn list(as_json: bool) -> bool {
         let entry = |b: &Bounds| {
             json!({"name": b.name, "about": b.about, "servers": b.n(), "grain": format!("{:?}", b.grain),
                 "disk": format!("{:?}", b.disk), "transactions": b.txns, "crashes": b.crashes,
-                "disconnects": b.disconnects, "faults": b.faults, "golden": b.golden.map(golden_json)})
+                "disconnects": b.disconnects, "faults": b.faults, "tier": b.tier.name(), "switch": b.switch.map(|s| format!("{s:?}")), "golden": b.golden.map(golden_json)})
         };
         let all: Vec<Value> = bounds::ALL
             .iter()

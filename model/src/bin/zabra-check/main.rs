@@ -13,6 +13,7 @@ mod list;
 mod progress;
 mod replay;
 mod run;
+mod table;
 mod zoo;
 
 use clap::{Parser, Subcommand};

@@ -1,7 +1,7 @@
 //! `zabra-check run`: exhausts configurations and says what was counted, held and seen.
 
 use crate::progress::{peak_bytes, shown};
-use crate::{configuration, draw, golden_json};
+use crate::{configuration, draw, golden_json, table};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use stateright::{Checker, Model, report::ReportData, report::ReportDiscovery, report::Reporter};
@@ -10,7 +10,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use zabra_model::checker::action::WITNESSES;
-use zabra_model::checker::bounds::{Bounds, Golden, Grain};
+use zabra_model::checker::bounds::{self, Bounds, Golden, Grain};
 use zabra_model::checker::explore::table::Width;
 use zabra_model::checker::explore::{Explored, Options, Progress, explore};
 use zabra_model::checker::model::Zab;
@@ -30,8 +30,14 @@ pub(crate) enum Engine {
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Their names.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "tier")]
     names: Vec<String>,
+    /// All of a tier: ci takes two minutes, each of deep up to ten minutes, each of nightly up to two hours.
+    #[arg(long, value_parser = ["ci", "deep", "nightly"])]
+    tier: Option<String>,
+    /// Rewrite the rows of these configurations in the table of runs of this file.
+    #[arg(long)]
+    table: Option<PathBuf>,
     /// For programs.
     #[arg(long)]
     json: bool,
@@ -56,6 +62,9 @@ pub(crate) struct Arguments {
     /// Give up, and say so, after about this many states.
     #[arg(long)]
     states: Option<u64>,
+    /// Make room for about so many states at once, where no count is recorded.
+    #[arg(long)]
+    expect: Option<u64>,
     /// Write the shortest counterexample, if there is one, to NAME.txt, .ndjson, .mmd and .svg in this directory.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -98,19 +107,25 @@ struct Outcome {
     json: Value,
     text: String,
     holds: bool,
+    /// Its row in the table of runs, if it was run to its end.
+    row: Option<String>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<bool, String> {
-    let configurations = arguments
+    let mut configurations = arguments
         .names
         .iter()
         .map(|n| configuration(n))
         .collect::<Result<Vec<_>, _>>()?;
+    let of_tier = |b: &&Bounds| arguments.tier.as_deref() == Some(b.tier.name());
+    configurations.extend(bounds::ALL.iter().filter(of_tier));
+    let mut rows = BTreeMap::new();
     let mut results = Vec::new();
     let mut all_hold = true;
     for b in configurations {
         let outcome = run_one(b, arguments)?;
         all_hold &= outcome.holds;
+        rows.extend(outcome.row.map(|row| (b.name, row)));
         if arguments.json {
             results.push(outcome.json);
         } else {
@@ -120,6 +135,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, String> {
     }
     if arguments.json {
         println!("{}", json!({ "holds": all_hold, "runs": results }));
+    }
+    if let Some(path) = &arguments.table {
+        table::write(path, &rows)?;
     }
     Ok(all_hold)
 }
@@ -187,7 +205,7 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<Outcome, String>
             Width::Bits128
         },
         states_max: arguments.states.unwrap_or(u64::MAX),
-        expected: expected.unwrap_or(0),
+        expected: expected.or(arguments.expect).unwrap_or(0),
         memo: !arguments.no_memo,
         ignored: 0,
         liveness: b.liveness || arguments.liveness,
@@ -280,7 +298,13 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<Outcome, String>
         "liveness": levels.liveness.map(|l| json!({"serving": l.serving, "exempt": l.exempt, "wedged": l.wedged, "edges": l.edges})),
         "complete": levels.complete, "holds": holds, "held": held, "broken": broken,
         "witnessed": witnessed, "golden": b.golden.map(golden_json), "complaints": complaints});
-    Ok(Outcome { json, text, holds })
+    let row = (levels.complete && broken.is_empty()).then(|| table::row(b, &levels, seconds));
+    Ok(Outcome {
+        json,
+        text,
+        holds,
+        row,
+    })
 }
 
 fn witnessed(levels: &Explored) -> BTreeMap<&'static str, u64> {
