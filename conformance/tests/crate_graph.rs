@@ -150,7 +150,7 @@ const DECISIONS: [&str; 12] = [
     "fn is_settled",
     "fn agreeing",
     "fn on_notification",
-    "fn on_follower_info",
+    "fn on_learner_info",
     "fn on_ack_epoch",
     "fn on_new_leader",
     "fn on_commit",

@@ -178,6 +178,10 @@ pub const WITNESSES: &[&str] = &[
     "activation by a commit",
     "activation after recovery",
     "leader without a vote steps down",
+    "elected the best of a quorum",
+    "elected another than E1 would",
+    "follows one that leads",
+    "follows one that does not lead",
 ];
 
 pub(super) const W_EMPTY_DIFF: usize = 18;
@@ -195,6 +199,10 @@ pub(super) const W_OBSERVER_SERVES: usize = 30;
 pub(super) const W_ACTIVATION: usize = 33;
 pub(super) const W_LATE_ACTIVATION: usize = 34;
 pub(super) const W_RETIRED: usize = 35;
+pub(super) const W_ELECTED_BEST: usize = 36;
+pub(super) const W_ELECTED_OTHER: usize = 37;
+pub(super) const W_FOLLOWS_LEADER: usize = 38;
+pub(super) const W_FOLLOWS_NOBODY: usize = 39;
 
 impl Action {
     /// Whether it is a fault: something that a budget bounds and nobody may count on.

@@ -5,11 +5,12 @@ use super::action::{W_DIFF, W_EMPTY_DIFF, W_TRUNC, W_TRUNC_DIFF};
 use super::arena::Bytes;
 use super::bounds::Grain;
 use super::disk::Disk;
-use super::ghost::Ghost;
+use super::ghost::{Ghost, Sight, Wrong};
 use super::host;
 use super::link::{End, Frame, Wire};
 use super::memo::{Moved, Out};
 use super::node::{Node, Outbox, Outward, Stimulus};
+use super::outcome::{self, Outcome};
 use super::txn::Txn;
 use crate::ids::{ServerId, Zxid};
 use crate::packet::Packet;
@@ -322,6 +323,22 @@ impl Cluster {
         operand: u32,
         log: &mut Log,
     ) {
+        let before = self.nodes[i];
+        self.take(world, i, stimulus, operand, log);
+        match outcome::of(self, world, i, &world.nodes.get(before).0) {
+            Outcome::None => {}
+            Outcome::OfTheOracle(witnessed) => log.witnessed |= witnessed,
+            Outcome::Other => self.wrong(world, Wrong::NotOfTheOracle, log),
+        }
+    }
+
+    fn wrong(&mut self, world: &World, wrong: Wrong, log: &mut Log) {
+        let sight = world.intern_sight(Sight::Wrong(wrong), &mut log.bytes);
+        self.carry_out(world, 0, Out::Seen(sight), log);
+    }
+
+    /// Takes a step of a server, or remembers it.
+    fn take(&mut self, world: &World, i: usize, stimulus: &Stimulus, operand: u32, log: &mut Log) {
         let key = (self.nodes[i], stimulus.code(operand));
         if log.keep {
             let mut node = self.node(world, i).clone();
@@ -544,6 +561,9 @@ impl Cluster {
         self.wires.copy_within(at..wired, at + 1);
         self.wires[at] = world.intern_wire(Wire::new(id, leader, learner), &mut log.bytes);
         self.wired += 1;
+        if !self.leads(world, leader) {
+            self.wrong(world, Wrong::NotOfTheOracle, log);
+        }
         self.step(world, leader, &Stimulus::Linked(id), log);
         self.step(world, learner, &Stimulus::Linked(id), log);
     }

@@ -25,6 +25,8 @@ pub struct Ghost {
 pub enum Wrong {
     /// Two servers were leader of one epoch.
     TwoPrimaries = 1,
+    /// An election has ended as the oracle of E0 could not have named it.
+    NotOfTheOracle = 2,
     /// A server got a packet that its phase can never get.
     BadPacket = 4,
     /// What a serving server applied contradicts what another had applied.

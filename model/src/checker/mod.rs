@@ -30,6 +30,7 @@ pub mod log;
 pub mod memo;
 pub mod model;
 pub mod node;
+mod outcome;
 pub mod properties;
 pub mod trace;
 pub mod txn;

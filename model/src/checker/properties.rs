@@ -259,6 +259,11 @@ pub const ALL: &[Invariant] = &[
         holds: |s| active_is_committed(s),
         condition: |_, s| s.broken & 1 << 19 == 0,
     },
+    Invariant {
+        name: "elections are the oracle's",
+        holds: |s| s.never(Wrong::NotOfTheOracle),
+        condition: |_, s| s.broken & 1 << 20 == 0,
+    },
 ];
 
 /// The id of a server.
