@@ -73,6 +73,33 @@ fn both_engines_exhaust_rec_warm_1_and_count_the_recorded_states() {
 }
 
 #[test]
+fn every_configuration_of_the_ci_tier_is_exhausted_clean_and_counts_what_is_recorded() {
+    for b in bounds::ALL.iter().filter(|b| b.tier == bounds::Tier::Ci) {
+        let options = Options {
+            threads: 2,
+            liveness: b.liveness,
+            ..Options::default()
+        };
+        let found = explored(&Zab::new(b), &options);
+        let broken = found.violation.map(|v| (v.invariant, v.actions));
+        assert_eq!(broken, None, "{}", b.name);
+        let golden = b.golden.expect("recorded counts");
+        assert!(found.complete, "{}", b.name);
+        assert_eq!(
+            (found.distinct, found.generated, found.depth),
+            (golden.distinct, golden.generated, golden.depth),
+            "{}",
+            b.name
+        );
+        for witness in b.must_witness() {
+            let at = WITNESSES.iter().position(|w| w == witness);
+            let seen = at.map(|at| found.witnessed[at]);
+            assert!(seen > Some(0), "{}: never seen: {witness}", b.name);
+        }
+    }
+}
+
+#[test]
 fn counted_up_to_names_the_states_stand_for_exactly_those_that_are_counted_one_by_one() {
     let b = bounds::find("zab-cold-1").expect("a configuration");
     let golden = b.golden.expect("recorded counts");

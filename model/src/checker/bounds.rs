@@ -725,6 +725,24 @@ pub const ALL: &[Bounds] = &[
         ..BASE
     },
     Bounds {
+        name: "rec-warm-c3d1",
+        about: "as rec-warm-c3, with a broken connection besides the three crashes",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 3,
+        crashes: 3,
+        faults: 4,
+        epochs: 5,
+        tier: Tier::Nightly,
+        golden: Some(Golden {
+            distinct: 438_705_802,
+            generated: 1_963_754_706,
+            depth: 68,
+        }),
+        ..BASE
+    },
+    Bounds {
         name: "e2e-walk",
         about: "Fast Leader Election and recovery end to end, every disk step apart, PINGs: for walks, not to be exhausted",
         grain: Grain::E2,

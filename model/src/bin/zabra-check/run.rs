@@ -62,12 +62,55 @@ pub(crate) struct Arguments {
     /// Give up, and say so, after about this many states.
     #[arg(long)]
     states: Option<u64>,
+    #[command(flatten)]
+    other: Variation,
     /// Make room for about so many states at once, where no count is recorded.
     #[arg(long)]
     expect: Option<u64>,
     /// Write the shortest counterexample, if there is one, to NAME.txt, .ndjson, .mmd and .svg in this directory.
     #[arg(long)]
     out: Option<PathBuf>,
+}
+
+/// Other budgets than the configuration's; then there is no recorded count.
+#[derive(Args)]
+struct Variation {
+    /// So many transactions in all.
+    #[arg(long)]
+    txns: Option<u8>,
+    /// So many crashes; all faults are allowed together then.
+    #[arg(long)]
+    crashes: Option<u8>,
+    /// So many broken connections; all faults are allowed together then.
+    #[arg(long)]
+    disconnects: Option<u8>,
+    /// So many epochs.
+    #[arg(long)]
+    epochs: Option<u8>,
+}
+
+impl Variation {
+    fn of(&self, b: &'static Bounds) -> &'static Bounds {
+        if [self.txns, self.crashes, self.disconnects, self.epochs] == [None; 4] {
+            return b;
+        }
+        let crashes = self.crashes.unwrap_or(b.crashes);
+        let disconnects = self.disconnects.unwrap_or(b.disconnects);
+        let faults_given = self.crashes.or(self.disconnects).is_some();
+        Box::leak(Box::new(Bounds {
+            txns: self.txns.unwrap_or(b.txns),
+            crashes,
+            disconnects,
+            faults: if faults_given {
+                crashes + disconnects
+            } else {
+                b.faults
+            },
+            epochs: self.epochs.unwrap_or(b.epochs),
+            golden: None,
+            ..*b
+        }))
+    }
 }
 
 /// States up to which stateright's search is run besides ours.
@@ -184,6 +227,7 @@ fn symmetric(b: &Bounds) -> Result<&'static Bounds, String> {
 /// different orders and different fingerprints count the same where both can finish, the count is the recorded
 /// one, and every kind of step that the configuration is about has occurred.
 fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<Outcome, String> {
+    let b = arguments.other.of(b);
     let b = if arguments.symmetric && !b.symmetric {
         symmetric(b)?
     } else {
