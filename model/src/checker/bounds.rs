@@ -186,7 +186,7 @@ impl Bounds {
     #[must_use]
     pub fn must_witness(&self) -> &'static [&'static str] {
         match self.name {
-            "zab-cold-1" => &[
+            "zab-cold-1" | "zab-cold-2tx" | "zab-cold-2f" => &[
                 "Lead",
                 "Follow",
                 "Connect",
@@ -204,7 +204,7 @@ impl Bounds {
                 "commit",
                 "commit after recovery",
             ],
-            "rec-warm-1" => &[
+            "rec-warm-1" | "rec-warm-c2" | "rec-warm-c3" => &[
                 "Follow",
                 "ElectBest",
                 "Receive",
@@ -220,7 +220,7 @@ impl Bounds {
                 "commit after recovery",
                 "crash with writes pending",
             ],
-            "rec-warm-c1d1" => &[
+            "rec-warm-c1d1" | "rec-warm-c3d1" => &[
                 "Follow",
                 "ElectBest",
                 "Receive",
