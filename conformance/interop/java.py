@@ -2,6 +2,7 @@
 """Java ZooKeeper on loopback, for interop tests and side-by-side benchmarks.
 
     java.py classpath                             fetch the jars unless they are cached; print the Java class path
+    java.py command CONFIG                        the command line of a server with this zoo.cfg, as a JSON array
     java.py cli --server HOST:PORT COMMAND...     ZooKeeper's own shell (ZooKeeperMain), one command
     java.py serve --servers 3 --base-port 31000 --data DIR
                                                   run one server or an ensemble until SIGTERM, Ctrl-C or the end of the
@@ -270,6 +271,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="do", required=True)
     commands.add_parser("classpath", help="fetch the jars and print the class path")
+    line = commands.add_parser("command", help="print the command line of a server")
+    line.add_argument("config", type=pathlib.Path)
     cli = commands.add_parser("cli", help="one command of ZooKeeper's own shell")
     cli.add_argument("--server", default="127.0.0.1:2181")
     cli.add_argument("command", nargs=argparse.REMAINDER)
@@ -283,6 +286,8 @@ def main():
     try:
         if args.do == "classpath":
             print(classpath())
+        elif args.do == "command":
+            print(json.dumps(java_server(args.config, ["-Xmx512m", "-XX:+UseSerialGC"])))
         elif args.do == "cli":
             sys.exit(shell(args.server, args.command).returncode)
         else:

@@ -1,9 +1,10 @@
 //! Real server processes on loopback: start, stop, kill, restart, and wait for what they say.
 //!
 //! A server is the binary named by `ZABRA_BIN` (anything that takes `serve CONFIG`), else the one that cargo builds from this
-//! workspace. Each has a directory of its own with `zoo.cfg`, `myid`, data and `server.log`. Whatever happens, dropping a
+//! workspace; or it is ZooKeeper's, if a test says so ([`Product`]). Each has a directory of its own with `zoo.cfg`, `myid`, data and `server.log`. Whatever happens, dropping a
 //! [`Cluster`] ends its processes; if a test is failing then, the ends of the logs are printed and the directory is kept.
 
+use crate::interop;
 use anyhow::{Context, Result, bail, ensure};
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -32,6 +33,15 @@ pub struct Srvr {
     pub zxid: u64,
 }
 
+/// Whose server it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Product {
+    /// Ours.
+    Zabra,
+    /// The Java one.
+    ZooKeeper,
+}
+
 /// One server: its place, its ports, and the process if it runs.
 #[derive(Debug)]
 pub struct Server {
@@ -43,6 +53,8 @@ pub struct Server {
     pub quorum_port: u16,
     /// Where peers send votes; unused when it stands alone.
     pub election_port: u16,
+    /// Whose it is, from its next start on.
+    pub product: Product,
     directory: PathBuf,
     process: Option<Child>,
 }
@@ -109,21 +121,29 @@ impl Server {
             .append(true)
             .open(self.log())
             .context("server.log")?;
-        let process = Command::new(binary()?)
-            .arg("serve")
-            .arg(self.directory.join("zoo.cfg"))
+        let mut command = self.command()?;
+        let process = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| {
-                format!(
-                    "cannot start {}",
-                    binary().unwrap_or(Path::new("?")).display()
-                )
-            })?;
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         self.process = Some(process);
         Ok(())
+    }
+
+    fn command(&self) -> Result<Command> {
+        let config = self.directory.join("zoo.cfg");
+        if self.product == Product::Zabra {
+            let mut command = Command::new(binary()?);
+            command.arg("serve").arg(config);
+            return Ok(command);
+        }
+        let line = interop::java_server(&config)?.context("ZooKeeper cannot run here")?;
+        let (program, arguments) = line.split_first().context("a command line")?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Ok(command)
     }
 
     /// An error if the process has ended by itself.
@@ -153,13 +173,23 @@ impl Cluster {
     /// # Errors
     /// A server ended, or did not serve within [`PATIENCE`].
     pub fn start(count: u64, settings: &[(&str, &str)]) -> Result<Self> {
+        let products: Vec<_> = (0..count).map(|_| Product::Zabra).collect();
+        Self::start_as(&products, settings)
+    }
+
+    /// The same with a server of each of these products.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_as(products: &[Product], settings: &[(&str, &str)]) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("zabra-cluster-")
             .tempdir()?;
         let mut servers = vec![];
-        for id in 1..=count {
+        for (id, product) in (1..).zip(products) {
             servers.push(Server {
                 id,
+                product: *product,
                 client_port: free_port()?,
                 quorum_port: free_port()?,
                 election_port: free_port()?,
@@ -171,7 +201,7 @@ impl Cluster {
             fs::create_dir(&server.directory)?;
             let config = zoo_cfg(server, &servers, settings)?;
             fs::write(server.directory.join("zoo.cfg"), config)?;
-            if count > 1 {
+            if products.len() > 1 {
                 fs::write(server.directory.join("myid"), format!("{}\n", server.id))?;
             }
         }

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
@@ -156,25 +157,50 @@ impl Drop for Script {
     }
 }
 
-/// One command of ZooKeeper's own shell; `None` if this machine has no Java or no way to the jars, which is said loudly.
-///
-/// # Errors
-/// The script cannot run at all.
-pub fn java_shell(server: &str, command: &[&str]) -> Result<Option<Output>> {
+/// Runs `java.py`; `None` if this machine has no Java or no way to the jars, which is said loudly.
+fn java(what: &str, arguments: &[&OsStr]) -> Result<Option<Output>> {
     const UNAVAILABLE: i32 = 3;
     let done = Command::new("python3")
         .arg(script("java.py"))
-        .args(["cli", "--server", server])
-        .args(command)
+        .args(arguments)
         .stdin(Stdio::null())
         .output()?;
     if done.status.code() == Some(UNAVAILABLE) {
         let why = String::from_utf8_lossy(&done.stderr);
-        eprintln!(
-            "\n#### SKIPPED: ZooKeeper's own shell cannot run here: {}\n",
-            why.trim()
-        );
+        eprintln!("\n#### SKIPPED: {what} cannot run here: {}\n", why.trim());
         return Ok(None);
     }
     Ok(Some(done))
+}
+
+/// One command of ZooKeeper's own shell; `None` if it cannot run here.
+///
+/// # Errors
+/// The script cannot run at all.
+pub fn java_shell(server: &str, command: &[&str]) -> Result<Option<Output>> {
+    let mut arguments = vec!["cli".as_ref(), "--server".as_ref(), server.as_ref()];
+    arguments.extend(command.iter().map(OsStr::new));
+    java("ZooKeeper's own shell", &arguments)
+}
+
+/// Whether ZooKeeper's servers can run here; if not, that is said.
+///
+/// # Errors
+/// The script cannot run at all.
+pub fn has_zookeeper() -> Result<bool> {
+    Ok(java("ZooKeeper", &["classpath".as_ref()])?.is_some())
+}
+
+/// The command line of a ZooKeeper server with this configuration; `None` if it cannot run here.
+///
+/// # Errors
+/// The script cannot run, or prints something else.
+pub fn java_server(config: &Path) -> Result<Option<Vec<String>>> {
+    let arguments = ["command".as_ref(), config.as_os_str()];
+    let Some(done) = java("a ZooKeeper server", &arguments)? else {
+        return Ok(None);
+    };
+    let err = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "java.py: {}\n{err}", done.status);
+    Ok(Some(serde_json::from_slice(&done.stdout)?))
 }

@@ -1,5 +1,6 @@
 //! Compares: model traces with running nodes, our bytes with ZooKeeper's, clients with both.
 
+pub mod chaos;
 pub mod cluster;
 pub mod interop;
 pub mod raw;
