@@ -276,7 +276,7 @@ impl Peer {
                 l.on_resend(env, &cx.storage.ensemble, round, cx.out);
                 return;
             }
-            (Role::Leading(l), Timer::Init) => l.on_init_timeout(),
+            (Role::Leading(l), Timer::Init) => l.on_init_timeout(env),
             (Role::Leading(l), Timer::Tick) => l.on_tick(&mut cx),
             // A timer of an earlier role that ran out before it could be stopped.
             (Role::Looking(_), Timer::Init | Timer::Tick)

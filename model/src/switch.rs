@@ -148,11 +148,19 @@ pub enum Switch {
     ActivateAtSyncCommit,
     /// SNAP leaves the learner with the configurations that it had.
     SnapWithoutConfig,
+    // Waiting for ever.
+    /// A leader that cannot form a quorum goes on trying.
+    NoInitLimit,
+    /// A leader that has lost its quorum goes on leading.
+    NoStepDown,
+    // Under a leader like ZooKeeper's.
+    /// A learner refuses to hear once more of what SNAP has brought (D-20).
+    SnapDuplicateRefused,
 }
 
 impl Switch {
     /// All of them, in the order of SPEC.md §8.
-    pub const ALL: [Self; 64] = [
+    pub const ALL: [Self; 67] = [
         Self::EpochBeforeHistory,
         Self::LogSyncAfterUptodate,
         Self::AckNewleaderBeforeFsync,
@@ -217,6 +225,9 @@ impl Switch {
         Self::TwoReconfigsAtOnce,
         Self::ActivateAtSyncCommit,
         Self::SnapWithoutConfig,
+        Self::NoInitLimit,
+        Self::NoStepDown,
+        Self::SnapDuplicateRefused,
     ];
 
     /// What else is on when this one is.

@@ -116,6 +116,16 @@ pub enum Action {
         /// Whose disk.
         server: u8,
     },
+    /// A ZooKeeper leader's way: what had been sent after NEWLEADER was sent before it.
+    Overtake {
+        /// On which connection.
+        link: u64,
+    },
+    /// A ZooKeeper leader's way: SNAP is read only now, and what it holds is on its way once more.
+    SnapLater {
+        /// On which connection.
+        link: u64,
+    },
 }
 
 /// [`Timer`], as traces spell it.
@@ -182,6 +192,8 @@ pub const WITNESSES: &[&str] = &[
     "elected another than E1 would",
     "follows one that leads",
     "follows one that does not lead",
+    "Overtake",
+    "SnapLater",
 ];
 
 pub(super) const W_EMPTY_DIFF: usize = 18;
@@ -248,6 +260,8 @@ impl Action {
             Self::Snapshot { .. } => 27,
             Self::FailWrite { .. } => 31,
             Self::Reconfigure { .. } => 32,
+            Self::Overtake { .. } => 40,
+            Self::SnapLater { .. } => 41,
         }
     }
 }
@@ -318,6 +332,12 @@ impl fmt::Display for Action {
             Self::Disconnect { link } => write!(f, "the network drops link {link}"),
             Self::FailWrite { server } => {
                 write!(f, "a write of server {server} fails, and nobody is told")
+            }
+            Self::Overtake { link } => {
+                write!(f, "on link {link}, a packet gets in before NEWLEADER")
+            }
+            Self::SnapLater { link } => {
+                write!(f, "the snapshot of link {link} is taken only now")
             }
         }
     }

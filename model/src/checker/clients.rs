@@ -237,6 +237,9 @@ pub const DEPOSED: View = View {
     golden: (1_949_428, 6_850_448),
 };
 
+/// Every configuration of clients.
+pub const ALL: &[View] = &[CRASH, DEPOSED];
+
 impl Clients {
     /// The configuration, and what is wrong with it.
     #[must_use]

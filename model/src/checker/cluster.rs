@@ -15,6 +15,7 @@ use super::txn::Txn;
 use crate::ids::{ServerId, Zxid};
 use crate::packet::Packet;
 use crate::peer::Role;
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -70,6 +71,10 @@ pub(super) enum OnWire {
     Close(End),
     /// The network drops it.
     Cut,
+    /// The packet after NEWLEADER comes before it.
+    Overtake,
+    /// Its SNAP is this one instead.
+    SnapLater(u32),
 }
 
 /// What can happen to a mailbox.
@@ -476,6 +481,8 @@ impl Cluster {
                     }
                     OnWire::Close(end) => w.close(end),
                     OnWire::Cut => w.cut = true,
+                    OnWire::Overtake => w.overtake(),
+                    OnWire::SnapLater(id) => w.snap_later(world.frames.get(id).clone()),
                 }
                 let gone = w.is_gone();
                 let wire = if gone {
@@ -626,6 +633,43 @@ impl Cluster {
     pub(super) fn cut(&mut self, world: &World, link: u64, log: &mut Log) {
         if let Some(at) = self.slot(world, link) {
             self.on_wire(world, at, OnWire::Cut, log);
+        }
+    }
+
+    /// A packet gets in before NEWLEADER.
+    pub(super) fn overtake(&mut self, world: &World, link: u64, log: &mut Log) {
+        if let Some(at) = self.slot(world, link) {
+            self.on_wire(world, at, OnWire::Overtake, log);
+        }
+    }
+
+    /// The SNAP that waits on a connection, as its leader would write it now; nothing if that changes nothing.
+    pub(super) fn later_snap(&self, world: &World, w: &Wire) -> Option<Frame> {
+        let waits = w.inbox(End::Learner).front()?;
+        let Packet::Snap { zxid: before, .. } = waits.packet else {
+            return None;
+        };
+        let leader = self.node(world, w.leader);
+        let peer = leader.peer.as_ref()?;
+        let zxid = *leader.tree.last()?;
+        if !w.is_open(End::Leader) || peer.serving().is_none() || zxid <= before {
+            return None;
+        }
+        let ensemble = Box::new(peer.storage.ensemble.upto(zxid));
+        Some(Frame {
+            packet: Packet::Snap { zxid, ensemble },
+            tree: leader.tree.clone(),
+        })
+    }
+
+    /// SNAP is read only now.
+    pub(super) fn snap_later(&mut self, world: &World, link: u64, log: &mut Log) {
+        let Some(at) = self.slot(world, link) else {
+            return;
+        };
+        if let Some(frame) = self.later_snap(world, world.wires.get(self.wires[at])) {
+            let frame = world.intern_frame(frame, &mut log.bytes);
+            self.on_wire(world, at, OnWire::SnapLater(frame), log);
         }
     }
 

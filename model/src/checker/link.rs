@@ -109,6 +109,44 @@ impl Wire {
         self.inbox[at.index()].pop_front()
     }
 
+    /// Where NEWLEADER waits for the learner, if the next packet may get in before it.
+    fn overtaken(&self) -> Option<usize> {
+        let inbox = self.inbox(End::Learner);
+        let is_end = |f: &Frame| matches!(f.packet, Packet::NewLeader { .. });
+        let at = inbox.iter().position(is_end)?;
+        let next = &inbox.get(at + 1)?.packet;
+        is_live(next).then_some(at)
+    }
+
+    /// Whether the packet after NEWLEADER may get in before it: a ZooKeeper leader queues what it proposes and commits
+    /// for a learner as soon as it has read the history for it, and NEWLEADER some time later.
+    #[must_use]
+    pub fn may_overtake(&self) -> bool {
+        self.overtaken().is_some()
+    }
+
+    /// It does.
+    pub fn overtake(&mut self) {
+        if let Some(at) = self.overtaken() {
+            self.inbox[End::Learner.index()].swap(at, at + 1);
+        }
+    }
+
+    /// The SNAP that waits is one of a later tree. What that tree holds has been queued before NEWLEADER, so all of it
+    /// gets in before.
+    pub fn snap_later(&mut self, snap: Frame) {
+        let Packet::Snap { zxid: upto, .. } = snap.packet else {
+            return;
+        };
+        self.inbox[End::Learner.index()][0] = snap;
+        let held = |f: &Frame| live_zxid(&f.packet).is_some_and(|z| z <= upto);
+        while let Some(at) = self.overtaken()
+            && self.inbox(End::Learner).iter().skip(at).any(held)
+        {
+            self.overtake();
+        }
+    }
+
     /// An end lets go: what was on the way to it is lost, what it had sent still arrives.
     pub fn close(&mut self, at: End) {
         self.open[at.index()] = false;
@@ -133,4 +171,19 @@ impl Wire {
     pub const fn is_gone(&self) -> bool {
         !self.open[0] && !self.open[1]
     }
+}
+
+/// The transaction of a live packet: of those that a leader sends as things happen.
+const fn live_zxid(packet: &Packet<Txn>) -> Option<Zxid> {
+    match packet {
+        Packet::Proposal { zxid, .. }
+        | Packet::Commit { zxid }
+        | Packet::CommitAndActivate { zxid }
+        | Packet::Inform { zxid, .. } => Some(*zxid),
+        _ => None,
+    }
+}
+
+const fn is_live(packet: &Packet<Txn>) -> bool {
+    live_zxid(packet).is_some()
 }

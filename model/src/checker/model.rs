@@ -425,6 +425,14 @@ impl Zab {
                 if !w.inbox(end).is_empty() {
                     out.push(Action::Receive { link, at: end });
                 }
+                if end == End::Learner && self.bounds.zookeeper_leader {
+                    if w.may_overtake() {
+                        out.push(Action::Overtake { link });
+                    }
+                    if c.later_snap(&self.world, w).is_some() {
+                        out.push(Action::SnapLater { link });
+                    }
+                }
                 let hearer = &c.node(&self.world, w.server(end)).peer;
                 let may =
                     end == End::Leader || hearer.as_ref().is_some_and(|p| self.may_look_again(p));
@@ -561,6 +569,8 @@ impl Zab {
                 c.spent.disconnects += 1;
                 c.cut(world, link, log);
             }
+            Action::Overtake { link } => c.overtake(world, link, log),
+            Action::SnapLater { link } => c.snap_later(world, link, log),
         }
     }
 

@@ -256,6 +256,22 @@ pub fn action_text(world: &World, c: &Cluster, action: Action) -> String {
             }
             None => action.to_string(),
         },
+        Action::Overtake { link } => match wire(link) {
+            Some(w) => format!(
+                "server {} queues NEWLEADER for server {} only after the next packet",
+                id(w.leader),
+                id(w.learner)
+            ),
+            None => action.to_string(),
+        },
+        Action::SnapLater { link } => match wire(link) {
+            Some(w) => format!(
+                "server {} reads the snapshot for server {} only now",
+                id(w.leader),
+                id(w.learner)
+            ),
+            None => action.to_string(),
+        },
         Action::Notify { from, to } => {
             let mail = c.mail(world, usize::from(to) - 1);
             match mail.get(usize::from(from) - 1).and_then(|m| m.first()) {

@@ -51,6 +51,8 @@ const fn weight(action: Action) -> u64 {
         | Action::Follow { .. }
         | Action::ElectBest { .. }
         | Action::Settle { .. }
+        | Action::Overtake { .. }
+        | Action::SnapLater { .. }
         | Action::Reconfigure { .. } => 20,
     }
 }

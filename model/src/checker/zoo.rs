@@ -4,7 +4,7 @@
 
 use super::bounds::{BASE, Bounds, Disk, GROUPS, Grain, Left, LeftDisk, Start};
 use super::cluster::Log;
-use super::explore::{Explored, Options, Progress, explore};
+use super::explore::{Explored, NO_WEDGE, Options, Progress, explore};
 use super::model::Zab;
 use super::properties;
 use crate::switch::Switch;
@@ -103,14 +103,23 @@ impl core::fmt::Display for Second {
 /// # Errors
 /// Of temporary files.
 pub fn first_catch(model: &Zab) -> io::Result<Explored> {
-    look(model, STATES_MAX, 0)
+    look(model, STATES_MAX, Ignored::default())
 }
 
-fn look(model: &Zab, states_max: u64, ignored: u32) -> io::Result<Explored> {
+/// What is not asked.
+#[derive(Clone, Copy, Default)]
+struct Ignored {
+    /// Invariants, as bits in the order of [`properties::ALL`].
+    invariants: u32,
+    /// [`NO_WEDGE`], where the configuration asks it.
+    wedges: bool,
+}
+
+fn look(model: &Zab, states_max: u64, ignored: Ignored) -> io::Result<Explored> {
     let options = Options {
         states_max,
-        ignored,
-        liveness: model.bounds.liveness,
+        ignored: ignored.invariants,
+        liveness: model.bounds.liveness && !ignored.wedges,
         ..Options::default()
     };
     explore(model, &options, &Progress::default())
@@ -126,7 +135,7 @@ pub fn without_bug(cage: &Cage) -> io::Result<(Zab, Explored)> {
         ..cage.bounds
     };
     let model = Zab::new(Box::leak(Box::new(bounds)));
-    let found = look(&model, SECOND_STATES_MAX, 0)?;
+    let found = look(&model, SECOND_STATES_MAX, Ignored::default())?;
     Ok((model, found))
 }
 
@@ -152,6 +161,10 @@ pub fn second_catch(cage: &'static Cage, crashes_more: u8) -> io::Result<Second>
         return Ok(Second::Together(all.collect()));
     }
     let without = first.invariant;
+    let ignored = Ignored {
+        invariants: bits,
+        wedges: without == NO_WEDGE,
+    };
     let (mut distinct, mut complete) = (0, true);
     // What breaks only when a loss has come true may take further crashes.
     for more in 0..=crashes_more {
@@ -162,7 +175,7 @@ pub fn second_catch(cage: &'static Cage, crashes_more: u8) -> io::Result<Second>
             ..cage.bounds
         };
         let model = Zab::new(Box::leak(Box::new(wider)));
-        let rest = look(&model, SECOND_STATES_MAX, bits)?;
+        let rest = look(&model, SECOND_STATES_MAX, ignored)?;
         if let Some(v) = rest.violation {
             return Ok(Second::Later {
                 without,
@@ -216,6 +229,11 @@ impl Bounds {
 
     const fn observers(mut self, observers: u8) -> Self {
         self.observers = observers;
+        self
+    }
+
+    const fn zookeeper_leader(mut self) -> Self {
+        self.zookeeper_leader = true;
         self
     }
 
@@ -307,14 +325,28 @@ const LEFT_TRUNC: Bounds = left(&Left {
 });
 
 /// Server 2 has a snapshot and no log, server 1 was away.
-const LEFT_SNAP: Bounds = left(&Left {
+const LEFT_SNAP: Bounds = left(&SNAP_LEFT);
+
+/// That.
+pub(super) const SNAP_LEFT: Left = Left {
     committed: &[(1, 1), (1, 2)],
     disks: &[
         disk((1, 1), &[], &[(1, 1)]),
         disk((1, 1), &[(1, 1), (1, 2)], &[]),
         disk((1, 1), &[], &[(1, 1), (1, 2)]),
     ],
-});
+};
+
+/// Whoever leads has a snapshot and no log, and the observer was away.
+pub(super) const OBSERVER_LEFT: Left = Left {
+    committed: &[(1, 1), (1, 2)],
+    disks: &[
+        disk((1, 1), &[(1, 1), (1, 2)], &[]),
+        disk((1, 1), &[(1, 1), (1, 2)], &[]),
+        disk((1, 1), &[(1, 1), (1, 2)], &[]),
+        disk((1, 1), &[], &[(1, 1)]),
+    ],
+};
 
 /// As [`LEFT_SNAP`], with a log above the snapshot.
 const LEFT_HOLE: Bounds = left(&Left {
@@ -525,4 +557,10 @@ pub const ALL: &[Cage] = &[
         "a COMMIT of the initial history activates"),
     cage!(SnapWithoutConfig, "a textbook mistake", REELECT.txns(1).faults(2, 0).epochs(3).reconfigs(1, &[0b010]), "one leader per epoch", 23,
         "SNAP leaves the learner with the lists that it had"),
+    cage!(NoInitLimit, "a rule of ZooKeeper's code", WARM.faults(2, 0).epochs(4).live(), "no wedge", 6,
+        "a leader that cannot form a quorum goes on trying, while others form one without it"),
+    cage!(NoStepDown, "a rule of ZooKeeper's code", WARM.faults(2, 0).live(), "no wedge", 3,
+        "a leader that has lost its quorum goes on leading, while others elect another one"),
+    cage!(SnapDuplicateRefused, "found here (D-20)", LEFT_SNAP.txns(3).faults(0, 0).zookeeper_leader(), "no bad packet", 17,
+        "a learner of a ZooKeeper leader refuses to hear once more of what SNAP has brought"),
 ];

@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
-use crate::step::{Effect, Link, Timer};
+use crate::step::{Effect, Env, Link, Timer};
 use crate::switch::Switch;
 use crate::vote::Vote;
 use alloc::collections::VecDeque;
@@ -180,8 +180,8 @@ impl Leading {
     }
 
     /// No quorum within initLimit.
-    pub(crate) fn on_init_timeout(&self) -> Next {
-        if self.phase == Phase::Broadcast {
+    pub(crate) fn on_init_timeout(&self, env: &Env) -> Next {
+        if self.phase == Phase::Broadcast || env.switches.on(Switch::NoInitLimit) {
             Next::Stay
         } else {
             Next::Look
@@ -193,7 +193,7 @@ impl Leading {
         if self.phase != Phase::Broadcast {
             return Next::Stay;
         }
-        if !self.has_live_quorum(cx) {
+        if !self.has_live_quorum(cx) && !cx.env.switches.on(Switch::NoStepDown) {
             return Next::Look;
         }
         let zxid = cx.storage.asked.history.last();

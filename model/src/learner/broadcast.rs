@@ -21,7 +21,9 @@ impl Following {
             return Err(Fault::UnexpectedPacket);
         }
         let is_old = zxid <= cx.storage.asked.history.last();
-        if is_old && cx.env.switches.on(Switch::NewleaderBeforeSnap) {
+        if self.is_in_snapshot(zxid, cx)
+            || is_old && cx.env.switches.on(Switch::NewleaderBeforeSnap)
+        {
             return Ok(Next::Stay);
         }
         if !cx.storage.asked.history.is_next(zxid) {
@@ -59,7 +61,10 @@ impl Following {
             return Err(Fault::UnexpectedPacket);
         }
         let committed = self.committed;
-        if zxid <= committed && cx.env.switches.on(Switch::NewleaderBeforeSnap) {
+        let is_old = zxid <= committed;
+        if self.is_in_snapshot(zxid, cx)
+            || is_old && cx.env.switches.on(Switch::NewleaderBeforeSnap)
+        {
             return Ok(Next::Stay);
         }
         if zxid <= committed || !cx.storage.asked.history.contains(zxid) {
@@ -90,6 +95,9 @@ impl Following {
         if !self.observer || self.stage < Stage::Syncing {
             return Err(Fault::UnexpectedPacket);
         }
+        if self.is_in_snapshot(zxid, cx) {
+            return Ok(Next::Stay);
+        }
         if !cx.storage.asked.history.is_next(zxid) {
             let last = cx.storage.asked.history.last();
             return Err(Fault::ProposalOutOfOrder { zxid, last });
@@ -110,6 +118,9 @@ impl Following {
         zxid: Zxid,
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
+        if self.is_in_snapshot(zxid, cx) {
+            return Ok(Next::Stay);
+        }
         if cx.storage.ensemble.next().map(|next| next.version) != Some(zxid) {
             return Err(Fault::ActivationOfOther { zxid });
         }

@@ -88,6 +88,14 @@ impl Following {
         Ok(Next::Stay)
     }
 
+    /// Whether SNAP has brought this transaction already. A ZooKeeper leader begins to queue live packets before it
+    /// reads the snapshot, so those of what was committed meanwhile come once more, before NEWLEADER (D-20).
+    pub(super) fn is_in_snapshot<T>(&self, zxid: Zxid, cx: &Context<'_, T>) -> bool {
+        self.stage == Stage::Syncing
+            && zxid <= cx.storage.asked.history.base()
+            && !cx.env.switches.on(Switch::SnapDuplicateRefused)
+    }
+
     fn begin_sync<T>(&mut self, cx: &mut Context<'_, T>) -> Result<(), Fault> {
         if self.stage != Stage::AwaitSync {
             return Err(Fault::UnexpectedPacket);

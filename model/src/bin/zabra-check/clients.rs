@@ -1,16 +1,17 @@
 //! `zabra-check clients`: exhausts the client view, and shows what each wrong answer of the service leads to.
 
+use crate::out::say;
 use serde_json::{Value, json};
 use stateright::{Checker, HasDiscoveries, Model};
 use std::time::Instant;
 use zabra_model::checker::bounds::Bounds;
-use zabra_model::checker::clients::{CRASH, Clients, DEPOSED, PROPERTIES, Slip};
+use zabra_model::checker::clients::{ALL, Clients, PROPERTIES, Slip};
 
 /// Runs all there is: the service as it is, then each slip until a client notices.
 pub(crate) fn clients(as_json: bool, show: bool, threads: usize) -> bool {
     let mut holds = true;
     let mut views: Vec<Value> = Vec::new();
-    for view in [&CRASH, &DEPOSED] {
+    for view in ALL {
         let Bounds { name, about, .. } = view.ensemble;
         let began = Instant::now();
         let checker = Clients::new(view, None).checker().threads(threads);
@@ -22,14 +23,14 @@ pub(crate) fn clients(as_json: bool, show: bool, threads: usize) -> bool {
         let recorded = (distinct, generated) == view.golden;
         holds &= broken.is_empty() && recorded;
         if !as_json {
-            println!("{name}: {about}");
-            println!("  {distinct} distinct states, {generated} generated, {seconds:.1} s");
+            say!("{name}: {about}");
+            say!("  {distinct} distinct states, {generated} generated, {seconds:.1} s");
             if !recorded {
-                println!("  recorded are {:?}", view.golden);
+                say!("  recorded are {:?}", view.golden);
             }
             match &broken[..] {
-                [] => println!("  all hold: {}", PROPERTIES.join(", ")),
-                some => println!("  BROKEN: {}", some.join(", ")),
+                [] => say!("  all hold: {}", PROPERTIES.join(", ")),
+                some => say!("  BROKEN: {}", some.join(", ")),
             }
         }
         views.push(
@@ -53,20 +54,20 @@ pub(crate) fn clients(as_json: bool, show: bool, threads: usize) -> bool {
             .collect();
         if !as_json {
             match name {
-                Some(name) => println!(
+                Some(name) => say!(
                     "{slip:?}: caught by \"{name}\" after {} steps ({states} states)",
                     steps.len()
                 ),
-                None => println!("{slip:?}: NOT CAUGHT in {states} states"),
+                None => say!("{slip:?}: NOT CAUGHT in {states} states"),
             }
             for (n, step) in steps.iter().enumerate().filter(|_| show) {
-                println!("  {:>3}. {step}", n + 1);
+                say!("  {:>3}. {step}", n + 1);
             }
         }
         slips.push(json!({"slip": format!("{slip:?}"), "property": name, "steps": steps, "states": states}));
     }
     if as_json {
-        println!(
+        say!(
             "{}",
             json!({"views": views, "slips": slips, "holds": holds})
         );

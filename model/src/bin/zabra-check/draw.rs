@@ -1,5 +1,6 @@
 //! `zabra-check draw`: a stored trace as a picture; and the four files in which `run` and `zoo` keep a counterexample.
 
+use crate::out::put;
 use clap::ValueEnum;
 use serde_json::json;
 use std::path::Path;
@@ -30,8 +31,8 @@ pub(crate) fn draw(path: &Path, format: Format) -> Result<bool, String> {
         .and_then(|b| Chart::of(&Zab::new(b), header.initial, &actions, &title))
         .ok_or_else(|| format!("{shown}: no such run"))?;
     match format {
-        Format::Mermaid => print!("{}", chart.mermaid()),
-        Format::Svg => print!("{}", chart.svg()),
+        Format::Mermaid => put(&chart.mermaid()),
+        Format::Svg => put(&chart.svg()),
     }
     Ok(true)
 }

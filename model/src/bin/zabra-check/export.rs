@@ -1,6 +1,7 @@
 //! `zabra-check export`: writes the traces that running servers are held against.
 
 use crate::configuration;
+use crate::out::say;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -57,8 +58,8 @@ pub(crate) fn export(
             .filter(|(i, _)| (seen >> i & 1 == 1) == want);
         list.map(|(_, w)| *w).collect::<Vec<_>>().join(", ")
     };
-    println!("{} traces in {}", kept.len(), out.display());
-    println!("  they show: {}", names(true));
-    println!("  they do not show: {}", names(false));
+    say!("{} traces in {}", kept.len(), out.display());
+    say!("  they show: {}", names(true));
+    say!("  they do not show: {}", names(false));
     Ok(true)
 }

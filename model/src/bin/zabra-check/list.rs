@@ -1,9 +1,18 @@
 //! `zabra-check list`: what there is to run.
 
 use crate::golden_json;
+use crate::out::say;
 use serde_json::{Value, json};
-use zabra_model::checker::bounds::{self, Bounds};
+use zabra_model::checker::bounds::{self, Bounds, Tier};
+use zabra_model::checker::clients;
 use zabra_model::checker::zoo;
+
+const TIERS: [(Tier, &str); 4] = [
+    (Tier::Ci, "all of them under two minutes together"),
+    (Tier::Deep, "up to ten minutes each"),
+    (Tier::Nightly, "up to two hours each"),
+    (Tier::Walk, "not to be exhausted: for walks"),
+];
 
 pub(crate) fn list(as_json: bool) -> bool {
     if as_json {
@@ -17,17 +26,40 @@ pub(crate) fn list(as_json: bool) -> bool {
             .chain(zoo::ALL.iter().map(|c| &c.bounds))
             .map(entry)
             .collect();
-        println!("{}", json!({ "configurations": all }));
+        let clients: Vec<Value> = clients::ALL
+            .iter()
+            .map(|v| {
+                json!({"name": v.ensemble.name, "about": v.ensemble.about,
+                "golden": {"distinct": v.golden.0, "generated": v.golden.1}})
+            })
+            .collect();
+        say!("{}", json!({ "configurations": all, "clients": clients }));
         return true;
     }
-    for b in bounds::ALL.iter().chain(zoo::ALL.iter().map(|c| &c.bounds)) {
-        println!("{:<28} {}", b.name, b.about);
-        if let Some(g) = b.golden {
-            println!(
-                "{:<28} {} distinct states, {} generated, depth {}",
-                "", g.distinct, g.generated, g.depth
-            );
+    let counts = |distinct: u64, rest: &str| {
+        say!("  {:<22} {distinct} distinct states, {rest}", "");
+    };
+    for (tier, takes) in TIERS {
+        say!("{} ({takes}):", tier.name());
+        for b in bounds::ALL.iter().filter(|b| b.tier == tier) {
+            say!("  {:<22} {}", b.name, b.about);
+            if let Some(g) = b.golden {
+                counts(
+                    g.distinct,
+                    &format!("{} generated, depth {}", g.generated, g.depth),
+                );
+            }
         }
+    }
+    say!("clients (`zabra-check clients`):");
+    for v in clients::ALL {
+        say!("  {:<22} {}", v.ensemble.name, v.ensemble.about);
+        counts(v.golden.0, &format!("{} generated", v.golden.1));
+    }
+    say!("known bugs (`zabra-check zoo`):");
+    for c in zoo::ALL {
+        let name = c.bounds.name.trim_start_matches("zoo/");
+        say!("  {name:<30} {}", c.bounds.about);
     }
     true
 }

@@ -10,6 +10,7 @@ mod draw;
 mod explore;
 mod export;
 mod list;
+mod out;
 mod progress;
 mod replay;
 mod run;

@@ -1,5 +1,6 @@
 //! `zabra-check replay`: holds a stored trace against the model.
 
+use crate::out::say;
 use serde_json::json;
 use std::path::Path;
 use zabra_model::checker::trace;
@@ -9,16 +10,16 @@ pub(crate) fn replay(path: &Path, as_json: bool) -> Result<bool, String> {
     let outcome = trace::verify(&text);
     match (&outcome, as_json) {
         (Ok(steps), true) => {
-            println!("{}", json!({"trace": path, "holds": true, "steps": steps}));
+            say!("{}", json!({"trace": path, "holds": true, "steps": steps}));
         }
         (Ok(steps), false) => {
-            println!("{}: {steps} steps, as the model does them", path.display());
+            say!("{}: {steps} steps, as the model does them", path.display());
         }
-        (Err((line, what)), true) => println!(
+        (Err((line, what)), true) => say!(
             "{}",
             json!({"trace": path, "holds": false, "line": line, "difference": what})
         ),
-        (Err((line, what)), false) => println!("{}:{line}: {what}", path.display()),
+        (Err((line, what)), false) => say!("{}:{line}: {what}", path.display()),
     }
     Ok(outcome.is_ok())
 }

@@ -1,5 +1,6 @@
 //! `zabra-check run`: exhausts configurations and says what was counted, held and seen.
 
+use crate::out::{put, say};
 use crate::progress::{peak_bytes, shown};
 use crate::{configuration, draw, golden_json, table};
 use clap::{Args, ValueEnum};
@@ -59,6 +60,9 @@ pub(crate) struct Arguments {
     /// Also ask whether every state can reach one in which all serve, where the configuration does not ask that anyway.
     #[arg(long)]
     liveness: bool,
+    /// Do not ask that, where the configuration does: a third of the memory.
+    #[arg(long, conflicts_with = "liveness")]
+    no_liveness: bool,
     /// Give up, and say so, after about this many states.
     #[arg(long)]
     states: Option<u64>,
@@ -87,11 +91,21 @@ struct Variation {
     /// So many epochs.
     #[arg(long)]
     epochs: Option<u8>,
+    /// So many snapshots taken while serving.
+    #[arg(long)]
+    snapshots: Option<u8>,
 }
 
 impl Variation {
     fn of(&self, b: &'static Bounds) -> &'static Bounds {
-        if [self.txns, self.crashes, self.disconnects, self.epochs] == [None; 4] {
+        let others = [
+            self.txns,
+            self.crashes,
+            self.disconnects,
+            self.epochs,
+            self.snapshots,
+        ];
+        if others == [None; 5] {
             return b;
         }
         let crashes = self.crashes.unwrap_or(b.crashes);
@@ -107,6 +121,7 @@ impl Variation {
                 b.faults
             },
             epochs: self.epochs.unwrap_or(b.epochs),
+            snapshots: self.snapshots.unwrap_or(b.snapshots),
             golden: None,
             ..*b
         }))
@@ -172,12 +187,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, String> {
         if arguments.json {
             results.push(outcome.json);
         } else {
-            print!("{}", outcome.text);
-            let _ = std::io::stdout().flush();
+            put(&outcome.text);
         }
     }
     if arguments.json {
-        println!("{}", json!({ "holds": all_hold, "runs": results }));
+        say!("{}", json!({ "holds": all_hold, "runs": results }));
     }
     if let Some(path) = &arguments.table {
         table::write(path, &rows)?;
@@ -252,7 +266,7 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<Outcome, String>
         expected: expected.or(arguments.expect).unwrap_or(0),
         memo: !arguments.no_memo,
         ignored: 0,
-        liveness: b.liveness || arguments.liveness,
+        liveness: (b.liveness && !arguments.no_liveness) || arguments.liveness,
     };
     let model = Zab::new(b);
     let progress = Progress::default();

@@ -1,13 +1,14 @@
 //! `zabra-check zoo`: switches on known bugs one by one and finds the shortest way to each.
 
 use crate::draw;
+use crate::out::{put, say};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::time::Instant;
 use zabra_model::checker::bounds::Bounds;
-use zabra_model::checker::explore::Explored;
+use zabra_model::checker::explore::{Explored, NO_WEDGE};
 use zabra_model::checker::model::Zab;
 use zabra_model::checker::zoo::{self, Cage};
 use zabra_model::checker::{properties, trace};
@@ -60,26 +61,26 @@ pub(crate) fn zoo(
         }
         let effort = format!("({distinct} states, {seconds:.1} s)");
         match found {
-            Some((by, steps)) => println!(
+            Some((by, steps)) => say!(
                 "{:<34} caught by \"{by}\" after {steps} steps {effort}",
                 b.name
             ),
-            None => println!("{:<34} NOT CAUGHT {effort}", b.name),
+            None => say!("{:<34} NOT CAUGHT {effort}", b.name),
         }
         if !as_recorded {
             let (by, steps) = cage.expected;
-            println!("  DIFFERS: recorded is \"{by}\" after {steps} steps");
+            say!("  DIFFERS: recorded is \"{by}\" after {steps} steps");
         }
         if let Some(v) = violation.filter(|_| show) {
-            println!("  {}", b.about);
-            print!("{}", trace::story(&Zab::new(b), v.initial, &v.actions));
+            say!("  {}", b.about);
+            put(&trace::story(&Zab::new(b), v.initial, &v.actions));
         }
         if let Some(base) = kept {
-            println!("  kept as {base}.txt, .ndjson, .mmd, .svg");
+            say!("  kept as {base}.txt, .ndjson, .mmd, .svg");
         }
     }
     if as_json {
-        println!(
+        say!(
             "{}",
             json!({ "all_caught": all_caught, "switches": results })
         );
@@ -108,14 +109,14 @@ pub(crate) fn off(names: &[String]) -> Result<bool, String> {
         let all = if found.complete { "all" } else { "the first" };
         let name = cage.bounds.name;
         match found.violation {
-            None => println!("{name:<34} off: {all} {} states are clean", found.distinct),
+            None => say!("{name:<34} off: {all} {} states are clean", found.distinct),
             Some(v) => {
                 let steps = v.actions.len();
-                println!(
+                say!(
                     "{name:<34} off: BREAKS \"{}\" after {steps} steps",
                     v.invariant
                 );
-                print!("{}", trace::story(&model, v.initial, &v.actions));
+                put(&trace::story(&model, v.initial, &v.actions));
             }
         }
     }
@@ -128,27 +129,26 @@ pub(crate) fn without_each(names: &[String], as_json: bool) -> Result<bool, Stri
     for cage in cages(names)? {
         let second = zoo::second_catch(cage, zoo::SECOND_CRASHES_MORE).map_err(no_room)?;
         if !as_json {
-            println!("{:<34} {second}", cage.bounds.name);
+            say!("{:<34} {second}", cage.bounds.name);
         }
         found.push((cage.bounds.name, second));
     }
-    let needs: BTreeMap<&str, Vec<&str>> = properties::ALL
-        .iter()
-        .map(|p| {
+    let asked = properties::ALL.iter().map(|p| p.name).chain([NO_WEDGE]);
+    let needs: Vec<(&str, Vec<&str>)> = asked
+        .map(|asked| {
             let survivors = found
                 .iter()
-                .filter(|(_, s)| s.survives_without() == Some(p.name));
-            (p.name, survivors.map(|(name, _)| *name).collect())
+                .filter(|(_, s)| s.survives_without() == Some(asked));
+            (asked, survivors.map(|(name, _)| *name).collect())
         })
         .collect();
     if as_json {
-        println!("{}", json!({ "survive_without": needs }));
+        let needs: BTreeMap<_, _> = needs.into_iter().collect();
+        say!("{}", json!({ "survive_without": needs }));
     } else {
-        for p in properties::ALL {
-            let survivors = &needs[p.name];
-            println!(
-                "without \"{}\": {} survive: {}",
-                p.name,
+        for (asked, survivors) in needs {
+            say!(
+                "without \"{asked}\": {} survive: {}",
                 survivors.len(),
                 survivors.join(", ")
             );

@@ -1,337 +1,9 @@
-//! Configurations: which cluster is explored, by which grain, within which budgets.
+//! Every configuration that `zabra-check` knows by name, but for those of the bug zoo.
 
-use crate::switch::Switch;
+use super::{Bounds, Disk, Golden, Grain, Start, Tier};
+use crate::checker::zoo;
 
-/// How elections are modelled. SPEC.md §7 tells what each one includes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Grain {
-    /// Any looking server may lead, any looking server may follow any leader: wider than every election.
-    E0,
-    /// A quorum of looking servers elects the best of them and goes through discovery in one step.
-    E1,
-    /// Fast Leader Election itself, message by message.
-    E2,
-}
-
-/// How writes reach the disk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Disk {
-    /// Within the step that asks for them.
-    Atomic,
-    /// One by one, each a step; a crash keeps any prefix of what was pending.
-    Fine,
-}
-
-/// Where the exploration begins.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Start {
-    /// Every disk is empty, everyone looks.
-    Cold,
-    /// The last server leads epoch 1, `e1c1` is applied everywhere, `e1c2` has just been proposed.
-    Warm,
-    /// Everyone looks, with histories that a lost leader can leave behind: each of these is an initial state.
-    Uneven,
-    /// Everyone looks, with these disks: a later chapter of a story whose beginning is known to be possible.
-    Left(&'static Left),
-}
-
-/// What a lost leader has left behind. A zxid is an epoch and a counter.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Left {
-    /// What a serving server has applied.
-    pub committed: &'static [(u32, u32)],
-    /// Each server's disk.
-    pub disks: &'static [LeftDisk],
-}
-
-/// One disk of [`Left`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LeftDisk {
-    /// acceptedEpoch.
-    pub accepted: u32,
-    /// currentEpoch.
-    pub current: u32,
-    /// The transactions in the snapshot.
-    pub snapshot: &'static [(u32, u32)],
-    /// The log above it.
-    pub log: &'static [(u32, u32)],
-}
-
-/// How long a configuration takes on two cores.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Tier {
-    /// All of them together under two minutes: every test run.
-    Ci,
-    /// Under ten minutes each.
-    Deep,
-    /// Under two hours each.
-    Nightly,
-    /// Never exhausted: for walks, and for switches.
-    Walk,
-}
-
-impl Tier {
-    /// Its name on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ci => "ci",
-            Self::Deep => "deep",
-            Self::Nightly => "nightly",
-            Self::Walk => "walk",
-        }
-    }
-}
-
-/// One configuration.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Its name on the command line.
-    pub name: &'static str,
-    /// What it covers, for people.
-    pub about: &'static str,
-    /// Voters, to begin with.
-    pub servers: u8,
-    /// Observers: the servers after the voters.
-    pub observers: u8,
-    /// Groups of voters, each a server with its weight, for hierarchical quorums; none for majorities.
-    pub groups: &'static [&'static [(u8, u8)]],
-    /// Servers without a vote, to begin with; their ids follow.
-    pub joiners: u8,
-    /// Reconfigurations in all.
-    pub reconfigs: u8,
-    /// What they may lead to: a bit for each voter, the lowest for server 1.
-    pub targets: &'static [u8],
-    /// How elections go.
-    pub grain: Grain,
-    /// How the disk goes.
-    pub disk: Disk,
-    /// Where it begins.
-    pub start: Start,
-    /// Transactions in all, those of a warm start included.
-    pub txns: u8,
-    /// Snapshots that serving servers take, in all.
-    pub snapshots: u8,
-    /// Crashes in all.
-    pub crashes: u8,
-    /// Broken connections in all.
-    pub disconnects: u8,
-    /// Crashes and broken connections together.
-    pub faults: u8,
-    /// The last epoch that a leader may propose.
-    pub epochs: u8,
-    /// The last counter of an epoch.
-    pub counter_max: u32,
-    /// The last election round that a server may enter by itself (E2).
-    pub rounds: u8,
-    /// Election messages between two servers that exist at once: 1 is the waiting slot, 2 adds one in flight.
-    pub mail: u8,
-    /// Discovery and synchronization in one step (E2 alone).
-    pub coarse_sync: bool,
-    /// The finalize timer runs out only while no vote is on the way to its server (E2).
-    pub patient: bool,
-    /// A crashed server is back in the same step: a server that nobody schedules is as good as down.
-    pub instant_restart: bool,
-    /// The leader sends PINGs.
-    pub pings: bool,
-    /// Clusters that differ only in the servers' names count as one: only where no id ever decides, which is E0.
-    pub symmetric: bool,
-    /// Whether every state has to be able to reach a serving quorum without further faults.
-    pub liveness: bool,
-    /// How long it takes, and so when it is run.
-    pub tier: Tier,
-    /// A bug that is on.
-    pub switch: Option<Switch>,
-    /// What was counted when it was last run to its end.
-    pub golden: Option<Golden>,
-}
-
-/// The counts of an exhausted configuration: they change only with the protocol or the model, for a written reason.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Golden {
-    /// Distinct states; up to renaming where the configuration is symmetric.
-    pub distinct: u64,
-    /// States generated, initial ones included.
-    pub generated: u64,
-    /// Steps to the deepest state, by the shortest ways.
-    pub depth: u32,
-}
-
-impl Bounds {
-    /// All servers.
-    #[must_use]
-    pub const fn n(&self) -> usize {
-        (self.servers + self.joiners + self.observers) as usize
-    }
-
-    /// The index of the first observer, if there is one.
-    #[must_use]
-    pub const fn first_observer(&self) -> usize {
-        (self.servers + self.joiners) as usize
-    }
-
-    /// Whether a reconfiguration may take a vote away.
-    #[must_use]
-    pub fn may_unseat_a_voter(&self) -> bool {
-        self.targets.iter().any(|t| self.voters() & !t != 0)
-    }
-
-    /// The voters to begin with, as bits.
-    #[must_use]
-    pub const fn voters(&self) -> u8 {
-        (1 << self.servers) - 1
-    }
-
-    /// The kinds of steps without which an exploration of this configuration says nothing.
-    #[must_use]
-    pub fn must_witness(&self) -> &'static [&'static str] {
-        match self.name {
-            "zab-cold-1" | "zab-cold-2tx" | "zab-cold-2f" => &[
-                "Lead",
-                "Follow",
-                "Connect",
-                "GiveUp",
-                "Receive",
-                "HearClose",
-                "Fire(Init)",
-                "Fire(Tick)",
-                "Propose",
-                "Crash",
-                "Disconnect",
-                "sync: empty DIFF",
-                "sync: DIFF",
-                "sync: SNAP",
-                "commit",
-                "commit after recovery",
-            ],
-            "rec-warm-1" | "rec-warm-c2" | "rec-warm-c3" => &[
-                "Follow",
-                "ElectBest",
-                "Receive",
-                "HearClose",
-                "Flush",
-                "Propose",
-                "Crash",
-                "sync: empty DIFF",
-                "sync: DIFF",
-                "sync: TRUNC",
-                "sync: TRUNC then DIFF",
-                "commit",
-                "commit after recovery",
-                "crash with writes pending",
-            ],
-            "rec-warm-c1d1" | "rec-warm-c3d1" => &[
-                "Follow",
-                "ElectBest",
-                "Receive",
-                "HearClose",
-                "Flush",
-                "Fire(Init)",
-                "Fire(Tick)",
-                "Propose",
-                "Crash",
-                "Disconnect",
-                "sync: empty DIFF",
-                "sync: DIFF",
-                "sync: TRUNC",
-                "sync: TRUNC then DIFF",
-                "sync: SNAP",
-                "commit",
-                "commit after recovery",
-                "crash with writes pending",
-            ],
-            "hier-warm-1" | "hier-weights-1" => &[
-                "Follow",
-                "ElectBest",
-                "HearClose",
-                "Crash",
-                "sync: DIFF",
-                "sync: TRUNC",
-                "commit",
-                "crash with writes pending",
-            ],
-            "obs-warm-1" => &[
-                "Follow",
-                "ElectBest",
-                "HearClose",
-                "Flush",
-                "Propose",
-                "Crash",
-                "sync: DIFF",
-                "sync: TRUNC",
-                "commit after recovery",
-                "INFORM",
-                "an observer serves",
-            ],
-            "obs-cold-1" => &[
-                "Lead",
-                "Connect",
-                "GiveUp",
-                "Disconnect",
-                "sync: DIFF",
-                "commit",
-                "INFORM",
-                "an observer serves",
-            ],
-            "obs-fle-1" => &["Notify", "Settle", "Fire(Finalize)", "an observer serves"],
-            "snap" => &[
-                "Snapshot",
-                "Crash",
-                "sync: SNAP",
-                "sync: TRUNC",
-                "commit after recovery",
-            ],
-            "snap-left" => &[
-                "SNAP instead of TRUNC",
-                "sync: SNAP",
-                "sync: TRUNC",
-                "Crash",
-                "Disconnect",
-            ],
-            "reconf-join" | "reconf-leave" => &[
-                "Follow",
-                "ElectBest",
-                "HearClose",
-                "Flush",
-                "Fire(Tick)",
-                "Crash",
-                "sync: DIFF",
-                "sync: TRUNC",
-                "commit after recovery",
-                "crash with writes pending",
-                "Reconfigure",
-                "activation by a commit",
-                "activation after recovery",
-            ],
-            "reconf-twice" | "reconf-any" => &[
-                "Follow",
-                "Fire(Init)",
-                "Crash",
-                "Disconnect",
-                "sync: DIFF",
-                "commit after recovery",
-                "Reconfigure",
-                "activation by a commit",
-                "activation after recovery",
-                "leader without a vote steps down",
-            ],
-            "fle-1" => &[
-                "Notify",
-                "GiveUp",
-                "Settle",
-                "HearClose",
-                "Fire(Finalize)",
-                "Fire(Resend)",
-                "Fire(Tick)",
-                "Crash",
-                "Start",
-            ],
-            _ => &[],
-        }
-    }
-}
-
-pub(super) const BASE: Bounds = Bounds {
+pub(in crate::checker) const BASE: Bounds = Bounds {
     name: "",
     about: "",
     servers: 3,
@@ -356,6 +28,7 @@ pub(super) const BASE: Bounds = Bounds {
     patient: false,
     instant_restart: true,
     pings: false,
+    zookeeper_leader: false,
     symmetric: false,
     liveness: false,
     tier: Tier::Ci,
@@ -364,7 +37,8 @@ pub(super) const BASE: Bounds = Bounds {
 };
 
 /// Five voters in three groups: a quorum is two whole groups.
-pub(super) const GROUPS: &[&[(u8, u8)]] = &[&[(1, 1), (2, 1)], &[(3, 1), (4, 1)], &[(5, 1)]];
+pub(in crate::checker) const GROUPS: &[&[(u8, u8)]] =
+    &[&[(1, 1), (2, 1)], &[(3, 1), (4, 1)], &[(5, 1)]];
 
 /// Four voters in two groups: of each the heavier one decides, and server 2 never does.
 const WEIGHTS: &[&[(u8, u8)]] = &[&[(1, 1), (2, 0)], &[(3, 1), (4, 2)]];
@@ -635,7 +309,7 @@ pub const ALL: &[Bounds] = &[
         about: "a leader without a quorum sends SNAP, and the next leader has less: TRUNC below a snapshot; 1 crash, 1 broken connection",
         grain: Grain::E1,
         disk: Disk::Fine,
-        start: Start::Left(&super::zoo::BASE_LEFT),
+        start: Start::Left(&zoo::BASE_LEFT),
         txns: 1,
         crashes: 1,
         disconnects: 1,
@@ -743,6 +417,101 @@ pub const ALL: &[Bounds] = &[
         ..BASE
     },
     Bounds {
+        name: "snap-c1d2",
+        about: "as snap, with 1 crash and 2 broken connections",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 3,
+        snapshots: 2,
+        disconnects: 2,
+        faults: 3,
+        epochs: 5,
+        tier: Tier::Nightly,
+        golden: Some(Golden {
+            distinct: 592_406_422,
+            generated: 2_502_577_551,
+            depth: 65,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "noise-1",
+        about: "a leader like ZooKeeper's: live packets before NEWLEADER, late snapshots; SNAP while two writes are committed, 1 crash",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Left(&zoo::SNAP_LEFT),
+        txns: 4,
+        disconnects: 0,
+        epochs: 4,
+        zookeeper_leader: true,
+        liveness: true,
+        golden: Some(Golden {
+            distinct: 1_484_144,
+            generated: 5_643_469,
+            depth: 53,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "noise-obs",
+        about: "the same for an observer that was away, with one write, 1 crash",
+        observers: 1,
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Left(&zoo::OBSERVER_LEFT),
+        txns: 3,
+        disconnects: 0,
+        epochs: 4,
+        zookeeper_leader: true,
+        liveness: true,
+        tier: Tier::Deep,
+        golden: Some(Golden {
+            distinct: 4_036_654,
+            generated: 17_751_764,
+            depth: 55,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "noise-warm",
+        about: "as rec-warm-c1d1, under a leader like ZooKeeper's",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 3,
+        faults: 2,
+        epochs: 3,
+        zookeeper_leader: true,
+        liveness: true,
+        tier: Tier::Deep,
+        golden: Some(Golden {
+            distinct: 2_334_057,
+            generated: 8_795_981,
+            depth: 48,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "noise-c1d1",
+        about: "as noise-1, with a broken connection besides the crash",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Left(&zoo::SNAP_LEFT),
+        txns: 4,
+        faults: 2,
+        epochs: 4,
+        zookeeper_leader: true,
+        liveness: true,
+        tier: Tier::Deep,
+        golden: Some(Golden {
+            distinct: 47_715_890,
+            generated: 203_332_069,
+            depth: 65,
+        }),
+        ..BASE
+    },
+    Bounds {
         name: "e2e-walk",
         about: "Fast Leader Election and recovery end to end, every disk step apart, PINGs: for walks, not to be exhausted",
         grain: Grain::E2,
@@ -763,6 +532,6 @@ pub const ALL: &[Bounds] = &[
 /// The configuration of that name; states point to theirs, so it lives as long as the process.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Bounds> {
-    let zoo = super::zoo::ALL.iter().map(|c| &c.bounds);
+    let zoo = zoo::ALL.iter().map(|c| &c.bounds);
     ALL.iter().chain(zoo).find(|b| b.name == name)
 }
