@@ -156,11 +156,13 @@ pub enum Switch {
     // Under a leader like ZooKeeper's.
     /// A learner refuses to hear once more of what SNAP has brought (D-20).
     SnapDuplicateRefused,
+    /// A learner answers PING before it has acknowledged NEWLEADER (D-21).
+    PingAnsweredEarly,
 }
 
 impl Switch {
     /// All of them, in the order of SPEC.md §8.
-    pub const ALL: [Self; 67] = [
+    pub const ALL: [Self; 68] = [
         Self::EpochBeforeHistory,
         Self::LogSyncAfterUptodate,
         Self::AckNewleaderBeforeFsync,
@@ -228,6 +230,7 @@ impl Switch {
         Self::NoInitLimit,
         Self::NoStepDown,
         Self::SnapDuplicateRefused,
+        Self::PingAnsweredEarly,
     ];
 
     /// What else is on when this one is.

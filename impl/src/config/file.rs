@@ -34,7 +34,6 @@ pub struct Lines {
     pub extended_types: Option<bool>,
     pub super_digest: Option<SuperDigest>,
     pub trust_empty: Option<bool>,
-    pub reconfig_enabled: Option<bool>,
     pub groups: Vec<Group>,
     pub weights: BTreeMap<ServerId, u32>,
     pub peer_type: Option<MemberRole>,
@@ -120,7 +119,11 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         "skipACL" if flag(key, value)? => lines.unsupported.push((number, key.to_owned())),
         "skipACL" => {}
         "snapshot.trust.empty" => lines.trust_empty = Some(flag(key, value)?),
-        "reconfigEnabled" => lines.reconfig_enabled = Some(flag(key, value)?),
+        "reconfigEnabled" if flag(key, value)? => lines.unused.push(Unused {
+            line: number,
+            key: key.to_owned(),
+        }),
+        "reconfigEnabled" => {}
         "electionAlg" if value == "3" => {}
         "electionAlg" => return Err(format!("{key}={value}: only 3 is left; remove the line")),
         "peerType" => lines.peer_type = Some(role(value)?),

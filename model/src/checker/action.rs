@@ -121,6 +121,11 @@ pub enum Action {
         /// On which connection.
         link: u64,
     },
+    /// A ZooKeeper leader's way: PING, while the learner still owes the ACK of NEWLEADER.
+    EarlyPing {
+        /// On which connection.
+        link: u64,
+    },
     /// A ZooKeeper leader's way: SNAP is read only now, and what it holds is on its way once more.
     SnapLater {
         /// On which connection.
@@ -194,6 +199,8 @@ pub const WITNESSES: &[&str] = &[
     "follows one that does not lead",
     "Overtake",
     "SnapLater",
+    "an epoch is used up",
+    "EarlyPing",
 ];
 
 pub(super) const W_EMPTY_DIFF: usize = 18;
@@ -215,6 +222,7 @@ pub(super) const W_ELECTED_BEST: usize = 36;
 pub(super) const W_ELECTED_OTHER: usize = 37;
 pub(super) const W_FOLLOWS_LEADER: usize = 38;
 pub(super) const W_FOLLOWS_NOBODY: usize = 39;
+pub(super) const W_USED_UP: usize = 42;
 
 impl Action {
     /// Whether it is a fault: something that a budget bounds and nobody may count on.
@@ -262,6 +270,7 @@ impl Action {
             Self::Reconfigure { .. } => 32,
             Self::Overtake { .. } => 40,
             Self::SnapLater { .. } => 41,
+            Self::EarlyPing { .. } => 43,
         }
     }
 }
@@ -335,6 +344,9 @@ impl fmt::Display for Action {
             }
             Self::Overtake { link } => {
                 write!(f, "on link {link}, a packet gets in before NEWLEADER")
+            }
+            Self::EarlyPing { link } => {
+                write!(f, "on link {link}, PING comes before the ACK of NEWLEADER")
             }
             Self::SnapLater { link } => {
                 write!(f, "the snapshot of link {link} is taken only now")

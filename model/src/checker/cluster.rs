@@ -13,6 +13,7 @@ use super::node::{Node, Outbox, Outward, Stimulus};
 use super::outcome::{self, Outcome};
 use super::txn::Txn;
 use crate::ids::{ServerId, Zxid};
+use crate::leader::{Learner, Phase, Stage};
 use crate::packet::Packet;
 use crate::peer::Role;
 use alloc::boxed::Box;
@@ -643,9 +644,40 @@ impl Cluster {
         }
     }
 
-    /// The SNAP that waits on a connection, as its leader would write it now; nothing if that changes nothing.
+    /// Whether a ZooKeeper leader may send PING while the learner still owes the ACK of NEWLEADER: as soon as that is
+    /// queued. One PING at a time says it all.
+    pub(super) fn may_ping_early(&self, world: &World, w: &Wire) -> bool {
+        let mut frames = w.inbox(End::Leader).iter().chain(w.inbox(End::Learner));
+        let waits = |l: &Learner| l.link.0 == w.id && l.stage == Stage::Synced;
+        match self.role(world, w.leader) {
+            Some(Role::Leading(l)) if l.phase == Phase::Broadcast => {
+                w.is_live() && l.learners.iter().any(waits) && !frames.any(is_ping)
+            }
+            _ => false,
+        }
+    }
+
+    /// That PING.
+    pub(super) fn ping_early(&mut self, world: &World, link: u64, log: &mut Log) {
+        let Some(at) = self.slot(world, link) else {
+            return;
+        };
+        let packet = Packet::Ping { zxid: Zxid::ZERO };
+        let frame = Frame {
+            packet,
+            tree: Vec::new(),
+        };
+        let frame = world.intern_frame(frame, &mut log.bytes);
+        self.on_wire(world, at, OnWire::Send(End::Leader, frame), log);
+    }
+
+    /// The SNAP that waits on a connection, as its leader would write it now; nothing if that changes nothing. Where
+    /// PING is on the way, NEWLEADER was queued, and so the snapshot was read.
     pub(super) fn later_snap(&self, world: &World, w: &Wire) -> Option<Frame> {
         let waits = w.inbox(End::Learner).front()?;
+        if w.inbox(End::Learner).iter().any(is_ping) {
+            return None;
+        }
         let Packet::Snap { zxid: before, .. } = waits.packet else {
             return None;
         };
@@ -709,6 +741,10 @@ impl Cluster {
         self.spent.txns += 1;
         self.step(world, i, &Stimulus::Propose(Txn::Write), log);
     }
+}
+
+const fn is_ping(frame: &Frame) -> bool {
+    matches!(frame.packet, Packet::Ping { .. })
 }
 
 /// Which kind of synchronization a NEWLEADER ends, by what was sent before it.

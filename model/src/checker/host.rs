@@ -1,12 +1,13 @@
-//! What a host with a bug does with effects, each behind its switch; and what an observer of elections asks.
+//! What a host with a bug does with effects, each behind its switch; and what an observer of elections and packets asks.
 
 use super::bounds::Grain;
 use super::cluster::World;
 use super::disk::{Disk, Op, Quirk};
-use super::link::Frame;
+use super::link::{Frame, live_zxid};
 use super::node::Node;
 use super::txn::Txn;
 use crate::ids::ServerId;
+use crate::leader::{self, Learner};
 use crate::learner::Stage;
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
@@ -126,6 +127,28 @@ pub(super) fn may_fail(switches: Switches, node: &Node) -> bool {
         Some(Op::CurrentEpoch(_) | Op::Truncate(_) | Op::Install(..) | Op::Activate(_)) | None => {
             false
         }
+    }
+}
+
+/// Whether this packet is a bad one although the peer is patient with it: with a leader like ZooKeeper's, a PING before
+/// the ACK of NEWLEADER, for which that one closes the connection; with ours, what the learner's snapshot holds, which
+/// only the other one sends.
+pub(super) fn is_out_of_place(world: &World, peer: &Peer, input: &Input<Txn>) -> bool {
+    let Input::Received { link, packet } = input else {
+        return false;
+    };
+    match &peer.role {
+        Role::Leading(l) if world.bounds.zookeeper_leader => {
+            let owes = |l: &Learner| l.link == *link && l.stage == leader::Stage::Synced;
+            matches!(packet, Packet::Ping { .. }) && l.learners.iter().any(owes)
+        }
+        Role::Following(f) if !world.bounds.zookeeper_leader => {
+            let base = peer.storage.asked.history.base();
+            f.stage == Stage::Syncing
+                && live_zxid(packet).is_some_and(|z| z <= base)
+                && !world.switches().on(Switch::NewleaderBeforeSnap)
+        }
+        _ => false,
     }
 }
 

@@ -174,7 +174,7 @@ impl Wire {
 }
 
 /// The transaction of a live packet: of those that a leader sends as things happen.
-const fn live_zxid(packet: &Packet<Txn>) -> Option<Zxid> {
+pub(super) const fn live_zxid(packet: &Packet<Txn>) -> Option<Zxid> {
     match packet {
         Packet::Proposal { zxid, .. }
         | Packet::Commit { zxid }

@@ -429,6 +429,9 @@ impl Zab {
                     if w.may_overtake() {
                         out.push(Action::Overtake { link });
                     }
+                    if c.may_ping_early(&self.world, w) {
+                        out.push(Action::EarlyPing { link });
+                    }
                     if c.later_snap(&self.world, w).is_some() {
                         out.push(Action::SnapLater { link });
                     }
@@ -570,6 +573,7 @@ impl Zab {
                 c.cut(world, link, log);
             }
             Action::Overtake { link } => c.overtake(world, link, log),
+            Action::EarlyPing { link } => c.ping_early(world, link, log),
             Action::SnapLater { link } => c.snap_later(world, link, log),
         }
     }

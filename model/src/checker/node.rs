@@ -5,7 +5,7 @@
 
 use super::action::{
     W_ACTIVATION, W_COMMIT, W_INFORM, W_LATE_ACTIVATION, W_OBSERVER_SERVES, W_PING, W_RETIRED,
-    W_SNAP, W_SNAP_WANTED,
+    W_SNAP, W_SNAP_WANTED, W_USED_UP,
 };
 use super::bounds::Disk as DiskGrain;
 use super::cluster::{World, index};
@@ -209,6 +209,9 @@ impl Node {
         let Some(peer) = self.peer.as_mut() else {
             return;
         };
+        if host::is_out_of_place(world, peer, &input) {
+            out.seen(Sight::Wrong(Wrong::BadPacket));
+        }
         let heard = host::ballots_of(world, peer, &input);
         let mut effects = Effects::new();
         let served = peer.serving().is_some();
@@ -367,9 +370,11 @@ impl Node {
                 }
                 Effect::Refused(fault) => {
                     out.sent.push(Outward::Other(Effect::Refused(fault)));
-                    if matches!(fault, Fault::TruncBelowSnapshot { .. }) {
-                        out.witnessed |= 1 << W_SNAP_WANTED;
-                    }
+                    out.witnessed |= match fault {
+                        Fault::TruncBelowSnapshot { .. } => 1 << W_SNAP_WANTED,
+                        Fault::CounterExhausted => 1 << W_USED_UP,
+                        _ => 0,
+                    };
                     if is_bad_packet(fault) {
                         out.seen(Sight::Wrong(Wrong::BadPacket));
                     }

@@ -264,6 +264,14 @@ pub fn action_text(world: &World, c: &Cluster, action: Action) -> String {
             ),
             None => action.to_string(),
         },
+        Action::EarlyPing { link } => match wire(link) {
+            Some(w) => format!(
+                "server {} sends PING to server {}, which owes the ACK of NEWLEADER",
+                id(w.leader),
+                id(w.learner)
+            ),
+            None => action.to_string(),
+        },
         Action::SnapLater { link } => match wire(link) {
             Some(w) => format!(
                 "server {} reads the snapshot for server {} only now",

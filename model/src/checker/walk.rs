@@ -52,6 +52,7 @@ const fn weight(action: Action) -> u64 {
         | Action::ElectBest { .. }
         | Action::Settle { .. }
         | Action::Overtake { .. }
+        | Action::EarlyPing { .. }
         | Action::SnapLater { .. }
         | Action::Reconfigure { .. } => 20,
     }

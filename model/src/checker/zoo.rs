@@ -563,4 +563,6 @@ pub const ALL: &[Cage] = &[
         "a leader that has lost its quorum goes on leading, while others elect another one"),
     cage!(SnapDuplicateRefused, "found here (D-20)", LEFT_SNAP.txns(3).faults(0, 0).zookeeper_leader(), "no bad packet", 17,
         "a learner of a ZooKeeper leader refuses to hear once more of what SNAP has brought"),
+    cage!(PingAnsweredEarly, "found here (D-21)", WARM.faults(1, 0).zookeeper_leader(), "no bad packet", 8,
+        "a learner of a ZooKeeper leader answers PING before it acknowledges NEWLEADER"),
 ];

@@ -129,7 +129,8 @@ impl Following {
         Ok(Next::Stay)
     }
 
-    /// PING: answered at once; the host adds which sessions have been heard from.
+    /// PING: answered at once; the host adds which sessions have been heard from. Before the ACK of NEWLEADER it is
+    /// not: a ZooKeeper leader wants that one first, and closes the connection if anything else comes (D-21).
     pub(super) fn on_ping<T>(
         &mut self,
         zxid: Zxid,
@@ -138,7 +139,9 @@ impl Following {
         if self.stage < Stage::Syncing {
             return Err(Fault::UnexpectedPacket);
         }
-        self.send(Packet::Ping { zxid }, cx);
+        if self.stage >= Stage::AwaitUpToDate || cx.env.switches.on(Switch::PingAnsweredEarly) {
+            self.send(Packet::Ping { zxid }, cx);
+        }
         Ok(Next::Stay)
     }
 }

@@ -6,6 +6,7 @@
 use super::{Following, Stage};
 use crate::ensemble::Ensemble;
 use crate::fault::Fault;
+use crate::history::History;
 use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
@@ -35,6 +36,7 @@ impl Following {
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
         let history = &cx.storage.asked.history;
+        let zxid = Self::cut(zxid, history);
         if zxid < history.base() && self.stage == Stage::AwaitSync {
             return self.ask_for_snap(zxid, cx);
         }
@@ -52,6 +54,14 @@ impl Following {
         self.committed = zxid;
         *cx.delivered = zxid.min(*cx.delivered);
         Ok(Next::Stay)
+    }
+
+    /// Where a TRUNC cuts. A ZooKeeper leader without a transaction of its own calls its end (epoch, 0), a position and
+    /// not a transaction: for a learner that has transactions of that epoch, this is where those begin.
+    fn cut(zxid: Zxid, history: &History) -> Zxid {
+        let position = zxid.counter() == 0 && zxid.epoch() == history.last().epoch();
+        let end = if position { history.floor(zxid) } else { None };
+        end.unwrap_or(zxid)
     }
 
     /// The cut lies inside the own snapshot, which cannot be taken apart: an earlier leader that never formed a quorum
@@ -193,5 +203,31 @@ impl Following {
         let zxid = Zxid::new(self.epoch, 0);
         self.send(Packet::Ack { zxid }, cx);
         Ok(Next::Stay)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_in_a_trunc_is_where_the_own_transactions_of_that_epoch_begin() {
+        let z = |e: u32, c: u32| Zxid::new(Epoch(e), c);
+        let history = |list: &[Zxid]| {
+            let mut history = History::default();
+            list.iter().for_each(|z| history.append(*z));
+            history
+        };
+        let mixed = history(&[z(1, 1), z(1, 2), z(3, 1), z(3, 2)]);
+        assert_eq!(Following::cut(z(3, 0), &mixed), z(1, 2));
+        assert_eq!(Following::cut(z(3, 1), &mixed), z(3, 1));
+        // Of an epoch that it has nothing of, and of nothing at all: as it was said, to be refused.
+        assert_eq!(Following::cut(z(2, 0), &mixed), z(2, 0));
+        assert_eq!(Following::cut(z(3, 0), &history(&[z(1, 1)])), z(3, 0));
+        // A snapshot of a leader that had no transaction of its own yet.
+        let mut based = History::starting_at(z(3, 0));
+        based.append(z(3, 1));
+        assert_eq!(Following::cut(z(3, 0), &based), z(3, 0));
+        assert_eq!(Following::cut(z(1, 0), &history(&[z(1, 1)])), Zxid::ZERO);
     }
 }

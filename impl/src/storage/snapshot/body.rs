@@ -199,6 +199,8 @@ pub struct BodyDecoder {
     offset: u64,
     acls: HashMap<i64, Acl>,
     open: Acl,
+    /// Nobody may do anything.
+    closed: Acl,
     newest: Zxid,
 }
 
@@ -228,8 +230,8 @@ impl BodyDecoder {
     }
 
     fn new(stream: bool) -> Self {
-        let open = AclEntry {
-            perms: perms::ALL,
+        let anyone = |perms| AclEntry {
+            perms,
             id: Id {
                 scheme: "world".into(),
                 id: "anyone".into(),
@@ -240,7 +242,8 @@ impl BodyDecoder {
             stream,
             offset: 0,
             acls: HashMap::new(),
-            open: Arc::new([open]),
+            open: Arc::new([anyone(perms::ALL)]),
+            closed: Arc::new([anyone(0)]),
             newest: Zxid::ZERO,
         }
     }
@@ -355,7 +358,9 @@ impl BodyDecoder {
         let acl = match self.acls.get(&acl_id) {
             _ if acl_id == OPEN_ACL_ID => &self.open,
             Some(acl) => acl,
-            None => return Err(Stop::Bad(format!("ACL {acl_id} is not in the table"))),
+            // A snapshot of ZooKeeper that was taken while its tree changed: the table was written before the node. The
+            // transaction that brought the list comes after the snapshot; until it does, nobody may do anything.
+            None => &self.closed,
         };
         sink.node(&String::from_utf8_lossy(path), data, acl.clone(), stat)?;
         self.newest = self.newest.max(stat.czxid).max(stat.mzxid).max(stat.pzxid);
@@ -569,6 +574,22 @@ pub(crate) mod tests {
         };
         assert_eq!(body.node(node(&list), &mut out), Err(UnknownAcl));
         assert_eq!(body.node(node(&acl(31, "anyone")), &mut out), Ok(()));
+    }
+
+    #[test]
+    fn a_list_that_a_changing_tree_got_after_the_table_was_written_lets_nobody_in() {
+        let mut bytes = encode(&sample(), true);
+        let node = b"\0\0\0\x02/a\xff\xff\xff\xff";
+        let at = bytes.windows(node.len()).position(|w| w == node).unwrap();
+        let id = at + node.len() + 7;
+        assert_eq!(bytes[id], 1, "the id of alice's list");
+        bytes[id] = 99;
+        let (mut decoder, mut kept) = (BodyDecoder::of_stream(), Kept::default());
+        decoder.feed(&bytes, &mut kept).unwrap();
+        assert!(decoder.is_done());
+        let mut expected = sample();
+        expected.nodes[1].2 = acl(0, "anyone");
+        assert_eq!(kept, expected);
     }
 
     #[test]

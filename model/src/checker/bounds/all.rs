@@ -305,6 +305,24 @@ pub const ALL: &[Bounds] = &[
         ..BASE
     },
     Bounds {
+        name: "rollover",
+        about: "an epoch has room for two transactions: its leader steps down for a new one; 4 transactions, every disk step apart, 1 crash",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 4,
+        disconnects: 0,
+        epochs: 3,
+        counter_max: 2,
+        liveness: true,
+        golden: Some(Golden {
+            distinct: 570_358,
+            generated: 1_860_928,
+            depth: 48,
+        }),
+        ..BASE
+    },
+    Bounds {
         name: "snap-left",
         about: "a leader without a quorum sends SNAP, and the next leader has less: TRUNC below a snapshot; 1 crash, 1 broken connection",
         grain: Grain::E1,
@@ -437,7 +455,25 @@ pub const ALL: &[Bounds] = &[
     },
     Bounds {
         name: "noise-1",
-        about: "a leader like ZooKeeper's: live packets before NEWLEADER, late snapshots; SNAP while two writes are committed, 1 crash",
+        about: "a leader like ZooKeeper's: live packets and PING around NEWLEADER, late snapshots; SNAP while a write is committed, 1 crash",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Left(&zoo::SNAP_LEFT),
+        txns: 3,
+        disconnects: 0,
+        epochs: 4,
+        zookeeper_leader: true,
+        liveness: true,
+        golden: Some(Golden {
+            distinct: 351_731,
+            generated: 1_354_521,
+            depth: 44,
+        }),
+        ..BASE
+    },
+    Bounds {
+        name: "noise-2tx",
+        about: "as noise-1, with two writes",
         grain: Grain::E1,
         disk: Disk::Fine,
         start: Start::Left(&zoo::SNAP_LEFT),
@@ -446,16 +482,17 @@ pub const ALL: &[Bounds] = &[
         epochs: 4,
         zookeeper_leader: true,
         liveness: true,
+        tier: Tier::Deep,
         golden: Some(Golden {
-            distinct: 1_484_144,
-            generated: 5_643_469,
+            distinct: 5_078_701,
+            generated: 22_288_326,
             depth: 53,
         }),
         ..BASE
     },
     Bounds {
         name: "noise-obs",
-        about: "the same for an observer that was away, with one write, 1 crash",
+        about: "as noise-1, for an observer that was away",
         observers: 1,
         grain: Grain::E1,
         disk: Disk::Fine,
@@ -467,9 +504,9 @@ pub const ALL: &[Bounds] = &[
         liveness: true,
         tier: Tier::Deep,
         golden: Some(Golden {
-            distinct: 4_036_654,
-            generated: 17_751_764,
-            depth: 55,
+            distinct: 15_639_080,
+            generated: 81_705_451,
+            depth: 59,
         }),
         ..BASE
     },
@@ -486,9 +523,9 @@ pub const ALL: &[Bounds] = &[
         liveness: true,
         tier: Tier::Deep,
         golden: Some(Golden {
-            distinct: 2_334_057,
-            generated: 8_795_981,
-            depth: 48,
+            distinct: 5_568_041,
+            generated: 23_738_742,
+            depth: 49,
         }),
         ..BASE
     },
@@ -498,16 +535,16 @@ pub const ALL: &[Bounds] = &[
         grain: Grain::E1,
         disk: Disk::Fine,
         start: Start::Left(&zoo::SNAP_LEFT),
-        txns: 4,
+        txns: 3,
         faults: 2,
         epochs: 4,
         zookeeper_leader: true,
         liveness: true,
         tier: Tier::Deep,
         golden: Some(Golden {
-            distinct: 47_715_890,
-            generated: 203_332_069,
-            depth: 65,
+            distinct: 10_228_184,
+            generated: 44_521_039,
+            depth: 56,
         }),
         ..BASE
     },
