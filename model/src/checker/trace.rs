@@ -230,69 +230,54 @@ pub(super) fn op_text(op: &Op) -> String {
 /// What is about to happen, with the packet or vote in it.
 #[must_use]
 pub fn action_text(world: &World, c: &Cluster, action: Action) -> String {
-    let wire = |link: u64| c.wire(world, link);
-    match action {
+    text_with_parts(world, c, action).unwrap_or_else(|| action.to_string())
+}
+
+/// That, where the cluster tells more than the action.
+fn text_with_parts(world: &World, c: &Cluster, action: Action) -> Option<String> {
+    let ends = |link: u64, at: End| {
+        let w = c.wire(world, link)?;
+        Some((id(w.server(at)), id(w.server(at.other()))))
+    };
+    Some(match action {
         Action::Receive { link, at } => {
-            let Some((w, frame)) = wire(link).and_then(|w| Some((w, w.inbox(at).front()?))) else {
-                return action.to_string();
-            };
-            let (to, from) = (id(w.server(at)), id(w.server(at.other())));
+            let (to, from) = ends(link, at)?;
+            let packet = packet_text(c.wire(world, link)?.inbox(at).front()?);
+            format!("server {to} receives {packet} from server {from}")
+        }
+        Action::HearClose { link, at } => {
+            let (to, from) = ends(link, at)?;
+            format!("server {to} learns that its connection to server {from} is over")
+        }
+        Action::Disconnect { link } => {
+            let (a, b) = ends(link, End::Leader)?;
+            format!("the network breaks the connection of servers {a} and {b}")
+        }
+        Action::Overtake { link } => {
+            let (leader, learner) = ends(link, End::Leader)?;
             format!(
-                "server {to} receives {} from server {from}",
-                packet_text(frame)
+                "server {leader} queues NEWLEADER for server {learner} only after the next packet"
             )
         }
-        Action::HearClose { link, at } => match wire(link) {
-            Some(w) => {
-                let (to, from) = (id(w.server(at)), id(w.server(at.other())));
-                format!("server {to} learns that its connection to server {from} is over")
-            }
-            None => action.to_string(),
-        },
-        Action::Disconnect { link } => match wire(link) {
-            Some(w) => {
-                let (a, b) = (id(w.leader), id(w.learner));
-                format!("the network breaks the connection of servers {a} and {b}")
-            }
-            None => action.to_string(),
-        },
-        Action::Overtake { link } => match wire(link) {
-            Some(w) => format!(
-                "server {} queues NEWLEADER for server {} only after the next packet",
-                id(w.leader),
-                id(w.learner)
-            ),
-            None => action.to_string(),
-        },
-        Action::EarlyPing { link } => match wire(link) {
-            Some(w) => format!(
-                "server {} sends PING to server {}, which owes the ACK of NEWLEADER",
-                id(w.leader),
-                id(w.learner)
-            ),
-            None => action.to_string(),
-        },
-        Action::SnapLater { link } => match wire(link) {
-            Some(w) => format!(
-                "server {} reads the snapshot for server {} only now",
-                id(w.leader),
-                id(w.learner)
-            ),
-            None => action.to_string(),
-        },
+        Action::EarlyPing { link } => {
+            let (leader, learner) = ends(link, End::Leader)?;
+            format!(
+                "server {leader} sends PING to server {learner}, which owes the ACK of NEWLEADER"
+            )
+        }
+        Action::SnapLater { link } => {
+            let (leader, learner) = ends(link, End::Leader)?;
+            format!("server {leader} reads the snapshot for server {learner} only now")
+        }
         Action::Notify { from, to } => {
             let mail = c.mail(world, usize::from(to) - 1);
-            match mail.get(usize::from(from) - 1).and_then(|m| m.first()) {
-                Some(n) => format!("server {to} hears server {from}: {}", vote_text(n)),
-                None => action.to_string(),
-            }
+            let vote = mail.get(usize::from(from) - 1)?.first()?;
+            format!("server {to} hears server {from}: {}", vote_text(vote))
         }
         Action::Flush { server } => {
             let disk = &c.node(world, usize::from(server) - 1).disk;
-            match disk.queue.front() {
-                Some(op) => format!("the disk of server {server} completes {}", op_text(op)),
-                None => action.to_string(),
-            }
+            let write = op_text(disk.queue.front()?);
+            format!("the disk of server {server} completes {write}")
         }
         Action::Lead { .. }
         | Action::Follow { .. }
@@ -306,8 +291,8 @@ pub fn action_text(world: &World, c: &Cluster, action: Action) -> String {
         | Action::Reconfigure { .. }
         | Action::Crash { .. }
         | Action::FailWrite { .. }
-        | Action::Start { .. } => action.to_string(),
-    }
+        | Action::Start { .. } => return None,
+    })
 }
 
 fn done_text(done: &Done) -> Option<String> {
