@@ -87,6 +87,8 @@ pub enum Switch {
     NoCheckLeader,
     /// A follower goes on reporting the epoch of its vote after it has a new one (ZOOKEEPER-1732).
     NoVoteUpdateAfterSync,
+    /// One vote of another server is taken for a quorum of them.
+    SingleVoteElects,
     /// Half of the voters count as a quorum.
     QuorumIsHalf,
     /// A group counts as won when any one of its members agrees (hierarchical quorums).
@@ -148,6 +150,11 @@ pub enum Switch {
     ActivateAtSyncCommit,
     /// SNAP leaves the learner with the configurations that it had.
     SnapWithoutConfig,
+    // Broadcast.
+    /// A follower does not apply what it is told to be committed.
+    FollowerForgetsToApply,
+    /// A leader does not apply what it commits.
+    LeaderForgetsToApply,
     // Waiting for ever.
     /// A leader that cannot form a quorum goes on trying.
     NoInitLimit,
@@ -162,7 +169,7 @@ pub enum Switch {
 
 impl Switch {
     /// All of them, in the order of SPEC.md §8.
-    pub const ALL: [Self; 68] = [
+    pub const ALL: [Self; 71] = [
         Self::EpochBeforeHistory,
         Self::LogSyncAfterUptodate,
         Self::AckNewleaderBeforeFsync,
@@ -199,6 +206,7 @@ impl Switch {
         Self::NoRolloverReelection,
         Self::NoCheckLeader,
         Self::NoVoteUpdateAfterSync,
+        Self::SingleVoteElects,
         Self::QuorumIsHalf,
         Self::GroupByAnyMember,
         Self::Pr1848,
@@ -227,6 +235,8 @@ impl Switch {
         Self::TwoReconfigsAtOnce,
         Self::ActivateAtSyncCommit,
         Self::SnapWithoutConfig,
+        Self::FollowerForgetsToApply,
+        Self::LeaderForgetsToApply,
         Self::NoInitLimit,
         Self::NoStepDown,
         Self::SnapDuplicateRefused,

@@ -73,6 +73,15 @@ fn both_engines_exhaust_rec_warm_1_and_count_the_recorded_states() {
 }
 
 #[test]
+fn whatever_is_exhausted_has_kinds_of_steps_that_must_occur() {
+    let silent = bounds::ALL
+        .iter()
+        .filter(|b| b.golden.is_some() && b.must_witness().is_empty());
+    let silent: Vec<&str> = silent.map(|b| b.name).collect();
+    assert!(silent.is_empty(), "{silent:?}");
+}
+
+#[test]
 fn every_configuration_of_the_ci_tier_is_exhausted_clean_and_counts_what_is_recorded() {
     for b in bounds::ALL.iter().filter(|b| b.tier == bounds::Tier::Ci) {
         let options = Options {

@@ -228,7 +228,10 @@ impl Action {
     /// Whether it is a fault: something that a budget bounds and nobody may count on.
     #[must_use]
     pub const fn is_fault(self) -> bool {
-        matches!(self, Self::Crash { .. } | Self::Disconnect { .. })
+        matches!(
+            self,
+            Self::Crash { .. } | Self::Disconnect { .. } | Self::FailWrite { .. }
+        )
     }
 
     /// Its place in [`WITNESSES`].

@@ -506,12 +506,12 @@ pub(super) fn frame(f: &Frame, out: &mut Bytes) {
             zxid(*z, out);
         }
         Packet::ObserverInfo { sid, accepted } => {
-            out.push(12);
+            out.push(14);
             server(*sid, out);
             epoch(*accepted, out);
         }
-        Packet::Inform { zxid: z, txn: _ } => {
-            out.push(13);
+        Packet::Inform { zxid: z, txn } => {
+            out.extend([13, txn.members()]);
             zxid(*z, out);
         }
     }

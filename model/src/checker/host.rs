@@ -6,14 +6,17 @@ use super::disk::{Disk, Op, Quirk};
 use super::link::{Frame, live_zxid};
 use super::node::Node;
 use super::txn::Txn;
+use crate::election::tally::Ballot;
+use crate::ensemble::Ensemble;
 use crate::ids::ServerId;
 use crate::leader::{self, Learner};
 use crate::learner::Stage;
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
-use crate::step::{Effect, Input};
+use crate::step::{Effect, Input, Timer};
 use crate::switch::{Switch, Switches};
 use crate::vote::{Notification, ServerState, Vote};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// A write has just been queued.
@@ -152,59 +155,93 @@ pub(super) fn is_out_of_place(world: &World, peer: &Peer, input: &Input<Txn>) ->
     }
 }
 
-/// What a looking server has heard when a vote from outside the election arrives.
+/// What a looking server has heard when its election may end: when a vote arrives, or the finalize timer runs out.
 pub(super) struct Heard {
-    /// Whether that vote is of its own round.
+    me: ServerId,
+    ensemble: Ensemble,
+    /// Whether a vote from outside the election has come, of its own round.
     in_my_round: bool,
     /// Who says that it leads.
     leaders: Vec<ServerId>,
-    /// The votes of its round, its own included.
-    votes: Vec<Vote>,
-    voters: usize,
+    /// The votes of its round, by sender.
+    round: BTreeMap<ServerId, Ballot>,
+    /// The votes of those who are not in an election, of any round.
+    settled: BTreeMap<ServerId, Ballot>,
 }
 
-/// That, if the election is real and the vote is from outside it.
+/// That, if the election is real.
 pub(super) fn ballots_of(world: &World, peer: &Peer, input: &Input<Txn>) -> Option<Heard> {
+    let Role::Looking(l) = &peer.role else {
+        return None;
+    };
     if world.bounds.grain != Grain::E2 {
         return None;
     }
-    let (Role::Looking(l), Input::Notified { from, notification }) = (&peer.role, input) else {
-        return None;
+    // A LOOKING vote that the own proposal has left behind is dead, and not part of a state.
+    let live = |b: &Ballot| b.state != ServerState::Looking || b.vote == l.proposal;
+    let mut heard = Heard {
+        me: l.own.leader,
+        ensemble: peer.ensemble().clone(),
+        in_my_round: false,
+        leaders: Vec::new(),
+        round: l
+            .received
+            .iter()
+            .filter(|(_, b)| live(b))
+            .map(|(s, b)| (*s, *b))
+            .collect(),
+        settled: l.settled.iter().map(|(s, b)| (*s, *b)).collect(),
     };
-    let Notification { state, round, vote } = notification;
-    if *state == ServerState::Looking {
-        return None;
+    match input {
+        Input::Fired(Timer::Finalize) => {}
+        Input::Notified { from, notification } => {
+            let Notification { state, round, vote } = *notification;
+            let ballot = Ballot { vote, state };
+            if state == ServerState::Looking && round > peer.round {
+                heard.round.clear();
+            }
+            heard.in_my_round = state != ServerState::Looking && round == peer.round;
+            if round >= peer.round && (state == ServerState::Looking || heard.in_my_round) {
+                heard.round.insert(*from, ballot);
+            }
+            if state != ServerState::Looking {
+                heard.settled.insert(*from, ballot);
+            }
+        }
+        _ => return None,
     }
-    let leads = l.received.iter().chain(&l.settled);
-    let leads = leads.filter(|(_, b)| b.state == ServerState::Leading);
-    let mut leaders: Vec<ServerId> = leads.map(|(sid, _)| *sid).collect();
-    if *state == ServerState::Leading {
-        leaders.push(*from);
-    }
-    let in_my_round = *round == peer.round;
-    let others = l
-        .received
-        .iter()
-        .filter(|(sid, _)| *sid != from || !in_my_round);
-    let mut votes: Vec<Vote> = others.map(|(_, b)| b.vote).collect();
-    votes.push(l.proposal);
-    votes.extend(in_my_round.then_some(*vote));
-    Some(Heard {
-        in_my_round,
-        leaders,
-        votes,
-        voters: world.n(),
-    })
+    let said = heard.round.iter().chain(&heard.settled);
+    let leads = said.filter(|(_, b)| b.state == ServerState::Leading);
+    heard.leaders = leads.map(|(sid, _)| *sid).collect();
+    Some(heard)
 }
 
 impl Heard {
-    /// Whether the election may end as it has: by a quorum of its own round, or with a leader that has said itself
-    /// that it leads.
+    /// Whether the election may end as it has: by a quorum of its own round that has the same vote, or with a leader that
+    /// has said itself that it leads, and that a quorum of those outside the election follows.
     pub(super) fn back(&self, after: &Peer) -> bool {
-        let elected = |v: Vote| self.votes.iter().filter(|x| **x == v).count() > self.voters / 2;
+        let decides = |who: &mut dyn Iterator<Item = ServerId>| {
+            self.ensemble.decides(who, Switches::default())
+        };
+        let by_round = |v: Vote| {
+            let same = self.round.iter().filter(|(_, b)| b.vote == v);
+            decides(&mut same.map(|(sid, _)| *sid).chain([self.me]))
+        };
+        let followed = |v: Vote| {
+            let named = |(_, b): &(&ServerId, &Ballot)| {
+                b.state != ServerState::Looking
+                    && b.vote.leader == v.leader
+                    && b.vote.epoch == v.epoch
+            };
+            [&self.round, &self.settled]
+                .into_iter()
+                .any(|votes| decides(&mut votes.iter().filter(named).map(|(sid, _)| *sid)))
+        };
         match &after.role {
-            Role::Following(f) => self.leaders.contains(&f.vote.leader) || elected(f.vote),
-            Role::Leading(l) => self.in_my_round || elected(l.vote),
+            Role::Following(f) => {
+                by_round(f.vote) || self.leaders.contains(&f.vote.leader) && followed(f.vote)
+            }
+            Role::Leading(l) => by_round(l.vote) || self.in_my_round && followed(l.vote),
             Role::Looking(_) | Role::Draining { .. } => true,
         }
     }

@@ -700,8 +700,8 @@ impl Zab {
     }
 }
 
-/// Histories that lost leaders can leave behind: who has what of two epochs, in every assignment that keeps a
-/// quorum of whatever was committed.
+/// Histories that lost leaders can leave behind: who has what of two epochs. One assignment of each kind, that keeps a
+/// quorum of whatever was committed; the others differ from it in the servers' names, which decide between equal votes.
 fn uneven_disks(n: usize) -> Vec<Vec<Disk>> {
     let z = |e: u32, c: u32| Zxid::new(Epoch(e), c);
     let disk = |accepted: u32, current: u32, log: &[Zxid]| {

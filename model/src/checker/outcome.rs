@@ -45,8 +45,20 @@ pub(super) fn of(c: &Cluster, world: &World, i: usize, before: &Node) -> Outcome
         before.peer.as_ref().map(|p| &p.role),
         Some(Role::Looking(_) | Role::Draining { .. })
     );
-    if world.bounds.grain != Grain::E2 || !was_looking {
+    if world.bounds.grain != Grain::E2 {
         return Outcome::None;
+    }
+    if !was_looking {
+        let led = matches!(
+            before.peer.as_ref().map(|p| &p.role),
+            Some(Role::Leading(_))
+        );
+        let leads = matches!(c.role(world, i), Some(Role::Leading(_)));
+        return if leads && !led {
+            Outcome::Other
+        } else {
+            Outcome::None
+        };
     }
     match c.role(world, i) {
         Some(Role::Leading(_)) => leads(c, world, i),

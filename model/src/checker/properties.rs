@@ -408,8 +408,10 @@ fn commit_consistency(c: &Seen<'_>) -> bool {
 }
 
 /// I-16: a learner that serves and has nothing more to hear has the leader's log and its commits; and when nothing is
-/// on the way between a leader and a serving quorum, nor to their disks, nothing waits to be committed.
+/// on the way between a leader and a serving quorum, nor to their disks, nothing waits to be committed. Both have
+/// applied what they know to be committed.
 fn quiescence_is_agreement(c: &Cluster, world: &World) -> bool {
+    let applied = |node: &Node| node.tree.last().copied().unwrap_or_default();
     c.nodes(world).all(|leader| {
         let Some(peer) = &leader.peer else {
             return true;
@@ -420,6 +422,9 @@ fn quiescence_is_agreement(c: &Cluster, world: &World) -> bool {
         if l.phase != Phase::Broadcast {
             return true;
         }
+        if applied(leader) != l.committed {
+            return false;
+        }
         let mut quiet = leader.disk.queue.is_empty();
         let mut serving = alloc::vec![leader.at];
         let wires = c.wires(world).filter(|w| w.leader == leader.at);
@@ -427,10 +432,10 @@ fn quiescence_is_agreement(c: &Cluster, world: &World) -> bool {
             let learner = c.node(world, w.learner);
             quiet &= w.inbox(End::Leader).is_empty() && w.inbox(End::Learner).is_empty();
             quiet &= learner.disk.queue.is_empty();
-            let Some(learner) = &learner.peer else {
+            let Some(follower) = &learner.peer else {
                 continue;
             };
-            let Role::Following(f) = &learner.role else {
+            let Role::Following(f) = &follower.role else {
                 continue;
             };
             if f.link.is_none_or(|l| l.0 != w.id) || f.stage != Stage::Broadcast {
@@ -439,7 +444,8 @@ fn quiescence_is_agreement(c: &Cluster, world: &World) -> bool {
             serving.push(w.learner);
             // An observer is told only what is committed.
             let same = f.committed == l.committed
-                && (f.observer || learner.last_logged() == peer.last_logged());
+                && applied(learner) == f.committed
+                && (f.observer || follower.last_logged() == peer.last_logged());
             if w.inbox(End::Learner).is_empty() && !same {
                 return false;
             }

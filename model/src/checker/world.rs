@@ -125,6 +125,18 @@ impl World {
             "{}: not symmetric",
             bounds.name
         );
+        let spent = [
+            bounds.crashes,
+            bounds.disconnects,
+            bounds.txns,
+            bounds.snapshots,
+            bounds.reconfigs,
+        ];
+        assert!(
+            spent.iter().all(|n| *n < 16),
+            "{}: a budget is larger than its encoding",
+            bounds.name
+        );
         let ids = (1..=bounds.n() as u64).map(ServerId);
         let first: Vec<ServerId> = ids.clone().take(usize::from(bounds.servers)).collect();
         let voters = voters(&bounds, &first).unwrap_or_else(|e| panic!("{}: {e}", bounds.name));

@@ -7,6 +7,7 @@ pub(crate) mod tally;
 use crate::ensemble::Ensemble;
 use crate::ids::{Round, ServerId};
 use crate::step::{Effect, Effects, Env, Timer};
+use crate::switch::Switch;
 use crate::vote::{Notification, ServerState, Vote};
 use tally::{Ballot, Ballots};
 
@@ -153,7 +154,8 @@ impl Looking {
                 vote: self.proposal,
             });
         }
-        if ensemble.is_quorum(agreeing, env.switches) {
+        let single = env.switches.on(Switch::SingleVoteElects) && !self.received.is_empty();
+        if single || ensemble.is_quorum(agreeing, env.switches) {
             self.deciding = true;
             out.push(Effect::Arm(Timer::Finalize));
         } else if self.deciding {

@@ -163,7 +163,9 @@ impl Leading {
             }
         }
         if self.committed > before {
-            cx.deliver(self.committed);
+            if !cx.env.switches.on(Switch::LeaderForgetsToApply) {
+                cx.deliver(self.committed);
+            }
             self.sync_waiting(cx);
         }
     }

@@ -78,7 +78,9 @@ impl Following {
         self.committed = zxid;
         let at_once = [Switch::Pr1848, Switch::Pr2111].map(|s| cx.env.switches.on(s));
         if self.stage == Stage::Broadcast || at_once.contains(&true) {
-            cx.deliver(zxid);
+            if !cx.env.switches.on(Switch::FollowerForgetsToApply) {
+                cx.deliver(zxid);
+            }
         } else if cx.env.switches.on(Switch::ActivateAtSyncCommit) {
             cx.storage.activate(zxid, cx.out);
         }

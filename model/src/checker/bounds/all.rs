@@ -74,6 +74,24 @@ pub const ALL: &[Bounds] = &[
         ..BASE
     },
     Bounds {
+        name: "rec-warm-ping",
+        about: "as rec-warm-1, with PING and its answers",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 3,
+        disconnects: 0,
+        epochs: 3,
+        pings: true,
+        golden: Some(Golden {
+            distinct: 289_773,
+            generated: 1_104_198,
+            depth: 38,
+        }),
+        liveness: true,
+        ..BASE
+    },
+    Bounds {
         name: "fle-1",
         about: "Fast Leader Election message by message, coarse synchronization, four uneven histories, 1 crash, 2 rounds",
         grain: Grain::E2,
@@ -95,6 +113,30 @@ pub const ALL: &[Bounds] = &[
         ..BASE
     },
     Bounds {
+        name: "fle-mail2",
+        about: "as fle-1 without a crash, with two votes on the way between two servers: an older one may arrive, too",
+        grain: Grain::E2,
+        start: Start::Uneven,
+        txns: 0,
+        crashes: 0,
+        disconnects: 0,
+        faults: 0,
+        mail: 2,
+        epochs: 4,
+        rounds: 2,
+        coarse_sync: true,
+        patient: true,
+        instant_restart: false,
+        golden: Some(Golden {
+            distinct: 2_322_940,
+            generated: 8_484_188,
+            depth: 51,
+        }),
+        liveness: true,
+        tier: Tier::Deep,
+        ..BASE
+    },
+    Bounds {
         name: "rec-warm-c1d1",
         about: "as rec-warm-1, with a broken connection besides the crash: every kind of synchronization",
         grain: Grain::E1,
@@ -102,7 +144,7 @@ pub const ALL: &[Bounds] = &[
         start: Start::Warm,
         txns: 3,
         faults: 2,
-        epochs: 3,
+        epochs: 4,
         golden: Some(Golden {
             distinct: 2_285_918,
             generated: 8_425_072,
@@ -373,7 +415,7 @@ pub const ALL: &[Bounds] = &[
         txns: 2,
         liveness: true,
         disconnects: 0,
-        epochs: 3,
+        epochs: 5,
         golden: Some(Golden {
             distinct: 85_255,
             generated: 265_046,
