@@ -176,8 +176,8 @@ fn some_switches_are_caught_by_one_invariant_only() {
         ("StaleCommittedLogRange", "committed is durable"),
         ("AckProposalBeforeAckNewleader", "no bad packet"),
         ("BootRejectsLogAheadOfEpoch", "every disk image boots"),
-        ("AsyncApplyOfSyncTxns", "commit consistency"),
         ("UptodateWithAckZxid", "quiescence is agreement"),
+        ("FollowerForgetsToApply", "quiescence is agreement"),
     ];
     for (name, invariant) in needed {
         let cage = zoo::ALL.iter().find(|c| c.is_named(name)).expect("a cage");
