@@ -2,7 +2,7 @@
 //!
 //! They are kazoo's, in `interop/kazoo_chaos.py`, which tells what is verified; this is the hand of the test on them.
 
-use crate::cluster::{PATIENCE, Server, wait_until};
+use crate::cluster::{PATIENCE, Product, Server, wait_until};
 use crate::interop::Script;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -38,8 +38,13 @@ impl Chaos {
     /// No Python or no kazoo.
     pub fn start(servers: &[Server]) -> Result<Self> {
         let each: Vec<_> = servers.iter().map(Server::connect).collect();
-        let each: Vec<_> = each.iter().map(String::as_str).collect();
-        let script = Script::start("kazoo_chaos.py", &each)?;
+        let mixed = servers.iter().any(|s| s.product == Product::ZooKeeper);
+        let flag = mixed.then_some("--mixed");
+        let arguments: Vec<_> = flag
+            .into_iter()
+            .chain(each.iter().map(String::as_str))
+            .collect();
+        let script = Script::start("kazoo_chaos.py", &arguments)?;
         Ok(Self { script })
     }
 

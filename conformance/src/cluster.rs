@@ -1,8 +1,8 @@
 //! Real server processes on loopback: start, stop, kill, restart, and wait for what they say.
 //!
 //! A server is the binary named by `ZABRA_BIN` (anything that takes `serve CONFIG`), else the one that cargo builds from this
-//! workspace; or it is ZooKeeper's, if a test says so ([`Product`]). Each has a directory of its own with `zoo.cfg`, `myid`, data and `server.log`. Whatever happens, dropping a
-//! [`Cluster`] ends its processes; if a test is failing then, the ends of the logs are printed and the directory is kept.
+//! workspace; or it is ZooKeeper's, if a test says so ([`Product`]). Each has a directory of its own with `zoo.cfg`, `myid`,
+//! data and `server.log`. Whatever happens, dropping a [`Cluster`] ends its processes; if a test is failing then, the ends of the logs are printed and the directory is kept.
 
 use crate::interop;
 use anyhow::{Context, Result, bail, ensure};

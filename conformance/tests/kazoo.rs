@@ -76,8 +76,6 @@ fn the_check_notices_a_lost_write() {
     (0..3).for_each(|i| cluster.lose_data(i).unwrap());
     (0..3).for_each(|i| cluster.restart(i).unwrap());
     cluster.wait_until_serving().unwrap();
-    let found = format!("{:#}", chaos.finish().unwrap_err());
-    // A client that has seen more than any server has is not let in again, and its last write waits for ever.
-    let notices = ["is lost", "a write is not answered at all"];
-    assert!(notices.iter().any(|n| found.contains(n)), "{found}");
+    let found = chaos.finish().unwrap_err();
+    assert!(format!("{found:#}").contains("lost"), "{found:#}");
 }
