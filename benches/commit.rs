@@ -1,27 +1,28 @@
-//! Whole writes: three servers in this process on real sockets and real logs, every write synced by a quorum, loaded by the
-//! generator of `zabra bench` on a thread of its own.
+//! Proposal throughput, end to end: writes of clients against three servers in this process on real sockets and real logs, every
+//! write synced by a quorum before it is answered, by requests in flight (which is what batches are made of) and by payload.
 //!
-//! Throughput by requests in flight, which is what batches are made of, and by payload. No criterion here: what is
-//! measured is a rate over a window, not the time of a call. Run as a test it takes each row for a moment and checks that
-//! every write succeeds.
+//! Criterion measures what a fixed number of writes takes, sixteen for each request in flight, so that filling and draining
+//! the pipeline weighs little; its throughput is writes a second. `--save-baseline` and `--baseline` compare two versions.
 
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use zabra::bench::{BenchArgs, Operation, Report, measure};
+use zabra::bench::{BenchArgs, Operation, Sessions, measure};
 use zabra::config::check;
 use zabra::serve::serve;
 
 const SERVERS: u16 = 3;
 /// Connections and requests in flight on each.
 const LOADS: [(u32, u32); 4] = [(1, 1), (8, 1), (16, 4), (16, 32)];
+/// Bytes of data in a node.
 const PAYLOADS: [u32; 2] = [100, 1000];
+/// Writes that are measured together, for each request in flight.
+const WRITES_PER_SLOT: u64 = 16;
 const START_TIME: Duration = Duration::from_secs(30);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // `cargo bench` says so; `cargo test --benches` does not.
-    let is_bench = std::env::args().any(|arg| arg == "--bench");
-    let (warmup, seconds) = if is_bench { (1.0, 3.0) } else { (0.05, 0.2) };
+    let mut criterion = Criterion::default().configure_from_args();
     let dir = tempfile::tempdir()?;
     let ports = free_ports(3 * SERVERS)?;
     let servers = tokio::runtime::Builder::new_multi_thread()
@@ -40,30 +41,46 @@ fn main() -> Result<(), Box<dyn Error>> {
         .enable_all()
         .build()?;
     wait_until_serving(&client, &ports)?;
-
-    println!("in flight  payload B     writes/s    p50 µs    p99 µs");
     for payload in PAYLOADS {
-        for (connections, depth) in LOADS {
-            let args = args(&ports, connections, depth, payload, warmup, seconds);
-            let report = client.block_on(measure(&args))?;
-            let Report {
-                ops_per_second,
-                latency,
-                ..
-            } = &report;
-            println!(
-                "{:>9}  {payload:>9}  {ops_per_second:>11.0}  {:>8.0}  {:>8.0}",
-                connections * depth,
-                latency.p50_us,
-                latency.p99_us
-            );
-            if report.ops == 0 || report.errors > 0 {
-                return Err(format!("not every write succeeded: {report}").into());
-            }
-        }
+        proposals(&mut criterion, &client, &ports, payload)?;
     }
+    criterion.final_summary();
     // Connections and listeners end with the runtime; nothing waits for them.
     servers.shutdown_background();
+    Ok(())
+}
+
+/// One group for a payload, a function for each number of requests in flight.
+#[expect(
+    clippy::expect_used,
+    reason = "a write that fails leaves nothing to measure, and criterion takes no error"
+)]
+fn proposals(
+    criterion: &mut Criterion,
+    client: &tokio::runtime::Runtime,
+    ports: &[u16],
+    payload: u32,
+) -> Result<(), Box<dyn Error>> {
+    let mut group = criterion.benchmark_group(format!("proposals_of_{payload}_bytes"));
+    group
+        .sample_size(20)
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(4))
+        .sampling_mode(SamplingMode::Flat);
+    for (connections, depth) in LOADS {
+        let in_flight = u64::from(connections * depth);
+        let writes = WRITES_PER_SLOT * in_flight;
+        let mut sessions =
+            client.block_on(Sessions::open(&args(ports, connections, depth, payload)))?;
+        group.throughput(Throughput::Elements(writes));
+        group.bench_function(BenchmarkId::new("in_flight", in_flight), |b| {
+            b.iter_custom(|iterations| {
+                let took = client.block_on(sessions.run(iterations * writes));
+                took.expect("every write succeeds")
+            });
+        });
+    }
+    group.finish();
     Ok(())
 }
 
@@ -102,7 +119,7 @@ fn wait_until_serving(
 ) -> Result<(), Box<dyn Error>> {
     let deadline = Instant::now() + START_TIME;
     loop {
-        match client.block_on(measure(&args(ports, u32::from(SERVERS), 1, 10, 0.0, 0.0))) {
+        match client.block_on(measure(&args(ports, u32::from(SERVERS), 1, 10))) {
             Ok(_) => return Ok(()),
             Err(error) if Instant::now() > deadline => return Err(error.into()),
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
@@ -110,14 +127,7 @@ fn wait_until_serving(
     }
 }
 
-fn args(
-    ports: &[u16],
-    connections: u32,
-    depth: u32,
-    size: u32,
-    warmup: f64,
-    seconds: f64,
-) -> BenchArgs {
+fn args(ports: &[u16], connections: u32, depth: u32, size: u32) -> BenchArgs {
     BenchArgs {
         servers: ports
             .iter()
@@ -130,8 +140,8 @@ fn args(
         size,
         keys: 1000,
         reads: 0,
-        seconds,
-        warmup,
+        seconds: 0.0,
+        warmup: 0.0,
         seed: 1,
         session_timeout_ms: 30_000,
         pids: vec![],

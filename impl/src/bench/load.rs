@@ -2,10 +2,11 @@
 
 use super::connection::{Connection, number};
 use super::histogram::Histogram;
-use super::prepare::{Plan, ROOT, prepare};
+use super::prepare::{Plan, ROOT, prepare, refused};
 use super::report::{Outcome, Report};
 use super::{BenchArgs, BenchError, cpu};
 use crate::wire::client::{ReplyFrame, Request, Response};
+use bytes::BytesMut;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -134,6 +135,65 @@ pub(super) async fn measure(args: &BenchArgs) -> Result<Report, BenchError> {
                 .collect(),
         },
     ))
+}
+
+/// Sessions that are open and ready to be loaded again and again, each with its requests in flight: for benchmarks that ask
+/// what a fixed number of operations takes. Unlike [`super::measure`], which counts what a window of time holds.
+pub struct Sessions {
+    plan: Arc<Plan>,
+    depth: usize,
+    drivers: Vec<(Connection, Choice)>,
+}
+
+impl Sessions {
+    /// Makes the nodes that `args` ask for and opens its connections. `seconds`, `warmup` and `pids` are not used.
+    ///
+    /// Errors: see [`BenchError`].
+    pub async fn open(args: &BenchArgs) -> Result<Self, BenchError> {
+        let plan = Arc::new(prepare(args, 0).await?);
+        let mut drivers = Vec::new();
+        for (i, server) in (0..args.connections).zip(args.servers.iter().cycle()) {
+            let mut connection = Connection::open(server, args.session_timeout_ms).await?;
+            catch_up(&mut connection).await?;
+            let choice = Choice::new(args.seed, i.into(), args.connections.into());
+            drivers.push((connection, choice));
+        }
+        Ok(Self {
+            plan,
+            depth: args.depth as usize,
+            drivers,
+        })
+    }
+
+    /// Has `ops` operations done, shared evenly by the connections, and returns how long they took, from the first request
+    /// to the last reply.
+    ///
+    /// Errors: see [`BenchError`]; `Refused` if any operation has an error code. Afterwards the sessions are not to be used.
+    pub async fn run(&mut self, ops: u64) -> Result<Duration, BenchError> {
+        let mut tasks = JoinSet::new();
+        let (all, depth) = (self.drivers.len() as u64, self.depth);
+        let began = Instant::now();
+        for (i, (mut connection, mut choice)) in (0..all).zip(self.drivers.drain(..)) {
+            let count = ops / all + u64::from(i < ops % all);
+            let plan = Arc::clone(&self.plan);
+            tasks.spawn(async move {
+                let mut code = 0;
+                let put = |sent, xid, out: &mut BytesMut| {
+                    let (is_read, node) = choice.next(&plan, sent);
+                    let template = if is_read { &plan.read } else { &plan.write };
+                    template.put(xid, node, out);
+                };
+                let answered = |_, err| code = if err == 0 { code } else { err };
+                connection.pipeline(count, depth, put, answered).await?;
+                refused(&connection, "do an operation", code)?;
+                Ok::<_, BenchError>((connection, choice))
+            });
+        }
+        while let Some(driver) = tasks.join_next().await {
+            self.drivers.push(driver.map_err(std::io::Error::from)??);
+        }
+        Ok(began.elapsed())
+    }
 }
 
 /// Waits until the connection's server knows the nodes of the run: another server than the one that made them may be behind.

@@ -16,6 +16,7 @@ mod template;
 mod tests;
 
 pub use histogram::Histogram;
+pub use load::Sessions;
 pub use report::{Latency, Report};
 
 use crate::wire::WireError;

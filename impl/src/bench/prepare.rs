@@ -120,7 +120,11 @@ async fn make_keys(
 
 const NODE_EXISTS: i32 = ErrorCode::NodeExists as i32;
 
-fn refused(connection: &Connection, what: &'static str, code: i32) -> Result<(), BenchError> {
+pub(super) fn refused(
+    connection: &Connection,
+    what: &'static str,
+    code: i32,
+) -> Result<(), BenchError> {
     match code {
         0 => Ok(()),
         code if code == NODE_EXISTS => Ok(()),
