@@ -33,7 +33,7 @@ enum Task {
     Replay,
     /// Tests with other implementations: kazoo, ZooKeeper's own shell.
     Interop,
-    /// Rewrites the stored traces from the model; review the difference as a change of behaviour.
+    /// Rewrites the stored traces and the answers in the scenarios from the model; review the difference as a change of behaviour.
     Bless,
     /// All of it: check, test, model.
     Ci,
@@ -156,7 +156,15 @@ fn model(tier: Tier) -> Result<()> {
 }
 
 fn bless() -> Result<()> {
-    check_model(&[&["export", "e2e-walk"], TRACES].concat())
+    check_model(&[&["export", "e2e-walk"], TRACES].concat())?;
+    let stories = std::fs::read_dir("model/tests/scenarios").context("the scenarios")?;
+    let mut files = Vec::new();
+    for story in stories {
+        files.push(story?.path().display().to_string());
+    }
+    files.sort();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    check_model(&[&["scenario", "--bless"], &files[..]].concat())
 }
 
 fn check_model(args: &[&str]) -> Result<()> {

@@ -12,6 +12,7 @@
 //! | [`host`] | what a host with a bug does, behind its switch |
 //! | [`clients`] | clients on top of a cluster |
 //! | [`walk`], [`trace`], [`diagram`], [`browse`] | random walks; runs told, stored, drawn, shown in a browser |
+//! | [`scenario`] | stories with the model's answers, for people and as tests |
 
 pub mod action;
 pub mod arena;
@@ -32,6 +33,7 @@ pub mod model;
 pub mod node;
 mod outcome;
 pub mod properties;
+pub mod scenario;
 pub mod trace;
 pub mod txn;
 pub mod walk;

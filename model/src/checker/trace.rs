@@ -192,6 +192,9 @@ pub(super) fn packet_text(frame: &Frame) -> String {
     let zxid = Zxid(zxid.cast_unsigned());
     match (&frame.packet, epoch) {
         (Packet::UpToDate, _) => name.to_string(),
+        (Packet::AckEpoch { .. }, Some(-1)) if zxid == Zxid(u64::MAX) => {
+            format!("{name} without a position, not counting")
+        }
         (_, Some(-1)) => format!("{name} {zxid:?}, not counting"),
         (_, Some(e)) => format!("{name} {zxid:?} of epoch {e}"),
         (_, None) => format!("{name} {zxid:?}"),

@@ -14,6 +14,7 @@ mod out;
 mod progress;
 mod replay;
 mod run;
+mod scenario;
 mod table;
 mod zoo;
 
@@ -91,6 +92,8 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         threads: usize,
     },
+    /// Tell scenarios, stories with the model's answers, and compare them with what they say; or begin one.
+    Scenario(scenario::Arguments),
     /// Draw a stored trace: who sends what to whom, and what is on the disks.
     Draw {
         /// The file.
@@ -144,6 +147,7 @@ fn main() -> ExitCode {
             show,
             threads,
         } => Ok(clients::clients(json, show, threads)),
+        Command::Scenario(arguments) => scenario::scenario(&arguments),
         Command::Draw { trace, format } => draw::draw(&trace, format),
         Command::Export {
             name,
