@@ -77,3 +77,56 @@ fn every_invariant_stands_in_its_place() {
         assert_eq!(row(&format!("I-{}", i + 1))[1], p.name);
     }
 }
+
+#[cfg(feature = "checker")]
+#[test]
+fn every_action_stands_in_the_table_of_actions() {
+    use zabra_model::checker::action::WITNESSES;
+    let actions = include_str!("../src/checker/action.rs");
+    let names = variants(actions, "pub enum Action {");
+    assert!(names.len() >= 21 && WITNESSES.len() >= names.len());
+    for name in names {
+        let first = format!("| `{name}` | ");
+        let rows = SPEC.lines().filter(|l| l.starts_with(&first));
+        let cells = rows.map(|l| l.trim_end_matches(" |").split(" | ").count());
+        assert!(
+            cells.into_iter().any(|n| n == 5),
+            "SPEC.md §7 has no row for {name}"
+        );
+    }
+}
+
+#[test]
+fn every_phase_and_stage_stands_in_the_table() {
+    let (leader, learner) = (
+        include_str!("../src/leader/mod.rs"),
+        include_str!("../src/learner/mod.rs"),
+    );
+    let all = [
+        ("leader", variants(leader, "enum Phase {")),
+        ("a leader's learner", variants(leader, "enum Stage {")),
+        ("learner", variants(learner, "enum Stage {")),
+    ];
+    for (who, names) in all {
+        assert!(names.len() >= 6, "{who}: {names:?}");
+        for name in names {
+            let line = format!("| {who} | `{name}` | ");
+            assert!(SPEC.contains(&line), "SPEC.md §1 has no row {line}");
+        }
+    }
+}
+
+/// The names of the variants of an enum, as its source has them: lines that are indented once and begin with a capital.
+fn variants<'a>(source: &'a str, head: &str) -> Vec<&'a str> {
+    let body = source.split_once(head).expect("the enum is there").1;
+    let body = body.split_once("\n}").expect("it ends").0;
+    let lines = body.lines().filter_map(|l| l.strip_prefix("    "));
+    let named = lines.filter(|l| l.starts_with(|c: char| c.is_ascii_uppercase()));
+    named
+        .map(|l| {
+            l.split(|c: char| !c.is_ascii_alphanumeric())
+                .next()
+                .unwrap_or(l)
+        })
+        .collect()
+}
