@@ -235,6 +235,9 @@ impl Core {
     }
 
     fn next_wake(&self) -> Instant {
+        if self.has_expired() {
+            return Instant::now();
+        }
         let mut wake = self.next_container_check;
         if matches!(self.shared.mode(), Mode::Leader | Mode::Standalone) {
             wake = wake.min(self.next_expiry);
@@ -266,6 +269,8 @@ impl Core {
             // Twice a tick: sessions live on a grid of ticks.
             self.next_expiry = now + Duration::from_millis((self.shared.config.tick_ms / 2).max(1));
             self.expire_sessions();
+        } else if self.has_expired() {
+            self.close_expired();
         }
         if self.next_container_check <= now {
             self.next_container_check = now + CONTAINER_CHECK;

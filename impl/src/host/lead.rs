@@ -58,9 +58,10 @@ impl Core {
                 .collect()
         };
         for session in lost {
-            info!(%session, "its session is gone, its ephemeral nodes go too");
-            self.propose_close(session);
+            debug!(%session, "its session is gone, its ephemeral nodes go too");
+            self.tracker.track_lost(session);
         }
+        self.close_expired();
     }
 
     /// The position that the next proposal will get.
@@ -195,7 +196,17 @@ impl Core {
         for (session, _) in self.touched_sessions() {
             self.tracker.touch(session, self.elapsed_ms);
         }
-        for session in self.tracker.expire(self.elapsed_ms) {
+        self.close_expired();
+    }
+
+    /// Whether there are sessions to close that were found to be over, and the pace allows it.
+    pub(super) fn has_expired(&self) -> bool {
+        self.is_leading() && self.tracker.may_expire(self.last_expiry_ms)
+    }
+
+    /// Proposes the end of sessions that were over at the last look, as many as the tracker's pace allows now.
+    pub(super) fn close_expired(&mut self) {
+        for session in self.tracker.expire(self.last_expiry_ms) {
             info!(%session, "session expired");
             self.propose_close(session);
         }

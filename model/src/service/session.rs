@@ -2,14 +2,24 @@
 //!
 //! Expiry is on a grid of one tick, as ZooKeeper's is: a session dies between its timeout and its timeout plus a tick after it was
 //! last heard of. A touch only writes the new deadline down; the session moves to its new bucket when the old one comes due.
+//!
+//! A hundred thousand sessions may come due together, when a network breaks. They are over at that moment, all of them: touches and
+//! writes are refused from then on, as ZooKeeper refuses them. Their closeSessions are handed out at a pace: no more than
+//! [`EXPIRING_MAX`] are under way at once, and the next follow as those are applied. Between them come pings and other clients'
+//! writes, and the pace is that of the slowest part. The oldest deadline goes first, so nobody waits for those that come due later.
 
 use crate::ids::{ServerId, SessionId, Zxid};
 use crate::tree::error::ErrorCode;
 use crate::tree::stat::CONTAINER_OWNER;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+
+/// Expired sessions whose closeSession is proposed and not applied yet: a write that comes behind them waits for so many.
+pub const EXPIRING_MAX: usize = 256;
+/// Entries of due buckets that one call of [`SessionTracker::expire`] looks at, those of sessions that live on included.
+const LOOKED_AT_MAX: usize = 4096;
 
 /// The timeout a session gets, ms: what the client asks for, within the server's bounds.
 #[must_use]
@@ -88,13 +98,26 @@ struct Session {
     bucket: u64,
     owner: Option<ServerId>,
     closing: bool,
+    /// It was closed by [`SessionTracker::expire`]: it counts for the pace.
+    expiring: bool,
+}
+
+impl Session {
+    /// Whether nothing can keep it any more: its closeSession is on the way, or will be when its turn comes.
+    const fn is_over(&self, expired_upto: u64) -> bool {
+        self.closing || self.deadline <= expired_upto
+    }
 }
 
 /// The leader's view of all global sessions, or one server's of its local ones.
 pub struct SessionTracker {
     tick_ms: u64,
     sessions: HashMap<SessionId, Session, FixedState>,
-    buckets: BTreeMap<u64, Vec<SessionId>>,
+    buckets: BTreeMap<u64, VecDeque<SessionId>>,
+    /// Sessions whose deadlines are up to this are over.
+    expired_upto: u64,
+    /// How many sessions are marked so.
+    expiring: usize,
 }
 
 impl SessionTracker {
@@ -105,17 +128,14 @@ impl SessionTracker {
             tick_ms: tick_ms.max(1),
             sessions: HashMap::default(),
             buckets: BTreeMap::new(),
+            expired_upto: 0,
+            expiring: 0,
         }
     }
 
-    /// On a new leader, and after a stall of the leader's own process: every session lives on for its full timeout.
+    /// After a stall of the leader's own process: every session that is not over lives on for its full timeout.
     pub fn restart(&mut self, now_ms: u64) {
-        let all: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|(_, s)| !s.closing)
-            .map(|(&id, _)| id)
-            .collect();
+        let all: Vec<_> = self.sessions.keys().copied().collect();
         for session in all {
             self.touch(session, now_ms);
         }
@@ -134,22 +154,42 @@ impl SessionTracker {
     }
 
     /// Tracks a session with a full timeout from now: it was created, or was found in the tree, or was attached with another
-    /// timeout. Its owner, if it had one, stays.
+    /// timeout. Its owner, if it had one, stays. One that is over stays over.
     pub fn track(&mut self, session: SessionId, timeout_ms: i32, now_ms: u64) {
         let known = self.sessions.entry(session).or_insert(Session {
             timeout_ms,
-            deadline: 0,
+            // Later than any time at which sessions were said to be over; the touch sets the true one.
+            deadline: u64::MAX,
             bucket: u64::MAX,
             owner: None,
             closing: false,
+            expiring: false,
         });
         known.timeout_ms = timeout_ms;
         self.touch(session, now_ms);
     }
 
-    /// The session was heard of: it lives on for its timeout. False if it is unknown or being closed.
+    /// A session of which only its ephemeral nodes are left: it is over, and is closed when its turn comes.
+    pub fn track_lost(&mut self, session: SessionId) {
+        let lost = Session {
+            timeout_ms: 0,
+            deadline: 0,
+            bucket: 0,
+            owner: None,
+            closing: false,
+            expiring: false,
+        };
+        if let hashbrown::hash_map::Entry::Vacant(free) = self.sessions.entry(session) {
+            free.insert(lost);
+            self.buckets.entry(0).or_default().push_back(session);
+        }
+    }
+
+    /// The session was heard of: it lives on for its timeout. False if it is unknown or over.
     pub fn touch(&mut self, session: SessionId, now_ms: u64) -> bool {
-        let Some(known) = self.sessions.get_mut(&session).filter(|s| !s.closing) else {
+        let upto = self.expired_upto;
+        let known = self.sessions.get_mut(&session);
+        let Some(known) = known.filter(|s| !s.is_over(upto)) else {
             return false;
         };
         let timeout = u64::try_from(known.timeout_ms).unwrap_or(0);
@@ -162,17 +202,17 @@ impl SessionTracker {
             self.buckets
                 .entry(known.deadline)
                 .or_default()
-                .push(session);
+                .push_back(session);
         }
         true
     }
 
-    /// The timeout of a session that is not being closed, ms.
+    /// The timeout of a session that is not over, ms.
     #[must_use]
     pub fn timeout_ms(&self, session: SessionId) -> Option<i32> {
         self.sessions
             .get(&session)
-            .filter(|s| !s.closing)
+            .filter(|s| !s.is_over(self.expired_upto))
             .map(|s| s.timeout_ms)
     }
 
@@ -185,12 +225,13 @@ impl SessionTracker {
 
     /// Whether a write of `session` that came through `server` may go on. The first server that asks becomes the owner.
     ///
-    /// Errors: `SessionExpired` if it is unknown or being closed; `SessionMoved` if another server owns it.
+    /// Errors: `SessionExpired` if it is unknown or over; `SessionMoved` if another server owns it.
     pub fn check(&mut self, session: SessionId, server: ServerId) -> Result<(), ErrorCode> {
+        let upto = self.expired_upto;
         let known = self
             .sessions
             .get_mut(&session)
-            .filter(|s| !s.closing)
+            .filter(|s| !s.is_over(upto))
             .ok_or(ErrorCode::SessionExpired)?;
         if *known.owner.get_or_insert(server) == server {
             Ok(())
@@ -208,38 +249,53 @@ impl SessionTracker {
 
     /// Its closeSession was applied.
     pub fn remove(&mut self, session: SessionId) {
-        self.sessions.remove(&session);
+        if self.sessions.remove(&session).is_some_and(|s| s.expiring) {
+            self.expiring -= 1;
+        }
     }
 
-    /// When [`SessionTracker::expire`] next has something to do, ms.
+    /// The deadline of the session that is due next, ms; it may have moved on.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
         self.buckets.keys().next().copied()
     }
 
-    /// Sessions whose time is up, marked as closing; the caller proposes their closeSession.
+    /// Whether [`SessionTracker::expire`] would find something to do at this time: somebody is due, and the pace allows it.
+    #[must_use]
+    pub fn may_expire(&self, now_ms: u64) -> bool {
+        self.expiring < EXPIRING_MAX && self.next_deadline().is_some_and(|due| due <= now_ms)
+    }
+
+    /// All sessions whose deadline is not after `now_ms` are over. The first of them, as many as the pace allows, are marked as
+    /// closing and handed out; the caller proposes their closeSession, and asks again when some of these were applied.
     pub fn expire(&mut self, now_ms: u64) -> Vec<SessionId> {
+        self.expired_upto = self.expired_upto.max(now_ms);
         let mut expired = Vec::new();
-        while let Some(bucket) = self.buckets.first_entry().filter(|b| *b.key() <= now_ms) {
-            let (due, listed) = bucket.remove_entry();
-            for session in listed {
-                let Some(known) = self
-                    .sessions
-                    .get_mut(&session)
-                    .filter(|s| s.bucket == due && !s.closing)
-                else {
-                    continue;
-                };
-                if known.deadline <= now_ms {
-                    known.closing = true;
-                    expired.push(session);
-                } else {
-                    known.bucket = known.deadline;
-                    self.buckets
-                        .entry(known.deadline)
-                        .or_default()
-                        .push(session);
-                }
+        for _ in 0..LOOKED_AT_MAX {
+            let first = self.buckets.first_entry().filter(|b| *b.key() <= now_ms);
+            let Some(mut bucket) = first.filter(|_| self.expiring < EXPIRING_MAX) else {
+                break;
+            };
+            let due = *bucket.key();
+            let Some(session) = bucket.get_mut().pop_front() else {
+                bucket.remove();
+                continue;
+            };
+            let known = self.sessions.get_mut(&session);
+            let Some(known) = known.filter(|s| s.bucket == due && !s.closing) else {
+                continue; // it was closed, or is listed elsewhere by now
+            };
+            if known.is_over(self.expired_upto) {
+                known.closing = true;
+                known.expiring = true;
+                self.expiring += 1;
+                expired.push(session);
+            } else {
+                known.bucket = known.deadline;
+                self.buckets
+                    .entry(known.deadline)
+                    .or_default()
+                    .push_back(session);
             }
         }
         expired
@@ -322,6 +378,94 @@ mod tests {
         tracker.restart(100_000);
         assert!(tracker.expire(103_000).is_empty());
         assert_eq!(tracker.expire(104_000), [S]);
+    }
+
+    /// C-49: whoever comes due together is closed at the pace of what was applied, oldest deadline first, and nobody twice.
+    #[test]
+    fn c_49_sessions_that_come_due_together_are_closed_at_a_pace() {
+        for (sessions, applied_a_turn) in [(10, 1), (1000, 7), (1000, 256), (20_000, 100)] {
+            let mut tracker = SessionTracker::new(1000);
+            for id in 1..=sessions {
+                tracker.track(SessionId(id), 3000 + 1000 * (id % 2) as i32, 0);
+            }
+            let (mut closed, mut under_way) = (Vec::new(), VecDeque::new());
+            let mut turns = 0;
+            while tracker.may_expire(60_000) {
+                let next = tracker.expire(60_000);
+                under_way.extend(next);
+                assert!(under_way.len() <= EXPIRING_MAX, "{}", under_way.len());
+                for session in under_way.drain(..under_way.len().min(applied_a_turn)) {
+                    tracker.remove(session);
+                    closed.push(session);
+                }
+                turns += 1;
+            }
+            closed.extend(under_way);
+            assert_eq!(closed.len(), sessions as usize);
+            let (first, later) = closed.split_at(sessions as usize / 2);
+            assert!(first.iter().all(|s| s.0 % 2 == 0) && later.iter().all(|s| s.0 % 2 == 1));
+            assert!(turns <= sessions as usize / applied_a_turn + 2, "{turns}");
+        }
+    }
+
+    /// C-49: a session that waits for its turn is over, as one whose turn has come.
+    #[test]
+    fn c_49_who_waits_to_be_closed_is_not_saved_by_a_late_touch() {
+        let mut tracker = SessionTracker::new(1000);
+        let waits = SessionId(5000);
+        for id in 1..=5000 {
+            tracker.track(SessionId(id), 3000, 0);
+        }
+        let first = tracker.expire(4000);
+        assert_eq!(first.len(), EXPIRING_MAX);
+        assert!(!first.contains(&waits));
+        tracker.restart(4001);
+        tracker.track(waits, 9000, 4001);
+        assert!(!tracker.touch(waits, 4001));
+        assert_eq!(tracker.timeout_ms(waits), None);
+        assert_eq!(
+            tracker.check(waits, ServerId(1)),
+            Err(ErrorCode::SessionExpired)
+        );
+        // A write of its own that closes it ends it as well, and it is not closed a second time.
+        tracker.set_closing(waits);
+        tracker.remove(waits);
+        let mut all = first;
+        let mut done = 0;
+        while let Some(&session) = all.get(done) {
+            tracker.remove(session);
+            all.extend(tracker.expire(4000));
+            done += 1;
+        }
+        assert_eq!((all.len(), tracker.len()), (4999, 0));
+    }
+
+    /// C-49: one call looks at a bounded number of sessions, also where all of them were touched and live on.
+    #[test]
+    fn c_49_a_turn_looks_at_a_bounded_number_of_sessions() {
+        let mut tracker = SessionTracker::new(1000);
+        for id in 1..=3 * LOOKED_AT_MAX as i64 {
+            tracker.track(SessionId(id), 3000, 0);
+            tracker.touch(SessionId(id), 2000);
+        }
+        let mut turns = 0;
+        while tracker.may_expire(4000) {
+            assert!(tracker.expire(4000).is_empty());
+            turns += 1;
+        }
+        assert!(turns > 1, "{turns}");
+        assert_eq!(tracker.next_deadline(), Some(6000));
+    }
+
+    #[test]
+    fn a_session_of_which_only_its_nodes_are_left_is_closed_at_the_first_look() {
+        let mut tracker = SessionTracker::new(1000);
+        tracker.track(S, 3000, 0);
+        tracker.track_lost(S);
+        tracker.track_lost(T);
+        assert!(!tracker.touch(T, 0));
+        assert_eq!(tracker.expire(0), [T]);
+        assert!(tracker.touch(S, 0));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::stat::{Owner, StatPersisted, TTL_MS_MAX};
 use super::txn::{Created, Txn, TxnHeader};
 use crate::ids::{SessionId, Zxid};
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -55,10 +55,17 @@ pub struct Prep {
     latest: HashMap<Arc<str>, Record, FixedState>,
     /// Which transaction touched what, in order: when it is applied, records that it touched last are forgotten.
     touched: VecDeque<(Zxid, Arc<str>)>,
+    /// The ephemeral nodes among the records, by owner: a session that ends does not look through everybody's changes.
+    owned: BTreeSet<(SessionId, Arc<str>)>,
     closing: VecDeque<(Zxid, SessionId)>,
+    /// The same sessions; one that is closed twice is here with the later zxid.
+    closing_at: HashMap<SessionId, Zxid, FixedState>,
     /// Inside a multi: what to put back, in reverse, if it fails.
     undo: Option<Vec<(Arc<str>, Option<Record>)>>,
     open_acl: Option<Acl>,
+    /// Records that ends of sessions have looked at.
+    #[cfg(test)]
+    looked_at: core::cell::Cell<usize>,
 }
 
 impl Prep {
@@ -85,14 +92,15 @@ impl Prep {
                 .get(&path)
                 .is_some_and(|record| record.zxid <= zxid)
             {
-                self.latest.remove(&path);
+                let before = self.latest.remove(&path);
+                self.note_owner(&path, before.as_ref(), None);
             }
         }
-        while self
-            .closing
-            .pop_front_if(|(closed, _)| *closed <= zxid)
-            .is_some()
-        {}
+        while let Some((_, session)) = self.closing.pop_front_if(|(closed, _)| *closed <= zxid) {
+            if self.closing_at.get(&session).is_some_and(|at| *at <= zxid) {
+                self.closing_at.remove(&session);
+            }
+        }
     }
 
     /// Leadership ended or begins: nothing is under way.
@@ -164,10 +172,11 @@ impl Prep {
         if failed || too_long {
             self.touched.truncate(touched_before);
             for (path, before) in undo.into_iter().rev() {
-                match before {
-                    Some(record) => self.latest.insert(path, record),
-                    None => self.latest.remove(&path),
-                };
+                let failed = self.latest.remove(&path);
+                self.note_owner(&path, failed.as_ref(), before.as_ref());
+                if let Some(record) = before {
+                    self.latest.insert(path, record);
+                }
             }
         }
         if too_long {
@@ -334,11 +343,7 @@ impl Prep {
                 ephemeral: true, ..
             } => {
                 // The list of what the session leaves behind is written already.
-                if self
-                    .closing
-                    .iter()
-                    .any(|&(_, closing)| closing == header.session)
-                {
+                if self.closing_at.contains_key(&header.session) {
                     return Err(ErrorCode::SessionExpired);
                 }
                 Owner::Session(header.session)
@@ -386,12 +391,18 @@ impl Prep {
                 .get(&**path)
                 .is_none_or(|r| r.exists && r.stat.ephemeral_owner == owner)
         });
-        for (path, record) in &self.latest {
-            let is_new = || {
-                tree.find(path)
-                    .is_none_or(|n| n.persisted().ephemeral_owner != owner)
-            };
-            if record.exists && record.stat.ephemeral_owner == owner && is_new() {
+        let from = (header.session, Arc::from(""));
+        for (session, path) in self.owned.range(from..) {
+            if *session != header.session {
+                break;
+            }
+            #[cfg(test)]
+            self.looked_at.set(self.looked_at.get() + 1);
+            let is_new = tree
+                .find(path)
+                .is_none_or(|n| n.persisted().ephemeral_owner != owner);
+            let exists = self.latest.get(path).is_some_and(|record| record.exists);
+            if exists && is_new {
                 paths.push((&**path).into());
             }
         }
@@ -405,6 +416,7 @@ impl Prep {
             }
         }
         self.closing.push_back((header.zxid, header.session));
+        self.closing_at.insert(header.session, header.zxid);
         Txn::CloseSession { paths: Some(paths) }
     }
 
@@ -433,6 +445,7 @@ impl Prep {
     fn put(&mut self, zxid: Zxid, path: &str, mut record: Record) {
         record.zxid = zxid;
         let path = path::canonical(path);
+        let owner = owner_of(&record);
         let (key, before) = match self.latest.get_key_value_mut(path) {
             Some((key, slot)) => (key.clone(), Some(core::mem::replace(slot, record))),
             None => {
@@ -441,10 +454,27 @@ impl Prep {
                 (key, None)
             }
         };
+        self.move_owner(&key, before.as_ref().and_then(owner_of), owner);
         if let Some(undo) = &mut self.undo {
             undo.push((key.clone(), before));
         }
         self.touched.push_back((zxid, key));
+    }
+
+    fn note_owner(&mut self, path: &Arc<str>, before: Option<&Record>, after: Option<&Record>) {
+        self.move_owner(path, before.and_then(owner_of), after.and_then(owner_of));
+    }
+
+    fn move_owner(&mut self, path: &Arc<str>, from: Option<SessionId>, to: Option<SessionId>) {
+        if from == to {
+            return; // nearly always: nobody owns it
+        }
+        if let Some(session) = from {
+            self.owned.remove(&(session, path.clone()));
+        }
+        if let Some(session) = to {
+            self.owned.insert((session, path.clone()));
+        }
     }
 
     fn put_deleted(
@@ -474,6 +504,14 @@ impl Prep {
         } else {
             acl.into()
         }
+    }
+}
+
+/// The session whose node a record speaks of; a deleted one is nobody's.
+fn owner_of(record: &Record) -> Option<SessionId> {
+    match Owner::from_raw(record.stat.ephemeral_owner) {
+        Owner::Session(session) if record.exists => Some(session),
+        Owner::Session(_) | Owner::None | Owner::Container | Owner::Ttl(_) => None,
     }
 }
 
