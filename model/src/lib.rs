@@ -11,7 +11,7 @@
 //! | [`durable`] | the disk as a peer sees it |
 //! | [`election`], [`leader`], [`learner`] | the roles |
 //! | [`peer`] | a server: disk and role, and `step`, the one transition function |
-//! | [`service`] | sessions, and the order of answers to one connection |
+//! | [`service`] | sessions, which request a transaction answers, and the order of answers to one connection |
 //! | [`switch`] | known bugs that a checker can bring back |
 //! | [`tree`] | the replicated znodes |
 #![no_std]

@@ -436,6 +436,15 @@ impl Peer {
         self.storage.asked.history.last()
     }
 
+    /// The zxid that the next proposal gets, where this server leads and serves.
+    #[must_use]
+    pub fn next_zxid(&self) -> Option<Zxid> {
+        match &self.role {
+            Role::Leading(l) => l.next_zxid(self.last_logged()),
+            Role::Draining { .. } | Role::Looking(_) | Role::Following(_) => None,
+        }
+    }
+
     /// Whom it follows, or itself if it leads.
     #[must_use]
     pub fn leader(&self) -> Option<ServerId> {

@@ -28,6 +28,7 @@ use tracing::{debug, error, info, warn};
 use zabra_model::ensemble::Ensemble;
 use zabra_model::ids::{Epoch, SessionId, Zxid};
 use zabra_model::peer::Peer;
+use zabra_model::service::answers::Answers;
 use zabra_model::service::session::{SessionTracker, password};
 use zabra_model::step::{Effect, Env, Input, Mark, Write};
 use zabra_model::tree::node::Tree;
@@ -39,8 +40,8 @@ const CONTAINER_CHECK: Duration = Duration::from_secs(60);
 
 /// A request whose transaction is awaited.
 pub(super) struct Submitted {
-    pub(super) session: SessionId,
-    pub(super) cxid: i32,
+    /// The client's number for it.
+    pub(super) xid: i32,
     pub(super) token: u64,
     pub(super) conn: Arc<Conn>,
     pub(super) opcode: i32,
@@ -72,8 +73,8 @@ pub struct Core {
     pub(super) deliver_upto: Zxid,
     /// Connections that have something to send.
     pub(super) dirty: Vec<Arc<Conn>>,
-    /// Requests through this server whose transactions are awaited, in the order of these.
-    pub(super) submitted: VecDeque<Submitted>,
+    /// Requests through this server whose transactions are awaited.
+    pub(super) answers: Answers<Submitted>,
     /// On a follower: syncs in the order of their answers. On a leader: with the zxid that they wait for.
     pub(super) syncs: VecDeque<(Zxid, SyncFor)>,
     /// On a follower: who waits for the leader's word on a session.
@@ -152,6 +153,7 @@ impl Core {
             members_text: config.members_text().into(),
             window: Window::starting_at(last),
             persist: Persist::new(start.thread),
+            answers: Answers::new(start.env.me, now_ms()),
             env: start.env,
             inbox: start.inbox,
             election: start.election,
@@ -159,7 +161,6 @@ impl Core {
             reload: start.reload,
             deliver_upto: Zxid::ZERO,
             dirty: Vec::new(),
-            submitted: VecDeque::new(),
             syncs: VecDeque::new(),
             revalidating: HashMap::new(),
             scratch: BytesMut::new(),
@@ -546,7 +547,7 @@ impl Core {
     fn stop_serving(&mut self) {
         self.shared.set_mode(Mode::NotServing);
         self.serving = None;
-        self.submitted.clear();
+        drop(self.answers.end()); // their connections are closed below
         self.syncs.clear();
         self.revalidating.clear();
         self.prep.reset();
@@ -669,7 +670,7 @@ impl Core {
         for conn in self.dirty.drain(..) {
             conn.wake.notify_one();
         }
-        let outstanding = self.submitted.len() as u64;
+        let outstanding = self.answers.len() as u64;
         self.shared
             .stats
             .outstanding

@@ -47,16 +47,16 @@ impl Core {
                 Txn::CloseSession { .. } => self.tracker.remove(header.session),
                 _ => {}
             }
-            match self.take_submitted(header) {
-                Some(done) => self.reply(&done, header, txn, &result, &tree, &mut hub),
-                None => {
-                    if matches!(txn, Txn::CloseSession { .. }) {
-                        // It expired, or was closed over another server.
-                        let conn = lock(&shared.sessions).remove(&header.session);
-                        if let Some(conn) = conn {
-                            end_after_sending(&conn, &mut self.dirty);
-                        }
-                    }
+            let own = self.answers.take(header, |lost| lost.conn.close());
+            if let Some(done) = &own {
+                self.reply(done, header, txn, &result, &tree, &mut hub);
+            }
+            if matches!(txn, Txn::CloseSession { .. }) {
+                // It expired, or was closed over another connection than the one that it has here.
+                let conn = lock(&shared.sessions).remove(&header.session);
+                let closes = |conn: &Arc<Conn>| own.as_ref().is_some_and(|o| o.conn.id == conn.id);
+                if let Some(conn) = conn.filter(|conn| !closes(conn)) {
+                    end_after_sending(&conn, &mut self.dirty);
                 }
             }
         }
@@ -68,23 +68,6 @@ impl Core {
         self.prep.committed(upto);
         self.window.trim(self.peer.durable().history.last());
         self.count_delivered(count);
-    }
-
-    /// The request that this transaction answers, if it came through this server.
-    fn take_submitted(&mut self, header: &TxnHeader) -> Option<Submitted> {
-        let is_it = |s: &Submitted| s.session == header.session && s.cxid == header.cxid;
-        if let Some(done) = self.submitted.pop_front_if(|s| is_it(s)) {
-            return Some(done);
-        }
-        if self.submitted.is_empty() || !lock(&self.shared.sessions).contains_key(&header.session) {
-            return None;
-        }
-        // A leader answers in order, so this is for one that it has dropped before: do not wait for that for ever.
-        let at = self.submitted.iter().position(is_it)?;
-        for lost in self.submitted.drain(..at) {
-            lost.conn.close();
-        }
-        self.submitted.pop_front()
     }
 
     fn reply(
@@ -106,13 +89,10 @@ impl Core {
             done.conn.close(); // ZooKeeper never says this to a client: it has another connection by now
             return;
         }
-        let reply_header = ReplyHeader::ok(header.cxid, header.zxid);
+        let reply_header = ReplyHeader::ok(done.xid, header.zxid);
         let unimplemented = *result == TxnResult::Error(ErrorCode::Unimplemented.code());
         let close = done.opcode == opcode::CLOSE_SESSION;
         let shared = Arc::clone(&self.shared);
-        if close {
-            lock(&shared.sessions).remove(&header.session);
-        }
         finish(&shared, done, tree, hub, &mut self.dirty, close, |out| {
             if unimplemented {
                 let header = ReplyHeader {
@@ -148,8 +128,7 @@ impl Core {
         hub: &mut super::shared::Hub,
     ) {
         let done = Submitted {
-            session: conn.session(),
-            cxid: xid,
+            xid,
             token,
             conn,
             opcode: opcode::SYNC,

@@ -66,13 +66,8 @@ impl Core {
 
     /// The position that the next proposal will get.
     fn next_zxid(&self) -> Option<Zxid> {
-        let epoch = self.serving?;
-        let last = self.peer.last_logged();
-        Some(if last.epoch() < epoch {
-            Zxid::new(epoch, 1)
-        } else {
-            Zxid(last.0.saturating_add(1))
-        })
+        self.serving?;
+        self.peer.next_zxid()
     }
 
     fn header(&self, session: SessionId, cxid: i32, zxid: Zxid) -> TxnHeader {
@@ -105,7 +100,7 @@ impl Core {
     /// A write of the harness: a node that names its transaction, without a session, so that no other one is needed.
     #[cfg(feature = "gate")]
     pub(super) fn propose_of_harness(&mut self) -> Option<Zxid> {
-        let zxid = self.next_zxid().filter(|_| self.is_leading())?;
+        let zxid = self.next_zxid()?;
         let header = self.header(SessionId(0), 0, zxid);
         let txn = Txn::Create {
             path: format!("/t{:x}", zxid.0).into(),
@@ -131,7 +126,7 @@ impl Core {
         ids: &[Id],
         owner: ServerId,
     ) {
-        let Some(zxid) = self.next_zxid().filter(|_| self.is_leading()) else {
+        let Some(zxid) = self.next_zxid() else {
             return;
         };
         let header = self.header(session, cxid, zxid);
@@ -255,15 +250,33 @@ impl Core {
         }
     }
 
-    fn await_txn(&mut self, conn: &Arc<Conn>, cxid: i32, token: u64, code: i32) {
-        self.submitted.push_back(Submitted {
-            session: conn.session(),
-            cxid,
+    fn submitted(&self, conn: &Arc<Conn>, xid: i32, token: u64, code: i32) -> Submitted {
+        Submitted {
+            xid,
             token,
             conn: Arc::clone(conn),
             opcode: code,
             since_ms: self.clock_ms,
-        });
+        }
+    }
+
+    /// A client of this server waits for the next proposal; false, and it waits no more, if there will be none.
+    fn await_proposal(&mut self, session: SessionId, submitted: Submitted) -> bool {
+        let Some(zxid) = self.next_zxid() else {
+            submitted.conn.close();
+            return false;
+        };
+        self.answers.proposed(session, zxid, submitted);
+        true
+    }
+
+    /// A request goes to the leader, under the number by which its transaction will be known.
+    fn forward(&mut self, mut request: ForwardedRequest, ids: Option<&[Id]>, submitted: Submitted) {
+        let conn = Arc::clone(&submitted.conn);
+        request.cxid = self.answers.forwarded(request.session, submitted);
+        if !self.links.forward(&request, ids) {
+            conn.close();
+        }
     }
 
     fn lead_own(&mut self, conn: &Arc<Conn>, submit: Submit) {
@@ -288,7 +301,10 @@ impl Core {
             }
             return;
         }
-        self.await_txn(conn, submit.xid, submit.token, submit.opcode);
+        let own = self.submitted(conn, submit.xid, submit.token, submit.opcode);
+        if !self.await_proposal(conn.session(), own) {
+            return;
+        }
         let request = submit
             .request
             .or_else(|| Request::decode(submit.opcode, &submit.record).ok());
@@ -310,21 +326,26 @@ impl Core {
             opcode: submit.opcode,
             record: submit.record.clone(),
         };
-        if !self.links.forward(&request, Some(&submit.ids)) {
-            conn.close();
-        } else if submit.opcode == opcode::SYNC {
+        if submit.opcode != opcode::SYNC {
+            let own = self.submitted(conn, submit.xid, submit.token, submit.opcode);
+            self.forward(request, Some(&submit.ids), own);
+        } else if self.links.forward(&request, Some(&submit.ids)) {
+            // Its answer names nothing: the leader answers the syncs of a connection to it in order, and drops none.
             self.syncs
                 .push_back((Zxid::ZERO, SyncFor::Client(Arc::clone(conn), submit)));
         } else {
-            self.await_txn(conn, submit.xid, submit.token, submit.opcode);
+            conn.close();
         }
     }
 
     /// A new session for a client of this server.
     pub(super) fn create_session(&mut self, conn: Arc<Conn>, session: SessionId) {
         let timeout_ms = conn.timeout_ms();
+        let own = self.submitted(&conn, 0, 0, opcode::CREATE_SESSION);
         if self.is_leading() {
-            self.await_txn(&conn, 0, 0, opcode::CREATE_SESSION);
+            if !self.await_proposal(session, own) {
+                return;
+            }
             let request = Request::Write(WriteOp::CreateSession { timeout_ms });
             let me = self.env.me;
             self.lead(session, 0, Some(request), opcode::CREATE_SESSION, &[], me);
@@ -336,11 +357,7 @@ impl Core {
             opcode: opcode::CREATE_SESSION,
             record: Bytes::copy_from_slice(&timeout_ms.to_be_bytes()),
         };
-        if self.links.forward(&request, None) {
-            self.await_txn(&conn, 0, 0, opcode::CREATE_SESSION);
-        } else {
-            conn.close();
-        }
+        self.forward(request, None, own);
     }
 
     /// On the leader: may the session go on at `owner`? Then it is `owner`'s from now on.
@@ -456,6 +473,9 @@ impl Core {
 
     /// The leader has answered the oldest sync: everything before it is committed here, too.
     fn on_synced(&mut self) {
+        if self.is_leading() {
+            return; // a learner has nothing to say about syncs
+        }
         self.deliver();
         if let Some((_, SyncFor::Client(conn, submit))) = self.syncs.pop_front() {
             let shared = Arc::clone(&self.shared);

@@ -125,6 +125,15 @@ impl Cluster {
         child.wait().unwrap();
     }
 
+    /// Sends a server a signal by its name: STOP, CONT.
+    pub fn signal(&self, i: usize, name: &str) {
+        let pid = self.children[i].as_ref().unwrap().id().to_string();
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status();
+        assert!(status.unwrap().success(), "kill -{name} {pid}");
+    }
+
     pub fn is_running(&mut self, i: usize) -> bool {
         self.children[i]
             .as_mut()

@@ -10,24 +10,32 @@ use crate::step::Effect;
 use crate::switch::Switch;
 
 impl Leading {
+    /// What the next proposal gets, behind a log that ends at `last`; with a counter that is used up the proposal is refused.
+    pub(crate) fn next_zxid(&self, last: Zxid) -> Option<Zxid> {
+        let next = if last.epoch() < self.epoch {
+            Zxid::new(self.epoch, 1)
+        } else {
+            Zxid(last.0.saturating_add(1))
+        };
+        (self.phase == Phase::Broadcast).then_some(next)
+    }
+
     /// Proposes a transaction: to its own disk and to every synced learner.
     #[inline]
     pub(crate) fn propose<T: Payload + Clone>(&mut self, txn: T, cx: &mut Context<'_, T>) -> Next {
-        if self.phase != Phase::Broadcast {
+        let last = cx.storage.asked.history.last();
+        let Some(next) = self.next_zxid(last) else {
             cx.out.push(Effect::Refused(Fault::NotLeading));
             return Next::Stay;
-        }
+        };
         if let Some(voters) = txn.voters()
             && let Err(fault) = self.may_reconfigure(&voters, &cx.storage.ensemble, cx.env)
         {
             cx.out.push(Effect::Refused(fault));
             return Next::Stay;
         }
-        let last = cx.storage.asked.history.last();
-        let zxid = if last.epoch() < self.epoch {
-            Zxid::new(self.epoch, 1)
-        } else if last.counter() < cx.env.counter_max {
-            Zxid(last.0 + 1)
+        let zxid = if last.epoch() < self.epoch || last.counter() < cx.env.counter_max {
+            next
         } else if cx.env.switches.on(Switch::NoRolloverReelection) {
             Zxid::new(last.epoch().next().unwrap_or_default(), 1)
         } else {

@@ -1,4 +1,5 @@
-//! Around the tree: the lives of sessions, and the order in which a session gets its answers.
+//! Around the tree: the lives of sessions, which request a transaction answers, and the order in which a session gets its answers.
 
+pub mod answers;
 pub mod order;
 pub mod session;
