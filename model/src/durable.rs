@@ -19,6 +19,95 @@ pub struct Durable {
     pub history: History,
 }
 
+/// What a start has read: no [`Durable`] yet, and so nothing that a peer could report.
+///
+/// A process that died leaves its writes in the page cache, where they read as if they were on the disk; a loss of power
+/// takes them. So a start makes durable what it has read, part by part and in this order, and only then tells of it. What is
+/// known to have been synced before needs no more than another sync. Behind that, a sync may have failed: the pages are clean
+/// then and not on the disk, and every further sync succeeds without them. That end has to be written anew.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    durable: Durable,
+    synced: Zxid,
+    made: [bool; 3],
+}
+
+/// A part of what a start has read. The order is that of all writes: history before epochs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Part {
+    /// Snapshots and logs, with their names in their directories.
+    History,
+    /// The file of acceptedEpoch, with its name.
+    AcceptedEpoch,
+    /// The file of currentEpoch, with its name.
+    CurrentEpoch,
+}
+
+/// How a start has made a part durable.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Made {
+    /// Files and directories were synced.
+    Synced,
+    /// What may be in the page cache alone was written once more, and then synced.
+    WrittenAnew,
+}
+
+impl Part {
+    /// All, in their order.
+    pub const ALL: [Self; 3] = [Self::History, Self::AcceptedEpoch, Self::CurrentEpoch];
+}
+
+impl Found {
+    /// What was read. Up to `synced`, something on the disk says that the history was synced: zero, if nothing does.
+    #[must_use]
+    pub const fn new(durable: Durable, synced: Zxid) -> Self {
+        let made = [false; 3];
+        Self {
+            durable,
+            synced,
+            made,
+        }
+    }
+
+    /// What has to be made durable next, and how. Nothing: it may be reported.
+    #[must_use]
+    pub fn owes(&self, _: Switches) -> Option<(Part, Made)> {
+        let part = Part::ALL
+            .into_iter()
+            .zip(self.made)
+            .find(|(_, made)| !made)?
+            .0;
+        let doubtful = part == Part::History && self.durable.history.last() > self.synced;
+        let how = if doubtful {
+            Made::WrittenAnew
+        } else {
+            Made::Synced
+        };
+        Some((part, how))
+    }
+
+    /// A part was made durable. It still is owed if another one is before it, or if that was not enough.
+    pub fn made(&mut self, part: Part, how: Made, switches: Switches) {
+        if let Some((owed, at_least)) = self.owes(switches)
+            && part == owed
+            && how >= at_least
+        {
+            self.made[part as usize] = true;
+        }
+    }
+
+    /// What may be told to others.
+    ///
+    /// # Errors
+    /// The part that is not known to be on the disk.
+    pub fn report(self, switches: Switches) -> Result<Durable, Part> {
+        match self.owes(switches) {
+            Some((part, _)) => Err(part),
+            None => Ok(self.durable),
+        }
+    }
+}
+
 /// A write without its payload: what remains to be remembered until the disk answers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Written {
@@ -211,6 +300,55 @@ impl Storage {
             delivered.max(self.known.history.last())
         } else {
             self.known.history.last()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(last: u64, synced: u64) -> Found {
+        let mut durable = Durable::default();
+        (1..=last).for_each(|z| durable.history.append(Zxid(1 << 32 | z)));
+        let synced = if synced == 0 { 0 } else { 1 << 32 | synced };
+        Found::new(durable, Zxid(synced))
+    }
+
+    /// C-5: what was found is reported when all of it was made durable, in the order of all writes.
+    #[test]
+    fn c_5_nothing_found_is_reported_before_it_is_on_the_disk() {
+        let none = Switches::default();
+        let parts: alloc::vec::Vec<Option<Part>> =
+            Part::ALL.into_iter().map(Some).chain([None]).collect();
+        for (a, b, c) in (0..64).map(|i| (parts[i % 4], parts[i / 4 % 4], parts[i / 16])) {
+            let mut start = found(3, 3);
+            for part in [a, b, c].into_iter().flatten() {
+                start.made(part, Made::Synced, none);
+            }
+            let in_order = [a, b, c].map(|p| p.map(|p| p as usize)) == [Some(0), Some(1), Some(2)];
+            assert_eq!(start.report(none).is_ok(), in_order, "{a:?} {b:?} {c:?}");
+        }
+    }
+
+    /// C-6: what may be clean pages alone is not made durable by a sync.
+    #[test]
+    fn c_6_what_nobody_is_known_to_have_synced_is_written_anew() {
+        let none = Switches::default();
+        for (last, synced) in [(0, 0), (3, 0), (3, 2), (3, 3), (3, 4)] {
+            let mut start = found(last, synced);
+            let doubtful = last > synced;
+            start.made(Part::History, Made::Synced, none);
+            let owed = start.owes(none);
+            if doubtful {
+                assert_eq!(owed, Some((Part::History, Made::WrittenAnew)));
+                start.made(Part::History, Made::WrittenAnew, none);
+            }
+            assert_eq!(
+                start.owes(none),
+                Some((Part::AcceptedEpoch, Made::Synced)),
+                "{last} {synced}"
+            );
         }
     }
 }
