@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::error::ServerError;
-use crate::host::boot;
+use crate::host::boot::{self, Entrance};
 use crate::host::core::{Core, Start};
 use crate::host::inbox::Inbox;
 use crate::host::shared::Shared;
@@ -15,6 +15,7 @@ use zabra_model::ensemble::Ensemble;
 use zabra_model::ids::Epoch;
 use zabra_model::step::Env;
 use zabra_model::switch::Switches;
+use zabra_model::tree::node::Tree;
 
 /// Runs a server until it is told to stop, by a signal or by the end of its standard input if `until_stdin_ends`.
 ///
@@ -31,20 +32,32 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
     }
     let (env, ensemble) = (env_of(&config), Ensemble::of(config.voters.clone()));
     info!(sid = %config.me, ensemble = config.is_ensemble(), "starting");
-    let (config, found) = tokio::task::spawn_blocking(move || {
-        boot::purge(&config)?;
-        boot::read(&config).map(|found| (config, found))
-    })
-    .await
-    .map_err(|_| ServerError::Bug("reading the data directory"))??;
     let inbox = Arc::new(Inbox::default());
+    // First what can refuse the start, then what changes files.
+    let (config, entrance) = blocking(move || Entrance::look(&config).map(|e| (config, e))).await?;
+    let election = ElectionNet::bind(&config).await?;
+    let learners = quorum::bind(&config).await?;
+    let clients = client::bind(&config).await?;
+    let shared = Shared::new(config, Tree::new());
+    // Who comes before the data is read is told so, and looks for another server.
+    client::listen(clients, Arc::clone(&shared), Arc::clone(&inbox));
+    let reading = Arc::clone(&shared);
+    let found = blocking(move || {
+        let config = &reading.config;
+        entrance.enter(config)?;
+        boot::purge(config)?;
+        boot::read(config)
+    })
+    .await?;
+    *shared.tree_mut() = found.tree;
+    let config = &shared.config;
     let last = found.durable.history.last();
-    let thread = boot::start_disk(&config, last, Arc::clone(&inbox))?;
-    let history = boot::history_reader(&config);
-    let election = ElectionNet::start(&config, Arc::clone(&inbox)).await?;
-    quorum::listen(&config, Arc::clone(&inbox)).await?;
-    let shared = Shared::new(config, found.tree);
-    client::listen(Arc::clone(&shared), Arc::clone(&inbox)).await?;
+    let thread = boot::start_disk(config, last, Arc::clone(&inbox))?;
+    let history = boot::history_reader(config);
+    let election = election.map(|port| ElectionNet::start(config, port, Arc::clone(&inbox)));
+    if let Some(learners) = learners {
+        quorum::listen(learners, Arc::clone(&inbox));
+    }
     shutdown::listen(Arc::clone(&inbox), until_stdin_ends);
     #[cfg(feature = "gate")]
     let gate = crate::host::gate::Gate::connect(Arc::clone(&inbox)).await?;
@@ -74,6 +87,15 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
         Ok(result) => result,
         Err(_) => Err(ServerError::Bug("the core task")),
     }
+}
+
+/// Runs `work`, which reads or writes files, on a thread that may wait for them.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ServerError> + Send + 'static,
+) -> Result<T, ServerError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| ServerError::Bug("reading the data directory"))?
 }
 
 fn env_of(config: &Config) -> Env {

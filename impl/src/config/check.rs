@@ -181,7 +181,10 @@ fn my_id(data_dir: &Path) -> Result<ServerId, ConfigError> {
         path: path.clone(),
         source,
     })?;
-    text.trim()
+    // ZooKeeper reads the first line; editors put a mark before it, and people blanks and notes behind it.
+    let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    let line = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+    line.unwrap_or_default()
         .parse()
         .map(ServerId)
         .map_err(|_| ConfigError::Line {
@@ -285,6 +288,30 @@ mod tests {
         ] {
             let refusal = five("", lines).unwrap_err();
             assert!(refusal.contains(words), "{lines}: {refusal}");
+        }
+    }
+
+    /// C-12.
+    #[test]
+    fn c_12_my_id_is_the_first_line_that_says_something() {
+        let dir = tempfile::tempdir().unwrap();
+        for (text, id) in [
+            ("1", Some(1)),
+            ("1\n# note\n", Some(1)),
+            ("1 ", Some(1)),
+            ("\u{feff}1", Some(1)),
+            ("\u{feff} 12\r\nnode twelve\r\n", Some(12)),
+            ("\t7\t\n\n", Some(7)),
+            ("# node 3\n\n3\n", Some(3)),
+            ("", None),
+            ("# 1", None),
+            ("-1", None),
+            ("1 2", None),
+            ("one\n1", None),
+        ] {
+            fs::write(dir.path().join("myid"), text).unwrap();
+            let found = my_id(dir.path());
+            assert_eq!(found.ok().map(|sid| sid.0), id, "{text:?}");
         }
     }
 

@@ -7,7 +7,9 @@ use crate::config::Config;
 use crate::error::ServerError;
 use crate::host::inbox::{Event, Inbox};
 use crate::net::link::HistoryReader;
-use crate::storage::disk::RealDisk;
+use crate::storage::disk::{Disk, RealDisk};
+use crate::storage::layout::{self, Layout};
+use crate::storage::owner::Owner;
 use crate::storage::recovery::{RecoveryOptions, RecoverySink, recover};
 use crate::storage::snapshot::body::{Refused, SnapshotSink};
 use crate::storage::thread::{self, DiskThread};
@@ -118,6 +120,41 @@ pub struct Found {
 #[must_use]
 pub fn dirs(config: &Config) -> Dirs {
     Dirs::new(&config.data_dir, &config.data_log_dir)
+}
+
+/// A directory that may be this server's: nothing in it has changed yet.
+pub struct Entrance {
+    owner: Owner,
+    layout: Layout,
+}
+
+impl Entrance {
+    /// Looks at the directories and takes the locks that are there.
+    ///
+    /// # Errors
+    /// [`ServerError::Data`].
+    pub fn look(config: &Config) -> Result<Self, ServerError> {
+        let dirs = dirs(config);
+        let owner = Owner::look(&dirs).map_err(ServerError::Data)?;
+        let me = config.is_ensemble().then_some(config.me);
+        let layout =
+            layout::look(&RealDisk, &dirs, me, config.trust_empty).map_err(ServerError::Data)?;
+        Ok(Self { owner, layout })
+    }
+
+    /// Makes the directories this server's.
+    ///
+    /// # Errors
+    /// [`ServerError::Data`].
+    pub fn enter(mut self, config: &Config) -> Result<(), ServerError> {
+        let dirs = dirs(config);
+        RealDisk
+            .create_dir(&dirs.snap)
+            .and_then(|()| RealDisk.create_dir(&dirs.log))
+            .and_then(|()| self.owner.claim(&dirs))
+            .and_then(|()| self.layout.write(&RealDisk, &dirs))
+            .map_err(ServerError::Data)
+    }
 }
 
 /// Reads the data directory; a new one gets its first snapshot.

@@ -2,6 +2,7 @@
 
 use super::limits::PerAddress;
 use crate::client::connection;
+use crate::config::Config;
 use crate::error::ServerError;
 use crate::host::inbox::Inbox;
 use crate::host::shared::Shared;
@@ -12,12 +13,12 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-/// Listens for clients; each gets a task.
+/// Takes the client port.
 ///
 /// # Errors
 /// [`ServerError::Bind`].
-pub async fn listen(shared: Arc<Shared>, inbox: Arc<Inbox>) -> Result<(), ServerError> {
-    let addr = shared.config.client.to_addr();
+pub async fn bind(config: &Config) -> Result<TcpListener, ServerError> {
+    let addr = config.client.to_addr();
     let listener = TcpListener::bind(&addr)
         .await
         .map_err(|source| ServerError::Bind {
@@ -28,6 +29,11 @@ pub async fn listen(shared: Arc<Shared>, inbox: Arc<Inbox>) -> Result<(), Server
     if let Ok(addr) = listener.local_addr() {
         info!(%addr, "listening for clients");
     }
+    Ok(listener)
+}
+
+/// Listens for clients; each gets a task.
+pub fn listen(listener: TcpListener, shared: Arc<Shared>, inbox: Arc<Inbox>) {
     let all = PerAddress::new(shared.config.max_client_cnxns);
     tokio::spawn(async move {
         loop {
@@ -51,5 +57,4 @@ pub async fn listen(shared: Arc<Shared>, inbox: Arc<Inbox>) -> Result<(), Server
             }
         }
     });
-    Ok(())
 }

@@ -46,6 +46,12 @@ struct Slot {
     incoming: mpsc::Sender<Incoming>,
 }
 
+/// The election port, taken and not yet listened to.
+pub struct ElectionPort {
+    listener: TcpListener,
+    address: Address,
+}
+
 /// The connections to all other servers.
 pub struct ElectionNet {
     me: ServerId,
@@ -58,14 +64,11 @@ pub struct ElectionNet {
 }
 
 impl ElectionNet {
-    /// Listens, and is ready to dial.
+    /// Takes the election port, if this server is a member. Servers that dial wait until [`ElectionNet::start`].
     ///
     /// # Errors
     /// [`ServerError::Bind`].
-    pub async fn start(
-        config: &Config,
-        inbox: Arc<Inbox>,
-    ) -> Result<Option<Arc<Self>>, ServerError> {
+    pub async fn bind(config: &Config) -> Result<Option<ElectionPort>, ServerError> {
         let Some(own) = config.members.get(&config.me) else {
             return Ok(None);
         };
@@ -76,12 +79,21 @@ impl ElectionNet {
         };
         let addr = join(host, own.election_port);
         let listener = bind_retrying(&addr, config.election_bind_retry).await?;
-        let net = Arc::new(Self {
-            me: config.me,
-            my_address: Address {
+        Ok(Some(ElectionPort {
+            listener,
+            address: Address {
                 host: own.host.as_str().into(),
                 port: own.election_port,
             },
+        }))
+    }
+
+    /// Listens, and is ready to dial.
+    #[must_use]
+    pub fn start(config: &Config, port: ElectionPort, inbox: Arc<Inbox>) -> Arc<Self> {
+        let net = Arc::new(Self {
+            me: config.me,
+            my_address: port.address,
             members_text: config.members_text().into(),
             slots: Mutex::default(),
             members: config.members.len(),
@@ -91,8 +103,8 @@ impl ElectionNet {
         for (sid, member) in config.members.iter().filter(|(sid, _)| **sid != config.me) {
             net.slot(*sid, &join(&member.host, member.election_port));
         }
-        tokio::spawn(Arc::clone(&net).accept(listener));
-        Ok(Some(net))
+        tokio::spawn(Arc::clone(&net).accept(port.listener));
+        net
     }
 
     /// Leaves `notification` for `to`, in place of an older one.

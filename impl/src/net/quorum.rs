@@ -18,13 +18,14 @@ const RETRY: [Duration; 4] = [
     Duration::from_millis(100),
 ];
 
-/// Listens for learners; each becomes an [`Event::Accepted`].
+/// Takes the quorum port, if this server is a member. Learners that dial wait until [`listen`] takes them: a leader to be
+/// has read its data.
 ///
 /// # Errors
 /// [`ServerError::Bind`].
-pub async fn listen(config: &Config, inbox: Arc<Inbox>) -> Result<(), ServerError> {
+pub async fn bind(config: &Config) -> Result<Option<TcpListener>, ServerError> {
     let Some(own) = config.members.get(&config.me) else {
-        return Ok(());
+        return Ok(None);
     };
     let host = if config.listen_on_all {
         "0.0.0.0"
@@ -32,13 +33,16 @@ pub async fn listen(config: &Config, inbox: Arc<Inbox>) -> Result<(), ServerErro
         own.host.as_str()
     };
     let addr = join(host, own.quorum_port);
-    let listener = TcpListener::bind(&addr)
-        .await
-        .map_err(|source| ServerError::Bind {
-            addr,
-            what: "quorum port",
-            source,
-        })?;
+    let bound = TcpListener::bind(&addr).await;
+    bound.map(Some).map_err(|source| ServerError::Bind {
+        addr,
+        what: "quorum port",
+        source,
+    })
+}
+
+/// Listens for learners; each becomes an [`Event::Accepted`].
+pub fn listen(listener: TcpListener, inbox: Arc<Inbox>) {
     tokio::spawn(async move {
         loop {
             match listener.accept().await {
@@ -53,7 +57,6 @@ pub async fn listen(config: &Config, inbox: Arc<Inbox>) -> Result<(), ServerErro
             }
         }
     });
-    Ok(())
 }
 
 /// Dials the leader until `within` is over; the outcome is [`Event::Dialled`] with `attempt`.

@@ -5,6 +5,8 @@
 
 pub mod disk;
 pub mod epochs;
+pub mod layout;
+pub mod owner;
 pub mod purge;
 pub mod recording;
 pub mod recovery;
@@ -28,6 +30,24 @@ pub enum StorageError {
         path: PathBuf,
         /// The system's words.
         source: std::io::Error,
+    },
+    /// Another server has the directory.
+    #[error(
+        "{dir}: another server{by} uses it; stop that one, or give this one a dataDir and a dataLogDir of its own"
+    )]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// ` (process N)`, where it is known.
+        by: String,
+    },
+    /// What lies in a directory is not what dataDir and dataLogDir make it out to be.
+    #[error("{dir}: {what}")]
+    WrongDirectory {
+        /// The directory.
+        dir: PathBuf,
+        /// What does not fit, and the ways out.
+        what: String,
     },
     /// A file does not begin as its name promises.
     #[error("{path}: not a {kind} file (its first bytes are {found}); restore it or remove it")]

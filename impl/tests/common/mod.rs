@@ -140,9 +140,13 @@ impl Cluster {
             .is_some_and(|c| c.try_wait().unwrap().is_none())
     }
 
+    pub fn pid(&self, i: usize) -> u32 {
+        self.children[i].as_ref().unwrap().id()
+    }
+
     /// What a server holds in memory (Linux).
     pub fn memory_bytes(&self, i: usize) -> usize {
-        let pid = self.children[i].as_ref().unwrap().id();
+        let pid = self.pid(i);
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
         let kib = line.and_then(|l| l.split_whitespace().next()?.parse::<usize>().ok());
