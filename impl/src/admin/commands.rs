@@ -164,14 +164,10 @@ fn latency(shared: &Shared) -> (u64, f64, u64) {
 fn mntr(shared: &Shared, mode: Mode) -> String {
     let (nodes, bytes, ephemerals, sessions) = {
         let tree = shared.tree();
-        let ephemerals: usize = tree
-            .owners()
-            .map(|owner| tree.ephemerals(owner).count())
-            .sum();
         (
             tree.len() + 1,
             tree.data_bytes(),
-            ephemerals,
+            tree.ephemeral_count(),
             tree.sessions().len(),
         )
     };

@@ -11,6 +11,7 @@ pub mod digest;
 pub mod error;
 pub mod event;
 pub mod image;
+mod index;
 pub mod node;
 pub mod op;
 mod page;

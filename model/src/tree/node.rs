@@ -5,6 +5,7 @@
 
 use super::acl::{Acl, AclEntry, Id, perms};
 use super::acl_table::AclTable;
+use super::index::PathIndex;
 use super::page::{Index, NIL, Node, Pages};
 use super::path;
 use super::stat::{Owner, Stat, StatPersisted};
@@ -14,12 +15,12 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 use foldhash::fast::FixedState;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 
 /// All that is replicated, as of one zxid.
 pub struct Tree {
     pub(super) pages: Pages,
-    index: HashTable<Index>,
+    index: PathIndex,
     hasher: FixedState,
     pub(super) acls: AclTable,
     owned: HashMap<SessionId, BTreeSet<Index>, FixedState>,
@@ -29,6 +30,7 @@ pub struct Tree {
     pub(super) root: Index,
     pub(super) last_zxid: Zxid,
     data_bytes: u64,
+    ephemerals: usize,
 }
 
 /// A znode, to be read.
@@ -65,7 +67,7 @@ impl Tree {
     pub(super) fn bare() -> Self {
         Self {
             pages: Pages::default(),
-            index: HashTable::new(),
+            index: PathIndex::new(),
             hasher: FixedState::default(),
             acls: AclTable::new(),
             owned: HashMap::default(),
@@ -75,6 +77,7 @@ impl Tree {
             root: NIL,
             last_zxid: Zxid::ZERO,
             data_bytes: 0,
+            ephemerals: 0,
         }
     }
 
@@ -128,7 +131,7 @@ impl Tree {
     /// Whether there is no node: never so after construction.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.index.len() == 0
     }
 
     /// Bytes of all data.
@@ -148,6 +151,18 @@ impl Tree {
     #[must_use]
     pub fn session_timeout(&self, session: SessionId) -> Option<i32> {
         self.sessions.get(&session).copied()
+    }
+
+    /// How many ephemeral nodes there are, of all sessions.
+    #[must_use]
+    pub const fn ephemeral_count(&self) -> usize {
+        self.ephemerals
+    }
+
+    /// How many ephemeral nodes a session has.
+    #[must_use]
+    pub fn ephemerals_of(&self, session: SessionId) -> usize {
+        self.owned.get(&session).map_or(0, BTreeSet::len)
     }
 
     /// Ephemeral nodes of a session.
@@ -191,7 +206,7 @@ impl Tree {
         let path = path::canonical(path);
         let hash = self.hasher.hash_one(path);
         let is_it = |&at: &Index| self.pages.get(at).is_some_and(|n| n.is_at(path));
-        self.index.find(hash, is_it).copied()
+        self.index.find(hash, is_it)
     }
 
     /// Adds a node below its parent, which must be there for all but the root. A node that is there already is left alone.
@@ -246,15 +261,14 @@ impl Tree {
             self.link(at, parent);
         }
         let (hasher, pages) = (&self.hasher, &self.pages);
-        self.index
-            .insert_unique(hasher.hash_one(path), at, |&other| {
-                hasher.hash_one(pages.get(other).map_or("", Node::path))
-            });
+        self.index.insert(hasher.hash_one(path), at, |&other| {
+            hasher.hash_one(pages.get(other).map_or("", Node::path))
+        });
         self.data_bytes += data.map_or(0, |d| d.len() as u64);
         match Owner::from_raw(stat.ephemeral_owner) {
             Owner::None => {}
             Owner::Session(session) => {
-                self.owned.entry(session).or_default().insert(at);
+                self.ephemerals += usize::from(self.owned.entry(session).or_default().insert(at));
             }
             Owner::Container => {
                 self.containers.insert(at);
@@ -272,6 +286,7 @@ impl Tree {
         };
         let first = up.first_child();
         up.set_children(at, up.children().wrapping_add(1));
+        self.count_below(parent, 1);
         if let Some(sibling) = self.pages.get_mut(first) {
             sibling.prev = at;
         }
@@ -297,6 +312,15 @@ impl Tree {
                 up.children().wrapping_sub(1),
             );
         }
+        self.count_below(node.parent, -1);
+    }
+
+    /// A node came or went below `at`: all above it count it, so that nobody has to walk through a subtree to know its size.
+    fn count_below(&mut self, mut at: Index, change: i32) {
+        while let Some(node) = self.pages.get_mut(at) {
+            node.count_below(change);
+            at = node.parent;
+        }
     }
 
     /// Removes a node without children; its ACL stays counted, for the caller to release after showing it to watchers.
@@ -304,9 +328,7 @@ impl Tree {
         let hash = self.hasher.hash_one(self.pages.get(at)?.path());
         let node = self.pages.remove(at)?;
         self.unlink(&node);
-        if let Ok(entry) = self.index.find_entry(hash, |&other| other == at) {
-            entry.remove();
-        }
+        self.index.remove(hash, |&other| other == at);
         self.data_bytes = self
             .data_bytes
             .saturating_sub(node.data().map_or(0, |d| d.len() as u64));
@@ -314,7 +336,7 @@ impl Tree {
             Owner::None => {}
             Owner::Session(session) => {
                 if let Some(set) = self.owned.get_mut(&session) {
-                    set.remove(&at);
+                    self.ephemerals -= usize::from(set.remove(&at));
                     if set.is_empty() {
                         self.owned.remove(&session);
                     }
@@ -450,19 +472,7 @@ impl<'t> NodeRef<'t> {
     /// How many nodes are below this one.
     #[must_use]
     pub fn descendants(self) -> usize {
-        if self.path().is_empty() {
-            return self.tree.len() - 1;
-        }
-        let mut count = 0;
-        let mut open = alloc::vec![self.node.first_child()];
-        while let Some(mut at) = open.pop() {
-            while let Some(node) = self.tree.pages.get(at) {
-                count += 1;
-                open.push(node.first_child());
-                at = node.next;
-            }
-        }
-        count
+        self.node.below() as usize
     }
 }
 
@@ -537,6 +547,34 @@ mod tests {
                 .collect();
             assert_eq!(names(&tree, "/"), left);
             assert!(tree.find(gone).is_none());
+        }
+    }
+
+    /// C-48: the size of a subtree is known, whatever comes and goes in it, and equals what a walk would count.
+    #[test]
+    fn c_48_the_size_of_a_subtree_is_what_a_walk_counts() {
+        let mut tree = Tree::new();
+        let mut random = 1_u32;
+        let mut next = |below: u32| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 8) % below
+        };
+        for _ in 0..3000 {
+            let mut path = alloc::string::String::new();
+            for _ in 0..=next(4) {
+                path.push_str(["/a", "/b", "/c"][next(3) as usize]);
+            }
+            match tree.lookup(&path) {
+                Some(at) if tree.at(at).is_some_and(|n| n.num_children() == 0) => {
+                    tree.remove(at);
+                }
+                _ => drop(tree.insert(&path, None, &[], &StatPersisted::default())),
+            }
+            let at = ["", "/a", "/b", "/a/b", "/c/c/c"][next(5) as usize];
+            let prefix = alloc::format!("{at}/");
+            let walked = tree.nodes().filter(|n| n.path.starts_with(&prefix)).count();
+            let known = tree.find(at).map_or(0, NodeRef::descendants);
+            assert_eq!(known, walked, "below {at:?}");
         }
     }
 

@@ -29,6 +29,8 @@ struct More {
     aversion: i32,
     children: i32,
     first: Index,
+    /// Nodes below this one, on all levels.
+    below: u32,
 }
 
 /// A znode and its links.
@@ -148,6 +150,7 @@ impl Node {
                 aversion: 0,
                 children: 0,
                 first: NIL,
+                below: 0,
             })
         })
     }
@@ -170,6 +173,15 @@ impl Node {
 
     pub(super) fn children(&self) -> i32 {
         self.more.as_ref().map_or(0, |m| m.children)
+    }
+
+    pub(super) fn below(&self) -> u32 {
+        self.more.as_ref().map_or(0, |m| m.below)
+    }
+
+    pub(super) fn count_below(&mut self, change: i32) {
+        let m = self.more();
+        m.below = m.below.saturating_add_signed(change);
     }
 
     pub(super) fn first_child(&self) -> Index {

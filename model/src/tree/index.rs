@@ -1,0 +1,192 @@
+//! Which node is at a path: a hash table whose growth moves a bounded number of entries at a time.
+//!
+//! One table of a million entries moves all of them when it doubles, and each move has to fetch a path from memory: half a second
+//! in which no request is answered. So the entries lie in shards, found through a directory by some bits of the hash. A full shard
+//! is split in two, and the directory, four bytes a shard, doubles when a shard has become finer than it (extendible hashing).
+
+use super::page::Index;
+use alloc::vec::Vec;
+use hashbrown::HashTable;
+
+/// Entries of a shard: what one insertion moves at most. It fills a table of 1024 places.
+const SHARD_ENTRIES_MAX: usize = 896;
+/// Bits of a hash that choose a shard, at most: paths made to collide cannot double the directory for ever.
+const DEPTH_MAX: u32 = 20;
+/// Where these bits are: the tables inside use the lowest and the highest ones.
+const DEPTH_SHIFT: u32 = 32;
+
+struct Shard {
+    /// How many bits its entries have in common.
+    depth: u32,
+    entries: HashTable<Index>,
+}
+
+/// Places of nodes by the hashes of their paths.
+pub(super) struct PathIndex {
+    /// The shard for each value of the lowest `depth` bits.
+    directory: Vec<u32>,
+    depth: u32,
+    shards: Vec<Shard>,
+    len: usize,
+    /// Entries that growth has moved since the last insertion began.
+    #[cfg(test)]
+    moved: usize,
+}
+
+const fn bits(hash: u64, depth: u32) -> usize {
+    ((hash >> DEPTH_SHIFT) & ((1 << depth) - 1)) as usize
+}
+
+impl PathIndex {
+    pub(super) fn new() -> Self {
+        Self {
+            directory: alloc::vec![0],
+            depth: 0,
+            shards: alloc::vec![Shard {
+                depth: 0,
+                entries: HashTable::new(),
+            }],
+            len: 0,
+            #[cfg(test)]
+            moved: 0,
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    fn shard(&self, hash: u64) -> usize {
+        let at = self.directory.get(bits(hash, self.depth));
+        at.map_or(0, |at| *at as usize)
+    }
+
+    pub(super) fn find(&self, hash: u64, is_it: impl FnMut(&Index) -> bool) -> Option<Index> {
+        let shard = self.shards.get(self.shard(hash))?;
+        shard.entries.find(hash, is_it).copied()
+    }
+
+    /// Adds an entry that is not there. `hash_of` finds the hash of any entry again.
+    pub(super) fn insert(&mut self, hash: u64, at: Index, hash_of: impl Fn(&Index) -> u64) {
+        #[cfg(test)]
+        {
+            self.moved = 0;
+        }
+        let mut place = self.shard(hash);
+        if let Some(shard) = self.shards.get(place)
+            && shard.entries.len() >= SHARD_ENTRIES_MAX
+            && shard.depth < DEPTH_MAX
+        {
+            self.split(place, hash, &hash_of);
+            place = self.shard(hash);
+        }
+        if let Some(shard) = self.shards.get_mut(place) {
+            #[cfg(test)]
+            if shard.entries.len() == shard.entries.capacity() {
+                self.moved += shard.entries.len();
+            }
+            shard.entries.insert_unique(hash, at, hash_of);
+            self.len += 1;
+        }
+    }
+
+    /// Divides a shard by the next bit of its entries' hashes; `hash` is of one that belongs to it.
+    fn split(&mut self, place: usize, hash: u64, hash_of: &impl Fn(&Index) -> u64) {
+        let new_place = self.shards.len();
+        let Some(old) = self.shards.get_mut(place) else {
+            return;
+        };
+        let (common, depth) = (old.depth, old.depth + 1);
+        let both = || HashTable::with_capacity(SHARD_ENTRIES_MAX);
+        let (mut stays, mut goes) = (both(), both());
+        for at in core::mem::take(&mut old.entries) {
+            let hash = hash_of(&at);
+            let side = if bits(hash, depth) >> common == 0 {
+                &mut stays
+            } else {
+                &mut goes
+            };
+            side.insert_unique(hash, at, hash_of);
+            #[cfg(test)]
+            {
+                self.moved += 1;
+            }
+        }
+        old.entries = stays;
+        old.depth = depth;
+        self.shards.push(Shard {
+            depth,
+            entries: goes,
+        });
+        if depth > self.depth {
+            self.directory.extend_from_within(..);
+            self.depth = depth;
+        }
+        let first = bits(hash, common) | (1 << common);
+        for entry in self.directory.iter_mut().skip(first).step_by(1 << depth) {
+            *entry = new_place as u32;
+        }
+    }
+
+    pub(super) fn remove(&mut self, hash: u64, is_it: impl FnMut(&Index) -> bool) {
+        let place = self.shard(hash);
+        if let Some(shard) = self.shards.get_mut(place)
+            && let Ok(entry) = shard.entries.find_entry(hash, is_it)
+        {
+            entry.remove();
+            self.len -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+    use core::hash::BuildHasher;
+    use foldhash::fast::FixedState;
+
+    fn grown(count: Index, hash_of: impl Fn(&Index) -> u64 + Copy) -> PathIndex {
+        let mut index = PathIndex::new();
+        for at in 0..count {
+            index.insert(hash_of(&at), at, hash_of);
+            assert!(
+                index.moved <= 2 * SHARD_ENTRIES_MAX || index.depth >= DEPTH_MAX,
+                "the insertion of {at} has moved {} entries",
+                index.moved
+            );
+        }
+        index
+    }
+
+    /// A tree of a million nodes grows without a pause: no insertion moves more than two shards.
+    #[test]
+    fn growth_moves_a_bounded_number_of_entries_at_a_time() {
+        let hasher = FixedState::default();
+        let hash_of = |at: &Index| hasher.hash_one(at);
+        let mut index = grown(300_000, hash_of);
+        assert_eq!(index.len(), 300_000);
+        for at in (0..300_000).step_by(3) {
+            index.remove(hash_of(&at), |other| *other == at);
+        }
+        assert_eq!(index.len(), 200_000);
+        for at in 0..300_000 {
+            let found = index.find(hash_of(&at), |other| *other == at);
+            assert_eq!(found, (at % 3 != 0).then_some(at));
+        }
+    }
+
+    /// Hashes that agree in the bits of the directory, or altogether.
+    #[test]
+    fn colliding_hashes_cost_a_bounded_directory_and_are_all_found() {
+        for keep in [0x0000_0000_ffff_ffff_u64, 0x0000_0001_0000_0003, 0] {
+            let hash_of = |at: &Index| FixedState::default().hash_one(at) & keep;
+            let index = grown(3000, hash_of);
+            assert!(index.directory.len() <= 1 << DEPTH_MAX);
+            let found: BTreeSet<_> = (0..3000)
+                .filter_map(|at| index.find(hash_of(&at), |other| *other == at))
+                .collect();
+            assert_eq!(found.len(), 3000);
+        }
+    }
+}
