@@ -5,15 +5,19 @@ use crate::host::lock;
 use crate::host::shared::{Conn, Hub, event_type};
 use crate::net::limits::MULTI_READ_BYTES_MAX;
 use crate::wire::client::{
-    AddWatchMode, ClientInfo, MultiResult, ReplyHeader, Request, reply, xid as fixed,
+    AddWatchMode, ClientInfo, MultiResult, PersistentWatches, ReplyHeader, Request,
+    SetWatches as WatchesAgain, reply, xid as fixed,
 };
 use bytes::{Bytes, BytesMut};
 use std::sync::{Mutex, MutexGuard};
 use zabra_model::ids::Zxid;
+use zabra_model::service::work::WATCHES_A_TURN;
 use zabra_model::tree::acl::{Id, allows, perms};
 use zabra_model::tree::apply::TxnResult;
 use zabra_model::tree::error::ErrorCode;
+use zabra_model::tree::long::{self, LongRead};
 use zabra_model::tree::node::Tree;
+use zabra_model::tree::op::ReadOp;
 use zabra_model::tree::read::{ReadResult, watch_left};
 use zabra_model::tree::watch::{SetWatches, WatchMode};
 
@@ -83,32 +87,7 @@ pub fn answer(
         }
         Request::Ping => reply::put_empty(ReplyHeader::ok(fixed::PING, zxid), out),
         Request::SetWatches(set) => {
-            let empty: &[Box<str>] = &[];
-            let (persistent, recursive) = match &set.persistent {
-                Some(lists) => (&*lists.exact, &*lists.recursive),
-                None => (empty, empty),
-            };
-            let set = SetWatches {
-                relative_zxid: set.relative_zxid,
-                data: &set.data,
-                exist: &set.exist,
-                child: &set.child,
-                persistent,
-                persistent_recursive: recursive,
-            };
-            hub.hub()
-                .watches
-                .set_watches(tree, conn.id, &set, |trigger| {
-                    if allows(trigger.acl, perms::READ, ids) {
-                        // Which transaction it was is not known any more.
-                        reply::put_event(
-                            Zxid(u64::MAX),
-                            event_type(trigger.kind),
-                            trigger.path,
-                            out,
-                        );
-                    }
-                });
+            put_set_watches(tree, hub.hub(), conn, ids, set, out);
             reply::put_empty(ok, out);
         }
         Request::AddWatch { path, mode } => {
@@ -156,6 +135,139 @@ pub fn answer(
         }
     }
     Outcome::Go
+}
+
+/// Nodes, names and paths that `request` has the server visit.
+pub fn work(tree: &Tree, conn: &Conn, request: &Request) -> usize {
+    match request {
+        Request::Read(op) => long::work(tree, op, conn.session()),
+        Request::SetWatches(set) => paths_of(set).map(<[_]>::len).sum(),
+        Request::Ping
+        | Request::AddWatch { .. }
+        | Request::CheckWatches { .. }
+        | Request::RemoveWatches { .. }
+        | Request::WhoAmI
+        | Request::Sasl { .. }
+        | Request::Auth { .. }
+        | Request::Write(_)
+        | Request::DeleteContainer { .. }
+        | Request::Sync { .. }
+        | Request::Reconfig { .. }
+        | Request::Unknown { .. } => 1,
+    }
+}
+
+/// An answer that is written while others have the tree.
+pub struct Apart {
+    header: ReplyHeader,
+    read: LongRead,
+    /// What comes before it on its connection.
+    before: BytesMut,
+}
+
+/// Begins an answer that is written later, as of now: its watch is left. `None` if it was written at once after all.
+pub fn answer_apart(
+    tree: &Tree,
+    hub: &mut HubAccess<'_>,
+    conn: &Conn,
+    ids: &[Id],
+    xid: i32,
+    op: &ReadOp,
+    out: &mut BytesMut,
+) -> Option<Apart> {
+    match tree.long_read(op, conn.session(), ids) {
+        Ok(Some(read)) => {
+            if let Some((path, mode)) = watch_left(op, None) {
+                hub.hub().watches.add(conn.id, path, mode);
+            }
+            Some(Apart {
+                header: ReplyHeader::ok(xid, tree.last_zxid()),
+                read,
+                before: std::mem::take(out),
+            })
+        }
+        Ok(None) | Err(_) => {
+            let request = Request::Read(op.clone());
+            answer(tree, hub, conn, ids, xid, &request, out);
+            None
+        }
+    }
+}
+
+impl Apart {
+    /// The bytes, what comes before them included. This takes long.
+    #[must_use]
+    pub fn write(mut self) -> BytesMut {
+        put_read(self.header, &self.read.result(), &mut self.before);
+        self.before
+    }
+}
+
+fn paths_of(set: &WatchesAgain) -> impl Iterator<Item = &[Box<str>]> {
+    let lists = set.persistent.as_ref();
+    let (exact, recursive) = lists.map_or((&[][..], &[][..]), |l| (&*l.exact, &*l.recursive));
+    [&*set.data, &*set.exist, &*set.child, exact, recursive].into_iter()
+}
+
+/// Takes the paths of one turn off a setWatches request; what is left in it is for later ones.
+pub fn watches_of_a_turn(set: &mut WatchesAgain) -> WatchesAgain {
+    let mut left = WATCHES_A_TURN;
+    let mut some = |paths: &mut Vec<Box<str>>| {
+        let rest = paths.len().saturating_sub(left);
+        left -= paths.len() - rest;
+        paths.split_off(rest)
+    };
+    WatchesAgain {
+        relative_zxid: set.relative_zxid,
+        data: some(&mut set.data),
+        exist: some(&mut set.exist),
+        child: some(&mut set.child),
+        persistent: set.persistent.as_mut().map(|lists| PersistentWatches {
+            exact: some(&mut lists.exact),
+            recursive: some(&mut lists.recursive),
+        }),
+    }
+}
+
+fn put_set_watches(
+    tree: &Tree,
+    hub: &mut Hub,
+    conn: &Conn,
+    ids: &[Id],
+    set: &WatchesAgain,
+    out: &mut BytesMut,
+) {
+    let empty: &[Box<str>] = &[];
+    let (persistent, recursive) = match &set.persistent {
+        Some(lists) => (&*lists.exact, &*lists.recursive),
+        None => (empty, empty),
+    };
+    let set = SetWatches {
+        relative_zxid: set.relative_zxid,
+        data: &set.data,
+        exist: &set.exist,
+        child: &set.child,
+        persistent,
+        persistent_recursive: recursive,
+    };
+    hub.watches.set_watches(tree, conn.id, &set, |trigger| {
+        if allows(trigger.acl, perms::READ, ids) {
+            // Which transaction it was is not known any more.
+            reply::put_event(Zxid(u64::MAX), event_type(trigger.kind), trigger.path, out);
+        }
+    });
+}
+
+/// Sets the watches of one turn, without a reply.
+pub fn set_some_watches(
+    tree: &Tree,
+    access: &mut HubAccess<'_>,
+    conn: &Conn,
+    ids: &[Id],
+    some: &WatchesAgain,
+    out: &mut BytesMut,
+) {
+    put_set_watches(tree, access.hub(), conn, ids, some, out);
 }
 
 fn put_done(ok: ReplyHeader, result: Result<(), ErrorCode>, out: &mut BytesMut) {

@@ -1,7 +1,9 @@
 //! One client connection: a task that decodes all requests of a read at once, answers what needs no leader, hands the
 //! rest to the core in one batch, and sends everything that is to be sent in one write.
 
-use super::answer::{HubAccess, Outcome, answer};
+use super::answer::{
+    Apart, HubAccess, Outcome, answer, answer_apart, set_some_watches, watches_of_a_turn, work,
+};
 use super::auth::{identity, super_user};
 use crate::admin::commands;
 use crate::host::inbox::{Connect, Event, Inbox, Submit};
@@ -11,7 +13,8 @@ use crate::net::limits::{
     ANSWERS_BYTES_MAX, HANDSHAKE_TIME, IDENTITIES_MAX, IDENTITY_BYTES_MAX, REQUESTS_WAITING_MAX,
 };
 use crate::wire::client::{
-    ConnectRequest, RawRequest, ReplyHeader, Request, is_session_password, opcode, reply,
+    ConnectRequest, RawRequest, ReplyHeader, Request, SetWatches, is_session_password, opcode,
+    reply,
 };
 use crate::wire::four_letter::FourLetter;
 use crate::wire::frame::split;
@@ -20,10 +23,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 use zabra_model::ids::Zxid;
 use zabra_model::service::session::{may_connect, negotiated_timeout_ms};
+use zabra_model::service::work::{TURN_WORK_MAX, Turn, WATCHES_A_TURN, turn_of};
 use zabra_model::tree::acl::Id;
 use zabra_model::tree::error::ErrorCode;
 use zabra_model::tree::node::Tree;
@@ -42,6 +47,32 @@ struct Connection {
     frames: Vec<Bytes>,
     /// How many writes the last read brought: room for as many is made for the next.
     writes_before: usize,
+    /// What the reads visit that wait behind a write, see [`turn_of`].
+    waiting_work: usize,
+    /// Why the next request is not taken.
+    pause: Option<Pause>,
+    /// The right to answer a long read, while one is answered.
+    permit: Option<OwnedSemaphorePermit>,
+    /// The long read that is answered next.
+    apart: Option<Apart>,
+    /// What is left of a long setWatches request.
+    watches_left: Option<(i32, SetWatches)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pause {
+    /// It is a read that has to wait until no write of this connection is under way.
+    WriteUnderWay,
+    /// It is a long read, and others are being answered.
+    LongReads,
+}
+
+/// What came of a request.
+enum Taken {
+    /// It was answered or waits for its answer; so many nodes were visited.
+    Done(usize),
+    /// It stays where it is.
+    NotYet(Pause),
 }
 
 /// Serves one client until it goes.
@@ -55,6 +86,11 @@ pub async fn run(stream: TcpStream, shared: Arc<Shared>, inbox: Arc<Inbox>) {
         last_token: 0,
         frames: Vec::new(),
         writes_before: 0,
+        waiting_work: 0,
+        pause: None,
+        permit: None,
+        apart: None,
+        watches_left: None,
     };
     if let Err(error) = connection.serve(stream).await {
         debug!(%from, session = %conn.session(), %error, "a client connection has ended");
@@ -198,15 +234,18 @@ impl Connection {
                 writer.shutdown().await?;
                 return Ok(());
             }
+            let paused = self.is_paused(waiting).await;
             if phase == Phase::Open
-                && (buf.len() >= 4 || !self.frames.is_empty())
+                && !paused
+                && (buf.len() >= 4 || !self.frames.is_empty() || self.watches_left.is_some())
                 && waiting < REQUESTS_WAITING_MAX
                 && self.take_requests(&mut buf)?
             {
+                self.answer_apart().await?;
                 self.inbox.wait_for_room().await;
                 continue;
             }
-            let may_read = phase == Phase::Open && waiting < REQUESTS_WAITING_MAX
+            let may_read = phase == Phase::Open && !paused && waiting < REQUESTS_WAITING_MAX
                 || buf.len() < READ_BYTES && phase == Phase::Connecting;
             if buf.capacity() - buf.len() < READ_BYTES / 8 {
                 buf.reserve(READ_BYTES);
@@ -222,19 +261,57 @@ impl Connection {
         }
     }
 
+    /// Whether the next request still has to wait, with so many requests of this connection unanswered.
+    async fn is_paused(&mut self, unanswered: usize) -> bool {
+        if unanswered == 0 {
+            self.waiting_work = 0;
+        }
+        match self.pause {
+            Some(Pause::WriteUnderWay) if unanswered > 0 => return true,
+            Some(Pause::LongReads) => {
+                let turns = Arc::clone(&self.shared.long_reads);
+                self.permit = turns.acquire_owned().await.ok();
+            }
+            Some(Pause::WriteUnderWay) | None => {}
+        }
+        self.pause = None;
+        false
+    }
+
+    /// Writes the answer to a long read while others have the tree, and puts it before whatever came for this client meanwhile.
+    async fn answer_apart(&mut self) -> std::io::Result<()> {
+        if let Some(apart) = self.apart.take() {
+            let answer = tokio::task::spawn_blocking(move || apart.write()).await?;
+            let mut state = self.conn.state();
+            if state.phase != Phase::Closed {
+                let later = std::mem::replace(&mut state.out, answer);
+                state.out.extend_from_slice(&later);
+            }
+            drop(state);
+            self.count_answer();
+        }
+        self.permit = None;
+        Ok(())
+    }
+
+    fn count_answer(&self) {
+        self.conn.sent.fetch_add(1, Ordering::Relaxed);
+        self.shared.stats.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Takes complete requests, all of them unless their answers are long; whether there was one.
     fn take_requests(&mut self, buf: &mut BytesMut) -> std::io::Result<bool> {
         let mut frames = std::mem::take(&mut self.frames);
         // A bad length stays at the front of `buf`, so it is found again when the frames before it are done.
         let mut split_result = Ok(0);
-        if frames.is_empty() {
+        if frames.is_empty() && self.watches_left.is_none() {
             split_result = split(buf, self.shared.config.frame_bytes_max, &mut frames);
             let count = frames.len() as u64;
             self.conn.received.fetch_add(count, Ordering::Relaxed);
             let received = &self.shared.stats.received;
             received.fetch_add(count, Ordering::Relaxed);
         }
-        if frames.is_empty() {
+        if frames.is_empty() && self.watches_left.is_none() {
             self.frames = frames;
             return split_result
                 .map(|_| false)
@@ -252,14 +329,27 @@ impl Connection {
             let mut hub = HubAccess::Free(&shared.hub);
             let mut result = Ok(());
             let mut done = 0;
+            let mut visited = self.set_watches_left(&tree, &mut guard, &mut hub);
             for frame in &frames {
                 // Long answers go out before more are made: they take memory, and the core waits for the tree meanwhile.
-                if guard.phase != Phase::Open || guard.out.len() > ANSWERS_BYTES_MAX {
+                if guard.phase != Phase::Open
+                    || guard.out.len() > ANSWERS_BYTES_MAX
+                    || visited > TURN_WORK_MAX
+                    || self.apart.is_some()
+                    || self.watches_left.is_some()
+                {
                     break;
+                }
+                match self.take_request(frame, &tree, &mut guard, &mut hub, leads, &mut submits) {
+                    Ok(Taken::Done(work)) => visited += work,
+                    Ok(Taken::NotYet(pause)) => {
+                        self.pause = Some(pause);
+                        break;
+                    }
+                    Err(error) => result = Err(error),
                 }
                 done += 1;
                 bytes += frame.len();
-                result = self.take_request(frame, &tree, &mut guard, &mut hub, leads, &mut submits);
                 if result.is_err() {
                     break;
                 }
@@ -289,7 +379,7 @@ impl Connection {
         hub: &mut HubAccess<'_>,
         leads: bool,
         submits: &mut Vec<Submit>,
-    ) -> std::io::Result<()> {
+    ) -> std::io::Result<Taken> {
         let raw = RawRequest::split(frame).map_err(|_| refuse("request header"))?;
         let (xid, code) = (raw.header.xid, raw.header.opcode);
         match code {
@@ -320,11 +410,11 @@ impl Connection {
                     request,
                     ids: Arc::clone(&state.ids),
                 });
-                return Ok(());
+                return Ok(Taken::Done(1));
             }
             opcode::AUTH => {
                 self.authenticate(&raw, state);
-                return Ok(());
+                return Ok(Taken::Done(1));
             }
             _ => {}
         }
@@ -341,19 +431,71 @@ impl Connection {
             // A body that ends early, or a null where there must be something: refused in its turn, the connection stays.
             Err(_) => {
                 self.refuse_in_turn(xid, tree, state, hub);
-                return Ok(());
+                return Ok(Taken::Done(1));
             }
         };
-        if let Some((xid, request)) = state.order.push_read((xid, request)) {
-            let ids = Arc::clone(&state.ids);
-            let outcome = answer(tree, hub, &self.conn, &ids, xid, &request, &mut state.out);
-            self.conn.sent.fetch_add(1, Ordering::Relaxed);
-            self.shared.stats.sent.fetch_add(1, Ordering::Relaxed);
-            if outcome == Outcome::Close {
-                state.phase = Phase::Closing;
+        let work = work(tree, &self.conn, &request);
+        let waiting = (!state.order.is_empty()).then_some(self.waiting_work);
+        let turn = turn_of(work, waiting);
+        let ids = Arc::clone(&state.ids);
+        let request = match (turn, request) {
+            (Turn::Later, _) => return Ok(Taken::NotYet(Pause::WriteUnderWay)),
+            (Turn::Apart, Request::Read(op)) => {
+                if self.permit.is_none() {
+                    return Ok(Taken::NotYet(Pause::LongReads));
+                }
+                let out = &mut state.out;
+                self.apart = answer_apart(tree, hub, &self.conn, &ids, xid, &op, out);
+                return Ok(Taken::Done(work));
             }
+            (Turn::Now | Turn::Apart, Request::SetWatches(set)) if work > WATCHES_A_TURN => {
+                self.watches_left = Some((xid, set));
+                return Ok(Taken::Done(work));
+            }
+            (Turn::Now | Turn::Apart | Turn::BehindWrite, request) => request,
+        };
+        match state.order.push_read((xid, request)) {
+            Some((xid, request)) => {
+                let outcome = answer(tree, hub, &self.conn, &ids, xid, &request, &mut state.out);
+                self.count_answer();
+                if outcome == Outcome::Close {
+                    state.phase = Phase::Closing;
+                }
+            }
+            None => self.waiting_work += work,
         }
-        Ok(())
+        Ok(Taken::Done(work))
+    }
+
+    /// Goes on with a long setWatches request, for one turn; how many paths that were.
+    fn set_watches_left(
+        &mut self,
+        tree: &Tree,
+        state: &mut ConnState,
+        hub: &mut HubAccess<'_>,
+    ) -> usize {
+        let Some((xid, mut set)) = self
+            .watches_left
+            .take()
+            .filter(|_| state.phase == Phase::Open)
+        else {
+            return 0;
+        };
+        let ids = Arc::clone(&state.ids);
+        let some = watches_of_a_turn(&mut set);
+        let rest = Request::SetWatches(set);
+        if work(tree, &self.conn, &rest) == 0 {
+            // The last ones, and the reply.
+            let last = Request::SetWatches(some);
+            answer(tree, hub, &self.conn, &ids, xid, &last, &mut state.out);
+            self.count_answer();
+            return 1;
+        }
+        set_some_watches(tree, hub, &self.conn, &ids, &some, &mut state.out);
+        if let Request::SetWatches(set) = rest {
+            self.watches_left = Some((xid, set));
+        }
+        TURN_WORK_MAX + 1
     }
 
     fn refuse_in_turn(

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use zabra_model::ids::ServerId;
 use zabra_model::quorum::Voters;
+use zabra_model::service::sweep::SweepRules;
 
 /// ZooKeeper's own default for frames.
 const FRAME_BYTES_DEFAULT: usize = 0xf_ffff;
@@ -142,6 +143,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         }
         (None, None) => return Err(wrong("clientPort is missing; write clientPort=2181".into())),
     };
+    let sweep = SweepRules::default();
     Ok(Config {
         path: path.to_owned(),
         tick_ms,
@@ -170,6 +172,17 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         listen_on_all: lines.listen_on_all.unwrap_or(false),
         super_digest: lines.super_digest,
         extended_types: lines.extended_types.unwrap_or(false),
+        sweep: SweepRules {
+            check_interval_ms: lines
+                .container_check_interval_ms
+                .unwrap_or(sweep.check_interval_ms),
+            per_minute_max: lines
+                .container_max_per_minute
+                .unwrap_or(sweep.per_minute_max),
+            never_used_ms: lines
+                .container_max_never_used_ms
+                .unwrap_or(sweep.never_used_ms),
+        },
         trust_empty: lines.trust_empty.unwrap_or(false),
         unused: lines.unused,
     })

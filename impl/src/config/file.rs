@@ -32,6 +32,9 @@ pub struct Lines {
     pub listen_on_all: Option<bool>,
     pub standalone_enabled: Option<bool>,
     pub extended_types: Option<bool>,
+    pub container_check_interval_ms: Option<u64>,
+    pub container_max_per_minute: Option<u64>,
+    pub container_max_never_used_ms: Option<u64>,
     pub super_digest: Option<SuperDigest>,
     pub trust_empty: Option<bool>,
     pub groups: Vec<Group>,
@@ -116,6 +119,15 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
             lines.super_digest = Some(SuperDigest(value.into()));
         }
         "extendedTypesEnabled" => lines.extended_types = Some(flag(key, value)?),
+        "znode.container.checkIntervalMs" => {
+            lines.container_check_interval_ms = Some(positive(key, value)?);
+        }
+        "znode.container.maxPerMinute" => {
+            lines.container_max_per_minute = Some(positive(key, value)?);
+        }
+        "znode.container.maxNeverUsedIntervalMs" => {
+            lines.container_max_never_used_ms = Some(number_of(key, value)?);
+        }
         "skipACL" if flag(key, value)? => lines.unsupported.push((number, key.to_owned())),
         "skipACL" => {}
         "snapshot.trust.empty" => lines.trust_empty = Some(flag(key, value)?),

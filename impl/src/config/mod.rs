@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use zabra_model::ids::ServerId;
 use zabra_model::quorum::{Group, Voters};
+use zabra_model::service::sweep::SweepRules;
 
 /// Why a configuration is refused; every message says where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -172,6 +173,8 @@ pub struct Config {
     pub super_digest: Option<SuperDigest>,
     /// Whether nodes with a time to live may be made.
     pub extended_types: bool,
+    /// When empty containers and expired nodes are deleted.
+    pub sweep: SweepRules,
     /// Whether transaction logs without a snapshot are accepted.
     pub trust_empty: bool,
     /// Lines that were not understood.

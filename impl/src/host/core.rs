@@ -30,13 +30,17 @@ use zabra_model::ids::{Epoch, SessionId, Zxid};
 use zabra_model::peer::Peer;
 use zabra_model::service::answers::Answers;
 use zabra_model::service::session::{SessionTracker, password};
+use zabra_model::service::sweep::Sweep;
 use zabra_model::step::{Effect, Env, Input, Mark, Write};
 use zabra_model::tree::node::Tree;
 use zabra_model::tree::prep::Prep;
 use zabra_model::vote::ServerState;
 
-/// How often containers and nodes with a time to live are looked through.
-const CONTAINER_CHECK: Duration = Duration::from_secs(60);
+/// Transactions that are applied in one turn, unless something depends on all of them.
+const APPLIED_A_TURN: u64 = 1024;
+
+/// A turn comes at least so often.
+const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// A request whose transaction is awaited.
 pub(super) struct Submitted {
@@ -99,7 +103,7 @@ pub struct Core {
     generation: u64,
     since_snapshot: u64,
     next_expiry: Instant,
-    next_container_check: Instant,
+    pub(super) sweep: Sweep,
     next_purge: Option<Instant>,
     #[cfg(feature = "gate")]
     pub(super) gate: Option<super::gate::Gate>,
@@ -176,7 +180,7 @@ impl Core {
             generation: 0,
             since_snapshot: 0,
             next_expiry: now,
-            next_container_check: now + CONTAINER_CHECK,
+            sweep: Sweep::new(config.sweep, 0),
             next_purge: (purge > 0).then(|| now + Duration::from_secs(3600 * purge)),
             shared: start.shared,
             #[cfg(feature = "gate")]
@@ -236,12 +240,14 @@ impl Core {
     }
 
     fn next_wake(&self) -> Instant {
-        if self.has_expired() {
+        if self.has_expired() || self.deliver_upto != Zxid::ZERO {
             return Instant::now();
         }
-        let mut wake = self.next_container_check;
+        let mut wake = Instant::now() + IDLE_MAX;
         if matches!(self.shared.mode(), Mode::Leader | Mode::Standalone) {
-            wake = wake.min(self.next_expiry);
+            let started = Instant::from_std(self.shared.started);
+            let sweep = started + Duration::from_millis(self.sweep.next_ms());
+            wake = wake.min(self.next_expiry).min(sweep);
         }
         let purge = self.next_purge.unwrap_or(wake);
         let timer = if self.is_gated() {
@@ -273,8 +279,7 @@ impl Core {
         } else if self.has_expired() {
             self.close_expired();
         }
-        if self.next_container_check <= now {
-            self.next_container_check = now + CONTAINER_CHECK;
+        if self.is_leading() && self.sweep.next_ms() <= self.elapsed_ms {
             self.delete_containers();
         }
         if self.next_purge.is_some_and(|due| due <= now) {
@@ -664,7 +669,7 @@ impl Core {
 
     /// Everything that others wait for leaves: the disk's batch, the links' packets, the clients' replies.
     fn flush(&mut self) {
-        self.deliver();
+        self.deliver_some(APPLIED_A_TURN);
         self.persist.flush();
         self.links.flush();
         for conn in self.dirty.drain(..) {

@@ -18,6 +18,11 @@ use zabra_model::tree::txn::{Txn, TxnHeader};
 impl Core {
     /// Applies what is to be delivered, with one lock for all of it.
     pub(super) fn deliver(&mut self) {
+        self.deliver_some(u64::MAX);
+    }
+
+    /// The same for no more than `most` of them; the others stay to be delivered.
+    pub(super) fn deliver_some(&mut self, most: u64) {
         let upto = self.deliver_upto;
         if upto == Zxid::ZERO {
             return;
@@ -27,6 +32,7 @@ impl Core {
         let mut tree = shared.tree_mut();
         let mut hub = lock(&shared.hub);
         let mut count = 0;
+        let mut applied = upto;
         while let Some(payload) = self.window.next(upto) {
             let (header, txn) = (&payload.header, &payload.txn);
             if !self.syncs.is_empty() {
@@ -59,13 +65,18 @@ impl Core {
                     end_after_sending(&conn, &mut self.dirty);
                 }
             }
+            if count == most && header.zxid < upto {
+                applied = header.zxid;
+                self.deliver_upto = upto;
+                break;
+            }
         }
         if !self.syncs.is_empty() && self.is_leading() {
-            self.answer_syncs_before(Zxid(upto.0.saturating_add(1)), &tree, &mut hub);
+            self.answer_syncs_before(Zxid(applied.0.saturating_add(1)), &tree, &mut hub);
         }
         drop(hub);
         drop(tree);
-        self.prep.committed(upto);
+        self.prep.committed(applied);
         self.window.trim(self.peer.durable().history.last());
         self.count_delivered(count);
     }

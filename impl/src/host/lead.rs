@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 use zabra_model::ids::{ServerId, SessionId, Zxid};
 use zabra_model::packet::Packet;
 use zabra_model::service::session::SessionTracker;
+use zabra_model::service::sweep::Sweep;
 use zabra_model::step::{Input, Link};
 use zabra_model::tree::acl::Id;
 use zabra_model::tree::error::ErrorCode;
@@ -38,6 +39,7 @@ impl Core {
     pub(super) fn start_leading(&mut self) {
         self.prep.reset();
         self.tracker = SessionTracker::new(self.shared.config.tick_ms);
+        self.sweep = Sweep::new(self.shared.config.sweep, self.elapsed_ms);
         self.last_expiry_ms = self.elapsed_ms;
         let sessions: Vec<_> = self.shared.tree().sessions().collect();
         for (session, timeout_ms) in sessions {
@@ -207,24 +209,16 @@ impl Core {
         }
     }
 
-    /// Empty containers and expired nodes are deleted.
+    /// Empty containers and expired nodes are deleted, a turn's share of them.
     pub(super) fn delete_containers(&mut self) {
         if !self.is_leading() {
             return;
         }
-        let now = i64::try_from(self.clock_ms).unwrap_or(i64::MAX);
-        let due: Vec<Box<str>> = {
-            let tree = self.shared.tree();
-            let empty = tree
-                .containers()
-                // One that never had a child is new: somebody is about to fill it.
-                .filter(|n| n.num_children() == 0 && n.persisted().cversion > 0);
-            let expired = tree.ttl_nodes().filter(|n| {
-                let stat = n.persisted();
-                let ttl = stat.ephemeral_owner & 0xff_ffff_ffff;
-                n.num_children() == 0 && now.saturating_sub(stat.mtime) > ttl
-            });
-            empty.chain(expired).map(|n| n.path().into()).collect()
+        let date_ms = i64::try_from(self.clock_ms).unwrap_or(i64::MAX);
+        let due = {
+            let shared = Arc::clone(&self.shared);
+            let tree = shared.tree();
+            self.sweep.turn(&tree, self.elapsed_ms, date_ms)
         };
         for path in due {
             let Some(zxid) = self.next_zxid() else { return };

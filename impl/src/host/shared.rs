@@ -5,14 +5,14 @@
 
 use super::{Map, lock};
 use crate::config::Config;
-use crate::net::limits::UNREAD_BYTES_MAX;
+use crate::net::limits::{LONG_READS_MAX, UNREAD_BYTES_MAX};
 use crate::wire::client::{EventType, Request, reply};
 use bytes::BytesMut;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use zabra_model::ids::{SessionId, Zxid};
 use zabra_model::service::order::ReplyOrder;
 use zabra_model::service::session::SessionIds;
@@ -105,6 +105,8 @@ pub struct Shared {
     pub ids: Mutex<SessionIds>,
     mode: AtomicU8,
     next_conn: AtomicU64,
+    /// Who may answer a long read, away from the tree: each takes a processor for a while.
+    pub long_reads: Arc<Semaphore>,
     /// Counts for operators.
     pub stats: Stats,
     /// When the server started.
@@ -123,6 +125,7 @@ impl Shared {
             sessions: Mutex::default(),
             mode: AtomicU8::new(0),
             next_conn: AtomicU64::new(1),
+            long_reads: Arc::new(Semaphore::new(LONG_READS_MAX)),
             stats: Stats::default(),
             started: Instant::now(),
         })

@@ -16,6 +16,8 @@ pub const WRITE_TIME: Duration = Duration::from_secs(30);
 pub const UNREAD_BYTES_MAX: usize = 64 << 20;
 /// Answers that are made before the first of them is sent, bytes; one answer may be longer.
 pub const ANSWERS_BYTES_MAX: usize = 1 << 20;
+/// Long reads that are answered at the same time.
+pub const LONG_READS_MAX: usize = 2;
 /// Data and names that one multiRead may ask for, bytes.
 pub const MULTI_READ_BYTES_MAX: usize = 16 << 20;
 /// Identities of one connection, and bytes of all of them: far below what a forwarded request has room for.

@@ -3,3 +3,5 @@
 pub mod answers;
 pub mod order;
 pub mod session;
+pub mod sweep;
+pub mod work;

@@ -12,6 +12,7 @@ pub mod error;
 pub mod event;
 pub mod image;
 mod index;
+pub mod long;
 pub mod node;
 pub mod op;
 mod page;

@@ -40,6 +40,19 @@ pub struct NodeRef<'t> {
     node: &'t Node,
 }
 
+/// A place among the containers and the nodes with a time to live.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SweepPlace {
+    /// Containers come first.
+    ttls: bool,
+    at: Index,
+}
+
+impl SweepPlace {
+    /// Before all of them.
+    pub const START: Self = Self { ttls: false, at: 0 };
+}
+
 /// The names of a node's children, in no order that clients may rely on.
 #[derive(Clone)]
 pub struct Children<'t> {
@@ -170,19 +183,26 @@ impl Tree {
         self.nodes_of(self.owned.get(&session))
     }
 
+    /// The same, by their places.
+    pub(super) fn ephemeral_places(&self, session: SessionId) -> Vec<Index> {
+        let owned = self.owned.get(&session);
+        owned.into_iter().flatten().copied().collect()
+    }
+
     /// Sessions that own nodes: those that are not among [`Tree::sessions`] ended unseen, and must be closed.
     pub fn owners(&self) -> impl Iterator<Item = SessionId> + '_ {
         self.owned.keys().copied()
     }
 
-    /// Nodes that the leader looks through for containers to delete.
-    pub fn containers(&self) -> impl Iterator<Item = NodeRef<'_>> {
-        self.nodes_of(Some(&self.containers))
-    }
-
-    /// Nodes that the leader looks through for expired ones.
-    pub fn ttl_nodes(&self) -> impl Iterator<Item = NodeRef<'_>> {
-        self.nodes_of(Some(&self.ttls))
+    /// Containers, then nodes with a time to live, from `from` on: what the leader looks through for nodes to delete.
+    pub fn swept(&self, from: SweepPlace) -> impl Iterator<Item = (SweepPlace, NodeRef<'_>)> {
+        let containers = (!from.ttls).then(|| self.containers.range(from.at..));
+        let ttls = self.ttls.range(if from.ttls { from.at } else { 0 }..);
+        let place = |ttls| move |&at: &Index| SweepPlace { ttls, at };
+        let containers = containers.into_iter().flatten().map(place(false));
+        containers
+            .chain(ttls.map(place(true)))
+            .filter_map(|place| Some((place, self.at(place.at)?)))
     }
 
     fn nodes_of<'t>(
@@ -462,17 +482,26 @@ impl<'t> NodeRef<'t> {
     /// The children's names.
     #[must_use]
     pub fn children(self) -> Children<'t> {
-        Children {
-            pages: &self.tree.pages,
-            at: self.node.first_child(),
-            left: usize::try_from(self.node.children()).unwrap_or(0),
-        }
+        let (first, count) = self.list();
+        Children::of(&self.tree.pages, first, count)
+    }
+
+    /// The first child and the number of children.
+    pub(super) fn list(self) -> (Index, usize) {
+        let count = usize::try_from(self.node.children()).unwrap_or(0);
+        (self.node.first_child(), count)
     }
 
     /// How many nodes are below this one.
     #[must_use]
     pub fn descendants(self) -> usize {
         self.node.below() as usize
+    }
+}
+
+impl<'t> Children<'t> {
+    pub(super) const fn of(pages: &'t Pages, at: Index, left: usize) -> Self {
+        Self { pages, at, left }
     }
 }
 

@@ -84,9 +84,7 @@ impl Tree {
                 })
             }
             ReadOp::GetEphemerals { prefix } => {
-                // The match is textual: `/a` finds `/ab` too.
-                let prefix = prefix.as_deref().map_or("", str::trim);
-                let prefix = if prefix == "/" { "" } else { prefix };
+                let prefix = ephemeral_prefix(prefix.as_deref());
                 let paths = self.ephemerals(session).map(NodeRef::path);
                 Ok(ReadResult::Ephemerals(
                     paths.filter(|p| p.starts_with(prefix)).collect(),
@@ -99,11 +97,7 @@ impl Tree {
                 ))
             }
             ReadOp::MultiRead(ops) => {
-                let may_hold =
-                    |op: &ReadOp| matches!(op, ReadOp::GetData { .. } | ReadOp::GetChildren { .. });
-                if !ops.iter().all(may_hold) {
-                    return Err(ErrorCode::MarshallingError);
-                }
+                may_be_in_multi(ops)?;
                 Ok(ReadResult::Multi(
                     ops.iter().map(|op| self.read(op, session, ids)).collect(),
                 ))
@@ -111,13 +105,34 @@ impl Tree {
         }
     }
 
-    fn permitted(&self, path: &str, perm: u32, ids: &Ids) -> Result<NodeRef<'_>, ErrorCode> {
+    pub(super) fn permitted(
+        &self,
+        path: &str,
+        perm: u32,
+        ids: &Ids,
+    ) -> Result<NodeRef<'_>, ErrorCode> {
         let node = self.find(path).ok_or(ErrorCode::NoNode)?;
         if allows(node.acl(), perm, ids) {
             Ok(node)
         } else {
             Err(ErrorCode::NoAuth)
         }
+    }
+}
+
+/// What the paths of ephemeral nodes must begin with. The match is textual: `/a` finds `/ab` too.
+pub(super) fn ephemeral_prefix(asked: Option<&str>) -> &str {
+    let prefix = asked.map_or("", str::trim);
+    if prefix == "/" { "" } else { prefix }
+}
+
+/// Errors: `MarshallingError` for what a multiRead may not hold.
+pub(super) fn may_be_in_multi(ops: &[ReadOp]) -> Result<(), ErrorCode> {
+    let may_hold = |op: &ReadOp| matches!(op, ReadOp::GetData { .. } | ReadOp::GetChildren { .. });
+    if ops.iter().all(may_hold) {
+        Ok(())
+    } else {
+        Err(ErrorCode::MarshallingError)
     }
 }
 
