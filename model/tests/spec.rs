@@ -42,6 +42,35 @@ fn the_table_of_the_zoo_is_the_zoo() {
     );
 }
 
+#[cfg(feature = "checker")]
+#[test]
+fn the_slips_of_the_service_stand_behind_the_zoo() {
+    use zabra_model::checker::moves::Slip;
+    let rows = Slip::ALL.map(|slip| {
+        let (by, steps) = slip.expected();
+        let (about, source) = (slip.about(), slip.source());
+        format!("| `{slip:?}` | {about} | {source} | {by} | {steps} |\n")
+    });
+    let table = rows.concat();
+    assert!(
+        SPEC.contains(&table),
+        "SPEC.md §8 should have these rows:\n{table}"
+    );
+}
+
+#[cfg(feature = "checker")]
+#[test]
+fn the_table_of_clients_has_the_recorded_numbers() {
+    use zabra_model::checker::{clients, moves};
+    let clients = clients::ALL.iter().map(|v| (v.ensemble.name, v.golden));
+    let moves = moves::ALL.iter().map(|v| (v.ensemble.name, v.golden));
+    for (name, (distinct, generated)) in clients.chain(moves) {
+        let cells = row(&format!("`{name}`"));
+        let numbers = [2, 3].map(|i| cells[i].replace(',', "").parse().ok());
+        assert_eq!(numbers, [Some(distinct), Some(generated)], "{name}");
+    }
+}
+
 #[test]
 fn every_switch_stands_in_the_table() {
     for switch in Switch::ALL {

@@ -10,10 +10,9 @@ use super::action::Action;
 use super::bounds::{self, Bounds, Disk, Grain, Start};
 use super::cluster::Cluster;
 use super::model::Zab;
-use super::trace;
+use super::{serving, trace};
 use crate::ids::{Epoch, Zxid};
-use crate::leader::Phase;
-use crate::peer::{Peer, Role};
+use crate::peer::Peer;
 use crate::service::order::ReplyOrder;
 use crate::service::session::may_connect;
 use crate::tree::event::{EventKind, Trigger};
@@ -258,29 +257,15 @@ impl Clients {
     }
 
     fn peer<'a>(&'a self, c: &Cluster, i: u8) -> Option<&'a Peer> {
-        let peer = c.node(&self.zab.world, usize::from(i)).peer.as_ref();
-        peer.filter(|p| p.serving().is_some())
+        serving::peer(&self.zab, c, i)
     }
 
     fn tree<'a>(&'a self, c: &Cluster, i: u8) -> &'a [Zxid] {
-        &c.node(&self.zab.world, usize::from(i)).tree
+        serving::tree(&self.zab, c, i)
     }
 
-    /// The leader to whom requests of a serving server go, if the connection carries them.
     fn leader_of(&self, c: &Cluster, i: u8) -> Option<u8> {
-        let leads = |l: u8| match self.peer(c, l).map(|p| &p.role) {
-            Some(Role::Leading(l)) => l.phase == Phase::Broadcast,
-            _ => false,
-        };
-        match &self.peer(c, i)?.role {
-            Role::Leading(_) => leads(i).then_some(i),
-            Role::Following(f) => {
-                let w = c.wire(&self.zab.world, f.link?.0).filter(|w| w.is_live())?;
-                let l = u8::try_from(w.leader).ok()?;
-                (leads(l) && self.peer(c, l)?.has_active_learner(f.link?)).then_some(l)
-            }
-            Role::Looking(_) | Role::Draining { .. } => None,
-        }
+        serving::leader_of(&self.zab, c, i)
     }
 
     fn may_send(&self, s: &State, client: u8) -> bool {

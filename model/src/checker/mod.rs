@@ -10,7 +10,7 @@
 //! | [`canon`], [`arena`], [`world`], [`memo`], [`log`] | when two parts are the same; each kept once; steps taken once |
 //! | [`explore`] | our search: shortest counterexamples, several threads, "no wedge" |
 //! | [`host`] | what a host with a bug does, behind its switch |
-//! | [`clients`] | clients on top of a cluster |
+//! | [`clients`], [`moves`] | clients on top of a cluster: what they see; sessions that move with requests in flight |
 //! | [`walk`], [`trace`], [`diagram`], [`browse`] | random walks; runs told, stored, drawn, shown in a browser |
 //! | [`scenario`] | stories with the model's answers, for people and as tests |
 
@@ -30,10 +30,12 @@ pub mod link;
 pub mod log;
 pub mod memo;
 pub mod model;
+pub mod moves;
 pub mod node;
 mod outcome;
 pub mod properties;
 pub mod scenario;
+mod serving;
 pub mod trace;
 pub mod txn;
 pub mod walk;

@@ -4,8 +4,8 @@ use crate::golden_json;
 use crate::out::say;
 use serde_json::{Value, json};
 use zabra_model::checker::bounds::{self, Bounds, Tier};
-use zabra_model::checker::clients;
 use zabra_model::checker::zoo;
+use zabra_model::checker::{clients, moves};
 
 const TIERS: [(Tier, &str); 4] = [
     (Tier::Ci, "all of them under two minutes together"),
@@ -13,6 +13,13 @@ const TIERS: [(Tier, &str); 4] = [
     (Tier::Nightly, "up to two hours each"),
     (Tier::Walk, "not to be exhausted: for walks"),
 ];
+
+/// Configurations of clients, with what was counted.
+fn views() -> impl Iterator<Item = (&'static Bounds, (u64, u64))> {
+    let moves = moves::ALL.iter().map(|v| (v.ensemble, v.golden));
+    let clients = clients::ALL.iter().map(|v| (v.ensemble, v.golden));
+    clients.chain(moves)
+}
 
 pub(crate) fn list(as_json: bool) -> bool {
     if as_json {
@@ -26,11 +33,10 @@ pub(crate) fn list(as_json: bool) -> bool {
             .chain(zoo::ALL.iter().map(|c| &c.bounds))
             .map(entry)
             .collect();
-        let clients: Vec<Value> = clients::ALL
-            .iter()
-            .map(|v| {
-                json!({"name": v.ensemble.name, "about": v.ensemble.about,
-                "golden": {"distinct": v.golden.0, "generated": v.golden.1}})
+        let clients: Vec<Value> = views()
+            .map(|(b, golden)| {
+                json!({"name": b.name, "about": b.about,
+                "golden": {"distinct": golden.0, "generated": golden.1}})
             })
             .collect();
         say!("{}", json!({ "configurations": all, "clients": clients }));
@@ -52,9 +58,9 @@ pub(crate) fn list(as_json: bool) -> bool {
         }
     }
     say!("clients (`zabra-check clients`):");
-    for v in clients::ALL {
-        say!("  {:<22} {}", v.ensemble.name, v.ensemble.about);
-        counts(v.golden.0, &format!("{} generated", v.golden.1));
+    for (b, golden) in views() {
+        say!("  {:<22} {}", b.name, b.about);
+        counts(golden.0, &format!("{} generated", golden.1));
     }
     say!("known bugs (`zabra-check zoo`):");
     for c in zoo::ALL {

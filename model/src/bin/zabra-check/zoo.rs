@@ -1,7 +1,7 @@
 //! `zabra-check zoo`: switches on known bugs one by one and finds the shortest way to each.
 
-use crate::draw;
 use crate::out::{put, say};
+use crate::{clients, draw};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io;
@@ -10,6 +10,7 @@ use std::time::Instant;
 use zabra_model::checker::bounds::Bounds;
 use zabra_model::checker::explore::{Explored, NO_WEDGE};
 use zabra_model::checker::model::Zab;
+use zabra_model::checker::moves::Slip;
 use zabra_model::checker::zoo::{self, Cage};
 use zabra_model::checker::{properties, trace};
 
@@ -36,7 +37,15 @@ pub(crate) fn zoo(
 ) -> Result<bool, String> {
     let mut results = Vec::new();
     let mut all_caught = true;
-    for cage in cages(names)? {
+    // Slips of the service are no switches of the core, and have a model of their own.
+    let is_slip = |name: &String| Slip::ALL.iter().any(|s| format!("{s:?}") == *name);
+    let (slips, switches): (Vec<String>, Vec<String>) = names.iter().cloned().partition(is_slip);
+    let cages = if switches.is_empty() && !slips.is_empty() {
+        Vec::new()
+    } else {
+        cages(&switches)?
+    };
+    for cage in cages {
         let b = &cage.bounds;
         let began = Instant::now();
         let Explored {
@@ -77,6 +86,26 @@ pub(crate) fn zoo(
         }
         if let Some(base) = kept {
             say!("  kept as {base}.txt, .ndjson, .mmd, .svg");
+        }
+    }
+    for slip in Slip::ALL {
+        if !names.is_empty() && !slips.contains(&format!("{slip:?}")) {
+            continue;
+        }
+        let caught = clients::catch_move(slip);
+        let found = caught.by.map(|by| (by, caught.steps.len()));
+        let as_recorded = found == Some(slip.expected());
+        all_caught &= as_recorded;
+        if as_json {
+            results.push(json!({"switch": format!("{slip:?}"), "about": slip.about(), "source": slip.source(), "caught": found.is_some(),
+                "as_recorded": as_recorded, "invariant": found.map(|f| f.0), "steps": found.map(|f| f.1),
+                "distinct": caught.states, "actions": caught.steps}));
+            continue;
+        }
+        caught.say(show);
+        if !as_recorded {
+            let (by, steps) = slip.expected();
+            say!("  DIFFERS: recorded is \"{by}\" after {steps} steps");
         }
     }
     if as_json {
