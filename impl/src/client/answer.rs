@@ -122,8 +122,11 @@ pub fn answer(
                 .collect();
             reply::put_who_am_i(ok, &who, out);
         }
-        // Without a provider for it, ZooKeeper answers with no token.
-        Request::Sasl { .. } => reply::put_token(ReplyHeader::ok(xid, Zxid::ZERO), None, out),
+        // There is no provider for it. A client that gets no token and no error asks again, as fast as it can (D-37).
+        Request::Sasl { .. } => {
+            reply::put_token(refused(xid, Zxid::ZERO, ErrorCode::AuthFailed), None, out);
+            return Outcome::Close;
+        }
         Request::Auth { .. }
         | Request::Write(_)
         | Request::DeleteContainer { .. }

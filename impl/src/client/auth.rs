@@ -1,22 +1,28 @@
 //! Who a client says it is: the schemes of the auth request.
 
-use crate::config::SuperDigest;
+use crate::config::{DigestHash, SuperDigest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
+use sha2::{Sha256, Sha512};
 use zabra_model::tree::acl::Id;
 
-/// The identity that `data` proves in `scheme`; `None` is AuthFailed.
+/// The identity that `data` proves in `scheme`; `None` is AuthFailed. `digest` is how passwords are hashed, if that scheme is on.
 ///
-/// Source: ZooKeeper `DigestAuthenticationProvider`, `IPAuthenticationProvider`.
+/// Source: ZooKeeper `DigestAuthenticationProvider`, which fails without data, `IPAuthenticationProvider`, which takes any.
 #[must_use]
-pub fn identity(scheme: &str, data: &[u8], address: &str) -> Option<Id> {
+pub fn identity(
+    scheme: &str,
+    data: Option<&[u8]>,
+    address: &str,
+    digest: Option<DigestHash>,
+) -> Option<Id> {
     match scheme {
         "digest" => {
-            let text = String::from_utf8_lossy(data);
+            let text = String::from_utf8_lossy(data?);
             Some(Id {
                 scheme: "digest".into(),
-                id: digest_id(&text).into(),
+                id: digest_id(&text, digest?).into(),
             })
         }
         "ip" => Some(Id {
@@ -39,13 +45,18 @@ pub fn super_user(id: &Id, super_digest: Option<&SuperDigest>) -> Option<Id> {
     })
 }
 
-/// `user:BASE64(SHA1("user:password"))`
-fn digest_id(user_password: &str) -> String {
+/// `user:BASE64(HASH("user:password"))`
+fn digest_id(user_password: &str, hash: DigestHash) -> String {
     let user = user_password
         .split_once(':')
         .map_or(user_password, |(user, _)| user);
-    let sum = Sha1::digest(user_password.as_bytes());
-    format!("{user}:{}", STANDARD.encode(sum))
+    let bytes = user_password.as_bytes();
+    let sum = match hash {
+        DigestHash::Sha1 => STANDARD.encode(Sha1::digest(bytes)),
+        DigestHash::Sha256 => STANDARD.encode(Sha256::digest(bytes)),
+        DigestHash::Sha512 => STANDARD.encode(Sha512::digest(bytes)),
+    };
+    format!("{user}:{sum}")
 }
 
 /// What whoAmI shows of an identity: no digest.
@@ -61,23 +72,56 @@ pub fn shown(id: &Id) -> &str {
 mod tests {
     use super::*;
 
+    const SHA1: Option<DigestHash> = Some(DigestHash::Sha1);
+
     #[test]
     fn the_digest_scheme_adds_user_and_hash() {
-        let id = identity("digest", b"super:test", "::1").unwrap();
+        let id = identity("digest", Some(b"super:test"), "::1", SHA1).unwrap();
         assert_eq!(&*id.id, "super:D/InIHSb7yEEbrWz8b9l71RjZJU=");
         assert_eq!(shown(&id), "super");
-        assert_eq!(identity("kerberos", b"", "::1"), None);
+        assert_eq!(identity("kerberos", Some(b""), "::1", SHA1), None);
     }
 
     #[test]
     fn the_super_user_is_who_proves_the_configured_digest() {
         let digest = SuperDigest("super:D/InIHSb7yEEbrWz8b9l71RjZJU=".into());
-        let id = identity("digest", b"super:test", "::1").unwrap();
+        let id = identity("digest", Some(b"super:test"), "::1", SHA1).unwrap();
         assert_eq!(&*super_user(&id, Some(&digest)).unwrap().scheme, "super");
         assert_eq!(super_user(&id, None), None);
-        let guessed = identity("digest", b"super:tset", "::1").unwrap();
+        let guessed = identity("digest", Some(b"super:tset"), "::1", SHA1).unwrap();
         assert_eq!(super_user(&guessed, Some(&digest)), None);
-        let other_scheme = identity("ip", b"", &digest.0).unwrap();
+        let other_scheme = identity("ip", Some(b""), &digest.0, SHA1).unwrap();
         assert_eq!(super_user(&other_scheme, Some(&digest)), None);
+    }
+
+    #[test]
+    fn c_43_a_scheme_without_its_proof_is_no_identity() {
+        assert_eq!(identity("digest", None, "::1", SHA1), None);
+        assert!(identity("ip", None, "::1", SHA1).is_some());
+        for scheme in [
+            "", "world", "super", "auth", "sasl", "x509", "DIGEST", "digest ",
+        ] {
+            for data in [None, Some(&b""[..]), Some(b"super:test")] {
+                assert_eq!(identity(scheme, data, "::1", SHA1), None, "{scheme}");
+            }
+        }
+    }
+
+    #[test]
+    fn c_30_the_digest_scheme_has_the_configured_hash_or_is_off() {
+        assert_eq!(identity("digest", Some(b"u:p"), "::1", None), None);
+        let with = |hash| {
+            identity("digest", Some(b"u:p"), "::1", Some(hash))
+                .unwrap()
+                .id
+        };
+        assert_eq!(
+            &*with(DigestHash::Sha256),
+            "u:/Y8xRBngpX5duYn15uUqIRaIaCviy5TEwSk419hCwuA="
+        );
+        assert_eq!(
+            &*with(DigestHash::Sha512),
+            "u:JuOwXdmk4f1omXNJj7k4ILDOHOlc+8PMyEaxl9nrWl6OmV83jKYivSqJWsp5PsMTda6BtnipueoU1r5DtBd7CA=="
+        );
     }
 }

@@ -10,7 +10,7 @@ use crate::host::inbox::{Connect, Event, Inbox, Submit};
 use crate::host::lock;
 use crate::host::shared::{Conn, ConnState, Mode, Phase, Shared};
 use crate::net::limits::{
-    ANSWERS_BYTES_MAX, HANDSHAKE_TIME, IDENTITIES_MAX, IDENTITY_BYTES_MAX, REQUESTS_WAITING_MAX,
+    ANSWERS_BYTES_MAX, CLOSING_TIME, HANDSHAKE_TIME, IDENTITIES_MAX, IDENTITY_BYTES_MAX, WRITE_TIME,
 };
 use crate::wire::client::{
     ConnectRequest, RawRequest, ReplyHeader, Request, SetWatches, is_session_password, opcode,
@@ -21,22 +21,28 @@ use crate::wire::frame::split;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info};
 use zabra_model::ids::Zxid;
+use zabra_model::service::admission::{Admission, admission};
 use zabra_model::service::session::{may_connect, negotiated_timeout_ms};
 use zabra_model::service::work::{TURN_WORK_MAX, Turn, WATCHES_A_TURN, turn_of};
 use zabra_model::tree::acl::Id;
 use zabra_model::tree::error::ErrorCode;
 use zabra_model::tree::node::Tree;
+use zabra_model::tree::op::ReadOp;
 
 /// Room for one read.
 const READ_BYTES: usize = 64 << 10;
 /// A frame is refused by its length only beyond what the limit for requests and a header allow.
 const CONNECT_BYTES_MAX: usize = 4096;
+/// What a request that waits holds beside its frame, about, bytes.
+const WAITING_OVERHEAD: usize = 128;
 
 struct Connection {
     shared: Arc<Shared>,
@@ -202,10 +208,15 @@ impl Connection {
         let conn = Arc::clone(&self.conn);
         let (mut reader, mut writer) = stream.into_split();
         let mut out = BytesMut::new();
+        // A client that is not heard for this long has gone, or has its session at another server.
+        let silence = self.silence();
+        let silent = sleep(silence);
+        tokio::pin!(silent);
+        let mut heard = true;
         loop {
-            let (phase, waiting, overfull) = {
+            let (phase, waiting, may_take, overfull, too_much) = {
                 let mut state = conn.state();
-                let overfull = Conn::is_overfull(&state);
+                let overfull = state.is_overfull();
                 if !state.out.is_empty() {
                     state.take_out(&mut out);
                 } else {
@@ -213,17 +224,18 @@ impl Connection {
                     state.take_out(&mut none);
                     state.out = none;
                 }
-                (state.phase, state.order.len(), overfull)
+                let may_take = state.may_take(&self.shared.waiting);
+                let too_much = state.settle_unread(&self.shared.unread);
+                (state.phase, state.order.len(), may_take, overfull, too_much)
             };
             if phase == Phase::Closed || overfull {
                 return Ok(());
             }
+            if too_much {
+                self.shared.relieve();
+            }
             if !out.is_empty() {
-                tokio::select! {
-                    biased;
-                    sent = writer.write_all(&out) => sent?,
-                    () = closed(&conn) => return Ok(()),
-                }
+                self.send(&mut writer, &out).await?;
                 out.clear();
                 if out.capacity() > 4 * READ_BYTES {
                     out = BytesMut::new();
@@ -238,14 +250,14 @@ impl Connection {
             if phase == Phase::Open
                 && !paused
                 && (buf.len() >= 4 || !self.frames.is_empty() || self.watches_left.is_some())
-                && waiting < REQUESTS_WAITING_MAX
+                && may_take
                 && self.take_requests(&mut buf)?
             {
                 self.answer_apart().await?;
                 self.inbox.wait_for_room().await;
                 continue;
             }
-            let may_read = phase == Phase::Open && !paused && waiting < REQUESTS_WAITING_MAX
+            let may_read = phase == Phase::Open && !paused && may_take
                 || buf.len() < READ_BYTES && phase == Phase::Connecting;
             if buf.capacity() - buf.len() < READ_BYTES / 8 {
                 buf.reserve(READ_BYTES);
@@ -256,7 +268,78 @@ impl Connection {
                     if read? == 0 {
                         return Ok(());
                     }
+                    heard = true;
                 }
+                () = &mut silent => {
+                    // Whoever is not read on cannot be heard.
+                    if !heard && may_read && phase == Phase::Open {
+                        return Err(refuse("nothing was heard for longer than the session lives"));
+                    }
+                    heard = false;
+                    silent.as_mut().reset(Instant::now() + silence);
+                }
+            }
+        }
+    }
+
+    /// Twice this is longer than the session can live without a word.
+    fn silence(&self) -> Duration {
+        let timeout_ms = u64::try_from(self.conn.timeout_ms()).unwrap_or(0);
+        Duration::from_millis(timeout_ms.saturating_add(2 * self.shared.config.tick_ms))
+    }
+
+    /// Sends `out`. An error: the connection has been closed, or its session has ended and the client does not fetch the rest, or
+    /// the write was stuck for as long as the session lives.
+    async fn send(&self, writer: &mut OwnedWriteHalf, out: &[u8]) -> std::io::Result<()> {
+        let mut rest = out;
+        let mut closing = None;
+        loop {
+            let sent = tokio::select! {
+                biased;
+                sent = writer.write(rest) => sent?,
+                () = self.stuck(&mut closing) => return Err(refuse("answers that nobody fetches")),
+            };
+            rest = rest.get(sent..).unwrap_or_default();
+            if rest.is_empty() {
+                return Ok(());
+            }
+            if sent == 0 {
+                return Err(std::io::ErrorKind::WriteZero.into());
+            }
+            // It fetches what there is: nothing that it sends is read meanwhile, so this is a sign of life.
+            if closing.is_none() {
+                self.conn.touched.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Ends when a write that is stuck is to be given up. `closing` is since when the connection is to end.
+    async fn stuck(&self, closing: &mut Option<Instant>) {
+        let begin = Instant::now();
+        let patience = self.silence().min(WRITE_TIME);
+        loop {
+            {
+                let state = self.conn.state();
+                match state.phase {
+                    Phase::Closed => return,
+                    _ if state.is_overfull() => return,
+                    Phase::Closing => {
+                        closing.get_or_insert(begin);
+                    }
+                    Phase::Connecting | Phase::Open => {}
+                }
+            }
+            let due = match closing {
+                Some(since) => (*since + CLOSING_TIME).min(begin + patience),
+                None => begin + patience,
+            };
+            if Instant::now() >= due {
+                return;
+            }
+            // Not `wake`: its one permit belongs to the loop. A stuck write is rare, a look now and then is enough for the rest.
+            tokio::select! {
+                () = self.conn.ended() => {}
+                () = sleep_until(due.min(Instant::now() + Duration::from_millis(500))) => {}
             }
         }
     }
@@ -337,6 +420,7 @@ impl Connection {
                     || visited > TURN_WORK_MAX
                     || self.apart.is_some()
                     || self.watches_left.is_some()
+                    || !guard.may_take(&shared.waiting)
                 {
                     break;
                 }
@@ -355,6 +439,7 @@ impl Connection {
                 }
             }
             frames.drain(..done);
+            guard.settle(&shared);
             result
         };
         let all_taken = frames.is_empty();
@@ -382,21 +467,11 @@ impl Connection {
     ) -> std::io::Result<Taken> {
         let raw = RawRequest::split(frame).map_err(|_| refuse("request header"))?;
         let (xid, code) = (raw.header.xid, raw.header.opcode);
-        match code {
-            opcode::CREATE
-            | opcode::CREATE2
-            | opcode::CREATE_CONTAINER
-            | opcode::CREATE_TTL
-            | opcode::DELETE
-            | opcode::DELETE_CONTAINER
-            | opcode::SET_DATA
-            | opcode::SET_ACL
-            | opcode::MULTI
-            | opcode::RECONFIG
-            | opcode::CLOSE_SESSION
-            | opcode::SYNC => {
+        let request = match admission(code) {
+            Admission::Leader => {
                 self.last_token += 1;
-                state.order.push_write(self.last_token);
+                let bytes = frame.len() + WAITING_OVERHEAD;
+                state.order.push_write(self.last_token, bytes);
                 let request = if leads && code != opcode::SYNC {
                     raw.decode().ok()
                 } else {
@@ -412,28 +487,24 @@ impl Connection {
                 });
                 return Ok(Taken::Done(1));
             }
-            opcode::AUTH => {
+            Admission::Identity => {
                 self.authenticate(&raw, state);
                 return Ok(Taken::Done(1));
             }
-            _ => {}
-        }
-        let request = match raw.decode() {
-            Ok(Request::Write(_)) | Err(_)
-                if code == opcode::CHECK || code == opcode::CREATE_SESSION =>
-            {
-                Request::Unknown {
-                    opcode: code,
-                    record: raw.record,
+            Admission::Refused => Request::Unknown {
+                opcode: code,
+                record: Bytes::new(),
+            },
+            Admission::Alone => match raw.decode() {
+                Ok(request) => request,
+                // A body that ends early, or a null where there must be something: refused in its turn, the connection stays.
+                Err(_) => {
+                    self.refuse_in_turn(xid, tree, state, hub);
+                    return Ok(Taken::Done(1));
                 }
-            }
-            Ok(request) => request,
-            // A body that ends early, or a null where there must be something: refused in its turn, the connection stays.
-            Err(_) => {
-                self.refuse_in_turn(xid, tree, state, hub);
-                return Ok(Taken::Done(1));
-            }
+            },
         };
+        let bytes = frame.len() + held_beside(&request) + WAITING_OVERHEAD;
         let work = work(tree, &self.conn, &request);
         let waiting = (!state.order.is_empty()).then_some(self.waiting_work);
         let turn = turn_of(work, waiting);
@@ -454,7 +525,7 @@ impl Connection {
             }
             (Turn::Now | Turn::Apart | Turn::BehindWrite, request) => request,
         };
-        match state.order.push_read((xid, request)) {
+        match state.order.push_read((xid, request), bytes) {
             Some((xid, request)) => {
                 let outcome = answer(tree, hub, &self.conn, &ids, xid, &request, &mut state.out);
                 self.count_answer();
@@ -510,7 +581,7 @@ impl Connection {
             path: "/".into(),
             mode: crate::wire::client::AddWatchMode::Unknown(-1),
         };
-        if let Some((xid, request)) = state.order.push_read((xid, request)) {
+        if let Some((xid, request)) = state.order.push_read((xid, request), WAITING_OVERHEAD) {
             let ids = Arc::clone(&state.ids);
             answer(tree, hub, &self.conn, &ids, xid, &request, &mut state.out);
         }
@@ -522,8 +593,9 @@ impl Connection {
         let id = match raw.decode() {
             Ok(Request::Auth { scheme, data, .. }) => identity(
                 scheme.as_deref().unwrap_or(""),
-                data.as_deref().unwrap_or(&[]),
+                data.as_deref(),
                 &address,
+                self.shared.config.digest,
             ),
             _ => None,
         };
@@ -554,17 +626,19 @@ fn has_room(ids: &[Id], more: &Id) -> bool {
     ids.len() < IDENTITIES_MAX && held + bytes(more) <= IDENTITY_BYTES_MAX
 }
 
-/// Ends when the connection is to end at once, even while a write is stuck.
-async fn closed(conn: &Conn) {
-    loop {
-        let is_over = {
-            let state = conn.state();
-            state.phase == Phase::Closed || Conn::is_overfull(&state)
-        };
-        if is_over {
-            return;
+/// What a request that was decoded holds beside its bytes: each path is a piece of memory of its own.
+fn held_beside(request: &Request) -> usize {
+    const PIECE: usize = 40;
+    let pieces = match request {
+        Request::SetWatches(set) => {
+            let persistent = set
+                .persistent
+                .as_ref()
+                .map_or(0, |lists| lists.exact.len() + lists.recursive.len());
+            set.data.len() + set.exist.len() + set.child.len() + persistent
         }
-        // Not `wake`: its one permit belongs to the loop. A stuck write is rare, a look now and then is enough.
-        sleep(std::time::Duration::from_millis(200)).await;
-    }
+        Request::Read(ReadOp::MultiRead(ops)) => 2 * ops.len(),
+        _ => 0,
+    };
+    pieces * PIECE
 }

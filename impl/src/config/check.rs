@@ -1,7 +1,7 @@
 //! What the lines mean together: defaults, `myid`, and combinations that cannot work.
 
 use super::file::{Lines, parse};
-use super::{Config, ConfigError, Listen, MemberRole, Whitelist};
+use super::{Config, ConfigError, DigestHash, Listen, MemberRole, Whitelist};
 use crate::storage::txn_log::PAYLOAD_BYTES_MAX;
 use std::fs;
 use std::path::Path;
@@ -36,13 +36,11 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         path: path.to_owned(),
         what,
     };
-    if let Some((line, key)) = lines.unsupported.first() {
+    if let Some((line, what)) = lines.unsupported.first() {
         return Err(ConfigError::Line {
             path: path.to_owned(),
             line: *line,
-            what: format!(
-                "{key} is not supported yet, and ignoring it would not be safe; remove the line"
-            ),
+            what: format!("{what}; ignoring it would not be safe, so remove the line"),
         });
     }
     let Some(data_dir) = lines.data_dir else {
@@ -160,6 +158,11 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         min_session_ms,
         max_session_ms,
         max_client_cnxns: lines.max_client_cnxns.unwrap_or(60),
+        max_cnxns: lines.max_cnxns.unwrap_or(0),
+        unread_bytes_max: lines.unread_bytes_max,
+        waiting_bytes_max: lines.waiting_bytes_max,
+        digest: (lines.digest_enabled != Some(false))
+            .then(|| lines.digest_hash.unwrap_or(DigestHash::Sha1)),
         snap_count: lines.snap_count.unwrap_or(100_000).max(2),
         prealloc_bytes: lines.pre_alloc_kib.unwrap_or(65_536).saturating_mul(1024),
         purge_retain: lines.purge_retain.unwrap_or(3).max(3),

@@ -1,6 +1,7 @@
 //! Lines of `zoo.cfg` to fields, one by one. What the fields mean together is [`super::check`]'s.
 
-use super::{Listen, Member, MemberRole, SuperDigest, Unused, Whitelist};
+use super::security::{Honoured, honoured};
+use super::{DigestHash, Listen, Member, MemberRole, SuperDigest, Unused, Whitelist};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use zabra_model::ids::ServerId;
@@ -19,6 +20,11 @@ pub struct Lines {
     pub sync_limit: Option<u32>,
     pub members: BTreeMap<ServerId, Member>,
     pub max_client_cnxns: Option<usize>,
+    pub max_cnxns: Option<usize>,
+    pub unread_bytes_max: Option<usize>,
+    pub waiting_bytes_max: Option<usize>,
+    pub digest_hash: Option<DigestHash>,
+    pub digest_enabled: Option<bool>,
     pub min_session_timeout: Option<i32>,
     pub max_session_timeout: Option<i32>,
     pub snap_count: Option<u64>,
@@ -41,7 +47,7 @@ pub struct Lines {
     pub weights: BTreeMap<ServerId, u32>,
     pub peer_type: Option<MemberRole>,
     pub unused: Vec<Unused>,
-    /// Keys that change what clients may do and that this server does not have: refused rather than ignored.
+    /// Keys that change who may do what and that this server does not honour, with why: refused rather than ignored.
     pub unsupported: Vec<(usize, String)>,
 }
 
@@ -61,18 +67,6 @@ const WITHOUT_EFFECT: [&str; 14] = [
     "fsync.warningthresholdms",
     "localSessionsEnabled",
     "localSessionsUpgradingEnabled",
-];
-
-/// Keys that must not be ignored: security, or the shape of the ensemble.
-const REFUSED: [&str; 8] = [
-    "secureClientPort",
-    "sslQuorum",
-    "dynamicConfigFile",
-    "sessionRequireClientSASLAuth",
-    "enforce.auth.enabled",
-    "quorum.auth.enableSasl",
-    "ssl.clientAuth",
-    "portUnification",
 ];
 
 /// Reads all lines. Errors: the number of a line, and what is wrong with it.
@@ -103,6 +97,9 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         "initLimit" => lines.init_limit = Some(positive(key, value)?),
         "syncLimit" => lines.sync_limit = Some(positive(key, value)?),
         "maxClientCnxns" => lines.max_client_cnxns = Some(number_of(key, value)?),
+        "maxCnxns" => lines.max_cnxns = Some(number_of(key, value)?),
+        "zabra.unreadBytesMax" => lines.unread_bytes_max = Some(budget(key, value)?),
+        "zabra.waitingBytesMax" => lines.waiting_bytes_max = Some(budget(key, value)?),
         "minSessionTimeout" => lines.min_session_timeout = default_if_minus_one(key, value)?,
         "maxSessionTimeout" => lines.max_session_timeout = default_if_minus_one(key, value)?,
         "snapCount" => lines.snap_count = Some(number_of(key, value)?),
@@ -128,8 +125,8 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         "znode.container.maxNeverUsedIntervalMs" => {
             lines.container_max_never_used_ms = Some(number_of(key, value)?);
         }
-        "skipACL" if flag(key, value)? => lines.unsupported.push((number, key.to_owned())),
-        "skipACL" => {}
+        "DigestAuthenticationProvider.enabled" => lines.digest_enabled = Some(flag(key, value)?),
+        "DigestAuthenticationProvider.digestAlg" => lines.digest_hash = Some(hash(key, value)?),
         "snapshot.trust.empty" => lines.trust_empty = Some(flag(key, value)?),
         "reconfigEnabled" if flag(key, value)? => lines.unused.push(Unused {
             line: number,
@@ -143,45 +140,81 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
             line: number,
             key: key.to_owned(),
         }),
-        plain if REFUSED.contains(&plain) || plain.starts_with("ssl.") => {
-            lines.unsupported.push((number, key.to_owned()));
-        }
-        plain => {
-            let twice = || format!("{key} is there twice; remove one");
-            match plain.split_once('.') {
-                Some(("server", sid)) => {
-                    let sid = server_id(key, sid)?;
-                    if lines.members.insert(sid, member(key, value)?).is_some() {
-                        return Err(twice());
-                    }
-                }
-                Some(("group", group)) => {
-                    let group = Group {
-                        number: number_of(key, group)?,
-                        members: value
-                            .split(':')
-                            .map(|sid| server_id(key, sid.trim()))
-                            .collect::<Result<_, _>>()?,
-                    };
-                    if lines.groups.iter().any(|g| g.number == group.number) {
-                        return Err(twice());
-                    }
-                    lines.groups.push(group);
-                }
-                Some(("weight", sid)) => {
-                    let sid = server_id(key, sid)?;
-                    if lines.weights.insert(sid, number_of(key, value)?).is_some() {
-                        return Err(twice());
-                    }
-                }
-                _ => lines.unused.push(Unused {
-                    line: number,
-                    key: key.to_owned(),
-                }),
-            }
-        }
+        "dynamicConfigFile" => lines.unsupported.push((
+            number,
+            format!("{key} is not supported yet, and the members stand in that file"),
+        )),
+        plain => match honoured(plain, value) {
+            Honoured::Yes => {}
+            Honoured::No(why) => lines
+                .unsupported
+                // Without the value, which may be a password.
+                .push((number, format!("{key} is not supported yet: {why}"))),
+            Honoured::NoKeyOfSecurity => members_and_rest(lines, number, key, plain, value)?,
+        },
     }
     Ok(())
+}
+
+/// `server.N`, `group.N`, `weight.N`, and what is not understood.
+fn members_and_rest(
+    lines: &mut Lines,
+    number: usize,
+    key: &str,
+    plain: &str,
+    value: &str,
+) -> Result<(), String> {
+    let twice = || format!("{key} is there twice; remove one");
+    match plain.split_once('.') {
+        Some(("server", sid)) => {
+            let sid = server_id(key, sid)?;
+            if lines.members.insert(sid, member(key, value)?).is_some() {
+                return Err(twice());
+            }
+        }
+        Some(("group", group)) => {
+            let group = Group {
+                number: number_of(key, group)?,
+                members: value
+                    .split(':')
+                    .map(|sid| server_id(key, sid.trim()))
+                    .collect::<Result<_, _>>()?,
+            };
+            if lines.groups.iter().any(|g| g.number == group.number) {
+                return Err(twice());
+            }
+            lines.groups.push(group);
+        }
+        Some(("weight", sid)) => {
+            let sid = server_id(key, sid)?;
+            if lines.weights.insert(sid, number_of(key, value)?).is_some() {
+                return Err(twice());
+            }
+        }
+        _ => lines.unused.push(Unused {
+            line: number,
+            key: key.to_owned(),
+        }),
+    }
+    Ok(())
+}
+
+fn hash(key: &str, value: &str) -> Result<DigestHash, String> {
+    match value.to_ascii_uppercase().as_str() {
+        "SHA1" | "SHA-1" | "SHA" => Ok(DigestHash::Sha1),
+        "SHA-256" => Ok(DigestHash::Sha256),
+        "SHA-512" => Ok(DigestHash::Sha512),
+        _ => Err(format!("{key}={value}: write SHA1, SHA-256 or SHA-512")),
+    }
+}
+
+/// A bound in bytes, with room for the longest request there is.
+fn budget(key: &str, value: &str) -> Result<usize, String> {
+    let n = bytes(key, value)?;
+    if n < 1 << 20 {
+        return Err(format!("{key}={value}: write at least 1048576 bytes"));
+    }
+    Ok(n)
 }
 
 fn server_id(key: &str, sid: &str) -> Result<ServerId, String> {

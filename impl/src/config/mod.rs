@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod file;
+mod security;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -153,6 +154,14 @@ pub struct Config {
     pub max_session_ms: i32,
     /// Connections from one address; 0 is no limit.
     pub max_client_cnxns: usize,
+    /// Connections in all; 0 is no limit but that of open files.
+    pub max_cnxns: usize,
+    /// Answers that clients may leave unread, all together, bytes; `None` is a share of the memory.
+    pub unread_bytes_max: Option<usize>,
+    /// Requests that may wait for their answers, all together, bytes; `None` is a share of the memory.
+    pub waiting_bytes_max: Option<usize>,
+    /// How the digest scheme hashes passwords; `None`: it is off.
+    pub digest: Option<DigestHash>,
     /// Transactions between two snapshots.
     pub snap_count: u64,
     /// How far log files are extended at once, bytes.
@@ -179,6 +188,17 @@ pub struct Config {
     pub trust_empty: bool,
     /// Lines that were not understood.
     pub unused: Vec<Unused>,
+}
+
+/// How the digest scheme hashes passwords (`DigestAuthenticationProvider.digestAlg`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DigestHash {
+    /// The default.
+    Sha1,
+    /// `SHA-256`.
+    Sha256,
+    /// `SHA-512`.
+    Sha512,
 }
 
 /// The digest identity, `USER:BASE64(SHA1("USER:PASSWORD"))`, whose holder is the super user.

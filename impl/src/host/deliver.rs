@@ -4,7 +4,6 @@ use super::core::{Core, Submitted, SyncFor};
 use super::shared::{Conn, Phase, Shared};
 use crate::client::answer::{HubAccess, Outcome, answer, put_result};
 use crate::host::lock;
-use crate::net::limits::UNREAD_BYTES_MAX;
 use crate::wire::client::{ReplyHeader, opcode, reply};
 use bytes::BytesMut;
 use std::sync::Arc;
@@ -41,7 +40,7 @@ impl Core {
             count += 1;
             let dirty = &mut self.dirty;
             let result = tree.apply(header, txn, &mut |trigger| {
-                hub.fire(&trigger, header.zxid, dirty)
+                hub.fire(&trigger, header.zxid, &shared.unread, dirty)
             });
             match txn {
                 Txn::CreateSession { timeout_ms }
@@ -74,6 +73,7 @@ impl Core {
         if !self.syncs.is_empty() && self.is_leading() {
             self.answer_syncs_before(Zxid(applied.0.saturating_add(1)), &tree, &mut hub);
         }
+        hub.relieve(&shared.unread);
         drop(hub);
         drop(tree);
         self.prep.committed(applied);
@@ -181,27 +181,48 @@ fn finish(
 ) {
     let conn = &done.conn;
     let mut guard = conn.state();
-    let state = &mut *guard;
-    if state.phase != Phase::Open {
+    if guard.phase != Phase::Open {
         return;
     }
-    write(&mut state.out);
+    write(&mut guard.out);
     let mut sent = 1;
     let mut outcome = Outcome::Go;
-    let (out, ids) = (&mut state.out, &state.ids);
-    let mut access = HubAccess::Held(hub);
-    let found = state.order.answered(&done.token, |(xid, request)| {
-        if outcome == Outcome::Go && !close && out.len() <= UNREAD_BYTES_MAX {
-            outcome = answer(tree, &mut access, conn, ids, xid, &request, out);
-            sent += 1;
-        }
-    });
+    let found = guard.order.pop_write(&done.token);
     debug_assert!(found, "replies come in the order of requests");
+    while outcome == Outcome::Go
+        && !close
+        && !guard.is_overfull()
+        && let Some((xid, request)) = guard.order.pop_read()
+    {
+        let state = &mut *guard;
+        let (out, ids) = (&mut state.out, &state.ids);
+        outcome = answer(
+            tree,
+            &mut HubAccess::Held(hub),
+            conn,
+            ids,
+            xid,
+            &request,
+            out,
+        );
+        sent += 1;
+        if state.settle_unread(&shared.unread) {
+            // All clients together leave too much unread: whoever has most of it goes, which may be this one.
+            drop(guard);
+            hub.relieve(&shared.unread);
+            guard = conn.state();
+            if guard.phase != Phase::Open {
+                return;
+            }
+        }
+    }
+    let state = &mut *guard;
     if close || outcome == Outcome::Close {
         state.phase = Phase::Closing;
-    } else if Conn::is_overfull(state) {
+    } else if state.is_overfull() {
         state.phase = Phase::Closed; // it has left unread what there is, so it gets no more
     }
+    state.settle(shared);
     conn.sent.fetch_add(sent, Ordering::Relaxed);
     shared.stats.sent.fetch_add(sent, Ordering::Relaxed);
     state.mark_dirty(conn, dirty);

@@ -15,7 +15,8 @@ use std::sync::atomic::Ordering;
 use tracing::{debug, info, warn};
 use zabra_model::ids::{ServerId, SessionId, Zxid};
 use zabra_model::packet::Packet;
-use zabra_model::service::session::SessionTracker;
+use zabra_model::service::admission::may_forward;
+use zabra_model::service::session::{SessionTracker, Standing};
 use zabra_model::service::sweep::Sweep;
 use zabra_model::step::{Input, Link};
 use zabra_model::tree::acl::Id;
@@ -155,15 +156,9 @@ impl Core {
                 let tree = shared.tree();
                 self.prep.prepare(&tree, &request, op)
             }
-            Some(Request::DeleteContainer { path: Some(path) }) => {
-                let shared = Arc::clone(&self.shared);
-                let tree = shared.tree();
-                match checked {
-                    Ok(()) => self.prep.delete_container(&tree, header, &path),
-                    Err(code) => refusal(code),
-                }
-            }
             Some(Request::Reconfig { .. }) => refusal(ErrorCode::ReconfigDisabled),
+            // Only a server says this, and a leader does not say it to itself as a request (D-36).
+            _ if !may_forward(code) => refusal(ErrorCode::Unimplemented),
             _ => refusal(ErrorCode::MarshallingError),
         };
         self.propose(header, txn);
@@ -274,6 +269,11 @@ impl Core {
     }
 
     fn lead_own(&mut self, conn: &Arc<Conn>, submit: Submit) {
+        match self.tracker.standing(conn.session()) {
+            Standing::Lives => {}
+            Standing::Ends => return,
+            Standing::Unknown => return conn.close(),
+        }
         if submit.opcode == opcode::SYNC {
             let due = self.peer.last_logged();
             if due <= self.peer.delivered() {

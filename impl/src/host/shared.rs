@@ -5,7 +5,10 @@
 
 use super::{Map, lock};
 use crate::config::Config;
-use crate::net::limits::{LONG_READS_MAX, UNREAD_BYTES_MAX};
+use crate::net::limits::{
+    Budget, LONG_READS_MAX, REQUESTS_WAITING_MAX, SMALL_BYTES, UNREAD_BYTES_MAX, WAITING_BYTES_MAX,
+    budget_default,
+};
 use crate::wire::client::{EventType, Request, reply};
 use bytes::BytesMut;
 use std::net::SocketAddr;
@@ -13,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, O
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, Semaphore};
+use tracing::warn;
 use zabra_model::ids::{SessionId, Zxid};
 use zabra_model::service::order::ReplyOrder;
 use zabra_model::service::session::SessionIds;
@@ -107,6 +111,10 @@ pub struct Shared {
     next_conn: AtomicU64,
     /// Who may answer a long read, away from the tree: each takes a processor for a while.
     pub long_reads: Arc<Semaphore>,
+    /// Answers that clients leave unread.
+    pub unread: Budget,
+    /// Requests that wait for their answers.
+    pub waiting: Budget,
     /// Counts for operators.
     pub stats: Stats,
     /// When the server started.
@@ -119,6 +127,8 @@ impl Shared {
     pub fn new(config: Config, tree: Tree) -> Arc<Self> {
         Arc::new(Self {
             ids: Mutex::new(SessionIds::new(config.me, now_ms())),
+            unread: Budget::new(config.unread_bytes_max.unwrap_or_else(budget_default)),
+            waiting: Budget::new(config.waiting_bytes_max.unwrap_or_else(budget_default)),
             config,
             tree: RwLock::new(tree),
             hub: Mutex::default(),
@@ -177,7 +187,12 @@ impl Shared {
 
     /// Forgets a connection, its watches, and that its session is attached here.
     pub fn disconnect(&self, conn: &Arc<Conn>) {
-        conn.close();
+        {
+            let mut state = conn.state();
+            state.end();
+            state.order = ReplyOrder::new();
+            state.settle(self);
+        }
         let mut hub = lock(&self.hub);
         hub.conns.remove(&conn.id);
         hub.watches.remove_watcher(conn.id);
@@ -192,6 +207,15 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Ends the connections that leave most unread, until all of them together keep the bound.
+    pub fn relieve(&self) {
+        if self.unread.is_over() {
+            lock(&self.hub).relieve(&self.unread);
+        }
+    }
+}
+
 /// Watches, and the connections that hear of them.
 #[derive(Default)]
 pub struct Hub {
@@ -202,8 +226,37 @@ pub struct Hub {
 }
 
 impl Hub {
+    /// Ends the connections that leave most unread, until all of them together keep the bound. Nobody else is stopped for them.
+    pub fn relieve(&self, unread: &Budget) {
+        while unread.is_over() {
+            let debts = self
+                .conns
+                .values()
+                .map(|conn| (conn.state().unread(), conn));
+            let Some((debt, conn)) = debts.max_by_key(|(debt, _)| *debt) else {
+                return;
+            };
+            if debt < SMALL_BYTES {
+                return; // so many owe a little that it is too much: they are bounded by their number
+            }
+            let mut state = conn.state();
+            state.end();
+            state.settle_unread(unread);
+            drop(state);
+            conn.wake_to_end();
+            warn!(from = %conn.from, session = %conn.session(), unread = debt,
+                "clients leave too much unread in all (zabra.unreadBytesMax); the one with most of it is closed");
+        }
+    }
+
     /// Tells the watchers of a change; `dirty` gets the connections that now have something to send.
-    pub fn fire(&mut self, trigger: &Trigger<'_>, zxid: Zxid, dirty: &mut Vec<Arc<Conn>>) {
+    pub fn fire(
+        &mut self,
+        trigger: &Trigger<'_>,
+        zxid: Zxid,
+        unread: &Budget,
+        dirty: &mut Vec<Arc<Conn>>,
+    ) {
         let Self { watches, conns } = self;
         watches.fire(trigger, |watcher| {
             let Some(conn) = conns.get(&watcher) else {
@@ -214,6 +267,7 @@ impl Hub {
                 return;
             }
             reply::put_event(zxid, event_type(trigger.kind), trigger.path, &mut state.out);
+            state.settle_unread(unread);
             conn.sent.fetch_add(1, Ordering::Relaxed);
             state.mark_dirty(conn, dirty);
         });
@@ -252,6 +306,8 @@ pub struct Conn {
     pub from: SocketAddr,
     /// Wakes its task.
     pub wake: Notify,
+    /// Wakes its task out of a write that is stuck.
+    ended: Notify,
     state: Mutex<ConnState>,
     session: AtomicI64,
     timeout_ms: AtomicI32,
@@ -277,6 +333,10 @@ pub struct ConnState {
     pub phase: Phase,
     /// The byte at the end of the connect request, if it had one.
     pub read_only: Option<bool>,
+    /// What its task is sending, bytes.
+    sending: usize,
+    /// What was counted of it among all that is unread, and among all that waits.
+    counted: (usize, usize),
     dirty: bool,
 }
 
@@ -289,10 +349,55 @@ impl ConnState {
         }
     }
 
-    /// Takes what is to be sent, leaving `empty` in its place.
+    /// Takes what is to be sent, leaving `empty` in its place. What was taken before has been sent.
     pub fn take_out(&mut self, empty: &mut BytesMut) {
         self.dirty = false;
         std::mem::swap(&mut self.out, empty);
+        self.sending = empty.len();
+    }
+
+    /// What the client leaves unread, bytes.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        match self.phase {
+            Phase::Closed => 0,
+            Phase::Connecting | Phase::Open | Phase::Closing => self.out.len() + self.sending,
+        }
+    }
+
+    /// Whether the client leaves too much unread.
+    #[must_use]
+    pub fn is_overfull(&self) -> bool {
+        self.unread() > UNREAD_BYTES_MAX
+    }
+
+    /// Counts what it leaves unread among what all do; whether that is too much, and this one is not small.
+    pub fn settle_unread(&mut self, unread: &Budget) -> bool {
+        let now = self.unread();
+        unread.settle(&mut self.counted.0, now)
+    }
+
+    /// Counts what it holds among what all hold.
+    pub fn settle(&mut self, shared: &Shared) {
+        self.settle_unread(&shared.unread);
+        let waits = self.order.bytes();
+        shared.waiting.settle(&mut self.counted.1, waits);
+    }
+
+    /// Whether its next request may be taken: not if too many wait, and not if all connections together have too many and this
+    /// one has its part in it.
+    #[must_use]
+    pub fn may_take(&self, waiting: &Budget) -> bool {
+        let bytes = self.order.bytes();
+        self.order.len() < REQUESTS_WAITING_MAX
+            && bytes <= WAITING_BYTES_MAX
+            && (bytes < SMALL_BYTES || !waiting.is_over())
+    }
+
+    /// Ends it now; what was to be sent is dropped.
+    fn end(&mut self) {
+        self.phase = Phase::Closed;
+        self.out = BytesMut::new();
     }
 }
 
@@ -306,12 +411,15 @@ impl Conn {
             id,
             from,
             wake: Notify::new(),
+            ended: Notify::new(),
             state: Mutex::new(ConnState {
                 out: BytesMut::new(),
                 order: ReplyOrder::new(),
                 ids: Arc::from([ip]),
                 phase: Phase::Connecting,
                 read_only: None,
+                sending: 0,
+                counted: (0, 0),
                 dirty: false,
             }),
             session: AtomicI64::new(0),
@@ -346,16 +454,17 @@ impl Conn {
 
     /// Ends it now; what was to be sent is dropped.
     pub fn close(&self) {
-        let mut state = self.state();
-        state.phase = Phase::Closed;
-        state.out.clear();
-        drop(state);
-        self.wake.notify_one();
+        self.state().end();
+        self.wake_to_end();
     }
 
-    /// Whether the client leaves too much unread.
-    #[must_use]
-    pub fn is_overfull(state: &ConnState) -> bool {
-        state.out.len() > UNREAD_BYTES_MAX
+    fn wake_to_end(&self) {
+        self.wake.notify_one();
+        self.ended.notify_one();
+    }
+
+    /// Waits until it may have been closed.
+    pub async fn ended(&self) {
+        self.ended.notified().await;
     }
 }

@@ -1,17 +1,43 @@
 //! The client port.
 
-use super::limits::PerAddress;
+use super::limits::{PerAddress, Seldom, client_descriptors, raise_descriptors};
 use crate::client::connection;
 use crate::config::Config;
 use crate::error::ServerError;
 use crate::host::inbox::Inbox;
 use crate::host::shared::Shared;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tracing::{info, warn};
+
+/// How many clients there may be in all: what `maxCnxns` says, and what the limit of descriptors leaves.
+fn clients_max(max_cnxns: usize) -> usize {
+    let wanted = if max_cnxns == 0 {
+        usize::MAX
+    } else {
+        max_cnxns
+    };
+    let Some(descriptors) = raise_descriptors() else {
+        return wanted;
+    };
+    let room = client_descriptors(descriptors);
+    if max_cnxns > room {
+        warn!(
+            "maxCnxns={max_cnxns}, but of {descriptors} open files clients may take {room}; raise the limit (ulimit -n, LimitNOFILE)"
+        );
+    }
+    info!(
+        descriptors,
+        clients = wanted.min(room),
+        "limits of connections"
+    );
+    wanted.min(room)
+}
 
 /// Takes the client port.
 ///
@@ -35,23 +61,41 @@ pub async fn bind(config: &Config) -> Result<TcpListener, ServerError> {
 /// Listens for clients; each gets a task.
 pub fn listen(listener: TcpListener, shared: Arc<Shared>, inbox: Arc<Inbox>) {
     let all = PerAddress::new(shared.config.max_client_cnxns);
+    let room = Arc::new(Semaphore::new(
+        clients_max(shared.config.max_cnxns).min(Semaphore::MAX_PERMITS),
+    ));
+    let (mut refused, mut failed) = (Seldom::default(), Seldom::default());
     tokio::spawn(async move {
         loop {
             match listener.accept().await {
                 Ok((stream, from)) => {
-                    let Some(counted) = all.admit(from.ip()) else {
-                        shared.stats.rejected.fetch_add(1, Ordering::Relaxed);
-                        warn!(%from, "too many connections from one address (maxClientCnxns), closing");
-                        continue;
-                    };
+                    let counted =
+                        match (all.admit(from.ip()), Arc::clone(&room).try_acquire_owned()) {
+                            (Some(counted), Ok(place)) => (counted, place),
+                            (counted, _) => {
+                                shared.stats.rejected.fetch_add(1, Ordering::Relaxed);
+                                let key = match counted {
+                                    None => "from one address (maxClientCnxns)",
+                                    Some(_) => "in all (maxCnxns, and the limit of open files)",
+                                };
+                                if let Some(unsaid) = refused.due() {
+                                    warn!(%from, unsaid, "too many connections {key}, closing");
+                                }
+                                continue;
+                            }
+                        };
                     let (shared, inbox) = (Arc::clone(&shared), Arc::clone(&inbox));
                     tokio::spawn(async move {
                         connection::run(stream, shared, inbox).await;
                         drop(counted);
                     });
                 }
+                // That one has gone again; the next one may be there.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    warn!(%error, "cannot accept on the client port");
+                    if let Some(unsaid) = failed.due() {
+                        warn!(%error, unsaid, "cannot accept on the client port; trying again");
+                    }
                     sleep(Duration::from_millis(50)).await;
                 }
             }

@@ -3,17 +3,26 @@
 use crate::host::lock;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Handshakes that may be under way at once on one port; more are closed.
 pub const HANDSHAKES_MAX: usize = 256;
 /// How long a stranger may take to say who it is.
 pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// How long what is left to be sent may take when a connection has to end.
+pub const CLOSING_TIME: Duration = Duration::from_secs(2);
 /// How long one write to a peer may be stuck.
 pub const WRITE_TIME: Duration = Duration::from_secs(30);
-/// Answers that a client does not fetch, bytes; then its connection ends.
+/// Answers that a client does not fetch, bytes; then its connection ends. All clients together have a bound of their own.
 pub const UNREAD_BYTES_MAX: usize = 64 << 20;
+/// Requests of one connection that may wait for their answers, bytes; then it is not read on. One request may go beyond it. All
+/// connections together have a bound of their own.
+pub const WAITING_BYTES_MAX: usize = 4 << 20;
+/// What one connection may hold beside the bounds of all connections together: below it nothing is counted, and nobody is stopped
+/// for what others hold.
+pub const SMALL_BYTES: usize = 64 << 10;
 /// Answers that are made before the first of them is sent, bytes; one answer may be longer.
 pub const ANSWERS_BYTES_MAX: usize = 1 << 20;
 /// Long reads that are answered at the same time.
@@ -30,6 +39,115 @@ pub const LINK_BYTES_MAX: usize = 512 << 20;
 pub const REQUESTS_WAITING_MAX: usize = 16_384;
 /// What may wait for the core, bytes; then clients are not read on.
 pub const INBOX_BYTES_MAX: usize = 64 << 20;
+
+/// A bound of all connections together, bytes. They are counted in steps of [`SMALL_BYTES`], so that what is small costs nothing.
+#[derive(Debug)]
+pub struct Budget {
+    max: usize,
+    used: AtomicUsize,
+}
+
+impl Budget {
+    /// Nothing is used.
+    #[must_use]
+    pub const fn new(max: usize) -> Self {
+        Self {
+            max,
+            used: AtomicUsize::new(0),
+        }
+    }
+
+    /// One connection holds `now` bytes; `counted` is what was counted for it so far. Whether all of them hold too much.
+    pub fn settle(&self, counted: &mut usize, now: usize) -> bool {
+        let now = now / SMALL_BYTES * SMALL_BYTES;
+        if now > *counted {
+            self.used.fetch_add(now - *counted, Ordering::Relaxed);
+        } else if now < *counted {
+            self.used.fetch_sub(*counted - now, Ordering::Relaxed);
+        }
+        *counted = now;
+        now > 0 && self.is_over()
+    }
+
+    /// Whether all connections together hold too much.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > self.max
+    }
+
+    /// What is counted, bytes.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// The bound of all connections together where the configuration names none: an eighth of the memory that this process may have,
+/// at least 64 MiB and at most 1 GiB.
+#[must_use]
+pub fn budget_default() -> usize {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let group = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ]
+    .iter()
+    .filter_map(|path| read(path).trim().parse::<usize>().ok());
+    let machine = read("/proc/meminfo")
+        .lines()
+        .find_map(|l| l.strip_prefix("MemTotal:"))
+        .and_then(|l| l.split_whitespace().next()?.parse::<usize>().ok())
+        .map(|kib| kib.saturating_mul(1024));
+    let memory = group.chain(machine).min().unwrap_or(4 << 30);
+    (memory / 8).clamp(64 << 20, 1 << 30)
+}
+
+/// Raises the limit of open files as far as the system lets this process, and says what it is then; `None` if it has none, or
+/// none that can be asked for.
+#[must_use]
+pub fn raise_descriptors() -> Option<usize> {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => usize::try_from(limit).ok(),
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the limit of open files");
+            None
+        }
+    }
+}
+
+/// How many of `descriptors` clients may take: the rest is for logs, snapshots, and whoever comes to the quorum and election
+/// ports, members and strangers.
+#[must_use]
+pub const fn client_descriptors(descriptors: usize) -> usize {
+    let reserve = 2 * HANDSHAKES_MAX + 128;
+    if descriptors > 2 * reserve {
+        descriptors - reserve
+    } else {
+        descriptors / 2
+    }
+}
+
+/// A message that may be due thousands of times a second, and is said now and then.
+#[derive(Debug, Default)]
+pub struct Seldom {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Seldom {
+    /// Whether to say it now; then, how many times it was not said since the last time.
+    pub fn due(&mut self) -> Option<u64> {
+        if self
+            .said
+            .is_some_and(|said| said.elapsed() < Duration::from_secs(10))
+        {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said = Some(Instant::now());
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
 
 /// Counts connections by address (`maxClientCnxns`).
 #[derive(Debug)]
@@ -85,6 +203,44 @@ impl Drop for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn c_31_clients_leave_descriptors_in_reserve() {
+        for limit in [0, 64, 128, 1024, 4096, 1 << 20, usize::MAX] {
+            let clients = client_descriptors(limit);
+            let reserve = limit - clients;
+            assert!(reserve >= (limit / 2).min(640) && clients <= limit);
+        }
+        assert_eq!(client_descriptors(4096), 3456);
+    }
+
+    #[test]
+    fn a_budget_counts_what_is_not_small_and_gives_it_back() {
+        let budget = Budget::new(10 * SMALL_BYTES);
+        let mut counted = [0; 3];
+        assert!(!budget.settle(&mut counted[0], SMALL_BYTES - 1));
+        assert_eq!(budget.used(), 0);
+        assert!(!budget.settle(&mut counted[1], 10 * SMALL_BYTES + 5));
+        assert!(budget.settle(&mut counted[2], SMALL_BYTES));
+        assert!(
+            !budget.settle(&mut counted[0], 7),
+            "the small are not asked"
+        );
+        assert!(!budget.settle(&mut counted[1], 9 * SMALL_BYTES));
+        budget.settle(&mut counted[1], 0);
+        budget.settle(&mut counted[2], 3);
+        assert_eq!((budget.used(), counted), (0, [0; 3]));
+        assert!((64 << 20..=1 << 30).contains(&budget_default()));
+    }
+
+    #[test]
+    fn what_is_said_seldom_says_how_often_it_was_not() {
+        let mut seldom = Seldom::default();
+        assert_eq!(seldom.due(), Some(0));
+        assert_eq!((seldom.due(), seldom.due()), (None, None));
+        seldom.said = None;
+        assert_eq!(seldom.due(), Some(2));
+    }
 
     #[test]
     fn an_address_gets_its_share_and_gets_it_back() {

@@ -114,6 +114,19 @@ impl Cluster {
         self.children[i] = Some(child);
     }
 
+    /// Starts it with these limits of open files, soft and hard.
+    pub fn start_limited(&mut self, i: usize, soft: u32, hard: u32) {
+        let script = format!("ulimit -Sn {soft}; ulimit -Hn {hard}; exec \"$@\"");
+        let child = Command::new("sh")
+            .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_zabra"), "serve"])
+            .arg(self.data(i).join("zoo.cfg"))
+            .env("ZABRA_LOG", "warn")
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.children[i] = Some(child);
+    }
+
     pub fn start_all(&mut self) {
         (0..self.ports.len()).for_each(|i| self.start(i));
     }

@@ -295,12 +295,12 @@ impl Clients {
         c.floors.push(told);
         match (self.scripts[i][usize::from(op)], leader) {
             (Op::Read | Op::Watch, _) => {
-                if let Some(op) = c.order.push_read(op) {
+                if let Some(op) = c.order.push_read(op, 0) {
                     self.read(&s.cluster, &mut s.clients[i], client, op);
                 }
             }
             (Op::Sync, leader) => {
-                c.order.push_write(op);
+                c.order.push_write(op, 0);
                 let mut zxid = Zxid::ZERO;
                 if let Some(l) = leader.filter(|_| !self.slips(Slip::SyncLocal))
                     && let Some(peer) = self.peer(&s.cluster, l)
@@ -317,7 +317,7 @@ impl Clients {
                 self.look_after(s, client);
             }
             (Op::Write, Some(l)) => {
-                c.order.push_write(op);
+                c.order.push_write(op, 0);
                 let action = Action::Propose { server: l + 1 };
                 self.zab.apply(&mut s.cluster, action, &mut self.zab.log());
                 if let Some(peer) = self.peer(&s.cluster, l) {

@@ -1,5 +1,6 @@
-//! Around the tree: the lives of sessions, which request a transaction answers, and the order in which a session gets its answers.
+//! Around the tree: what clients may ask for, the lives of sessions, which request a transaction answers, and the order in which a session gets its answers.
 
+pub mod admission;
 pub mod answers;
 pub mod order;
 pub mod session;

@@ -21,13 +21,16 @@ enum Waiting<W, R> {
 /// One connection's requests that are not answered yet. `W` names a write (a cxid); `R` is all that is needed to answer a read.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ReplyOrder<W, R> {
-    waiting: VecDeque<Waiting<W, R>>,
+    /// Each with the bytes that the host counts for it.
+    waiting: VecDeque<(Waiting<W, R>, usize)>,
+    bytes: usize,
 }
 
 impl<W, R> Default for ReplyOrder<W, R> {
     fn default() -> Self {
         Self {
             waiting: VecDeque::new(),
+            bytes: 0,
         }
     }
 }
@@ -45,24 +48,32 @@ impl<W: PartialEq, R> ReplyOrder<W, R> {
         self.waiting.len()
     }
 
+    /// What the requests that wait hold, as the host counts it: it is bounded as their number is.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether the next read can be answered at once.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// A write went to the leader.
-    pub fn push_write(&mut self, write: W) {
-        self.waiting.push_back(Waiting::Write(write));
+    /// A write went to the leader. It counts for so many bytes until it is answered.
+    pub fn push_write(&mut self, write: W, bytes: usize) {
+        self.waiting.push_back((Waiting::Write(write), bytes));
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 
     /// A read came, or anything else that this server answers alone. It is handed back if it may be answered now.
     #[must_use = "a read that is handed back must be answered"]
-    pub fn push_read(&mut self, read: R) -> Option<R> {
+    pub fn push_read(&mut self, read: R, bytes: usize) -> Option<R> {
         if self.waiting.is_empty() {
             return Some(read);
         }
-        self.waiting.push_back(Waiting::Read(read));
+        self.waiting.push_back((Waiting::Read(read), bytes));
+        self.bytes = self.bytes.saturating_add(bytes);
         None
     }
 
@@ -71,23 +82,38 @@ impl<W: PartialEq, R> ReplyOrder<W, R> {
     /// Returns whether `write` was at the head. Writes of a session are applied in its order, so another one is none of this
     /// connection's: it was sent over an earlier one.
     pub fn answered(&mut self, write: &W, mut ready: impl FnMut(R)) -> bool {
-        let is_head = |w: &mut Waiting<W, R>| matches!(w, Waiting::Write(head) if head == write);
-        if self.waiting.pop_front_if(is_head).is_none() {
-            return false;
-        }
-        while let Some(Waiting::Read(read)) =
-            self.waiting.pop_front_if(|w| matches!(w, Waiting::Read(_)))
-        {
+        let found = self.pop_write(write);
+        while found && let Some(read) = self.pop_read() {
             ready(read);
         }
-        true
+        found
+    }
+
+    /// The first half of [`ReplyOrder::answered`]: whether `write` was at the head; it waits no more.
+    pub fn pop_write(&mut self, write: &W) -> bool {
+        self.pop(|w| matches!(w, Waiting::Write(head) if head == write))
+            .is_some()
+    }
+
+    /// The second half: the read at the head. Whoever takes one takes all of them, before anything else of this connection.
+    pub fn pop_read(&mut self) -> Option<R> {
+        match self.pop(|w| matches!(w, Waiting::Read(_))) {
+            Some(Waiting::Read(read)) => Some(read),
+            Some(Waiting::Write(_)) | None => None,
+        }
+    }
+
+    fn pop(&mut self, is_it: impl Fn(&Waiting<W, R>) -> bool) -> Option<Waiting<W, R>> {
+        let (head, bytes) = self.waiting.pop_front_if(|(w, _)| is_it(w))?;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        Some(head)
     }
 
     /// The oldest write that is not answered.
     #[must_use]
     pub fn head(&self) -> Option<&W> {
         match self.waiting.front() {
-            Some(Waiting::Write(write)) => Some(write),
+            Some((Waiting::Write(write), _)) => Some(write),
             _ => None,
         }
     }
@@ -102,25 +128,27 @@ mod tests {
     fn reads_wait_for_the_writes_before_them_and_for_no_others() {
         let mut order = ReplyOrder::new();
         let mut ready = Vec::new();
-        assert_eq!(order.push_read('a'), Some('a'));
-        order.push_write(1);
-        assert_eq!(order.push_read('b'), None);
-        assert_eq!(order.push_read('c'), None);
-        order.push_write(2);
-        assert_eq!(order.push_read('d'), None);
+        assert_eq!(order.push_read('a', 10), Some('a'));
+        order.push_write(1, 100);
+        assert_eq!(order.push_read('b', 10), None);
+        assert_eq!(order.push_read('c', 10), None);
+        order.push_write(2, 100);
+        assert_eq!(order.push_read('d', 10), None);
         assert_eq!(order.head(), Some(&1));
+        assert_eq!(order.bytes(), 230, "what is answered at once never waits");
         assert!(order.answered(&1, |r| ready.push(r)));
         assert_eq!((ready.as_slice(), order.len()), (&['b', 'c'][..], 2));
+        assert_eq!(order.bytes(), 110);
         assert!(order.answered(&2, |r| ready.push(r)));
         assert_eq!(ready, ['b', 'c', 'd']);
-        assert!(order.is_empty());
+        assert!(order.is_empty() && order.bytes() == 0);
     }
 
     #[test]
     fn a_write_of_an_earlier_connection_releases_nothing() {
         let mut order = ReplyOrder::new();
-        order.push_write(5);
-        assert_eq!(order.push_read('a'), None);
+        order.push_write(5, 100);
+        assert_eq!(order.push_read('a', 10), None);
         assert!(!order.answered(&4, |_| {}));
         assert_eq!(order.len(), 2);
     }

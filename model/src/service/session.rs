@@ -109,6 +109,17 @@ impl Session {
     }
 }
 
+/// What the leader knows of the session of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// The request is taken.
+    Lives,
+    /// Its closeSession is on the way: the request is dropped without an answer, the connection ends when that is applied.
+    Ends,
+    /// There is none: the request is dropped, and nothing will end the connection but the server.
+    Unknown,
+}
+
 /// The leader's view of all global sessions, or one server's of its local ones.
 pub struct SessionTracker {
     tick_ms: u64,
@@ -214,6 +225,18 @@ impl SessionTracker {
             .get(&session)
             .filter(|s| !s.is_over(self.expired_upto))
             .map(|s| s.timeout_ms)
+    }
+
+    /// What the leader's own clients get for a request: it is taken only while the session lives.
+    ///
+    /// Source: ZooKeeper `ZooKeeperServer.touch`, for which a request of a session that is over is as good as never sent.
+    #[must_use]
+    pub fn standing(&self, session: SessionId) -> Standing {
+        match self.sessions.get(&session) {
+            Some(s) if !s.closing => Standing::Lives,
+            Some(_) => Standing::Ends,
+            None => Standing::Unknown,
+        }
     }
 
     /// The client attached to `server`: what still comes from elsewhere has been overtaken.
@@ -476,7 +499,10 @@ mod tests {
         assert_eq!(tracker.check(S, ServerId(2)), Err(ErrorCode::SessionMoved));
         tracker.set_owner(S, ServerId(2));
         assert_eq!(tracker.check(S, ServerId(2)), Ok(()));
+        assert_eq!(tracker.standing(S), Standing::Lives);
         tracker.set_closing(S);
+        assert_eq!(tracker.standing(S), Standing::Ends);
+        assert_eq!(tracker.standing(T), Standing::Unknown);
         assert_eq!(
             tracker.check(S, ServerId(2)),
             Err(ErrorCode::SessionExpired)

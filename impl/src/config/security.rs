@@ -1,0 +1,277 @@
+//! Keys about who may come in and do what that this server does not have. A server that ignored them would be weaker than its
+//! operator believes, so it does not start; a value that asks for nothing is taken as it is.
+
+/// Whether a line can be kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Honoured {
+    /// It asks for nothing that is not so anyway.
+    Yes,
+    /// It is about security, and nothing is done about it: why that would not be safe.
+    No(&'static str),
+    /// It is about something else.
+    NoKeyOfSecurity,
+}
+
+/// What a value must be to ask for nothing.
+#[derive(Clone, Copy)]
+enum Off {
+    /// `false`, `no`, or nothing at all.
+    False,
+    /// As `False`, or `none`.
+    None,
+    /// One of these classes: they are built in.
+    Classes(&'static [&'static str]),
+    /// It has no effect by itself: another key switches on what it is about.
+    Any,
+    /// There is no such value.
+    Never,
+}
+
+const CLASSES: [&str; 3] = [
+    "org.apache.zookeeper.server.auth.DigestAuthenticationProvider",
+    "org.apache.zookeeper.server.auth.IPAuthenticationProvider",
+    "",
+];
+const NO_TLS: &str = "connections would not be encrypted";
+const NO_SASL: &str = "nobody would be authenticated by SASL";
+const NO_X509: &str = "nobody would be authenticated by a certificate";
+const NO_AUTH: &str = "clients that have not authenticated would be let in";
+
+/// The first row whose key is the line's, or is its beginning where the row ends in `*`.
+const KEYS: [(&str, Off, &str); 36] = [
+    (
+        "skipACL",
+        Off::False,
+        "access would be checked all the same",
+    ),
+    ("enforceQuota", Off::False, "quotas would not be enforced"),
+    (
+        "audit.enable",
+        Off::False,
+        "nothing would be written for an audit",
+    ),
+    ("secureClientPort", Off::Never, NO_TLS),
+    ("secureClientPortAddress", Off::Never, NO_TLS),
+    ("client.portUnification", Off::False, NO_TLS),
+    ("client.certReload", Off::False, NO_TLS),
+    ("portUnification", Off::False, NO_TLS),
+    ("sslQuorum", Off::False, NO_TLS),
+    ("sslQuorumReloadCertFiles", Off::False, NO_TLS),
+    ("ssl.clientAuth", Off::None, NO_X509),
+    ("ssl.quorum.clientAuth", Off::None, NO_X509),
+    ("ssl.authProvider", Off::Never, NO_X509),
+    ("ssl.*", Off::None, NO_TLS),
+    ("X509*", Off::False, NO_X509),
+    ("sessionRequireClientSASLAuth", Off::False, NO_AUTH),
+    ("requireClientAuthScheme", Off::None, NO_AUTH),
+    ("enforce.auth.enabled", Off::False, NO_AUTH),
+    // Read only if the one above is true.
+    ("enforce.auth.schemes", Off::Any, NO_AUTH),
+    ("enforce.auth.*", Off::False, NO_AUTH),
+    (
+        "ensembleAuthName",
+        Off::Never,
+        "clients of other ensembles would be let in",
+    ),
+    (
+        "authProvider",
+        Off::Never,
+        "it would not be asked who clients are",
+    ),
+    (
+        "authProvider.*",
+        Off::Classes(&CLASSES),
+        "it would not be asked who clients are",
+    ),
+    (
+        "DigestAuthenticationProvider.*",
+        Off::Never,
+        "the digest scheme would not do what it says",
+    ),
+    (
+        "IPAuthenticationProvider.*",
+        Off::False,
+        "the ip scheme would not do what it says",
+    ),
+    ("SASLAuthenticationProvider.*", Off::Never, NO_SASL),
+    ("allowSaslFailedClients", Off::False, NO_SASL),
+    ("letAnySaslUserDoX", Off::Never, NO_SASL),
+    ("superUser*", Off::Never, NO_SASL),
+    ("sasl.*", Off::Never, NO_SASL),
+    ("jaasLoginRenew*", Off::Any, NO_SASL),
+    ("kerberos.*", Off::False, NO_SASL),
+    ("kinit", Off::Any, NO_SASL),
+    (
+        "quorum.auth.enableSasl",
+        Off::False,
+        "servers would not authenticate each other",
+    ),
+    (
+        "quorum.auth.*RequireSasl",
+        Off::False,
+        "servers would not authenticate each other",
+    ),
+    // Names and principals, read only if it is enabled.
+    (
+        "quorum.auth.*",
+        Off::Any,
+        "servers would not authenticate each other",
+    ),
+];
+
+fn is_key(row: &str, key: &str) -> bool {
+    match row.split_once('*') {
+        Some((begin, end)) => {
+            key.len() >= row.len() - 1 && key.starts_with(begin) && key.ends_with(end)
+        }
+        None => row == key,
+    }
+}
+
+/// Whether the line `key=value` can be kept; the key without the prefix `zookeeper.`.
+pub(super) fn honoured(key: &str, value: &str) -> Honoured {
+    let Some((_, off, why)) = KEYS.iter().find(|(row, ..)| is_key(row, key)) else {
+        return Honoured::NoKeyOfSecurity;
+    };
+    let value = value.trim();
+    let word = value.to_ascii_lowercase();
+    let is_false = matches!(word.as_str(), "" | "false" | "no");
+    let asks_for_nothing = match off {
+        Off::False => is_false,
+        Off::None => is_false || word == "none",
+        Off::Classes(classes) => classes.contains(&value),
+        Off::Any => true,
+        Off::Never => false,
+    };
+    if asks_for_nothing {
+        Honoured::Yes
+    } else {
+        Honoured::No(why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values that ask for something, and values that do not (C-21).
+    const LINES: [(&str, &[&str], &[&str]); 37] = [
+        ("skipACL", &["yes", "true"], &["no", "false"]),
+        ("enforceQuota", &["true", "TRUE", "1"], &["false"]),
+        ("audit.enable", &["true"], &["false"]),
+        ("secureClientPort", &["2281"], &[]),
+        ("secureClientPortAddress", &["127.0.0.1"], &[]),
+        ("client.portUnification", &["true"], &["false"]),
+        ("client.certReload", &["true"], &["false"]),
+        ("portUnification", &["true"], &["false", "False"]),
+        ("sslQuorum", &["true", "yes"], &["false"]),
+        ("sslQuorumReloadCertFiles", &["true"], &["false"]),
+        ("ssl.clientAuth", &["need", "want"], &["none", "NONE"]),
+        ("ssl.quorum.clientAuth", &["need", "want"], &["none"]),
+        ("ssl.hostnameVerification", &["true"], &["false"]),
+        ("ssl.clientHostnameVerification", &["true"], &["false"]),
+        ("ssl.quorum.hostnameVerification", &["true"], &["false"]),
+        (
+            "ssl.quorum.clientHostnameVerification",
+            &["true"],
+            &["false"],
+        ),
+        ("ssl.crl", &["true"], &["false"]),
+        ("ssl.quorum.ocsp", &["true"], &["false"]),
+        ("ssl.keyStore.location", &["/a.jks"], &[]),
+        ("ssl.quorum.trustStore.password", &["secret"], &[]),
+        ("ssl.enabledProtocols", &["TLSv1.3"], &[]),
+        ("ssl.authProvider", &["x509"], &[]),
+        ("X509AuthenticationProvider.superUser", &["CN=a"], &[]),
+        ("sessionRequireClientSASLAuth", &["true"], &["false"]),
+        ("requireClientAuthScheme", &["sasl"], &["none"]),
+        ("enforce.auth.enabled", &["true"], &["false"]),
+        ("enforce.auth.schemes", &[], &["sasl", "digest"]),
+        ("enforce.auth.sasl", &["true"], &["false"]),
+        ("ensembleAuthName", &["a"], &[]),
+        (
+            "authProvider.1",
+            &[
+                "org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
+                "my.Provider",
+            ],
+            &["org.apache.zookeeper.server.auth.DigestAuthenticationProvider"],
+        ),
+        ("authProvider.sasl", &["my.Provider"], &[]),
+        ("DigestAuthenticationProvider.other", &["x"], &[]),
+        (
+            "IPAuthenticationProvider.usexforwardedfor",
+            &["true"],
+            &["false"],
+        ),
+        ("SASLAuthenticationProvider.superPassword", &["secret"], &[]),
+        ("quorum.auth.enableSasl", &["true"], &["false"]),
+        ("quorum.auth.learnerRequireSasl", &["true"], &["false"]),
+        ("quorum.auth.serverRequireSasl", &["true"], &["false"]),
+    ];
+
+    fn of(line: &str) -> Result<crate::config::Config, (String, Option<usize>)> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("zoo.cfg");
+        let text = format!("dataDir={}\n{line}\nclientPort=1\n", dir.path().display());
+        std::fs::write(&path, text).unwrap();
+        crate::config::check::load(&path).map_err(|e| match e {
+            crate::config::ConfigError::Line { line, what, .. } => (what, Some(line)),
+            other => (other.to_string(), None),
+        })
+    }
+
+    /// C-30, and C-21 from the other side.
+    #[test]
+    fn c_30_an_option_of_security_is_honoured_or_refuses_the_start() {
+        for (key, asking, quiet) in LINES {
+            for prefix in ["", "zookeeper."] {
+                for value in asking {
+                    let (what, line) = of(&format!("{prefix}{key}={value}")).unwrap_err();
+                    assert_eq!(line, Some(2), "{key}={value}: {what}");
+                    assert!(
+                        what.contains(key) && what.contains("remove the line"),
+                        "{what}"
+                    );
+                }
+                for value in quiet {
+                    let config = of(&format!("{prefix}{key}={value}")).unwrap();
+                    assert!(config.unused.is_empty(), "{key}={value} is no warning");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn c_30_what_is_honoured_is_in_the_configuration() {
+        use crate::config::DigestHash::{Sha1, Sha256, Sha512};
+        let digest = |line: &str| of(line).unwrap().digest;
+        assert_eq!(digest(""), Some(Sha1));
+        for (value, hash) in [("SHA1", Sha1), ("SHA-256", Sha256), ("sha-512", Sha512)] {
+            for prefix in ["", "zookeeper."] {
+                let line = format!("{prefix}DigestAuthenticationProvider.digestAlg={value}");
+                assert_eq!(digest(&line), Some(hash));
+            }
+        }
+        assert_eq!(digest("DigestAuthenticationProvider.enabled=false"), None);
+        assert_eq!(
+            digest("DigestAuthenticationProvider.enabled=true"),
+            Some(Sha1)
+        );
+        let (what, line) = of("DigestAuthenticationProvider.digestAlg=MD5").unwrap_err();
+        assert!(line == Some(2) && what.contains("SHA-256"), "{what}");
+    }
+
+    #[test]
+    fn other_keys_are_none_of_this() {
+        for key in [
+            "tickTime",
+            "quorum.cnxn.threads.size",
+            "authProviders",
+            "sslX",
+            "super",
+        ] {
+            assert_eq!(honoured(key, "x"), Honoured::NoKeyOfSecurity, "{key}");
+        }
+    }
+}

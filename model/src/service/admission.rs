@@ -1,0 +1,61 @@
+//! Who may ask for what: which operations are a client's, and which a learner may bring to the leader.
+//!
+//! Operations are named by ZooKeeper's codes, as they stand in a request's header. The table is the whole rule: the deletion of
+//! containers (20), the beginning of a session (-10) and errors (-1) are made by servers, `check` (13) stands inside a multi only,
+//! and a code that is in no row is nobody's.
+
+/// What becomes of a client's request, by its operation code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admission {
+    /// It goes by the leader: a write, or `sync`.
+    Leader,
+    /// The server that the client is connected to answers it alone.
+    Alone,
+    /// It says who the client is.
+    Identity,
+    /// No client may ask for it: Unimplemented, then the connection ends.
+    Refused,
+}
+
+/// What becomes of a client's request.
+///
+/// Source: ZooKeeper `Request.isValid`, which lets clients delete containers without a look at their session or the ACL (D-36).
+#[must_use]
+pub const fn admission(opcode: i32) -> Admission {
+    match opcode {
+        // create, delete, setData, setACL, sync, multi, create2, reconfig, createContainer, createTTL, closeSession
+        1 | 2 | 5 | 7 | 9 | 14 | 15 | 16 | 19 | 21 | -11 => Admission::Leader,
+        // exists, getData, getACL, getChildren, ping, getChildren2, checkWatches, removeWatches, multiRead
+        3 | 4 | 6 | 8 | 11 | 12 | 17 | 18 | 22 => Admission::Alone,
+        // setWatches, sasl, getEphemerals, getAllChildrenNumber, setWatches2, addWatch, whoAmI
+        101..=107 => Admission::Alone,
+        100 => Admission::Identity,
+        _ => Admission::Refused,
+    }
+}
+
+/// Whether a learner may bring a request with this code to the leader: what its clients may ask of the leader, and the sessions
+/// that it begins for them.
+#[must_use]
+pub const fn may_forward(opcode: i32) -> bool {
+    const CREATE_SESSION: i32 = -10;
+    matches!(admission(opcode), Admission::Leader) || opcode == CREATE_SESSION
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    /// C-42: over all codes there are, and all around them.
+    #[test]
+    fn c_42_what_only_servers_may_ask_for_is_refused_to_clients() {
+        for opcode in [-10, -1, 0, 10, 13, 20, 23, 99, 108, i32::MIN, i32::MAX] {
+            assert_eq!(admission(opcode), Admission::Refused, "{opcode}");
+        }
+        let forwarded: Vec<i32> = (-200..200).filter(|c| may_forward(*c)).collect();
+        assert_eq!(forwarded, [-11, -10, 1, 2, 5, 7, 9, 14, 15, 16, 19, 21]);
+        let clients = (-200..200).filter(|c| admission(*c) != Admission::Refused);
+        assert_eq!(clients.count(), 11 + 9 + 8);
+    }
+}
