@@ -48,6 +48,7 @@ impl Leader {
             switches: Switches::default(),
             epoch_max: Epoch(u32::MAX),
             counter_max: u32::MAX - 1,
+            ack_ticks_max: 10,
         };
         let mut out = Effects::new();
         let ensemble = Ensemble::of(Voters::new(&[ServerId(1), ServerId(2), me]).ok()?);

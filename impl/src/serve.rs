@@ -105,5 +105,6 @@ fn env_of(config: &Config) -> Env {
         switches: Switches::default(),
         epoch_max: Epoch(u32::MAX),
         counter_max: u32::MAX - 1,
+        ack_ticks_max: config.sync_limit.saturating_mul(2),
     }
 }

@@ -62,6 +62,27 @@ pub enum Fault {
         /// The id.
         sid: ServerId,
     },
+    /// FOLLOWERINFO with an acceptedEpoch that no server can have come to: the epochs would soon be used up.
+    EpochJump {
+        /// What it says.
+        accepted: Epoch,
+        /// What the leader has accepted.
+        own: Epoch,
+    },
+    /// A learner that has acknowledged nothing within syncLimit.
+    LearnerLate {
+        /// The id.
+        sid: ServerId,
+        /// What it has acknowledged last.
+        done: Zxid,
+    },
+    /// The leader's own disk has confirmed nothing within syncLimit.
+    OwnDiskLate {
+        /// What it has confirmed last.
+        done: Zxid,
+    },
+    /// Without a quorum of learners nobody leads.
+    QuorumLost,
     /// TRUNC into the own snapshot: the learner asks for SNAP instead.
     TruncBelowSnapshot {
         /// Where to cut.
@@ -88,6 +109,24 @@ pub enum Fault {
 
 impl core::fmt::Display for Fault {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        core::fmt::Debug::fmt(self, f)
+        match self {
+            Self::LearnerLate { sid, done } => write!(
+                f,
+                "server {sid} has acknowledged no proposal above {done} within syncLimit, its connection is closed; look at its disk"
+            ),
+            Self::OwnDiskLate { done } => write!(
+                f,
+                "the disk of this server has confirmed nothing above {done} within syncLimit, so it does not lead on; look at it"
+            ),
+            Self::QuorumLost => f.write_str(
+                "too few followers are left for a quorum, so this server does not lead on; look for the others",
+            ),
+            Self::EpochJump { accepted, own } => write!(
+                f,
+                "a follower says that it has accepted epoch {}, and this server's is {}: no elections lead there; look at its file acceptedEpoch, or for a stranger",
+                accepted.0, own.0
+            ),
+            other => core::fmt::Debug::fmt(other, f),
+        }
     }
 }

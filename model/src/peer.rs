@@ -461,6 +461,20 @@ impl Peer {
         matches!(&self.role, Role::Leading(l) if l.learners.iter().any(|x| x.link == link && x.stage == crate::leader::Stage::Active))
     }
 
+    /// Whether a leader has a quorum without the learner behind this link.
+    #[must_use]
+    pub fn can_spare(&self, env: &Env, link: Link) -> bool {
+        let Role::Leading(l) = &self.role else {
+            return true;
+        };
+        let others = l
+            .learners
+            .iter()
+            .filter(|x| x.link != link && !x.observer && x.stage == crate::leader::Stage::Active);
+        let ensemble = &self.storage.ensemble;
+        ensemble.decides(others.map(|x| x.sid).chain([env.me]), env.switches)
+    }
+
     /// The round of the last election.
     #[must_use]
     pub const fn round(&self) -> Round {
@@ -482,6 +496,7 @@ mod tests {
             switches: Switches::default(),
             epoch_max: Epoch(u32::MAX),
             counter_max: u32::MAX - 1,
+            ack_ticks_max: 0,
         };
         let mut out: Effects<()> = Effects::new();
         let ensemble = Ensemble::of(Voters::new(&ids).unwrap());

@@ -22,6 +22,8 @@ pub struct Env {
     pub epoch_max: Epoch,
     /// The last counter of an epoch: `u32::MAX - 1` as in ZooKeeper, or less in a checker.
     pub counter_max: u32,
+    /// Half ticks for which a leader waits for a disk, its own or a learner's, to confirm a proposal: syncLimit. 0 is for ever.
+    pub ack_ticks_max: u32,
 }
 
 /// One connection between a learner and a leader; the host gives each a number of its own.

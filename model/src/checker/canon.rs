@@ -394,6 +394,7 @@ fn leading(l: &Leading, elections: bool, out: &mut Bytes) {
         learners,
         committed,
         outstanding,
+        own: _, // nothing is late here: `ack_ticks_max` is 0
     } = l;
     kept_vote(v, elections, out);
     out.push(*phase as u8);
@@ -419,6 +420,7 @@ fn learner(l: &Learner, out: &mut Bytes) {
         sid: _, // the link tells
         seat: _,
         observer: _,
+        progress: _, // as the leader's own
     } = l;
     self::link(link.0, out);
     match stage {

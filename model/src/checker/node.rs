@@ -441,10 +441,14 @@ const fn is_bad_packet(fault: Fault) -> bool {
         | Fault::CommitOutOfOrder { .. }
         | Fault::TruncOutsideHistory { .. }
         | Fault::NewLeaderOfOtherEpoch { .. }
+        | Fault::EpochJump { .. }
         | Fault::ActivationOfOther { .. } => true,
         Fault::StaleLeader { .. }
         | Fault::LearnerAhead { .. }
         | Fault::LearnerReplaced { .. }
+        | Fault::LearnerLate { .. }
+        | Fault::OwnDiskLate { .. }
+        | Fault::QuorumLost
         | Fault::TruncBelowSnapshot { .. }
         | Fault::EpochExhausted
         | Fault::CounterExhausted

@@ -148,6 +148,7 @@ impl World {
                 switches: bounds.switch.map_or_else(Switches::default, Switches::with),
                 epoch_max: Epoch(u32::from(bounds.epochs)),
                 counter_max: bounds.counter_max,
+                ack_ticks_max: 0,
             })
             .collect();
         Self {

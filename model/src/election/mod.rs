@@ -246,6 +246,7 @@ mod tests {
             switches: Switches::default(),
             epoch_max: Epoch(u32::MAX),
             counter_max: u32::MAX - 1,
+            ack_ticks_max: 0,
         };
         (env, Ensemble::of(voters))
     }

@@ -95,6 +95,9 @@ impl Leading {
                 return Err(Fault::UnexpectedPacket);
             }
         }
+        if cx.env.ack_ticks_max > 0 {
+            self.learners[at].progress.confirm(zxid);
+        }
         if zxid.counter() == 0 || zxid <= self.committed {
             return Ok(Next::Stay); // of UPTODATE, or late: a quorum was faster
         }
@@ -107,6 +110,9 @@ impl Leading {
 
     /// The own log holds a proposal.
     pub(super) fn on_own_append<T>(&mut self, zxid: Zxid, cx: &mut Context<'_, T>) {
+        if cx.env.ack_ticks_max > 0 {
+            self.own.confirm(zxid);
+        }
         if zxid <= self.committed {
             return; // a quorum of others was faster than the own disk
         }

@@ -10,6 +10,11 @@ use crate::step::{Effect, Link};
 use crate::switch::Switch;
 use alloc::vec::Vec;
 
+/// How far a follower's acceptedEpoch may be above the leader's. A server comes to a larger one than its leader's by accepting an
+/// epoch that no quorum accepts, once an election: nobody does that so many times in a row, and whoever claims to would use up
+/// the epochs for all.
+pub(super) const EPOCH_JUMP_MAX: u32 = 1 << 16;
+
 impl Leading {
     /// FOLLOWERINFO: with a quorum of them the epoch is chosen; whoever comes later is told it at once.
     ///
@@ -24,6 +29,10 @@ impl Leading {
         let learner = self.learners[at];
         if learner.stage != Stage::Linked || sid == cx.env.me {
             return Err(Fault::UnexpectedPacket);
+        }
+        let own = cx.storage.asked.accepted;
+        if !observer && accepted.0 > own.0.saturating_add(EPOCH_JUMP_MAX) {
+            return Err(Fault::EpochJump { accepted, own });
         }
         // A learner that has reconnected: the old connection just does not know yet that it is dead.
         let old = self
@@ -73,7 +82,9 @@ impl Leading {
         if !self.is_quorum_with_me(introduced, Switch::ObserverInDiscovery, cx) {
             return Ok(Next::Stay);
         }
-        let accepted = self.learners.iter().filter_map(|l| match l.stage {
+        // An observer promises nothing by its epoch, so it is not asked for it.
+        let followers = self.learners.iter().filter(|l| !l.observer);
+        let accepted = followers.filter_map(|l| match l.stage {
             Stage::Introduced(accepted) => Some(accepted),
             _ => None,
         });

@@ -2,9 +2,12 @@
 
 mod broadcast;
 mod discovery;
+mod progress;
 mod reconfig;
 mod sync;
 pub(crate) mod sync_plan;
+#[cfg(test)]
+mod tests;
 
 use crate::ensemble::{Acks, Seat};
 use crate::fault::Fault;
@@ -16,6 +19,7 @@ use crate::switch::Switch;
 use crate::vote::Vote;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use progress::Progress;
 
 /// A server that was elected, or believes so.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +37,8 @@ pub struct Leading {
     pub(crate) committed: Zxid,
     /// Proposals above `committed` with the voters that have them on disk, in zxid order.
     pub(crate) outstanding: VecDeque<Outstanding>,
+    /// How far the own disk is.
+    pub(crate) own: Progress,
 }
 
 /// How far the leader has come.
@@ -70,6 +76,8 @@ pub(crate) struct Learner {
     pub(crate) seat: Seat,
     /// Whether it introduced itself by OBSERVERINFO: it gets INFORM instead of PROPOSAL and COMMIT.
     pub(crate) observer: bool,
+    /// How far its disk is, from its ACK of NEWLEADER on.
+    pub(crate) progress: Progress,
 }
 
 /// How far a learner has come.
@@ -106,6 +114,7 @@ impl Leading {
             learners: Vec::new(),
             committed: Zxid::ZERO,
             outstanding: VecDeque::new(),
+            own: Progress::default(),
         }
     }
 
@@ -124,6 +133,7 @@ impl Leading {
             sid: ServerId(0),
             seat: Seat::default(),
             observer: false,
+            progress: Progress::default(),
         };
         self.learners.insert(at, learner);
     }
@@ -188,12 +198,19 @@ impl Leading {
         }
     }
 
-    /// Half a tick has passed: step down without a quorum, else PING.
+    /// Half a tick has passed: give up whoever acknowledges nothing, step down without a quorum, else PING.
     pub(crate) fn on_tick<T>(&mut self, cx: &mut Context<'_, T>) -> Next {
         if self.phase != Phase::Broadcast {
             return Next::Stay;
         }
+        if cx.env.ack_ticks_max > 0 {
+            self.give_up_late(cx);
+            if self.gives_way(cx) == Next::Look {
+                return Next::Look;
+            }
+        }
         if !self.has_live_quorum(cx) && !cx.env.switches.on(Switch::NoStepDown) {
+            cx.out.push(Effect::Refused(Fault::QuorumLost));
             return Next::Look;
         }
         let zxid = cx.storage.asked.history.last();

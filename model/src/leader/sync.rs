@@ -1,5 +1,6 @@
 //! Phase 2: the leader's history on a quorum of disks.
 
+use super::progress::Progress;
 use super::sync_plan::{SyncPlan, plan_sync};
 use super::{Leading, Phase, Stage};
 use crate::ids::Zxid;
@@ -139,6 +140,11 @@ impl Leading {
     /// ACK of NEWLEADER.
     pub(super) fn on_ack_new_leader<T>(&mut self, at: usize, cx: &mut Context<'_, T>) {
         self.learners[at].stage = Stage::Active;
+        if cx.env.ack_ticks_max > 0 {
+            // What it was synchronized with it need not acknowledge.
+            let last = cx.storage.asked.history.last();
+            self.learners[at].progress = Progress::starting_at(last);
+        }
         if self.phase == Phase::Broadcast {
             let link = self.learners[at].link;
             let packet = Packet::UpToDate;
@@ -157,6 +163,9 @@ impl Leading {
         }
         self.phase = Phase::Broadcast;
         self.vote.epoch = self.epoch;
+        if cx.env.ack_ticks_max > 0 {
+            self.own = Progress::starting_at(self.committed);
+        }
         cx.out.push(Effect::Disarm(Timer::Init));
         cx.out.push(Effect::Arm(Timer::Tick));
         self.activate(self.committed, cx);

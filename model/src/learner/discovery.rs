@@ -32,11 +32,19 @@ impl Following {
         if self.stage != Stage::AwaitLeaderInfo {
             return Err(Fault::UnexpectedPacket);
         }
-        if epoch < accepted {
+        // What an observer has accepted was no promise to anybody, and no leader asks for it: only a leader that is older than
+        // its history is refused.
+        let promised = if self.observer {
+            cx.storage.known.current
+        } else {
+            accepted
+        };
+        if epoch < promised {
+            let accepted = promised;
             return Err(Fault::StaleLeader { epoch, accepted });
         }
         self.epoch = epoch;
-        if epoch == accepted {
+        if epoch <= accepted {
             // This promise may have been counted before, by a leader that is gone.
             let counts = cx.env.switches.on(Switch::CountSameEpochAck);
             self.ack_epoch(counts.then_some(cx.storage.known.current), cx);

@@ -319,8 +319,8 @@ pub const ALL: &[Bounds] = &[
         crashes: 0,
         epochs: 1,
         golden: Some(Golden {
-            distinct: 1_970_959,
-            generated: 8_145_589,
+            distinct: 1_970_863,
+            generated: 8_145_229,
             depth: 48,
         }),
         ..BASE

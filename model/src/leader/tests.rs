@@ -1,0 +1,265 @@
+//! What a leader does about epochs that cannot be, and about disks that do not answer.
+
+use super::discovery::EPOCH_JUMP_MAX;
+use crate::durable::Durable;
+use crate::ensemble::Ensemble;
+use crate::fault::Fault;
+use crate::ids::{Epoch, Round, ServerId, Zxid};
+use crate::packet::Packet;
+use crate::peer::Peer;
+use crate::quorum::Voters;
+use crate::step::{Effect, Effects, Env, Input, Link, Mark, Timer};
+use crate::switch::Switches;
+use crate::vote::{Notification, ServerState, Vote};
+use alloc::vec::Vec;
+
+const MAX: u32 = 4;
+
+struct Server {
+    env: Env,
+    peer: Peer,
+    out: Effects<()>,
+}
+
+impl Server {
+    /// Server 3 of three, elected by the other two, with nobody connected.
+    fn elected(accepted: u32) -> Self {
+        let me = ServerId(3);
+        let env = Env {
+            me,
+            observer: false,
+            switches: Switches::default(),
+            epoch_max: Epoch(u32::MAX),
+            counter_max: u32::MAX - 1,
+            ack_ticks_max: MAX,
+        };
+        let found = Durable {
+            accepted: Epoch(accepted),
+            ..Durable::default()
+        };
+        let ensemble = Ensemble::of(Voters::new(&[ServerId(1), ServerId(2), me]).unwrap());
+        let mut out = Effects::new();
+        let peer = Peer::boot(&env, found, ensemble, &mut out);
+        let mut server = Self { env, peer, out };
+        for from in [1, 2].map(ServerId) {
+            let vote = Vote {
+                epoch: Epoch(0),
+                zxid: Zxid::ZERO,
+                leader: me,
+            };
+            server.step(Input::Notified {
+                from,
+                notification: Notification {
+                    state: ServerState::Looking,
+                    vote,
+                    round: Round(1),
+                },
+            });
+        }
+        assert_eq!(server.peer.state(), ServerState::Leading);
+        server
+    }
+
+    fn step(&mut self, input: Input<()>) {
+        self.out.clear();
+        self.peer.step(&self.env, input, &mut self.out);
+    }
+
+    fn says(&mut self, link: u64, packet: Packet<()>) {
+        let link = Link(link);
+        self.step(Input::Received { link, packet });
+    }
+
+    /// The disk does all it was asked for; what it was asked for in the meantime, too.
+    fn flush(&mut self) {
+        self.step(Input::Durable(Mark(u64::MAX)));
+    }
+
+    /// Says who it is, on a link of its own number.
+    fn introduces(&mut self, sid: u64, observer: bool, accepted: u32) {
+        self.step(Input::Linked(Link(sid)));
+        let (id, accepted) = (ServerId(sid), Epoch(accepted));
+        let packet = if observer {
+            Packet::ObserverInfo { sid: id, accepted }
+        } else {
+            Packet::FollowerInfo { sid: id, accepted }
+        };
+        self.says(sid, packet);
+    }
+
+    /// Leads both others.
+    fn established() -> Self {
+        let mut s = Self::elected(0);
+        for sid in [1, 2] {
+            s.introduces(sid, false, 0);
+        }
+        s.flush();
+        for sid in [1, 2] {
+            let (last, current) = (Zxid::ZERO, Some(Epoch(0)));
+            s.says(sid, Packet::AckEpoch { last, current });
+        }
+        s.flush();
+        for sid in [1, 2] {
+            let zxid = Zxid::new(Epoch(1), 0);
+            s.says(sid, Packet::Ack { zxid });
+        }
+        assert_eq!(s.peer.serving(), Some(Epoch(1)));
+        s
+    }
+
+    fn refused(&self) -> Vec<Fault> {
+        let faults = self.out.iter().filter_map(|e| match e {
+            Effect::Refused(fault) => Some(*fault),
+            _ => None,
+        });
+        faults.collect()
+    }
+
+    fn acks(&mut self, sid: u64, counter: u32) {
+        let zxid = Zxid::new(Epoch(1), counter);
+        self.says(sid, Packet::Ack { zxid });
+    }
+
+    /// Half ticks until something is refused, if that happens at all.
+    fn ticks_until_refusal(&mut self) -> Option<(u32, Vec<Fault>)> {
+        (1..50).find_map(|n| {
+            self.step(Input::Fired(Timer::Tick));
+            let refused = self.refused();
+            (!refused.is_empty()).then_some((n, refused))
+        })
+    }
+}
+
+/// C-81: the epoch is chosen by what followers have accepted, whatever observers say.
+#[test]
+fn c_81_an_observers_epoch_does_not_count() {
+    for claimed in [0, 7, 0xffff_fffe, u32::MAX] {
+        let mut s = Server::elected(5);
+        s.introduces(4, true, claimed);
+        s.introduces(1, false, 6);
+        assert_eq!(s.peer.storage().asked.accepted, Epoch(7), "{claimed}");
+        assert_eq!(s.refused(), []);
+    }
+}
+
+/// C-81: a follower is believed as far as elections can have brought it.
+#[test]
+fn c_81_jumps_of_the_epoch_are_bounded() {
+    let own = 5;
+    for (claimed, believed) in [
+        (0, true),
+        (own + 1, true),
+        (own + EPOCH_JUMP_MAX, true),
+        (own + EPOCH_JUMP_MAX + 1, false),
+        (0xffff_fffe, false),
+        (u32::MAX, false),
+    ] {
+        let mut s = Server::elected(own);
+        s.introduces(1, false, claimed);
+        let accepted = Epoch(claimed);
+        if believed {
+            assert_eq!(s.refused(), []);
+            assert_eq!(s.peer.storage().asked.accepted.0, own.max(claimed) + 1);
+        } else {
+            let own = Epoch(own);
+            assert_eq!(s.refused(), [Fault::EpochJump { accepted, own }]);
+            assert!(s.out.contains(&Effect::Unlink(Link(1))));
+            assert_eq!(s.peer.storage().asked.accepted, own);
+        }
+    }
+    // Near the end of the range nothing overflows, and the last epochs may be used.
+    let mut s = Server::elected(u32::MAX - 2);
+    s.introduces(1, false, u32::MAX - 1);
+    assert_eq!(s.peer.storage().asked.accepted, Epoch(u32::MAX));
+}
+
+/// C-83: a learner that says PING and acknowledges nothing is given up; the others are a quorum with the leader.
+#[test]
+fn c_83_a_learner_that_acknowledges_nothing_is_given_up() {
+    let mut s = Server::established();
+    assert_eq!(s.ticks_until_refusal(), None, "nothing is asked for");
+    s.step(Input::Propose(()));
+    s.flush();
+    s.acks(1, 1);
+    let (ticks, refused) = s.ticks_until_refusal().unwrap();
+    let (sid, done) = (ServerId(2), Zxid::ZERO);
+    assert_eq!(ticks, MAX + 1, "the first one begins the count");
+    assert_eq!(refused, [Fault::LearnerLate { sid, done }]);
+    assert!(s.out.contains(&Effect::Unlink(Link(2))));
+    assert_eq!(s.peer.serving(), Some(Epoch(1)));
+    assert!(!s.peer.has_active_learner(Link(2)));
+}
+
+/// C-83: without a quorum of learners that acknowledge, the leader leads no more, and says so.
+#[test]
+fn c_83_a_leader_whose_quorum_acknowledges_nothing_steps_down() {
+    let mut s = Server::established();
+    s.step(Input::Unlinked(Link(1)));
+    s.step(Input::Propose(()));
+    s.flush();
+    let (_, refused) = s.ticks_until_refusal().unwrap();
+    assert!(
+        matches!(refused[..], [Fault::LearnerLate { .. }, Fault::QuorumLost]),
+        "{refused:?}"
+    );
+    assert_eq!(s.peer.state(), ServerState::Looking);
+}
+
+/// C-83: late acknowledgements, of what a quorum has committed long ago, are acknowledgements.
+#[test]
+fn c_83_slow_is_not_late() {
+    let mut s = Server::established();
+    for counter in 1..100 {
+        s.step(Input::Propose(()));
+        s.flush();
+        s.acks(1, counter);
+        s.step(Input::Fired(Timer::Tick));
+        assert_eq!(s.refused(), [], "at {counter}");
+        if let Some(late) = counter.checked_sub(MAX - 1).filter(|late| *late > 0) {
+            s.acks(2, late);
+        }
+    }
+}
+
+/// C-83: a leader whose own disk stands still leaves the lead to those whose disks do not.
+#[test]
+fn c_83_a_leader_whose_own_disk_stands_still_gives_way() {
+    let mut s = Server::established();
+    s.step(Input::Propose(()));
+    s.acks(1, 1);
+    s.acks(2, 1);
+    assert_eq!(
+        s.peer.delivered(),
+        Zxid::new(Epoch(1), 1),
+        "it is committed without the leader's disk"
+    );
+    let (_, refused) = s.ticks_until_refusal().unwrap();
+    assert!(
+        matches!(refused[..], [Fault::OwnDiskLate { .. }]),
+        "{refused:?}"
+    );
+    assert_eq!(s.peer.state(), ServerState::Looking);
+}
+
+/// C-83: a server on its own waits for its disk.
+#[test]
+fn c_83_who_decides_alone_waits_for_the_own_disk() {
+    let me = ServerId(1);
+    let env = Env {
+        me,
+        observer: false,
+        switches: Switches::default(),
+        epoch_max: Epoch(u32::MAX),
+        counter_max: u32::MAX - 1,
+        ack_ticks_max: MAX,
+    };
+    let mut out = Effects::new();
+    let ensemble = Ensemble::of(Voters::new(&[me]).unwrap());
+    let peer = Peer::boot(&env, Durable::default(), ensemble, &mut out);
+    let mut s = Server { env, peer, out };
+    s.flush();
+    s.flush();
+    assert!(s.peer.serving().is_some());
+    s.step(Input::Propose(()));
+    assert_eq!(s.ticks_until_refusal(), None);
+}

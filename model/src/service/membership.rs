@@ -1,0 +1,137 @@
+//! Who is let in on the ports between the servers.
+//!
+//! An id is a claim, and nothing proves it; so it is worth no more than what the list of members says of it, and it is not
+//! worth another server's place. Without reconfiguration the list is the whole ensemble: nobody else has anything to learn.
+
+use crate::ids::ServerId;
+
+/// What the list of members says of an id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listed {
+    /// It votes.
+    Participant,
+    /// It only learns.
+    Observer,
+}
+
+/// What a learner says of itself: FOLLOWERINFO or OBSERVERINFO.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// Who it is.
+    pub sid: ServerId,
+    /// Whether it is an observer.
+    pub observer: bool,
+}
+
+/// Another link of the same id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// There is none.
+    Nothing,
+    /// It has answered the last PING, or is being synchronized within its time.
+    Answers,
+    /// It should have answered, and has not: its server may have been started anew without this one being told.
+    Silent,
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turned {
+    /// No member has this id.
+    NoMember,
+    /// It is this server's own id.
+    Myself,
+    /// The member with this id has the other role.
+    OtherRole,
+    /// The member with this id is here already, and answers.
+    Present,
+}
+
+impl core::fmt::Display for Turned {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::NoMember => {
+                "no server line names this id; add one for it on every server if it is to be a member"
+            }
+            Self::Myself => "this is the id of this server itself; correct the other server's myid",
+            Self::OtherRole => {
+                "its server line gives it the other role, participant or observer; make the lines of all servers agree"
+            }
+            Self::Present => {
+                "a server with this id is connected and answers; if there are two, correct the myid of one"
+            }
+        })
+    }
+}
+
+/// Whether an id may speak here at all: on the election port this is all that is asked.
+///
+/// # Errors
+/// [`Turned::NoMember`], [`Turned::Myself`].
+pub fn is_member(me: ServerId, sid: ServerId, listed: Option<Listed>) -> Result<Listed, Turned> {
+    match listed {
+        _ if sid == me => Err(Turned::Myself),
+        Some(listed) => Ok(listed),
+        None => Err(Turned::NoMember),
+    }
+}
+
+/// Whether a learner is led: it is a member, in the role that it claims.
+///
+/// # Errors
+/// [`Turned`], all but [`Turned::Present`].
+pub fn may_be_led(me: ServerId, claim: Claim, listed: Option<Listed>) -> Result<(), Turned> {
+    let listed = is_member(me, claim.sid, listed)?;
+    if claim.observer == (listed == Listed::Observer) {
+        Ok(())
+    } else {
+        Err(Turned::OtherRole)
+    }
+}
+
+/// Whether a learner takes the place of another link of the same id. One that answers is not displaced; one that does not
+/// gives way, as a server that has lost its power is back before its connection is known to be dead.
+///
+/// # Errors
+/// [`Turned::Present`].
+pub const fn may_take_over(standing: Standing) -> Result<(), Turned> {
+    match standing {
+        Standing::Nothing | Standing::Silent => Ok(()),
+        Standing::Answers => Err(Turned::Present),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// C-80: of all claims, those of members in their role, and no others.
+    #[test]
+    fn c_80_a_claim_is_worth_what_the_list_says_of_it() {
+        let me = ServerId(1);
+        for sid in [1, 2, 3, u64::MAX].map(ServerId) {
+            for observer in [false, true] {
+                for listed in [None, Some(Listed::Participant), Some(Listed::Observer)] {
+                    let right = match listed {
+                        _ if sid == me => Err(Turned::Myself),
+                        None => Err(Turned::NoMember),
+                        Some(Listed::Participant) if observer => Err(Turned::OtherRole),
+                        Some(Listed::Observer) if !observer => Err(Turned::OtherRole),
+                        Some(_) => Ok(()),
+                    };
+                    assert_eq!(may_be_led(me, Claim { sid, observer }, listed), right);
+                    let mail = is_member(me, sid, listed).map(drop);
+                    assert_eq!(mail.is_ok(), sid != me && listed.is_some());
+                }
+            }
+        }
+    }
+
+    /// C-80: one link an id.
+    #[test]
+    fn c_80_only_a_silent_link_gives_way() {
+        assert_eq!(may_take_over(Standing::Answers), Err(Turned::Present));
+        assert_eq!(may_take_over(Standing::Silent), Ok(()));
+        assert_eq!(may_take_over(Standing::Nothing), Ok(()));
+    }
+}
