@@ -7,7 +7,7 @@ use crate::host::core::{Core, Start};
 use crate::host::inbox::Inbox;
 use crate::host::shared::Shared;
 use crate::net::election::ElectionNet;
-use crate::net::{client, quorum};
+use crate::net::{client, doors, quorum};
 use crate::shutdown;
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -30,6 +30,7 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
             unused.key
         );
     }
+    doors::tell_what_guards(&config);
     let (env, ensemble) = (env_of(&config), Ensemble::of(config.voters.clone()));
     info!(sid = %config.me, ensemble = config.is_ensemble(), "starting");
     let inbox = Arc::new(Inbox::default());
@@ -56,7 +57,7 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
     let history = boot::history_reader(config);
     let election = election.map(|port| ElectionNet::start(config, port, Arc::clone(&inbox)));
     if let Some(learners) = learners {
-        quorum::listen(learners, Arc::clone(&inbox));
+        quorum::listen(config, learners, Arc::clone(&inbox));
     }
     shutdown::listen(Arc::clone(&inbox), until_stdin_ends);
     #[cfg(feature = "gate")]

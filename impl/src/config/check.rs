@@ -14,6 +14,9 @@ const FRAME_BYTES_DEFAULT: usize = 0xf_ffff;
 /// A transaction is little larger than its request, and log readers, Java's among them, take no more than this.
 const FRAME_BYTES_LIMIT: usize = PAYLOAD_BYTES_MAX - (64 << 10);
 
+/// What may wait to be committed: seconds of writing on a fast disk, and little of a server's memory.
+const OUTSTANDING_BYTES: usize = 64 << 20;
+
 /// Reads the file and the `myid` beside the data.
 ///
 /// # Errors
@@ -173,6 +176,8 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         frame_bytes_max,
         election_bind_retry: lines.election_bind_retry.unwrap_or(3),
         listen_on_all: lines.listen_on_all.unwrap_or(false),
+        from_members_only: lines.from_members_only.unwrap_or(false),
+        outstanding_bytes: lines.outstanding_bytes.unwrap_or(OUTSTANDING_BYTES),
         super_digest: lines.super_digest,
         extended_types: lines.extended_types.unwrap_or(false),
         sweep: SweepRules {

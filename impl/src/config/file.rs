@@ -36,6 +36,8 @@ pub struct Lines {
     pub jute_maxbuffer: Option<usize>,
     pub force_sync: Option<bool>,
     pub listen_on_all: Option<bool>,
+    pub from_members_only: Option<bool>,
+    pub outstanding_bytes: Option<usize>,
     pub standalone_enabled: Option<bool>,
     pub extended_types: Option<bool>,
     pub container_check_interval_ms: Option<u64>,
@@ -111,6 +113,8 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         "jute.maxbuffer" => lines.jute_maxbuffer = Some(bytes(key, value)?),
         "forceSync" => lines.force_sync = Some(flag(key, value)?),
         "quorumListenOnAllIPs" => lines.listen_on_all = Some(flag(key, value)?),
+        "zabra.quorumFromMembersOnly" => lines.from_members_only = Some(flag(key, value)?),
+        "zabra.outstandingBytes" => lines.outstanding_bytes = Some(at_least(key, value, 1 << 20)?),
         "standaloneEnabled" => lines.standalone_enabled = Some(flag(key, value)?),
         "DigestAuthenticationProvider.superDigest" => {
             lines.super_digest = Some(SuperDigest(value.into()));
@@ -252,6 +256,14 @@ fn default_if_minus_one(key: &str, value: &str) -> Result<Option<i32>, String> {
             "{key}={value}: write milliseconds, or -1 for the default"
         )),
     }
+}
+
+fn at_least(key: &str, value: &str, least: usize) -> Result<usize, String> {
+    let n = bytes(key, value)?;
+    if n < least {
+        return Err(format!("{key}={value}: must be at least {least}"));
+    }
+    Ok(n)
 }
 
 /// Java takes hexadecimal here, too.

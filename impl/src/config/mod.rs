@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use zabra_model::ids::ServerId;
 use zabra_model::quorum::{Group, Voters};
+use zabra_model::service::membership::Listed;
 use zabra_model::service::sweep::SweepRules;
 
 /// Why a configuration is refused; every message says where and what to do.
@@ -178,6 +179,10 @@ pub struct Config {
     pub election_bind_retry: u32,
     /// Whether the quorum and election ports are opened on every address.
     pub listen_on_all: bool,
+    /// Whether these two ports are closed to addresses that are no member's.
+    pub from_members_only: bool,
+    /// What may wait to be committed, bytes; then clients are not read on.
+    pub outstanding_bytes: usize,
     /// Who passes every check of an ACL.
     pub super_digest: Option<SuperDigest>,
     /// Whether nodes with a time to live may be made.
@@ -213,6 +218,15 @@ impl std::fmt::Debug for SuperDigest {
 }
 
 impl Config {
+    /// What the list of members says of an id.
+    #[must_use]
+    pub fn listed(&self, sid: ServerId) -> Option<Listed> {
+        self.members.get(&sid).map(|m| match m.role {
+            MemberRole::Participant => Listed::Participant,
+            MemberRole::Observer => Listed::Observer,
+        })
+    }
+
     /// Whether this server is one of several.
     #[must_use]
     pub fn is_ensemble(&self) -> bool {

@@ -3,7 +3,7 @@
 //! Each wake-up takes everything that waits, steps it all, and only then wakes others: one batch for the disk, one write
 //! for each connection that has something to send.
 
-use super::inbox::{Connect, Event, Inbox, Submit};
+use super::inbox::{Connect, Dialled, Event, Inbox, Submit};
 use super::links::Links;
 use super::lock;
 use super::payload::Payload;
@@ -13,6 +13,7 @@ use super::timers::Timers;
 use super::window::Window;
 use crate::error::ServerError;
 use crate::net::election::ElectionNet;
+use crate::net::limits::{LINK_PARTS_MAX, UNWRITTEN_PARTS_MAX};
 use crate::net::link::HistoryReader;
 use crate::net::quorum::dial;
 use crate::storage::Dirs;
@@ -26,12 +27,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 use zabra_model::ensemble::Ensemble;
-use zabra_model::ids::{Epoch, SessionId, Zxid};
+use zabra_model::ids::{Epoch, ServerId, SessionId, Zxid};
 use zabra_model::peer::Peer;
 use zabra_model::service::answers::Answers;
+use zabra_model::service::membership::{Standing, Turned, may_take_over};
 use zabra_model::service::session::{SessionTracker, password};
 use zabra_model::service::sweep::Sweep;
-use zabra_model::step::{Effect, Env, Input, Mark, Write};
+use zabra_model::step::{Effect, Env, Input, Link, Mark, Write};
 use zabra_model::tree::node::Tree;
 use zabra_model::tree::prep::Prep;
 use zabra_model::vote::ServerState;
@@ -301,12 +303,12 @@ impl Core {
                     self.step(Input::Unlinked(link));
                 }
             }
-            Event::Accepted(stream) => {
+            Event::Accepted(dialled) => {
                 if self.peer.state() == ServerState::Leading {
-                    self.link_learner(stream);
+                    self.link_learner(dialled);
                 } else if self.peer.state() == ServerState::Looking {
                     // It was quicker than this server to see who leads.
-                    self.links.keep_waiting(stream);
+                    self.links.keep_waiting(dialled);
                 }
             }
             Event::Dialled(attempt, stream) => {
@@ -351,6 +353,7 @@ impl Core {
 
     fn on_durable(&mut self, token: u64) {
         let mark = mark_of(token);
+        self.persist.on_durable(token);
         match self.reload_at {
             Some(at) if mark >= at => {
                 let (reload, inbox) = (Arc::clone(&self.reload), Arc::clone(&self.inbox));
@@ -436,8 +439,8 @@ impl Core {
         self.effects = effects;
         if leads {
             // Learners that were quicker than this server.
-            for stream in self.links.take_waiting() {
-                self.link_learner(stream);
+            for dialled in self.links.take_waiting() {
+                self.link_learner(dialled);
             }
         }
         if serves {
@@ -446,21 +449,39 @@ impl Core {
         }
     }
 
-    fn link_learner(&mut self, stream: tokio::net::TcpStream) {
-        if self.links.is_full() {
-            warn!("too many connections on the quorum port, closing one");
-            // A learner says at once who it is: whoever has been silent longest is none.
-            match self.links.oldest_stranger() {
-                Some(stranger) => {
-                    self.links.remove(stranger);
-                    self.step(Input::Unlinked(stranger));
-                }
-                None => return,
-            }
+    fn link_learner(&mut self, dialled: Dialled) {
+        if let Some(hello) = dialled.hello
+            && let Err(turned) = self.may_take_over(hello.claim.sid, None)
+        {
+            warn!(from = %dialled.from, sid = %hello.claim.sid, "a learner is not let in: {turned}");
+            return;
         }
         let silence = self.shared.config.init_ms();
-        let link = self.links.open(stream, silence, false, &self.inbox);
+        let link = self.links.open(dialled.stream, silence, false, &self.inbox);
+        self.links.heard(link, self.elapsed_ms);
         self.step(Input::Linked(link));
+        if let Some(hello) = dialled.hello {
+            self.links.name(link, hello.claim.sid);
+            let packet = hello.packet();
+            self.step(Input::Received { link, packet });
+        }
+    }
+
+    /// Whether a learner may have this link, if it has others: one that is being synchronized has its time for that, one
+    /// that is led has answered within a tick, or it gives way.
+    pub(super) fn may_take_over(&self, sid: ServerId, link: Option<Link>) -> Result<(), Turned> {
+        let answers = |(link, silent_ms): (Link, u64)| {
+            silent_ms <= self.shared.config.tick_ms || !self.peer.has_active_learner(link)
+        };
+        let mut standing = Standing::Nothing;
+        for other in self.links.others(sid, link, self.elapsed_ms) {
+            if answers(other) {
+                standing = Standing::Answers;
+                break;
+            }
+            standing = Standing::Silent;
+        }
+        may_take_over(standing)
     }
 
     fn persist(&mut self, mark: Mark, write: Write<Payload>) {
@@ -598,7 +619,9 @@ impl Core {
             }
             Packet::UpToDate => {
                 self.links.put(link, &Packet::UpToDate, &self.members_text);
-                self.links.set_silence(link, self.shared.config.sync_ms());
+                let config = &self.shared.config;
+                let bytes_max = config.outstanding_bytes.saturating_mul(LINK_PARTS_MAX);
+                self.links.is_up_to_date(link, config.sync_ms(), bytes_max);
             }
             Packet::Commit { zxid } => {
                 self.links.put(link, &packet, &self.members_text);
@@ -671,7 +694,10 @@ impl Core {
     fn flush(&mut self) {
         self.deliver_some(APPLIED_A_TURN);
         self.persist.flush();
-        self.links.flush();
+        self.press();
+        if let Some(link) = self.links.flush() {
+            self.cut_off(link);
+        }
         for conn in self.dirty.drain(..) {
             conn.wake.notify_one();
         }
@@ -683,6 +709,31 @@ impl Core {
         self.maybe_snapshot();
         #[cfg(feature = "gate")]
         self.gate.iter_mut().for_each(super::gate::Gate::flush);
+    }
+
+    /// Too much waits for a learner. If a quorum is left without it, it may come back when it has caught up; if not, what waits
+    /// for it waits to be committed, and the clients are held up.
+    fn cut_off(&mut self, link: Link) {
+        if self.peer.can_spare(&self.env, link) && self.links.remove(link) {
+            warn!(
+                link = link.0,
+                "a learner does not fetch what is sent to it, its connection is closed; look at its disk and its network"
+            );
+            self.step(Input::Unlinked(link));
+        }
+    }
+
+    /// Too much that waits to be committed holds up the clients, and on a leader what waits for its disk, too. Too much that
+    /// waits for a learner's disk holds up what its leader says.
+    fn press(&mut self) {
+        let max = self.shared.config.outstanding_bytes;
+        let unwritten = self.persist.unwritten_bytes();
+        let leads = self.is_leading();
+        let outstanding = self.window.outstanding_bytes() > max || leads && unwritten > max;
+        self.inbox
+            .hold_clients(self.serving.is_some() && outstanding);
+        self.inbox
+            .hold_leader(!leads && unwritten > max.saturating_mul(UNWRITTEN_PARTS_MAX));
     }
 
     pub(super) fn count_delivered(&mut self, txns: u64) {

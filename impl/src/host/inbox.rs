@@ -9,11 +9,14 @@ use crate::net::link::Heard;
 use crate::storage::snapshot::StagedSnapshot;
 use crate::wire::client::Request;
 use bytes::Bytes;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use zabra_model::ids::SessionId;
+use zabra_model::ids::{Epoch, SessionId};
+use zabra_model::packet::Packet;
+use zabra_model::service::membership::Claim;
 use zabra_model::step::{Input, Link, Mark};
 use zabra_model::tree::acl::Id;
 use zabra_model::tree::node::Tree;
@@ -25,7 +28,7 @@ pub enum Event {
     /// Every write up to this token of the disk thread is durable.
     DiskDurable(u64),
     /// A learner has dialled.
-    Accepted(TcpStream),
+    Accepted(Dialled),
     /// An attempt to dial the leader has ended; `None`: in vain.
     Dialled(u64, Option<TcpStream>),
     /// What has come over a link, in order.
@@ -49,6 +52,38 @@ pub enum Event {
     DiskFailed(String),
     /// Stop orderly.
     Shutdown,
+}
+
+/// A learner that has dialled.
+pub struct Dialled {
+    /// The connection.
+    pub stream: TcpStream,
+    /// Where it comes from.
+    pub from: SocketAddr,
+    /// Who it is; `None` where a harness holds its first packet back.
+    pub hello: Option<Hello>,
+}
+
+/// What a learner says first, and it may say it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hello {
+    /// Who it is.
+    pub claim: Claim,
+    /// The epoch that it has accepted.
+    pub accepted: Epoch,
+}
+
+impl Hello {
+    /// As the core hears it.
+    #[must_use]
+    pub const fn packet(self) -> Packet<Payload> {
+        let (sid, accepted) = (self.claim.sid, self.accepted);
+        if self.claim.observer {
+            Packet::ObserverInfo { sid, accepted }
+        } else {
+            Packet::FollowerInfo { sid, accepted }
+        }
+    }
 }
 
 /// What a client wants at first.
@@ -85,6 +120,11 @@ pub struct Inbox {
     wake: Notify,
     bytes: AtomicUsize,
     room: Notify,
+    /// Clients are not read on, whatever room there is: too much waits to be committed.
+    clients_held: AtomicBool,
+    /// The leader is not read on: too much waits for the disk.
+    leader_held: AtomicBool,
+    leader_room: Notify,
 }
 
 impl Inbox {
@@ -117,11 +157,41 @@ impl Inbox {
         self.wake.notified().await;
     }
 
-    /// Waits while the core is behind by too many bytes.
+    /// Whether clients wait until less is outstanding.
+    pub fn hold_clients(&self, held: bool) {
+        if self.clients_held.swap(held, Ordering::Relaxed) && !held {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Whether what the leader says waits until the disk has written more.
+    pub fn hold_leader(&self, held: bool) {
+        if self.leader_held.swap(held, Ordering::Relaxed) && !held {
+            self.leader_room.notify_waiters();
+        }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.clients_held.load(Ordering::Relaxed)
+            || self.bytes.load(Ordering::Relaxed) > INBOX_BYTES_MAX
+    }
+
+    /// Waits while the core is behind by too many bytes, or too many wait to be committed.
     pub async fn wait_for_room(&self) {
-        while self.bytes.load(Ordering::Relaxed) > INBOX_BYTES_MAX {
+        while self.is_crowded() {
             let room = self.room.notified();
-            if self.bytes.load(Ordering::Relaxed) <= INBOX_BYTES_MAX {
+            if !self.is_crowded() {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// Waits while the disk is behind by too many bytes: for who reads what the leader says.
+    pub async fn wait_for_disk(&self) {
+        while self.leader_held.load(Ordering::Relaxed) {
+            let room = self.leader_room.notified();
+            if !self.leader_held.load(Ordering::Relaxed) {
                 return;
             }
             room.await;

@@ -5,7 +5,7 @@ use super::inbox::Submit;
 use super::lock;
 use super::payload::Logged;
 use super::shared::{Conn, Mode};
-use crate::net::link::{Heard, owner_of};
+use crate::net::link::{Heard, hello_of, owner_of};
 use crate::storage::txn_log::PAYLOAD_BYTES_MAX;
 use crate::wire::client::{Request, opcode};
 use crate::wire::quorum::{ForwardedRequest, decode_revalidate, decode_revalidated};
@@ -372,17 +372,14 @@ impl Core {
     /// What has come over a link.
     pub(super) fn on_heard(&mut self, link: Link, heard: Vec<Heard>) {
         for what in heard {
-            if !self.links.has(link) {
+            let Some(from_leader) = self.links.heard(link, self.elapsed_ms) else {
                 return; // it was told to go, this was still in flight
-            }
+            };
             match what {
                 Heard::Core(packet) => {
-                    if let (
-                        Packet::FollowerInfo { sid, .. } | Packet::ObserverInfo { sid, .. },
-                        Some(handle),
-                    ) = (&packet, self.links.get(link))
-                    {
-                        handle.sid = Some(*sid);
+                    // Only a harness lets a learner be linked before it has said who it is.
+                    if let Some(hello) = hello_of(&packet) {
+                        self.links.name(link, hello.claim.sid);
                     }
                     self.step(Input::Received { link, packet });
                 }
@@ -406,7 +403,8 @@ impl Core {
                     self.on_forwarded(link, request, ids.as_deref().unwrap_or_default());
                 }
                 Heard::Revalidate(data) => self.on_revalidate(link, &data),
-                Heard::Synced => self.on_synced(),
+                Heard::Synced if from_leader => self.on_synced(),
+                Heard::Synced => {} // a learner has nothing to say about syncs
             }
         }
     }

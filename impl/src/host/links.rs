@@ -1,7 +1,7 @@
 //! The core's side of the quorum links: numbers, queues to write into, and what waits on them.
 
 use super::Map;
-use super::inbox::Inbox;
+use super::inbox::{Dialled, Inbox};
 use super::payload::Payload;
 use super::window::Window;
 use crate::net::link::{HistoryReader, Item, LinkOut, LinkTasks, put_core, put_history, spawn};
@@ -19,10 +19,8 @@ use zabra_model::tree::acl::Id;
 use zabra_model::tree::image::Image;
 use zabra_model::tree::node::Tree;
 
-/// Learners that may wait for this server to see that it leads.
-const WAITING_MAX: usize = 64;
-/// Links at once: every voter there can be, and some that have not yet noticed that they are gone.
-const OPEN_MAX: usize = 256;
+/// Learners with one id that may wait for this server to see that it leads: the newest ones, which know best.
+const WAITING_MAX: usize = 4;
 
 /// One link.
 pub(super) struct LinkHandle {
@@ -30,6 +28,8 @@ pub(super) struct LinkHandle {
     /// Who is at the other end, when it has said so.
     pub(super) sid: Option<ServerId>,
     to_leader: bool,
+    /// When something came from it, by the core's clock.
+    heard_ms: u64,
     dirty: bool,
     /// Forwarded syncs, with the zxid whose COMMIT they wait for.
     syncs: VecDeque<Zxid>,
@@ -40,7 +40,7 @@ pub(super) struct LinkHandle {
 pub(super) struct Links {
     open: Map<Link, LinkHandle>,
     last: u64,
-    waiting: Vec<TcpStream>,
+    waiting: Vec<Dialled>,
     /// The tree that came with the last SNAP.
     tree: Option<Box<Tree>>,
     history: HistoryReader,
@@ -70,6 +70,7 @@ impl Links {
         let out = LinkOut::new(stream, silence_ms);
         let tasks = spawn(
             link,
+            to_leader,
             Arc::clone(&out),
             Arc::clone(inbox),
             Arc::clone(&self.history),
@@ -78,6 +79,7 @@ impl Links {
             out,
             sid: None,
             to_leader,
+            heard_ms: 0,
             dirty: false,
             syncs: VecDeque::new(),
             _tasks: tasks,
@@ -96,38 +98,64 @@ impl Links {
         self.waiting.clear();
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.open.len() >= OPEN_MAX
-    }
-
     /// Whether all that was put into them is in the sockets.
     #[cfg(feature = "gate")]
     pub(super) fn are_idle(&self) -> bool {
         self.open.values().all(|handle| handle.out.is_idle())
     }
 
-    /// The oldest connection whose other end has not said who it is.
-    pub(super) fn oldest_stranger(&self) -> Option<Link> {
-        let strangers = self
-            .open
-            .iter()
-            .filter(|(_, l)| l.sid.is_none() && !l.to_leader);
-        strangers.map(|(link, _)| *link).min()
+    /// Something came over a link; whether there is one, and from the leader.
+    pub(super) fn heard(&mut self, link: Link, now_ms: u64) -> Option<bool> {
+        let handle = self.open.get_mut(&link)?;
+        handle.heard_ms = now_ms;
+        Some(handle.to_leader)
     }
 
-    pub(super) fn has(&self, link: Link) -> bool {
-        self.open.contains_key(&link)
-    }
-
-    pub(super) fn keep_waiting(&mut self, stream: TcpStream) {
-        if self.waiting.len() >= WAITING_MAX {
-            self.waiting.remove(0); // the oldest has been waiting in vain
+    /// The learner at the other end has said who it is.
+    pub(super) fn name(&mut self, link: Link, sid: ServerId) {
+        if let Some(handle) = self.open.get_mut(&link) {
+            handle.sid = Some(sid);
         }
-        self.waiting.push(stream);
     }
 
-    pub(super) fn take_waiting(&mut self) -> Vec<TcpStream> {
-        std::mem::take(&mut self.waiting)
+    /// Other links of the learner with this id, and how long each has been silent.
+    pub(super) fn others(
+        &self,
+        sid: ServerId,
+        link: Option<Link>,
+        now_ms: u64,
+    ) -> impl Iterator<Item = (Link, u64)> {
+        let same = move |(other, handle): &(&Link, &LinkHandle)| {
+            handle.sid == Some(sid) && link != Some(**other)
+        };
+        self.open
+            .iter()
+            .filter(same)
+            .map(move |(link, handle)| (*link, now_ms.saturating_sub(handle.heard_ms)))
+    }
+
+    pub(super) fn keep_waiting(&mut self, dialled: Dialled) {
+        let id = |d: &Dialled| d.hello.map(|h| h.claim.sid);
+        let same = |d: &&Dialled| id(d) == id(&dialled);
+        if self.waiting.iter().filter(same).count() >= WAITING_MAX
+            && let Some(oldest) = self.waiting.iter().position(|d| same(&d))
+        {
+            self.waiting.remove(oldest); // it has been waiting in vain
+        }
+        self.waiting.push(dialled);
+    }
+
+    /// Whoever has waited and is still there, in the order in which they came.
+    pub(super) fn take_waiting(&mut self) -> Vec<Dialled> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        // After its first words a learner says nothing before it is answered: whatever can be read is the end.
+        waiting.retain(|d| {
+            d.hello.is_none()
+                || d.stream
+                    .try_read(&mut [0])
+                    .is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock)
+        });
+        waiting
     }
 
     pub(super) fn keep_tree(&mut self, tree: Box<Tree>) {
@@ -212,9 +240,11 @@ impl Links {
         }
     }
 
-    pub(super) fn set_silence(&mut self, link: Link, ms: u64) {
+    /// A learner is up to date: from now on it may be silent for so long, and so much may wait for it.
+    pub(super) fn is_up_to_date(&mut self, link: Link, silence_ms: u64, bytes_max: usize) {
         if let Some(handle) = self.open.get(&link) {
-            handle.out.set_silence(ms);
+            handle.out.set_silence(silence_ms);
+            handle.out.set_bytes_max(bytes_max);
         }
     }
 
@@ -270,11 +300,16 @@ impl Links {
         true
     }
 
-    pub(super) fn flush(&mut self) {
-        for handle in self.open.values_mut().filter(|h| h.dirty) {
+    /// Sends what was put; returns a link, if there is one, whose other end does not fetch it.
+    pub(super) fn flush(&mut self) -> Option<Link> {
+        let mut behind = None;
+        for (link, handle) in self.open.iter_mut().filter(|(_, h)| h.dirty) {
             handle.dirty = false;
-            handle.out.flush();
+            if handle.out.flush() {
+                behind = Some(*link);
+            }
         }
+        behind
     }
 }
 

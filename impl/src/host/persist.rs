@@ -25,6 +25,11 @@ pub(super) struct Persist {
     thread: Option<DiskThread>,
     batch: VecDeque<(u64, Op)>,
     last_token: u64,
+    /// Bytes of all transactions that were to be written, and of those that are on the disk.
+    asked_bytes: u64,
+    durable_bytes: u64,
+    /// Tokens, and what was to be written up to them.
+    asked: VecDeque<(u64, u64)>,
     /// Everything from here on waits.
     held: Option<VecDeque<(u64, Op)>>,
     /// How many writes the harness still lets through; without one, all.
@@ -41,6 +46,9 @@ impl Persist {
             thread: Some(thread),
             batch: VecDeque::new(),
             last_token: 0,
+            asked_bytes: 0,
+            durable_bytes: 0,
+            asked: VecDeque::new(),
             held: None,
             #[cfg(feature = "gate")]
             allowed: None,
@@ -70,6 +78,9 @@ impl Persist {
 
     /// Queues one of the core's writes. `Install` has another way.
     pub(super) fn write(&mut self, mark: Mark, write: Write<Payload>) {
+        if let Write::Append { txn, .. } = &write {
+            self.asked_bytes += txn.bytes.len() as u64;
+        }
         let op = match write {
             Write::AcceptedEpoch(epoch) => Op::AcceptedEpoch(epoch),
             Write::CurrentEpoch(epoch) => Op::CurrentEpoch(epoch),
@@ -130,6 +141,18 @@ impl Persist {
         }
     }
 
+    /// Everything up to this token is on the disk.
+    pub(super) fn on_durable(&mut self, token: u64) {
+        while let Some((_, bytes)) = self.asked.pop_front_if(|(last, _)| *last <= token) {
+            self.durable_bytes = bytes;
+        }
+    }
+
+    /// Bytes of transactions that wait for the disk.
+    pub(super) fn unwritten_bytes(&self) -> usize {
+        usize::try_from(self.asked_bytes - self.durable_bytes).unwrap_or(usize::MAX)
+    }
+
     /// Whether something is kept back.
     pub(super) const fn is_held(&self) -> bool {
         self.held.is_some()
@@ -137,6 +160,10 @@ impl Persist {
 
     /// Hands everything to the disk thread. What it has no room for is handed over later.
     pub(super) fn flush(&mut self) {
+        let counted = self.asked.back().map_or(self.durable_bytes, |(_, b)| *b);
+        if self.asked_bytes > counted {
+            self.asked.push_back((self.last_token, self.asked_bytes));
+        }
         let Some(thread) = self.thread.as_ref().filter(|_| !self.batch.is_empty()) else {
             return;
         };

@@ -17,6 +17,8 @@ pub(super) struct Window {
     /// How many of them are in the tree.
     applied: usize,
     applied_bytes: usize,
+    /// Bytes of all entries.
+    bytes: usize,
     /// The zxid before the first entry: everything above it is here.
     after: Zxid,
 }
@@ -32,6 +34,7 @@ impl Window {
 
     /// Logged.
     pub(super) fn push(&mut self, payload: Payload) {
+        self.bytes += payload.bytes.len();
         self.entries.push_back(payload);
     }
 
@@ -53,6 +56,7 @@ impl Window {
                 Some(oldest) if oldest.header.zxid <= durable && self.applied > 0 => {
                     self.applied -= 1;
                     self.applied_bytes -= oldest.bytes.len();
+                    self.bytes -= oldest.bytes.len();
                     self.after = oldest.header.zxid;
                     self.entries.pop_front();
                 }
@@ -64,7 +68,9 @@ impl Window {
     /// Drops everything above `zxid`; whether something that was applied is among it.
     pub(super) fn truncate(&mut self, zxid: Zxid) {
         while self.entries.back().is_some_and(|p| p.header.zxid > zxid) {
-            self.entries.pop_back();
+            if let Some(cut) = self.entries.pop_back() {
+                self.bytes -= cut.bytes.len();
+            }
             if self.applied > self.entries.len() {
                 self.applied = self.entries.len();
             }
@@ -76,6 +82,11 @@ impl Window {
             .map(|p| p.bytes.len())
             .sum();
         self.after = self.after.min(zxid);
+    }
+
+    /// What waits to be applied, bytes.
+    pub(super) const fn outstanding_bytes(&self) -> usize {
+        self.bytes - self.applied_bytes
     }
 
     /// Everything above this is here.
@@ -128,9 +139,14 @@ mod tests {
             .map(|p| p.header.zxid.0)
             .collect();
         assert_eq!(some, [4999]);
+        let length = entry(1).bytes.len();
+        assert_eq!(w.outstanding_bytes(), 10 * length);
         w.truncate(Zxid(4980));
+        assert_eq!(w.outstanding_bytes(), 0);
         assert_eq!(w.next(Zxid(9999)).map(|p| p.header.zxid), None);
         w.push(entry(4981));
+        assert_eq!(w.outstanding_bytes(), length);
         assert_eq!(w.next(Zxid(9999)).map(|p| p.header.zxid), Some(Zxid(4981)));
+        assert_eq!(w.outstanding_bytes(), 0);
     }
 }

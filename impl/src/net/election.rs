@@ -1,7 +1,8 @@
 //! The election mesh: one connection for each pair of servers, always dialled by the one with the larger id, and one
 //! waiting message for each peer, replaced by newer ones.
 
-use super::limits::{HANDSHAKE_TIME, HANDSHAKES_MAX, WRITE_TIME};
+use super::doors::{Doors, Strangers};
+use super::limits::{HANDSHAKE_TIME, HANDSHAKES_MAX, HELLO_BYTES_MAX, WRITE_TIME};
 use crate::config::{Config, join};
 use crate::error::ServerError;
 use crate::host::inbox::{Event, Inbox};
@@ -11,22 +12,24 @@ use crate::wire::election::{self as wire, Address, InitialForm, InitialMessage, 
 use crate::wire::frame::{ELECTION_FRAME_BYTES_MAX, split};
 use bytes::{Bytes, BytesMut};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 use zabra_model::ids::{Epoch, ServerId, Zxid};
+use zabra_model::service::membership::{Listed, is_member};
 use zabra_model::step::Input;
 use zabra_model::vote::{Notification, ServerState, Vote};
 
-/// Servers beyond the configured ones that may be talked to: observers that are being added, and strangers.
-const STRANGERS_MAX: usize = 64;
 const DIAL_TIME: Duration = Duration::from_secs(5);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// A connection over which something came so recently is not given up for another one of the same id.
+const RECENT: Duration = Duration::from_secs(1);
 
 enum Incoming {
     /// A larger server has dialled.
@@ -57,8 +60,9 @@ pub struct ElectionNet {
     me: ServerId,
     my_address: Address,
     members_text: Box<str>,
-    slots: Mutex<HashMap<ServerId, Arc<Slot>>>,
-    members: usize,
+    /// Of all members but this server: nobody else is talked to.
+    slots: HashMap<ServerId, Arc<Slot>>,
+    doors: Doors,
     observer: bool,
     inbox: Arc<Inbox>,
 }
@@ -91,17 +95,32 @@ impl ElectionNet {
     /// Listens, and is ready to dial.
     #[must_use]
     pub fn start(config: &Config, port: ElectionPort, inbox: Arc<Inbox>) -> Arc<Self> {
+        let others = config.members.iter().filter(|(sid, _)| **sid != config.me);
+        let (slots, runs): (HashMap<_, _>, Vec<_>) = others
+            .map(|(sid, member)| {
+                let (incoming, receiver) = mpsc::channel(4);
+                let slot = Arc::new(Slot {
+                    sid: *sid,
+                    address: join(&member.host, member.election_port),
+                    waiting: Mutex::default(),
+                    last: Mutex::default(),
+                    wake: Notify::new(),
+                    incoming,
+                });
+                ((*sid, Arc::clone(&slot)), (slot, receiver))
+            })
+            .unzip();
         let net = Arc::new(Self {
             me: config.me,
             my_address: port.address,
             members_text: config.members_text().into(),
-            slots: Mutex::default(),
-            members: config.members.len(),
+            slots,
+            doors: Doors::new(config, "election"),
             observer: config.is_observer(),
             inbox,
         });
-        for (sid, member) in config.members.iter().filter(|(sid, _)| **sid != config.me) {
-            net.slot(*sid, &join(&member.host, member.election_port));
+        for (slot, receiver) in runs {
+            tokio::spawn(Arc::clone(&net).run(slot, receiver));
         }
         tokio::spawn(Arc::clone(&net).accept(port.listener));
         net
@@ -109,8 +128,9 @@ impl ElectionNet {
 
     /// Leaves `notification` for `to`, in place of an older one.
     pub fn notify(&self, to: ServerId, notification: Notification) {
-        let slot = lock(&self.slots).get(&to).cloned();
-        let Some(slot) = slot else { return };
+        let Some(slot) = self.slots.get(&to) else {
+            return;
+        };
         let replaced = lock(&slot.waiting).replace(self.encode(notification));
         #[cfg(feature = "gate")]
         crate::host::gate::SENT.vote_asked(replaced.is_some());
@@ -149,79 +169,54 @@ impl ElectionNet {
         out.freeze()
     }
 
-    /// The slot of a server, made if there is room for it.
-    fn slot(self: &Arc<Self>, sid: ServerId, address: &str) -> Option<Arc<Slot>> {
-        let mut slots = lock(&self.slots);
-        if let Some(slot) = slots.get(&sid) {
-            return Some(Arc::clone(slot));
-        }
-        if slots.len() >= self.members + STRANGERS_MAX {
-            return None;
-        }
-        let (incoming, receiver) = mpsc::channel(4);
-        let slot = Arc::new(Slot {
-            sid,
-            address: address.to_owned(),
-            waiting: Mutex::default(),
-            last: Mutex::default(),
-            wake: Notify::new(),
-            incoming,
-        });
-        slots.insert(sid, Arc::clone(&slot));
-        tokio::spawn(Arc::clone(self).run(Arc::clone(&slot), receiver));
-        Some(slot)
-    }
-
     async fn accept(self: Arc<Self>, listener: TcpListener) {
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        let mut strangers = Strangers::new(HANDSHAKES_MAX);
         loop {
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, from) = match listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     warn!(%error, "cannot accept on the election port");
                     sleep(BACKOFF_MIN).await;
                     continue;
                 }
             };
-            let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
-                continue;
-            };
             let net = Arc::clone(&self);
-            tokio::spawn(async move {
-                match timeout(HANDSHAKE_TIME, net.introduce(stream)).await {
+            strangers.hear_out(from.ip(), async move {
+                match timeout(HANDSHAKE_TIME, net.introduce(stream, from)).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => debug!(%error, "an election connection was refused"),
+                    Ok(Err(why)) => net.doors.refused(from, why),
                     Err(_) => debug!("an election connection said nothing"),
                 }
-                drop(permit);
             });
         }
     }
 
     /// Reads who has dialled, and decides whose the connection is to be.
-    async fn introduce(self: Arc<Self>, mut stream: TcpStream) -> std::io::Result<()> {
-        stream.set_nodelay(true)?;
+    async fn introduce(&self, mut stream: TcpStream, from: SocketAddr) -> Result<(), String> {
+        if !self.doors.is_open_to(from.ip()).await {
+            return Err("its address is no member's".into());
+        }
+        stream.set_nodelay(true).map_err(|e| e.to_string())?;
         let mut buf = BytesMut::new();
         let initial = loop {
-            if let Some(initial) = InitialMessage::parse(&mut buf).map_err(wrong)? {
+            if let Some(initial) = InitialMessage::parse(&mut buf).map_err(|e| e.to_string())? {
                 break initial;
             }
-            if stream.read_buf(&mut buf).await? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            if buf.len() >= HELLO_BYTES_MAX {
+                return Err("it says too much before it says who it is".into());
+            }
+            match stream.read_buf(&mut buf).await {
+                Ok(0) => return Err("it has ended".into()),
+                Ok(_) => {}
+                Err(error) => return Err(error.to_string()),
             }
         };
-        let address = match &initial.form {
-            InitialForm::One(address) => Some(address),
-            InitialForm::List(addresses) => addresses.first(),
-            InitialForm::Bare => None,
-        }
-        .filter(|a| !a.is_wildcard())
-        .map_or_else(String::new, ToString::to_string);
         let sid = initial.server;
-        if sid == self.me || sid == wire::ANONYMOUS {
-            return Ok(());
-        }
-        let Some(slot) = self.slot(sid, &address) else {
+        let slot = self.slots.get(&sid);
+        // The slots are the members; their roles make no difference here.
+        is_member(self.me, sid, slot.map(|_| Listed::Participant))
+            .map_err(|turned| format!("server id {sid}: {turned}"))?;
+        let Some(slot) = slot else {
             return Ok(());
         };
         let what = if sid > self.me {
@@ -300,6 +295,7 @@ impl ElectionNet {
             let last = lock(&slot.last).clone();
             *lock(&slot.waiting) = last;
         }
+        let mut heard: Option<Instant> = None;
         loop {
             let message = lock(&slot.waiting).take();
             if let Some(message) = message {
@@ -317,13 +313,21 @@ impl ElectionNet {
                 return None;
             }
             tokio::select! {
-                what = incoming.recv() => return what,
-                () = slot.wake.notified() => {}
+                // First: whether this connection is at its end.
+                biased;
                 read = reader.read_buf(&mut buf) => {
                     if !matches!(read, Ok(n) if n > 0) {
                         return None;
                     }
+                    heard = Some(Instant::now());
                 }
+                () = slot.wake.notified() => {}
+                what = incoming.recv() => match what {
+                    Some(Incoming::Stream(..)) if heard.is_some_and(|at| at.elapsed() < RECENT) => {
+                        info!(peer = %slot.sid, "a second election connection with this id was refused, the first is in use");
+                    }
+                    what => return what,
+                },
             }
         }
     }
@@ -371,10 +375,6 @@ fn understood(body: &Bytes) -> Option<Notification> {
         },
         round: n.round,
     })
-}
-
-fn wrong(error: WireError) -> std::io::Error {
-    std::io::Error::new(std::io::ErrorKind::InvalidData, error)
 }
 
 async fn bind_retrying(addr: &str, tries: u32) -> Result<TcpListener, ServerError> {

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Handshakes that may be under way at once on one port; more are closed.
+/// Handshakes that may be under way at once on one port; a new one takes the place of an old one.
 pub const HANDSHAKES_MAX: usize = 256;
+/// What somebody may say before it is known who it is, bytes.
+pub const HELLO_BYTES_MAX: usize = 4096;
 /// How long a stranger may take to say who it is.
 pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// How long what is left to be sent may take when a connection has to end.
@@ -33,12 +35,18 @@ pub const MULTI_READ_BYTES_MAX: usize = 16 << 20;
 pub const IDENTITIES_MAX: usize = 64;
 /// See [`IDENTITIES_MAX`].
 pub const IDENTITY_BYTES_MAX: usize = 64 << 10;
-/// Packets that a learner does not fetch, bytes; then its connection ends.
-pub const LINK_BYTES_MAX: usize = 512 << 20;
+/// Packets that a learner does not fetch, bytes; then its connection ends. Behind a snapshot there is all that is written while
+/// the snapshot is on its way.
+pub const SYNC_BYTES_MAX: usize = 512 << 20;
+/// Packets that a synchronized learner does not fetch, in parts of `zabra.outstandingBytes`; then its connection ends, unless it
+/// is needed for a quorum: what waits for it waits to be committed, and clients are not read on.
+pub const LINK_PARTS_MAX: usize = 2;
+/// What a learner may have received and not written, in parts of `zabra.outstandingBytes`; then its leader is not read on.
+pub const UNWRITTEN_PARTS_MAX: usize = 2;
 /// Requests of one connection that may wait for their answers; then it is not read on.
 pub const REQUESTS_WAITING_MAX: usize = 16_384;
 /// What may wait for the core, bytes; then clients are not read on.
-pub const INBOX_BYTES_MAX: usize = 64 << 20;
+pub const INBOX_BYTES_MAX: usize = 16 << 20;
 
 /// A bound of all connections together, bytes. They are counted in steps of [`SMALL_BYTES`], so that what is small costs nothing.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! One connection between a learner and a leader: what is read from it becomes batches for the core, what is written to it
 //! waits in one queue and leaves in one write.
 
-use super::limits::{LINK_BYTES_MAX, WRITE_TIME};
-use crate::host::inbox::{Event, Inbox};
+use super::limits::{SYNC_BYTES_MAX, WRITE_TIME};
+use crate::host::inbox::{Event, Hello, Inbox};
 use crate::host::lock;
 use crate::host::payload::{Logged, Payload};
 use crate::host::tree_sink::TreeSink;
@@ -14,7 +14,7 @@ use crate::wire::quorum::{
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use zabra_model::ids::{Epoch, ServerId, SessionId, Zxid};
 use zabra_model::packet::Packet;
+use zabra_model::service::membership::Claim;
 use zabra_model::step::Link;
 use zabra_model::tree::acl::{Acl, Id};
 use zabra_model::tree::image::Image;
@@ -39,6 +40,8 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 const HEARD_MAX: usize = 1024;
 /// Bytes of a snapshot that are gathered for one write.
 const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+/// Packets are kept in pieces of about this size, so that what was sent is not held by what was not.
+const PACKETS_BYTES: usize = 1 << 20;
 /// Bytes of history from the files that are gathered for one write.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -108,6 +111,8 @@ pub struct LinkOut {
     queue: Mutex<Queue>,
     wake: Notify,
     silence_ms: AtomicU64,
+    /// Above this the core is asked whether the peer can be spared.
+    bytes_max: AtomicUsize,
 }
 
 impl LinkOut {
@@ -119,7 +124,13 @@ impl LinkOut {
             queue: Mutex::default(),
             wake: Notify::new(),
             silence_ms: AtomicU64::new(silence_ms),
+            bytes_max: AtomicUsize::new(SYNC_BYTES_MAX),
         })
+    }
+
+    /// What may wait from now on until the peer fetches it, bytes.
+    pub fn set_bytes_max(&self, bytes: usize) {
+        self.bytes_max.store(bytes, Ordering::Relaxed);
     }
 
     /// How long the peer may be silent from now on.
@@ -130,7 +141,8 @@ impl LinkOut {
     /// Appends packets; [`LinkOut::flush`] sends them.
     pub fn put(&self, write: impl FnOnce(&mut BytesMut)) {
         let mut queue = lock(&self.queue);
-        if !matches!(queue.items.back(), Some(Item::Bytes(_))) {
+        let fits = |i: &Item| matches!(i, Item::Bytes(b) if b.len() < PACKETS_BYTES);
+        if !queue.items.back().is_some_and(fits) {
             let spare = std::mem::take(&mut queue.spare);
             queue.items.push_back(Item::Bytes(spare));
         }
@@ -139,7 +151,7 @@ impl LinkOut {
             write(bytes);
             let more = bytes.len() - before;
             queue.bytes += more;
-            queue.overfull |= queue.bytes > LINK_BYTES_MAX;
+            queue.overfull |= queue.bytes > SYNC_BYTES_MAX;
         }
     }
 
@@ -150,11 +162,13 @@ impl LinkOut {
 
     /// Sends what the socket takes at once, and leaves the rest to the writer: once for each batch.
     ///
-    /// Waking a task for what one call does would cost more than the call.
-    pub fn flush(&self) {
-        if !self.is_sent_at_once() {
-            self.wake.notify_one();
+    /// Waking a task for what one call does would cost more than the call. Returns whether more waits than is meant to.
+    pub fn flush(&self) -> bool {
+        if self.is_sent_at_once() {
+            return false;
         }
+        self.wake.notify_one();
+        lock(&self.queue).bytes > self.bytes_max.load(Ordering::Relaxed)
     }
 
     fn is_sent_at_once(&self) -> bool {
@@ -183,21 +197,20 @@ impl LinkOut {
 
     /// Gives back the room of packets that were sent.
     fn sent(&self, bytes: BytesMut) {
-        lock(&self.queue).keep(bytes);
+        let mut queue = lock(&self.queue);
+        queue.bytes -= bytes.len();
+        queue.keep(bytes);
     }
 
     fn take(&self) -> io::Result<Option<Item>> {
         let mut queue = lock(&self.queue);
         if queue.overfull {
             return Err(io::Error::other(
-                "the peer does not fetch what is sent to it",
+                "the peer does not fetch what is sent to it, it may come back when it does",
             ));
         }
         let item = queue.items.pop_front();
         queue.writing = item.is_some();
-        if let Some(Item::Bytes(bytes)) = &item {
-            queue.bytes -= bytes.len();
-        }
         Ok(item)
     }
 
@@ -225,9 +238,10 @@ impl Drop for LinkTasks {
     }
 }
 
-/// Starts reading and writing.
+/// Starts reading and writing; `to_leader` says which of the two this end is.
 pub fn spawn(
     link: Link,
+    to_leader: bool,
     out: Arc<LinkOut>,
     inbox: Arc<Inbox>,
     history: HistoryReader,
@@ -237,7 +251,7 @@ pub fn spawn(
     }
     let (out2, inbox2) = (Arc::clone(&out), Arc::clone(&inbox));
     let read = tokio::spawn(async move {
-        if let Err(error) = read(link, &out2, &inbox2).await {
+        if let Err(error) = read(link, to_leader, &out2, &inbox2).await {
             info!(link = link.0, %error, "a quorum connection has ended");
         }
         inbox2.push(Event::LinkClosed(link), 0);
@@ -253,13 +267,20 @@ pub fn spawn(
     }
 }
 
-async fn read(link: Link, out: &LinkOut, inbox: &Inbox) -> io::Result<()> {
+async fn read(link: Link, to_leader: bool, out: &LinkOut, inbox: &Inbox) -> io::Result<()> {
     let mut buf = BytesMut::with_capacity(READ_BYTES);
     let mut parser = Parser::default();
     let mut before = 0;
     loop {
         let mut heard = Vec::with_capacity(before);
         while let Some(packet) = parser.take(&mut buf).map_err(invalid)? {
+            if !is_said_by(!to_leader, packet.kind) {
+                let kind = packet.kind;
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("{kind:?} is not for this end of a connection"),
+                ));
+            }
             if packet.kind == PacketKind::Snap {
                 // What came before it must not wait for the whole tree.
                 inbox.push(Event::Heard(link, std::mem::take(&mut heard)), 0);
@@ -272,6 +293,10 @@ async fn read(link: Link, out: &LinkOut, inbox: &Inbox) -> io::Result<()> {
         if !heard.is_empty() {
             before = heard.len().min(HEARD_MAX);
             inbox.push(Event::Heard(link, heard), 0);
+        }
+        if to_leader {
+            // What the disk has not written yet must not fill the memory. The leader waits as well, or gives this server up.
+            inbox.wait_for_disk().await;
         }
         more(&mut buf, out).await?;
     }
@@ -318,6 +343,60 @@ async fn read_tree(buf: &mut BytesMut, zxid: Zxid, out: &LinkOut) -> io::Result<
 
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// Whether a learner, or a leader, says such a thing at all: nothing else is looked into, a tree above all.
+const fn is_said_by(learner: bool, kind: PacketKind) -> bool {
+    match kind {
+        PacketKind::FollowerInfo
+        | PacketKind::ObserverInfo
+        | PacketKind::AckEpoch
+        | PacketKind::Ack
+        | PacketKind::Request => learner,
+        PacketKind::LeaderInfo
+        | PacketKind::Diff
+        | PacketKind::Trunc
+        | PacketKind::Snap
+        | PacketKind::Proposal
+        | PacketKind::Commit
+        | PacketKind::CommitAndActivate
+        | PacketKind::Inform
+        | PacketKind::InformAndActivate
+        | PacketKind::NewLeader
+        | PacketKind::UpToDate
+        | PacketKind::Sync => !learner,
+        PacketKind::Ping | PacketKind::Revalidate => true,
+        PacketKind::Unknown(_) => false,
+    }
+}
+
+/// Reads the first packet of a learner; `None` is one that nobody begins with.
+///
+/// # Errors
+/// [`WireError`].
+pub fn hello(packet: QuorumPacket) -> Result<Option<Hello>, WireError> {
+    if !matches!(
+        packet.kind,
+        PacketKind::FollowerInfo | PacketKind::ObserverInfo
+    ) {
+        return Ok(None);
+    }
+    Ok(match understood(packet)? {
+        Heard::Core(packet) => hello_of(&packet),
+        _ => None,
+    })
+}
+
+/// Who says so, if it is what a learner says first.
+#[must_use]
+pub const fn hello_of(packet: &Packet<Payload>) -> Option<Hello> {
+    let (sid, accepted, observer) = match packet {
+        Packet::FollowerInfo { sid, accepted } => (*sid, *accepted, false),
+        Packet::ObserverInfo { sid, accepted } => (*sid, *accepted, true),
+        _ => return None,
+    };
+    let claim = Claim { sid, observer };
+    Some(Hello { claim, accepted })
 }
 
 fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {

@@ -1,6 +1,7 @@
 //! Sockets: who dials whom, and what may come in.
 
 pub mod client;
+pub mod doors;
 pub mod election;
 pub mod limits;
 pub mod link;

@@ -1,14 +1,23 @@
 //! The quorum port: learners come in, the leader is dialled.
 
+use super::doors::{Doors, Strangers};
+use super::limits::{HANDSHAKE_TIME, HANDSHAKES_MAX, HELLO_BYTES_MAX};
+use super::link::hello;
 use crate::config::{Config, join};
 use crate::error::ServerError;
-use crate::host::inbox::{Event, Inbox};
+use crate::host::inbox::{Dialled, Event, Inbox};
+use crate::wire::quorum::parse;
+use bytes::BytesMut;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 use zabra_model::ids::ServerId;
+use zabra_model::service::membership::{Listed, may_be_led};
 
 /// Pauses between tries to reach the leader: short at first, it has just been elected.
 const RETRY: [Duration; 4] = [
@@ -41,22 +50,108 @@ pub async fn bind(config: &Config) -> Result<Option<TcpListener>, ServerError> {
     })
 }
 
-/// Listens for learners; each becomes an [`Event::Accepted`].
-pub fn listen(listener: TcpListener, inbox: Arc<Inbox>) {
-    tokio::spawn(async move {
-        loop {
-            match listener.accept().await {
-                Ok((stream, from)) => {
-                    debug!(%from, "a learner has dialled");
-                    inbox.push(Event::Accepted(stream), 0);
+/// Listens for learners; each that is let in becomes an [`Event::Accepted`].
+pub fn listen(config: &Config, listener: TcpListener, inbox: Arc<Inbox>) {
+    let door = Door {
+        doors: Doors::new(config, "quorum"),
+        listed: config
+            .members
+            .keys()
+            .filter_map(|sid| Some((*sid, config.listed(*sid)?)))
+            .collect(),
+        me: config.me,
+        inbox,
+    };
+    tokio::spawn(accept(listener, Arc::new(door)));
+}
+
+/// What is asked of whoever dials the quorum port.
+struct Door {
+    doors: Doors,
+    listed: BTreeMap<ServerId, Listed>,
+    me: ServerId,
+    inbox: Arc<Inbox>,
+}
+
+async fn accept(listener: TcpListener, door: Arc<Door>) {
+    let mut strangers = Strangers::new(HANDSHAKES_MAX);
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                debug!(%from, "a learner has dialled");
+                if is_held() {
+                    let hello = None;
+                    let dialled = Dialled {
+                        stream,
+                        from,
+                        hello,
+                    };
+                    door.inbox.push(Event::Accepted(dialled), 0);
+                    continue;
                 }
-                Err(error) => {
-                    warn!(%error, "cannot accept on the quorum port");
-                    sleep(Duration::from_millis(50)).await;
-                }
+                let door = Arc::clone(&door);
+                strangers.hear_out(from.ip(), async move {
+                    match timeout(HANDSHAKE_TIME, door.introduce(stream, from)).await {
+                        Ok(Ok(dialled)) => door.inbox.push(Event::Accepted(dialled), 0),
+                        Ok(Err(why)) => door.doors.refused(from, why),
+                        Err(_) => debug!(%from, "a quorum connection said nothing"),
+                    }
+                });
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept on the quorum port");
+                sleep(Duration::from_millis(50)).await;
             }
         }
-    });
+    }
+}
+
+/// Whether a harness holds the learners' first words back.
+fn is_held() -> bool {
+    #[cfg(feature = "gate")]
+    return std::env::var_os("ZABRA_GATE").is_some();
+    #[cfg(not(feature = "gate"))]
+    false
+}
+
+impl Door {
+    /// Reads who has dialled: only a member, in its role, is let in.
+    async fn introduce(&self, mut stream: TcpStream, from: SocketAddr) -> Result<Dialled, String> {
+        if !self.doors.is_open_to(from.ip()).await {
+            return Err("its address is no member's".into());
+        }
+        let mut buf = BytesMut::with_capacity(HELLO_BYTES_MAX);
+        let packet = loop {
+            if let Some(packet) = parse(&mut buf).map_err(|e| e.to_string())? {
+                break packet;
+            }
+            if buf.len() >= HELLO_BYTES_MAX {
+                return Err("it says too much before it says who it is".into());
+            }
+            match stream.read_buf(&mut buf).await {
+                Ok(0) => return Err("it has ended".into()),
+                Ok(_) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        };
+        let kind = packet.kind;
+        let hello = hello(packet)
+            .map_err(|e| e.to_string())?
+            .ok_or_else(|| format!("it begins with {kind:?}"))?;
+        // After this a learner waits for LEADERINFO.
+        if !buf.is_empty() {
+            return Err("it says more before it is answered".into());
+        }
+        let claim = hello.claim;
+        may_be_led(self.me, claim, self.listed.get(&claim.sid).copied())
+            .map_err(|turned| format!("server id {}: {turned}", claim.sid))?;
+        let hello = Some(hello);
+        Ok(Dialled {
+            stream,
+            from,
+            hello,
+        })
+    }
 }
 
 /// Dials the leader until `within` is over; the outcome is [`Event::Dialled`] with `attempt`.
