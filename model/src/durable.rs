@@ -71,13 +71,18 @@ impl Found {
 
     /// What has to be made durable next, and how. Nothing: it may be reported.
     #[must_use]
-    pub fn owes(&self, _: Switches) -> Option<(Part, Made)> {
+    pub fn owes(&self, switches: Switches) -> Option<(Part, Made)> {
+        if switches.on(Switch::BootTrustsPageCache) {
+            return None;
+        }
         let part = Part::ALL
             .into_iter()
             .zip(self.made)
             .find(|(_, made)| !made)?
             .0;
-        let doubtful = part == Part::History && self.durable.history.last() > self.synced;
+        let doubtful = part == Part::History
+            && self.durable.history.last() > self.synced
+            && !switches.on(Switch::RestartTrustsCleanPages);
         let how = if doubtful {
             Made::WrittenAnew
         } else {

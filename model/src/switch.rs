@@ -124,6 +124,10 @@ pub enum Switch {
     AckProposalBeforeFsync,
     /// A failed write is taken for durable. In the checker's host.
     FsyncRetried,
+    /// A start reports what it has read without making it durable: it may be in the page cache alone.
+    BootTrustsPageCache,
+    /// A start syncs what it has read and does not write its end anew: after a sync that failed, its pages are clean.
+    RestartTrustsCleanPages,
     // Learners without a vote.
     /// FOLLOWERINFO and ACKEPOCH of an observer count.
     ObserverInDiscovery,
@@ -169,7 +173,7 @@ pub enum Switch {
 
 impl Switch {
     /// All of them, in the order of SPEC.md §8.
-    pub const ALL: [Self; 71] = [
+    pub const ALL: [Self; 73] = [
         Self::EpochBeforeHistory,
         Self::LogSyncAfterUptodate,
         Self::AckNewleaderBeforeFsync,
@@ -223,6 +227,8 @@ impl Switch {
         Self::LeaderAckBeforeFsync,
         Self::AckProposalBeforeFsync,
         Self::FsyncRetried,
+        Self::BootTrustsPageCache,
+        Self::RestartTrustsCleanPages,
         Self::ObserverInDiscovery,
         Self::ObserverInNewLeader,
         Self::InformBeforeCommit,

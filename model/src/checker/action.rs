@@ -116,6 +116,25 @@ pub enum Action {
         /// Whose disk.
         server: u8,
     },
+    /// Fault: the process dies and the machine goes on; the first `kept` of the pending writes are in the page cache.
+    Die {
+        /// Whose.
+        server: u8,
+        /// How many.
+        kept: u8,
+    },
+    /// Fault: a sync fails, which ends the process; the first `kept` of the pending writes stay in the page cache, clean.
+    FailSync {
+        /// Whose disk.
+        server: u8,
+        /// How many.
+        kept: u8,
+    },
+    /// A server that starts has made durable what it found in the page cache, and only now says anything.
+    SyncFound {
+        /// Who.
+        server: u8,
+    },
     /// A ZooKeeper leader's way: what had been sent after NEWLEADER was sent before it.
     Overtake {
         /// On which connection.
@@ -201,6 +220,10 @@ pub const WITNESSES: &[&str] = &[
     "SnapLater",
     "an epoch is used up",
     "EarlyPing",
+    "Die",
+    "FailSync",
+    "SyncFound",
+    "power fails before a start has synced",
 ];
 
 pub(super) const W_EMPTY_DIFF: usize = 18;
@@ -223,6 +246,7 @@ pub(super) const W_ELECTED_OTHER: usize = 37;
 pub(super) const W_FOLLOWS_LEADER: usize = 38;
 pub(super) const W_FOLLOWS_NOBODY: usize = 39;
 pub(super) const W_USED_UP: usize = 42;
+pub(super) const W_LOST_FOUND: usize = 47;
 
 impl Action {
     /// Whether it is a fault: something that a budget bounds and nobody may count on.
@@ -230,7 +254,11 @@ impl Action {
     pub const fn is_fault(self) -> bool {
         matches!(
             self,
-            Self::Crash { .. } | Self::Disconnect { .. } | Self::FailWrite { .. }
+            Self::Crash { .. }
+                | Self::Die { .. }
+                | Self::Disconnect { .. }
+                | Self::FailSync { .. }
+                | Self::FailWrite { .. }
         )
     }
 
@@ -274,6 +302,9 @@ impl Action {
             Self::Overtake { .. } => 40,
             Self::SnapLater { .. } => 41,
             Self::EarlyPing { .. } => 43,
+            Self::Die { .. } => 44,
+            Self::FailSync { .. } => 45,
+            Self::SyncFound { .. } => 46,
         }
     }
 }
@@ -344,6 +375,21 @@ impl fmt::Display for Action {
             Self::Disconnect { link } => write!(f, "the network drops link {link}"),
             Self::FailWrite { server } => {
                 write!(f, "a write of server {server} fails, and nobody is told")
+            }
+            Self::Die { server, kept } => {
+                write!(
+                    f,
+                    "the process of server {server} dies with {kept} of its pending writes written"
+                )
+            }
+            Self::FailSync { server, kept } => {
+                write!(
+                    f,
+                    "a sync of server {server} fails with {kept} of its pending writes written, and it stops"
+                )
+            }
+            Self::SyncFound { server } => {
+                write!(f, "server {server} has synced what it found, and starts")
             }
             Self::Overtake { link } => {
                 write!(f, "on link {link}, a packet gets in before NEWLEADER")

@@ -11,6 +11,7 @@ use super::disk::{Disk, Image, Op, Quirk};
 use super::ghost::{Ghost, Sight};
 use super::link::{End, Frame, Wire};
 use super::node::Node;
+use super::page_cache::PageCache;
 use super::txn::{self, Listed};
 use crate::durable::Storage;
 use crate::election::Looking;
@@ -148,6 +149,7 @@ pub(super) fn node(node: &Node, bounds: &Bounds, out: &mut Bytes) {
     small(name, out);
     let Disk {
         image,
+        cache,
         queue,
         quirk,
     } = disk;
@@ -172,6 +174,12 @@ pub(super) fn node(node: &Node, bounds: &Bounds, out: &mut Bytes) {
     configs.iter().for_each(|c| listed(c, out));
     small(queue.len(), out);
     queue.iter().for_each(|op| pending(op, out));
+    if bounds.page_cache {
+        let PageCache { ops, clean } = cache;
+        small(ops.len(), out);
+        ops.iter().for_each(|op| pending(op, out));
+        out.push(u8::from(*clean));
+    }
     if bounds.switch.is_some() {
         broken(peer.as_ref(), quirk, out);
     }

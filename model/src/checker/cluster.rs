@@ -285,9 +285,9 @@ impl Cluster {
         self.step(world, i, &Stimulus::Boot, log);
     }
 
-    /// The power fails at a server: its memory and its ends of all connections are gone.
-    pub(super) fn crash(&mut self, world: &World, i: usize, kept: u8, log: &mut Log) {
-        self.step(world, i, &Stimulus::Crash(kept), log);
+    /// A server ends, by the power, a death or a failed sync: its memory and its ends of all connections are gone.
+    pub(super) fn end(&mut self, world: &World, i: usize, how: &Stimulus, log: &mut Log) {
+        self.step(world, i, how, log);
         let mut at = 0;
         while at < usize::from(self.wired) {
             let w = world.wires.get(self.wires[at]);
@@ -307,7 +307,11 @@ impl Cluster {
 
     /// One input of one server, with all that follows in the same step.
     pub(super) fn step(&mut self, world: &World, i: usize, stimulus: &Stimulus, log: &mut Log) {
-        if self.node(world, i).peer.is_none() && *stimulus != Stimulus::Boot {
+        let while_down = matches!(
+            stimulus,
+            Stimulus::Boot | Stimulus::Crash(_) | Stimulus::FailSync(_)
+        );
+        if self.node(world, i).peer.is_none() && !while_down {
             return;
         }
         let operand = match stimulus {

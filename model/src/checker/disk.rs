@@ -1,5 +1,6 @@
 //! A modelled disk: what is durable, what is pending, and what a server finds when it starts.
 
+use super::page_cache::PageCache;
 use super::txn::{self, Listed, Txn};
 use crate::durable::Durable;
 use crate::ensemble::Ensemble;
@@ -188,9 +189,11 @@ pub struct Quirk {
 /// A server's disk.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Disk {
-    /// What survives a crash.
+    /// What was synced: it survives every crash.
     pub image: Image,
-    /// What may or may not: a crash keeps any prefix.
+    /// What a process that died has written beyond it. Nothing, once a start has made durable what it found.
+    pub cache: PageCache,
+    /// What the running server has asked for: a crash keeps any prefix.
     pub queue: VecDeque<Op>,
     /// The host's bug.
     pub quirk: Quirk,
@@ -202,6 +205,7 @@ impl Disk {
     pub fn quiet(image: Image) -> Self {
         Self {
             image,
+            cache: PageCache::default(),
             queue: VecDeque::new(),
             quirk: Quirk::default(),
         }
@@ -244,6 +248,7 @@ impl Disk {
             Op::CurrentEpoch(_) if self.quirk.holding && (trunc || snap) => self.release(),
             _ => {}
         }
+        self.pass(&op);
         match &op {
             Op::Append(..) | Op::Install(..) if self.quirk.holding => self.quirk.held.push(op),
             _ => self.image.apply(&op),
@@ -258,17 +263,17 @@ impl Disk {
         }
     }
 
-    /// The image with the first `kept` pending writes.
+    /// The image with the first `kept` of the writes that were not synced.
     #[must_use]
     pub fn image_with(&self, kept: usize) -> Image {
         if self.quirk.switches == Switches::default() {
             let mut image = self.image.clone();
-            self.queue.iter().take(kept).for_each(|op| image.apply(op));
+            let unsynced = self.cache.ops.iter().chain(&self.queue);
+            unsynced.take(kept).for_each(|op| image.apply(op));
             return image;
         }
         let mut disk = self.clone();
-        let ops = self.queue.iter().take(kept).cloned();
-        ops.for_each(|op| disk.write(op));
+        disk.lose_power(kept);
         disk.image
     }
 
@@ -276,13 +281,14 @@ impl Disk {
     #[must_use]
     pub fn image_asked(&self) -> Image {
         if self.quirk.switches == Switches::default() {
-            return self.image_with(self.queue.len());
+            return self.image_with(self.unsynced());
         }
         let mut disk = self.clone();
         for op in core::mem::take(&mut disk.queue) {
             disk.write(op);
         }
         disk.release();
+        disk.image = disk.visible();
         disk.image.log.sort_unstable(); // what was held may be older than what was not
         disk.image
     }

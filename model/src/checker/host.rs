@@ -113,12 +113,12 @@ pub(super) fn dump_late(world: &World, leader: &Node, frame: &mut Frame) -> bool
     }
 }
 
-/// How many of its pending writes a crash may keep.
+/// How many of the writes that were not synced a loss of power may keep.
 pub(super) fn kept_at_most(switches: Switches, node: &Node) -> usize {
     if switches.on(Switch::LogSyncAfterUptodate) {
         0 // else this is EpochBeforeHistory again: what matters here is a crash after the ACK
     } else {
-        node.disk.queue.len()
+        node.disk.unsynced()
     }
 }
 

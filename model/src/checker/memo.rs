@@ -86,6 +86,8 @@ impl Stimulus {
             Self::Notified { from, .. } => (10, *from as u64),
             Self::Snapshot => (11, 0),
             Self::FailWrite => (12, 0),
+            Self::Die(kept) => (13, u64::from(*kept)),
+            Self::FailSync(kept) => (14, u64::from(*kept)),
         };
         kind << 56 | small << 32 | u64::from(operand)
     }

@@ -5,7 +5,7 @@
 //! | [`bounds`], [`zoo`] | what is explored: configurations; known bugs, each with its own |
 //! | [`action`], [`model`] | what can happen in a cluster, and what it leads to |
 //! | [`cluster`], [`node`] | a cluster as numbers of its parts; one server, and all that one input leads to inside it |
-//! | [`disk`], [`link`], [`txn`] | a server's surroundings |
+//! | [`disk`], [`page_cache`], [`link`], [`txn`] | a server's surroundings |
 //! | [`ghost`], [`properties`] | what an observer remembers, and what must hold |
 //! | [`canon`], [`arena`], [`world`], [`memo`], [`log`] | when two parts are the same; each kept once; steps taken once |
 //! | [`explore`] | our search: shortest counterexamples, several threads, "no wedge" |
@@ -33,6 +33,7 @@ pub mod model;
 pub mod moves;
 pub mod node;
 mod outcome;
+pub mod page_cache;
 pub mod properties;
 pub mod scenario;
 mod serving;

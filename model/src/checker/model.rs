@@ -1,10 +1,10 @@
 //! The explorer's view of a configuration: initial states, what can happen in a state, and what it leads to.
 
-use super::action::W_CRASH_PENDING;
 use super::action::{Action, FiredTimer};
+use super::action::{W_CRASH_PENDING, W_LOST_FOUND};
 use super::bounds::{Bounds, Grain, Left, Start};
 use super::cluster::{Cluster, Log, World, index};
-use super::disk::{Disk, Image};
+use super::disk::{Disk, Image, Op};
 use super::explore::wedge::Duty;
 use super::host;
 use super::link::{End, Wire};
@@ -219,6 +219,9 @@ impl Zab {
     pub fn enabled(&self, c: &Cluster, out: &mut Vec<Action>) {
         for (i, node) in c.nodes(&self.world).enumerate() {
             match &node.peer {
+                None if node.disk.owes(self.world.switches()) => {
+                    out.push(Action::SyncFound { server: id(i) });
+                }
                 None => out.push(Action::Start { server: id(i) }),
                 Some(peer) => self.enabled_at(c, node, peer, out),
             }
@@ -453,7 +456,10 @@ impl Zab {
         }
         if c.spent.crashes < b.crashes {
             for node in c.nodes(&self.world) {
-                let Some(peer) = &node.peer else { continue };
+                let Some(peer) = &node.peer else {
+                    self.enabled_while_starting(node, out);
+                    continue;
+                };
                 // A server that looks, with a quiet disk and nothing unapplied, loses nothing but its round.
                 let idle = matches!(peer.role, Role::Looking(_))
                     && node.tree.len() == node.disk.image.content_len();
@@ -469,11 +475,48 @@ impl Zab {
                     let server = id(node.at);
                     out.push(Action::Crash { server, kept });
                 }
+                self.enabled_deaths(node, out);
             }
         }
         if c.spent.disconnects < b.disconnects {
             let live = c.wires(&self.world).filter(|w| w.is_live());
             out.extend(live.map(|w| Action::Disconnect { link: w.id }));
+        }
+    }
+
+    /// The process dies, by itself or because a sync has failed. Without a single write that is a loss of power.
+    fn enabled_deaths(&self, node: &Node, out: &mut Vec<Action>) {
+        if !self.bounds.page_cache {
+            return;
+        }
+        let server = id(node.at);
+        for (kept, op) in (1..).zip(&node.disk.queue) {
+            out.push(Action::Die { server, kept });
+            if matches!(op, Op::Append(..)) {
+                out.push(Action::FailSync { server, kept });
+            }
+        }
+    }
+
+    /// What may go wrong before a start has made durable what it found. A loss of power that takes nothing is no loss.
+    fn enabled_while_starting(&self, node: &Node, out: &mut Vec<Action>) {
+        let server = id(node.at);
+        for kept in (0..).take(node.disk.cache.ops.len()) {
+            out.push(Action::Crash { server, kept });
+        }
+        if node.disk.cache.may_become_clean() {
+            out.push(Action::FailSync { server, kept: 0 });
+        }
+    }
+
+    /// A server has ended. It is back in the same step, if the configuration says so and it owes nothing.
+    fn end(&self, c: &mut Cluster, server: u8, how: &Stimulus, log: &mut Log) {
+        let i = at(server);
+        c.spent.crashes += 1;
+        c.end(&self.world, i, how, log);
+        let owes = c.node(&self.world, i).disk.owes(self.world.switches());
+        if self.bounds.instant_restart && !owes {
+            c.start(&self.world, i, log);
         }
     }
 
@@ -554,16 +597,22 @@ impl Zab {
                 c.reconfigure(world, at(server), members, log);
             }
             Action::Crash { server, kept } => {
-                c.spent.crashes += 1;
-                if c.node(world, at(server)).disk.queue.len() > usize::from(kept) {
-                    log.witnessed |= 1 << W_CRASH_PENDING;
+                let node = c.node(world, at(server));
+                if node.disk.unsynced() > usize::from(kept) {
+                    log.witnessed |= match node.peer {
+                        Some(_) => 1 << W_CRASH_PENDING,
+                        None => 1 << W_LOST_FOUND,
+                    };
                 }
-                c.crash(world, at(server), kept, log);
-                if self.bounds.instant_restart {
-                    c.start(world, at(server), log);
-                }
+                self.end(c, server, &Stimulus::Crash(kept), log);
             }
-            Action::Start { server } => c.start(world, at(server), log),
+            Action::Die { server, kept } => self.end(c, server, &Stimulus::Die(kept), log),
+            Action::FailSync { server, kept } => {
+                self.end(c, server, &Stimulus::FailSync(kept), log);
+            }
+            Action::Start { server } | Action::SyncFound { server } => {
+                c.start(world, at(server), log);
+            }
             Action::FailWrite { server } => {
                 c.spent.crashes += 1;
                 c.fail_write(world, at(server), log);
@@ -630,7 +679,7 @@ impl Zab {
                     // Acceptance of the epoch becomes durable in the same step; nothing else is pending then.
                     let accepting = |c: &Cluster| {
                         let pending = c.node(&self.world, receiver).disk.queue.front();
-                        matches!(pending, Some(super::disk::Op::AcceptedEpoch(_)))
+                        matches!(pending, Some(Op::AcceptedEpoch(_)))
                     };
                     while accepting(c) {
                         c.flush(&self.world, receiver, log);
@@ -675,7 +724,7 @@ impl Zab {
     fn accepted(&self, c: &Cluster, i: usize) -> Epoch {
         let node = c.node(&self.world, i);
         let running = node.peer.as_ref().map(|p| p.storage.asked.accepted);
-        running.unwrap_or(node.disk.image.accepted)
+        running.unwrap_or_else(|| node.disk.visible().accepted)
     }
 
     /// Whether a PING or its answer is on the way at a leader's links.

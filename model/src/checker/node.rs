@@ -42,8 +42,12 @@ pub struct Node {
 pub enum Stimulus {
     /// It starts from its disk.
     Boot,
-    /// The power fails; so many of the pending writes have reached the disk.
+    /// The power fails; so many of the writes that were not synced have reached the disk.
     Crash(u8),
+    /// The process dies; so many of the pending writes are in the page cache.
+    Die(u8),
+    /// A sync fails, which ends the process; so many of the pending writes stay in the page cache, clean.
+    FailSync(u8),
     /// Its election ends with this vote.
     Elect(Vote),
     /// The oldest pending write becomes durable, and it hears of it.
@@ -137,7 +141,19 @@ impl Node {
         let led = self.primary();
         match stimulus {
             Stimulus::Boot => self.boot(world, out),
-            Stimulus::Crash(kept) => self.crash(kept),
+            Stimulus::Crash(kept) => {
+                self.disk.lose_power(usize::from(kept));
+                self.stop();
+            }
+            Stimulus::Die(kept) => {
+                self.disk.die(usize::from(kept));
+                self.stop();
+            }
+            Stimulus::FailSync(kept) => {
+                self.disk.die(usize::from(kept));
+                self.disk.cache.clean = true;
+                self.stop();
+            }
             Stimulus::Elect(vote) => self.elect(world, vote, out),
             Stimulus::Flush => self.flush(world, out),
             Stimulus::Snapshot => self.disk.image.taken = self.tree.len(),
@@ -170,13 +186,22 @@ impl Node {
         }
     }
 
+    /// It starts: what it reads is made durable, and only then does the peer begin.
     fn boot(&mut self, world: &World, out: &mut Outbox) {
-        let Ok((found, ensemble)) = self.disk.image.boot(world.switches()) else {
+        let switches = world.switches();
+        let Ok((mut found, ensemble)) = self.disk.found(switches) else {
             out.seen(Sight::Wrong(Wrong::NoBoot));
             return;
         };
+        while let Some((part, how)) = found.owes(switches) {
+            self.disk.settle(part, how);
+            found.made(part, how, switches);
+        }
+        let Ok(found) = found.report(switches) else {
+            return;
+        };
         self.disk.image.purge();
-        self.tree = self.disk.image.content();
+        self.tree = self.disk.visible().content();
         host::load_snapshot(self);
         let mut effects = Effects::new();
         let ensemble = if world.bounds.groups.is_empty() {
@@ -193,12 +218,8 @@ impl Node {
         self.carry_out(world, effects, &[], false, out);
     }
 
-    /// The power fails: its memory is gone; the caller ends its connections.
-    fn crash(&mut self, kept: u8) {
-        for _ in 0..kept {
-            self.write_next();
-        }
-        self.disk.queue.clear();
+    /// Its memory is gone; the caller ends its connections.
+    fn stop(&mut self) {
         host::on_crash(&mut self.disk);
         self.tree.clear();
         self.peer = None;
@@ -238,7 +259,7 @@ impl Node {
             return;
         };
         let mark = peer.storage.mark_of(1);
-        self.write_next();
+        self.disk.write_next();
         self.step(world, Input::Durable(mark), &[], out);
     }
 
@@ -263,12 +284,6 @@ impl Node {
         let after = last(self);
         if after != before {
             out.seen(Sight::Proposed(after));
-        }
-    }
-
-    fn write_next(&mut self) {
-        if let Some(op) = self.disk.queue.pop_front() {
-            self.disk.write(op);
         }
     }
 

@@ -35,7 +35,7 @@ pub struct View {
     pub binds: (Listed, Option<Listed>),
     /// The configuration that it takes for committed, by its version.
     pub active: Zxid,
-    /// Whether it can start from its disk, whatever prefix of the pending writes survives.
+    /// Whether it can start from its disk, whatever prefix of the writes that were not synced survives.
     pub boots: bool,
 }
 
@@ -49,7 +49,7 @@ impl View {
             Some(Role::Leading(l)) if l.phase >= Phase::WritingEpoch => Some(l.epoch),
             _ => None,
         };
-        let images = 0..=node.disk.queue.len();
+        let images = 0..=node.disk.unsynced();
         Self {
             serving: peer
                 .and_then(|p| p.serving())
@@ -394,7 +394,7 @@ fn history_consistency(c: &Seen<'_>) -> bool {
     })
 }
 
-/// I-14: whenever the power fails, whatever prefix of the pending writes survives, the server can start.
+/// I-14: whenever a server ends, whatever prefix of the writes that were not synced survives, it can start.
 fn every_image_boots(c: &Seen<'_>) -> bool {
     c.servers.iter().all(|v| v.boots)
 }

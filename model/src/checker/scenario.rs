@@ -29,7 +29,7 @@ use alloc::vec::Vec;
 const DRAIN_MAX: usize = 500;
 
 /// The words that actions begin with.
-const VERBS: [&str; 21] = [
+const VERBS: [&str; 24] = [
     "lead",
     "follow",
     "elect",
@@ -48,6 +48,9 @@ const VERBS: [&str; 21] = [
     "start",
     "disconnect",
     "fail-write",
+    "die",
+    "fail-sync",
+    "sync-found",
     "overtake",
     "early-ping",
     "snap-later",
@@ -112,6 +115,9 @@ pub fn command(world: &World, c: &Cluster, action: Action) -> String {
         Action::Start { server } => format!("start {server}"),
         Action::Disconnect { link } => on_link("disconnect", ends(link, End::Leader)),
         Action::FailWrite { server } => format!("fail-write {server}"),
+        Action::Die { server, kept } => format!("die {server} keeping {kept}"),
+        Action::FailSync { server, kept } => format!("fail-sync {server} keeping {kept}"),
+        Action::SyncFound { server } => format!("sync-found {server}"),
         Action::Overtake { link } => on_link("overtake", ends(link, End::Leader)),
         Action::EarlyPing { link } => on_link("early-ping", ends(link, End::Leader)),
         Action::SnapLater { link } => on_link("snap-later", ends(link, End::Leader)),

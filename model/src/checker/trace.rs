@@ -145,6 +145,14 @@ pub struct ServerRecord {
     pub applied: u64,
     /// Writes on the way to the disk.
     pub pending: usize,
+    /// Writes that a process which died has left in the page cache.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub cached: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 fn id(i: usize) -> u8 {
@@ -282,6 +290,30 @@ fn text_with_parts(world: &World, c: &Cluster, action: Action) -> Option<String>
             let write = op_text(disk.queue.front()?);
             format!("the disk of server {server} completes {write}")
         }
+        Action::SyncFound { server } => {
+            let found = cached_text(c.node(world, usize::from(server) - 1));
+            format!("server {server} has synced what it found, {found}, and starts")
+        }
+        Action::Crash { server, kept } => {
+            let node = c.node(world, usize::from(server) - 1);
+            if node.peer.is_some() {
+                return None;
+            }
+            let found = cached_text(node);
+            format!(
+                "the power of server {server} fails before it has synced what it found, {found}; {kept} of it is on the disk"
+            )
+        }
+        Action::FailSync { server, .. } => {
+            let node = c.node(world, usize::from(server) - 1);
+            if node.peer.is_some() {
+                return None;
+            }
+            format!(
+                "server {server} fails to sync what it found, {}, and stops",
+                cached_text(node)
+            )
+        }
         Action::Lead { .. }
         | Action::Follow { .. }
         | Action::ElectBest { .. }
@@ -292,10 +324,16 @@ fn text_with_parts(world: &World, c: &Cluster, action: Action) -> Option<String>
         | Action::Snapshot { .. }
         | Action::Propose { .. }
         | Action::Reconfigure { .. }
-        | Action::Crash { .. }
+        | Action::Die { .. }
         | Action::FailWrite { .. }
         | Action::Start { .. } => return None,
     })
+}
+
+/// What is in the page cache of a server.
+pub(super) fn cached_text(node: &Node) -> String {
+    let ops: Vec<String> = node.disk.cache.ops.iter().map(op_text).collect();
+    ops.join(", ")
 }
 
 fn done_text(done: &Done) -> Option<String> {
@@ -380,6 +418,10 @@ pub fn server_text(world: &World, c: &Cluster, i: usize) -> String {
     if !pending.is_empty() {
         text.push_str(&format!(", pending {}", pending.join(", ")));
     }
+    if !node.disk.cache.ops.is_empty() {
+        let clean = if node.disk.cache.clean { ", clean" } else { "" };
+        text.push_str(&format!(", in the page cache{clean} {}", cached_text(node)));
+    }
     if node.peer.is_some() {
         text.push_str(&format!(", applied {}", list_text(&node.tree)));
     }
@@ -402,6 +444,7 @@ fn server_record(node: &Node) -> ServerRecord {
         logged: last(&node.disk.image_asked().content()),
         applied: last(&node.tree),
         pending: node.disk.queue.len(),
+        cached: node.disk.cache.ops.len(),
     }
 }
 

@@ -43,9 +43,16 @@ pub struct Walk {
 const fn weight(action: Action) -> u64 {
     match action {
         Action::Receive { .. } | Action::Flush { .. } | Action::Connect { .. } => 40,
-        Action::Notify { .. } | Action::Start { .. } | Action::Propose { .. } => 30,
+        Action::Notify { .. }
+        | Action::Start { .. }
+        | Action::SyncFound { .. }
+        | Action::Propose { .. } => 30,
         Action::HearClose { .. } | Action::GiveUp { .. } | Action::Snapshot { .. } => 12,
-        Action::Crash { .. } | Action::Disconnect { .. } | Action::FailWrite { .. } => 2,
+        Action::Crash { .. }
+        | Action::Die { .. }
+        | Action::FailSync { .. }
+        | Action::Disconnect { .. }
+        | Action::FailWrite { .. } => 2,
         Action::Fire { .. } => 6,
         Action::Lead { .. }
         | Action::Follow { .. }

@@ -2,7 +2,7 @@
 //! so far, each under a number.
 
 use super::arena::{Arena, Bytes};
-use super::bounds::{Bounds, Grain};
+use super::bounds::{Bounds, Disk, Grain};
 use super::canon;
 use super::ghost::{Ghost, Sight};
 use super::link::{Frame, Wire};
@@ -123,6 +123,11 @@ impl World {
                     && bounds.n() <= 3
                     && bounds.reconfigs == 0,
             "{}: not symmetric",
+            bounds.name
+        );
+        assert!(
+            !bounds.page_cache || bounds.disk == Disk::Fine,
+            "{}: within a step nothing is between written and synced",
             bounds.name
         );
         let spent = [

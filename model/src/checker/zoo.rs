@@ -237,6 +237,11 @@ impl Bounds {
         self
     }
 
+    const fn page_cache(mut self) -> Self {
+        self.page_cache = true;
+        self
+    }
+
     const fn live(mut self) -> Self {
         self.liveness = true;
         self
@@ -535,6 +540,10 @@ pub const ALL: &[Cage] = &[
         "a follower acknowledges a proposal before its fsync"),
     cage!(FsyncRetried, "fsync that fails", WARM.faults(1, 0), "committed is durable", 4,
         "a failed write is taken for durable"),
+    cage!(BootTrustsPageCache, "found here (D-26)", WARM.faults(1, 0).page_cache(), "committed is durable", 10,
+        "what a process that died had written is taken for durable by the next start"),
+    cage!(RestartTrustsCleanPages, "fsync that fails, then a restart (D-26)", WARM.faults(1, 0).page_cache(), "committed is durable", 11,
+        "a start syncs what it has read, although a sync that failed has left its pages clean"),
     cage!(ObserverInDiscovery, "a textbook mistake", COLD.faults(0, 0).observers(1), "one leader per epoch", 12,
         "FOLLOWERINFO and ACKEPOCH of an observer count, so two leaders need not have a voter in common"),
     cage!(ObserverInNewLeader, "a textbook mistake", WARM.faults(1, 0).observers(1), "committed is durable", 13,

@@ -138,6 +138,9 @@ pub struct Bounds {
     pub patient: bool,
     /// A crashed server is back in the same step: a server that nobody schedules is as good as down.
     pub instant_restart: bool,
+    /// A process may die apart from its machine: what it has written stays in the page cache, and a later loss of power
+    /// takes what the start has not synced.
+    pub page_cache: bool,
     /// The leader sends PINGs.
     pub pings: bool,
     /// The leader lets live packets in between history and NEWLEADER, and takes snapshots late, as ZooKeeper's does.

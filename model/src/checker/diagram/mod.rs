@@ -52,6 +52,8 @@ struct Row {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fault {
     Crash(usize),
+    Die(usize),
+    FailSync(usize),
     Cut(usize, usize),
 }
 
@@ -65,6 +67,8 @@ struct Look {
     current: u32,
     log: String,
     pending: String,
+    /// In the page cache alone.
+    cached: String,
     applied: Option<String>,
 }
 
@@ -298,11 +302,13 @@ impl Flights {
 
 /// The fault that an action is, with the servers that it hits.
 fn fault_of(world: &World, c: &Cluster, action: Action) -> Option<Fault> {
-    if let Action::Crash { server, .. } = action {
-        return Some(Fault::Crash(usize::from(server) - 1));
-    }
-    let Action::Disconnect { link } = action else {
-        return None;
+    let i = |server: u8| usize::from(server) - 1;
+    let link = match action {
+        Action::Crash { server, .. } => return Some(Fault::Crash(i(server))),
+        Action::Die { server, .. } => return Some(Fault::Die(i(server))),
+        Action::FailSync { server, .. } => return Some(Fault::FailSync(i(server))),
+        Action::Disconnect { link } => link,
+        _ => return None,
     };
     let wire = c.wire(world, link)?;
     Some(Fault::Cut(wire.leader, wire.learner))
@@ -326,6 +332,7 @@ fn look(node: &Node) -> Look {
         current: image.current.0,
         log: list_text(&image.content()),
         pending: pending.join(", "),
+        cached: trace::cached_text(node),
         applied: peer
             .map(|_| node.tree.last().copied())
             .map(|z: Option<Zxid>| z.map_or_else(|| "-".to_string(), |z| format!("{z:?}"))),
@@ -367,6 +374,8 @@ fn notes(before: &[Look], after: &[Look], fault: Option<Fault>, done: &[Done]) -
         let mut note = |kind, text| all.push(Note { server, kind, text });
         match fault {
             Some(Fault::Crash(i)) if i == server => note(Kind::Fault, "crash".to_string()),
+            Some(Fault::Die(i)) if i == server => note(Kind::Fault, "process dies".to_string()),
+            Some(Fault::FailSync(i)) if i == server => note(Kind::Fault, "sync fails".to_string()),
             Some(Fault::Cut(a, b)) if a == server || b == server => {
                 let other = if a == server { b } else { a } + 1;
                 note(Kind::Fault, format!("connection to {other} broken"));
@@ -390,6 +399,9 @@ fn notes(before: &[Look], after: &[Look], fault: Option<Fault>, done: &[Done]) -
         }
         if was.pending != is.pending && !is.pending.is_empty() {
             note(Kind::Disk, format!("pending {}", is.pending));
+        }
+        if was.cached != is.cached && !is.cached.is_empty() {
+            note(Kind::Disk, format!("page cache {}", is.cached));
         }
         if let Some(applied) = is.applied.as_ref().filter(|_| was.applied != is.applied) {
             note(Kind::Said, format!("applied {applied}"));

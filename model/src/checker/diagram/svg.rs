@@ -258,13 +258,12 @@ impl Chart {
             let x = lane(server);
             let roles = self.rows.iter().map(|r| role_class(r.looks[server].role));
             band(out, roles, x - 7, 9, &layout.tops);
-            let disks = self
-                .rows
-                .iter()
-                .map(|r| match r.looks[server].pending.is_empty() {
+            let disks = self.rows.iter().map(|r| {
+                match r.looks[server].pending.is_empty() && r.looks[server].cached.is_empty() {
                     true => "quiet",
                     false => "pending",
-                });
+                }
+            });
             band(out, disks, x + 4, 4, &layout.tops);
         }
     }
@@ -321,7 +320,9 @@ fn step(out: &mut String, n: usize, row: &Row, layout: &Layout) {
         );
     }
     match row.fault {
-        Some(Fault::Crash(server)) => cross(out, lane(server) - 2, y, 8),
+        Some(Fault::Crash(server) | Fault::Die(server) | Fault::FailSync(server)) => {
+            cross(out, lane(server) - 2, y, 8)
+        }
         Some(Fault::Cut(a, b)) => {
             let (x1, x2) = (lane(a), lane(b));
             let _ = writeln!(
