@@ -1,7 +1,6 @@
 //! One client's work does not hold up another's: a writer goes on writing, one request after the other, while somebody asks for
 //! much, and while many sessions end together. What is asserted is what was done, and that the writer was never forgotten; how long
-//! it waited at most is printed. `ZABRA_SESSIONS=100000 ZABRA_BIN=target/release/zabra cargo test --release -p zabra-conformance
-//! --test nobody_stops_the_others -- --nocapture` measures the whole.
+//! it waited at most is printed: `cargo xtask gaps` does the whole, with a release build.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -33,6 +33,8 @@ enum Task {
     Replay,
     /// Tests with other implementations: kazoo, ZooKeeper's own shell.
     Interop,
+    /// How long a writer waits while 100,000 sessions expire together, and while others ask for much; release build, minutes.
+    Gaps,
     /// Rewrites the stored traces and the answers in the scenarios from the model; review the difference as a change of behaviour.
     Bless,
     /// All of it: check, test, model.
@@ -82,6 +84,7 @@ fn run(cli: &Cli) -> Result<()> {
             cargo(&["test", "-p", "zabra-conformance", "--test", "kazoo"])?;
             cargo(&["test", "-p", "zabra-conformance", "--test", "java_shell"])
         }
+        Task::Gaps => gaps(),
         Task::Bless => bless(),
         Task::Ci => {
             check()?;
@@ -153,6 +156,18 @@ fn model(tier: Tier) -> Result<()> {
     }
     check_model(&["clients"])?;
     check_model(&["zoo"])
+}
+
+fn gaps() -> Result<()> {
+    let what = "a writer among 100,000 sessions that expire";
+    let began = announce(what);
+    let status = Command::new(env!("CARGO"))
+        .args(["test", "--release", "-p", "zabra-conformance"])
+        .args(["--test", "nobody_stops_the_others", "--"])
+        .args(["--nocapture", "--test-threads", "1"])
+        .env("ZABRA_SESSIONS", "100000")
+        .status()?;
+    finish(what, began, status.success())
 }
 
 fn bless() -> Result<()> {

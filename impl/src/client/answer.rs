@@ -382,3 +382,42 @@ fn write_in_multi(result: &TxnResult<'_>) -> MultiResult {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// C-48: the turns of a long setWatches are bounded, and together they are the request.
+    #[test]
+    fn c_48_a_long_set_watches_is_done_in_turns() {
+        let paths = |from: usize, count: usize| -> Vec<Box<str>> {
+            (from..from + count)
+                .map(|at| format!("/{at}").into())
+                .collect()
+        };
+        for count in [0, 1, WATCHES_A_TURN - 1, WATCHES_A_TURN, 3000] {
+            let mut left = WatchesAgain {
+                relative_zxid: Zxid(7),
+                data: paths(0, count),
+                exist: paths(10_000, count / 2),
+                child: paths(20_000, 1),
+                persistent: Some(PersistentWatches {
+                    exact: paths(30_000, count),
+                    recursive: paths(40_000, 5),
+                }),
+            };
+            let mut whole: Vec<_> = paths_of(&left).flatten().cloned().collect();
+            let mut all: Vec<Box<str>> = Vec::new();
+            while paths_of(&left).any(|paths| !paths.is_empty()) {
+                let some = watches_of_a_turn(&mut left);
+                assert_eq!(some.relative_zxid, Zxid(7));
+                let now: usize = paths_of(&some).map(<[_]>::len).sum();
+                assert!((1..=WATCHES_A_TURN).contains(&now));
+                all.extend(paths_of(&some).flatten().cloned());
+            }
+            all.sort_unstable();
+            whole.sort_unstable();
+            assert_eq!(all, whole);
+        }
+    }
+}

@@ -308,7 +308,7 @@ impl Connection {
             }
             // It fetches what there is: nothing that it sends is read meanwhile, so this is a sign of life.
             if closing.is_none() {
-                self.conn.touched.store(true, Ordering::Relaxed);
+                self.conn.hear(self.shared.elapsed_ms());
             }
         }
     }
@@ -400,7 +400,7 @@ impl Connection {
                 .map(|_| false)
                 .map_err(|_| refuse("frame length"));
         }
-        self.conn.touched.store(true, Ordering::Relaxed);
+        self.conn.hear(self.shared.elapsed_ms());
         let leads = matches!(self.shared.mode(), Mode::Leader | Mode::Standalone);
         let mut submits = Vec::with_capacity(self.writes_before);
         let mut bytes = 0;

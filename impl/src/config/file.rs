@@ -426,4 +426,20 @@ mod tests {
         assert_eq!(parse("tickTime=2000\nclientPort=x").unwrap_err().0, 2);
         assert_eq!(parse("tickTime").unwrap_err().0, 1);
     }
+
+    /// C-51.
+    #[test]
+    fn c_51_the_settings_of_containers_are_read_in_both_spellings() {
+        for prefix in ["", "zookeeper."] {
+            let text = format!(
+                "{prefix}znode.container.checkIntervalMs=500\n{prefix}znode.container.maxPerMinute=60\n{prefix}znode.container.maxNeverUsedIntervalMs=1000\n"
+            );
+            let lines = parse(&text).unwrap();
+            assert_eq!(lines.container_check_interval_ms, Some(500));
+            assert_eq!(lines.container_max_per_minute, Some(60));
+            assert_eq!(lines.container_max_never_used_ms, Some(1000));
+            assert_eq!(lines.unused, []);
+        }
+        assert!(parse("znode.container.maxPerMinute=0").is_err());
+    }
 }

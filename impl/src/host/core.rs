@@ -222,8 +222,7 @@ impl Core {
                 self.inbox.take(&mut batch);
             }
             self.clock_ms = now_ms();
-            let elapsed = self.shared.started.elapsed().as_millis();
-            self.elapsed_ms = u64::try_from(elapsed).unwrap_or(u64::MAX);
+            self.elapsed_ms = self.shared.elapsed_ms();
             for event in batch.drain(..) {
                 match event {
                     Event::Shutdown => {
@@ -275,9 +274,9 @@ impl Core {
             }
         }
         if self.next_expiry <= now {
-            // Twice a tick: sessions live on a grid of ticks.
-            self.next_expiry = now + Duration::from_millis((self.shared.config.tick_ms / 2).max(1));
             self.expire_sessions();
+            let next = self.tracker.next_look_ms(self.elapsed_ms);
+            self.next_expiry = now + Duration::from_millis(next - self.elapsed_ms);
         } else if self.has_expired() {
             self.close_expired();
         }
@@ -331,7 +330,7 @@ impl Core {
                 self.persist.release();
             }
             Event::Reloaded(mark, result) => {
-                *self.shared.tree_mut() = *result?;
+                self.replace_tree(*result?);
                 self.reload_at = None;
                 self.persist.release();
                 self.step(Input::Durable(mark));
@@ -519,7 +518,7 @@ impl Core {
                     image.zxid, *zxid,
                     "the installed tree is the one that came with SNAP"
                 );
-                *self.shared.tree_mut() = *tree;
+                self.replace_tree(*tree);
                 self.window = Window::starting_at(*zxid);
                 // A truncation asked for in the same step needs no other tree than this one.
                 self.reload_at = None;
@@ -536,6 +535,12 @@ impl Core {
                 self.persist.write(mark, write);
             }
         }
+    }
+
+    /// The old one is freed by another thread: a million nodes take a while.
+    fn replace_tree(&self, tree: Tree) {
+        let old = std::mem::replace(&mut *self.shared.tree_mut(), tree);
+        tokio::task::spawn_blocking(move || drop(old));
     }
 
     fn dial(&mut self, leader: zabra_model::ids::ServerId) {
@@ -632,10 +637,10 @@ impl Core {
     }
 
     /// The sessions attached here that were heard since the last time, with their timeouts.
-    pub(super) fn touched_sessions(&self) -> Vec<(SessionId, i32)> {
+    fn touched_sessions(&self) -> Vec<(SessionId, i32)> {
         lock(&self.shared.sessions)
             .iter()
-            .filter(|(_, conn)| conn.touched.swap(false, Ordering::Relaxed))
+            .filter(|(_, conn)| conn.take_heard().is_some())
             .map(|(session, conn)| (*session, conn.timeout_ms()))
             .collect()
     }

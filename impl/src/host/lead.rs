@@ -185,8 +185,10 @@ impl Core {
             );
             self.tracker.restart(self.elapsed_ms);
         }
-        for (session, _) in self.touched_sessions() {
-            self.tracker.touch(session, self.elapsed_ms);
+        for (session, conn) in lock(&self.shared.sessions).iter() {
+            if let Some(heard_ms) = conn.take_heard() {
+                self.tracker.touch(*session, heard_ms);
+            }
         }
         self.close_expired();
     }

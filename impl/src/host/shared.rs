@@ -12,7 +12,7 @@ use crate::net::limits::{
 use crate::wire::client::{EventType, Request, reply};
 use bytes::BytesMut;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, Semaphore};
@@ -175,6 +175,12 @@ impl Shared {
         self.mode.store(code, Ordering::Release);
     }
 
+    /// Milliseconds since the server's start: what sessions live by.
+    #[must_use]
+    pub fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// A new connection, known to the hub.
     pub fn connect(&self, from: SocketAddr) -> Arc<Conn> {
         let conn = Arc::new(Conn::new(
@@ -311,8 +317,8 @@ pub struct Conn {
     state: Mutex<ConnState>,
     session: AtomicI64,
     timeout_ms: AtomicI32,
-    /// Whether the client was heard since the last look.
-    pub touched: AtomicBool,
+    /// One more than when the client was last heard, ms since the server's start; 0 if it was not since the last look.
+    heard: AtomicU64,
     /// Requests that came.
     pub received: AtomicU64,
     /// Replies and events that went.
@@ -424,7 +430,7 @@ impl Conn {
             }),
             session: AtomicI64::new(0),
             timeout_ms: AtomicI32::new(0),
-            touched: AtomicBool::new(false),
+            heard: AtomicU64::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             since_ms: now_ms(),
@@ -434,6 +440,16 @@ impl Conn {
     /// What changes about it.
     pub fn state(&self) -> std::sync::MutexGuard<'_, ConnState> {
         lock(&self.state)
+    }
+
+    /// The client was heard at this time, ms since the server's start.
+    pub fn hear(&self, elapsed_ms: u64) {
+        self.heard.store(elapsed_ms + 1, Ordering::Relaxed);
+    }
+
+    /// When the client was last heard, if it was since the last look.
+    pub fn take_heard(&self) -> Option<u64> {
+        self.heard.swap(0, Ordering::Relaxed).checked_sub(1)
     }
 
     /// Its session; 0 before there is one.

@@ -169,15 +169,17 @@ impl SessionTracker {
     pub fn track(&mut self, session: SessionId, timeout_ms: i32, now_ms: u64) {
         let known = self.sessions.entry(session).or_insert(Session {
             timeout_ms,
-            // Later than any time at which sessions were said to be over; the touch sets the true one.
-            deadline: u64::MAX,
+            deadline: u64::MAX, // it is not over; the true one follows
             bucket: u64::MAX,
             owner: None,
             closing: false,
             expiring: false,
         });
-        known.timeout_ms = timeout_ms;
-        self.touch(session, now_ms);
+        if !known.is_over(self.expired_upto) {
+            known.timeout_ms = timeout_ms;
+            let deadline = self.deadline_of(timeout_ms, now_ms);
+            self.set_deadline(session, deadline);
+        }
     }
 
     /// A session of which only its ephemeral nodes are left: it is over, and is closed when its turn comes.
@@ -196,26 +198,34 @@ impl SessionTracker {
         }
     }
 
-    /// The session was heard of: it lives on for its timeout. False if it is unknown or over.
-    pub fn touch(&mut self, session: SessionId, now_ms: u64) -> bool {
+    /// The session was heard of at `heard_ms`: it lives on for its timeout from then. False if it is unknown or over. Word of it may
+    /// come late, and an older word takes nothing away.
+    pub fn touch(&mut self, session: SessionId, heard_ms: u64) -> bool {
         let upto = self.expired_upto;
-        let known = self.sessions.get_mut(&session);
+        let known = self.sessions.get(&session);
         let Some(known) = known.filter(|s| !s.is_over(upto)) else {
             return false;
         };
-        let timeout = u64::try_from(known.timeout_ms).unwrap_or(0);
-        let due = now_ms.saturating_add(timeout);
-        known.deadline = (due / self.tick_ms)
-            .saturating_add(1)
-            .saturating_mul(self.tick_ms);
-        if known.deadline < known.bucket {
-            known.bucket = known.deadline;
-            self.buckets
-                .entry(known.deadline)
-                .or_default()
-                .push_back(session);
-        }
+        let deadline = self.deadline_of(known.timeout_ms, heard_ms);
+        self.set_deadline(session, deadline.max(known.deadline));
         true
+    }
+
+    fn deadline_of(&self, timeout_ms: i32, heard_ms: u64) -> u64 {
+        let due = heard_ms.saturating_add(u64::try_from(timeout_ms).unwrap_or(0));
+        (due / self.tick_ms)
+            .saturating_add(1)
+            .saturating_mul(self.tick_ms)
+    }
+
+    fn set_deadline(&mut self, session: SessionId, deadline: u64) {
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.deadline = deadline;
+            if deadline < known.bucket {
+                known.bucket = deadline;
+                self.buckets.entry(deadline).or_default().push_back(session);
+            }
+        }
     }
 
     /// The timeout of a session that is not over, ms.
@@ -281,6 +291,17 @@ impl SessionTracker {
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
         self.buckets.keys().next().copied()
+    }
+
+    /// When to look next for sessions that are over, ms: at the next deadline, so that a session dies no more than a tick after its
+    /// timeout, and twice a tick in any case, to hear of those that live on.
+    #[must_use]
+    pub fn next_look_ms(&self, now_ms: u64) -> u64 {
+        let half_a_tick = now_ms.saturating_add((self.tick_ms / 2).max(1));
+        match self.next_deadline() {
+            Some(due) if due > now_ms => due.min(half_a_tick),
+            Some(_) | None => half_a_tick,
+        }
     }
 
     /// Whether [`SessionTracker::expire`] would find something to do at this time: somebody is due, and the pace allows it.
@@ -383,6 +404,40 @@ mod tests {
         assert!(tracker.expire(60_000).is_empty());
         tracker.remove(S);
         assert_eq!(tracker.len(), 1);
+    }
+
+    /// C-50: wherever in a tick the client was last heard, and however late that was known, its session dies within its timeout
+    /// and a tick.
+    #[test]
+    fn c_50_a_silent_session_is_over_within_its_timeout_and_a_tick() {
+        for (tick, timeout) in [
+            (500, 1000),
+            (2000, 4000),
+            (500, 1300),
+            (3, 1),
+            (1000, 40_000),
+        ] {
+            for heard in (0..tick).step_by((tick / 7).max(1) as usize) {
+                let mut tracker = SessionTracker::new(tick);
+                tracker.track(S, timeout, 0);
+                let (mut now, mut known) = (heard / 3, false); // looks begin anywhere
+                let over = loop {
+                    now = tracker.next_look_ms(now);
+                    if now >= heard && !known {
+                        known = true;
+                        assert!(tracker.touch(S, heard));
+                    }
+                    if tracker.expire(now) == [S] {
+                        break now;
+                    }
+                };
+                let least = heard + timeout as u64;
+                assert!(
+                    over > least && over <= least + tick,
+                    "{tick} {timeout} {heard}: {over}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -28,6 +28,9 @@ const SEAL_BYTES: usize = 13;
 const DIGEST_BYTES: usize = 20;
 const ZXID_BYTES: usize = 8;
 const CHUNK_BYTES: usize = 256 << 10;
+/// Bytes of a snapshot that are written before they are synced. More of them at once would stand in the disk's queue, and in the
+/// file system's journal, before the syncs of the log that clients wait for.
+const UNSYNCED_BYTES_MAX: u64 = 4 << 20;
 
 /// The final name of the snapshot of `zxid`.
 #[must_use]
@@ -44,6 +47,7 @@ pub struct SnapshotWriter<D: Disk> {
     path: PathBuf,
     file: D::File,
     written: u64,
+    synced: u64,
     sum: Adler32,
     chunk: Vec<u8>,
     body: BodyEncoder,
@@ -88,6 +92,7 @@ impl<D: Disk> SnapshotWriter<D> {
             path,
             file,
             written: 0,
+            synced: 0,
             sum: Adler32::new(),
             chunk,
             body,
@@ -117,6 +122,10 @@ impl<D: Disk> SnapshotWriter<D> {
         self.file.write_at(self.written, &self.chunk)?;
         self.written += self.chunk.len() as u64;
         self.chunk.clear();
+        if self.written - self.synced >= UNSYNCED_BYTES_MAX {
+            self.file.sync()?;
+            self.synced = self.written;
+        }
         Ok(())
     }
 
