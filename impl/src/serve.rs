@@ -47,7 +47,7 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
         let config = &reading.config;
         entrance.enter(config)?;
         boot::purge(config)?;
-        boot::read(config)
+        boot::read(config).inspect(|_| boot::has_begun(config))
     })
     .await?;
     *shared.tree_mut() = found.tree;
@@ -74,6 +74,7 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
         env,
         ensemble,
         found: found.durable,
+        replayed: found.replayed,
         thread,
         reload: Arc::new(move || boot::read(&again.config).map(|found| found.tree)),
         history,

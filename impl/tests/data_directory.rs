@@ -304,3 +304,33 @@ fn c_12_my_id_may_have_a_comment_blanks_and_a_byte_order_mark() {
         .unwrap()
         .unwrap();
 }
+
+/// An emptied member of an ensemble votes only where its operator has said so.
+#[test]
+fn c_2_an_emptied_directory_does_not_quietly_vote() {
+    let mut cluster = Cluster::new(3, "db.autocreate=false");
+    let version_2 = cluster.data(0).join("version-2");
+    let (say, words) = ("initialize", ["db.autocreate=false", "initialize"]);
+    refused(&cluster, 0, 3, &words);
+    (0..3).for_each(|i| fs::write(cluster.data(i).join(say), "").unwrap());
+    cluster.start_all();
+    cluster.wait_serving(&[0, 1, 2]);
+    cluster.client(0).create("/keep", 0).unwrap().unwrap();
+    (0..3).for_each(|i| assert!(!cluster.data(i).join(say).exists()));
+    cluster.kill(0);
+    fs::remove_dir_all(&version_2).unwrap();
+    refused(&cluster, 0, 3, &words);
+    // By default it votes as ZooKeeper's does, and says so.
+    let path = cluster.data(0).join("zoo.cfg");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(
+        &path,
+        text.replace("db.autocreate=false", "datadir.autocreate=false"),
+    )
+    .unwrap();
+    refused(&cluster, 0, 3, &["datadir.autocreate=false"]);
+    fs::create_dir(&version_2).unwrap();
+    let (code, log) = run(&cluster, 0);
+    assert_eq!(code, None, "{log}");
+    assert!(log.contains("votes as an empty one"), "{log}");
+}

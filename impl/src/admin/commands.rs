@@ -204,6 +204,8 @@ fn mntr(shared: &Shared, mode: Mode) -> String {
     put("commit_count", &stats.commits.load(Relaxed));
     put("proposal_count", &stats.proposals.load(Relaxed));
     put("snap_count", &stats.snapshots.load(Relaxed));
+    put("snap_failed_count", &stats.snapshots_failed.load(Relaxed));
+    put("disk_full", &u8::from(stats.disk_full.load(Relaxed) > 0));
     put("looking_count", &stats.elections.load(Relaxed));
     if mode != Mode::Standalone {
         put("quorum_size", &shared.config.members.len());

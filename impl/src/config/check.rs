@@ -167,6 +167,11 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         digest: (lines.digest_enabled != Some(false))
             .then(|| lines.digest_hash.unwrap_or(DigestHash::Sha1)),
         snap_count: lines.snap_count.unwrap_or(100_000).max(2),
+        // Zero or less is no limit (zero ends ZooKeeper's own server by a division).
+        snap_bytes: u64::try_from(lines.snap_size_kib.unwrap_or(4 << 20))
+            .ok()
+            .filter(|kib| *kib > 0)
+            .map(|kib| kib.saturating_mul(1024)),
         prealloc_bytes: lines.pre_alloc_kib.unwrap_or(65_536).saturating_mul(1024),
         purge_retain: lines.purge_retain.unwrap_or(3).max(3),
         purge_interval_hours: lines.purge_interval.unwrap_or(0),
@@ -192,6 +197,8 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
                 .unwrap_or(sweep.never_used_ms),
         },
         trust_empty: lines.trust_empty.unwrap_or(false),
+        db_autocreate: lines.db_autocreate.unwrap_or(true),
+        datadir_autocreate: lines.datadir_autocreate.unwrap_or(true),
         unused: lines.unused,
     })
 }

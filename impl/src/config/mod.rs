@@ -165,6 +165,8 @@ pub struct Config {
     pub digest: Option<DigestHash>,
     /// Transactions between two snapshots.
     pub snap_count: u64,
+    /// Bytes of transactions between two snapshots; `None` is no limit.
+    pub snap_bytes: Option<u64>,
     /// How far log files are extended at once, bytes.
     pub prealloc_bytes: u64,
     /// Snapshots to keep when old ones are purged.
@@ -191,6 +193,10 @@ pub struct Config {
     pub sweep: SweepRules,
     /// Whether transaction logs without a snapshot are accepted.
     pub trust_empty: bool,
+    /// Whether a voter may start without data, and vote, where no file `initialize` says so.
+    pub db_autocreate: bool,
+    /// Whether missing directories are made.
+    pub datadir_autocreate: bool,
     /// Lines that were not understood.
     pub unused: Vec<Unused>,
 }

@@ -3,6 +3,7 @@
 use super::payload::Logged;
 use super::persist::{QUEUE_BYTES_MAX, stage};
 use super::tree_sink::TreeSink;
+use super::trigger::Replay;
 use crate::config::Config;
 use crate::error::ServerError;
 use crate::host::inbox::{Event, Inbox};
@@ -18,6 +19,7 @@ use crate::storage::txn_log::reader::LogReader;
 use crate::storage::txn_log::writer::{LogOptions, TxnLog};
 use crate::storage::{Dirs, StorageError, purge};
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tracing::{info, warn};
 use zabra_model::durable::Durable;
@@ -34,11 +36,11 @@ enum Growing {
     Nothing,
 }
 
-struct BootSink(Growing);
+struct BootSink(Growing, Replay);
 
 impl BootSink {
     const fn new() -> Self {
-        Self(Growing::Nothing)
+        Self(Growing::Nothing, Replay { txns: 0, bytes: 0 })
     }
 
     fn sink(&mut self) -> Result<&mut TreeSink, Refused> {
@@ -82,7 +84,7 @@ impl BootSink {
 
 impl SnapshotSink for BootSink {
     fn clear(&mut self) {
-        self.0 = Growing::Nothing;
+        *self = Self::new();
     }
 
     fn session(&mut self, id: SessionId, timeout_ms: i32) -> Result<(), Refused> {
@@ -102,6 +104,7 @@ impl SnapshotSink for BootSink {
 
 impl RecoverySink for BootSink {
     fn txn(&mut self, entry: LogEntry) -> Result<(), Refused> {
+        self.1.add(entry.payload.len());
         let logged = Logged::decode(entry.payload).map_err(|e| Refused(e.to_string()))?;
         self.tree()?.apply(&logged.header, &logged.txn, &mut |_| {});
         Ok(())
@@ -114,6 +117,8 @@ pub struct Found {
     pub tree: Tree,
     /// Epochs and history.
     pub durable: Durable,
+    /// What was applied behind the snapshot.
+    pub replayed: Replay,
 }
 
 /// Where the files of a server are.
@@ -139,6 +144,9 @@ impl Entrance {
         let me = config.is_ensemble().then_some(config.me);
         let layout =
             layout::look(&RealDisk, &dirs, me, config.trust_empty).map_err(ServerError::Data)?;
+        if layout.is_empty() {
+            may_begin_empty(config, &dirs).map_err(ServerError::Data)?;
+        }
         Ok(Self { owner, layout })
     }
 
@@ -154,6 +162,57 @@ impl Entrance {
             .and_then(|()| self.owner.claim(&dirs))
             .and_then(|()| self.layout.write(&RealDisk, &dirs))
             .map_err(ServerError::Data)
+    }
+}
+
+/// The file whose presence says that this server is meant to begin without data (ZooKeeper's).
+const INITIALIZE: &str = "initialize";
+
+fn initialize_files(config: &Config) -> impl Iterator<Item = PathBuf> {
+    [&config.data_dir, &config.data_log_dir]
+        .map(|dir| dir.join(INITIALIZE))
+        .into_iter()
+}
+
+/// A server without data has forgotten whatever it has acknowledged before.
+fn may_begin_empty(config: &Config, dirs: &Dirs) -> Result<(), StorageError> {
+    let refused = |dir: &Path, what: String| StorageError::WrongDirectory {
+        dir: dir.to_owned(),
+        what,
+    };
+    let missing = [&dirs.snap, &dirs.log]
+        .into_iter()
+        .find(|dir| !dir.is_dir());
+    if let Some(dir) = missing.filter(|_| !config.datadir_autocreate) {
+        let what = "it is not there, and datadir.autocreate=false: make it, mount it, or correct dataDir and dataLogDir";
+        return Err(refused(dir, what.into()));
+    }
+    let votes = config.is_ensemble() && !config.is_observer();
+    if !votes || initialize_files(config).any(|path| path.exists()) {
+        return Ok(());
+    }
+    if config.db_autocreate {
+        warn!(dir = %dirs.snap.display(), "this member has no data and votes as an empty one; if it had data, what it had acknowledged is forgotten, and if others have lost theirs, too, so may be transactions: then stop it");
+        return Ok(());
+    }
+    Err(refused(
+        &dirs.snap,
+        format!(
+            "it holds no data, and db.autocreate=false: an empty member would vote without what it may have acknowledged; correct dataDir, restore the data, or, if this member is new or the ensemble can do without its vote on what is committed, make an empty file {}",
+            config.data_dir.join(INITIALIZE).display()
+        ),
+    ))
+}
+
+/// There is data now, so that file has done its work: it must not excuse a later loss.
+pub fn has_begun(config: &Config) {
+    for path in initialize_files(config).filter(|path| path.exists()) {
+        match std::fs::remove_file(&path) {
+            Ok(()) => info!(path = %path.display(), "used and removed"),
+            Err(error) => {
+                warn!(path = %path.display(), %error, "cannot be removed; remove it, or an emptied directory would go unnoticed");
+            }
+        }
     }
 }
 
@@ -179,6 +238,7 @@ pub fn read(config: &Config) -> Result<Found, ServerError> {
             what,
         })
     };
+    let mut replayed = sink.1;
     let tree = sink.finish(found.last_zxid).map_err(refused)?;
     let mut history = History::starting_at(found.snapshot_zxid());
     if found.snapshot.is_none() {
@@ -187,6 +247,7 @@ pub fn read(config: &Config) -> Result<Found, ServerError> {
             .and_then(|staged| staged.publish(&RealDisk))
             .map_err(ServerError::Data)?;
         history = History::starting_at(found.last_zxid);
+        replayed = Replay::default();
     } else {
         for run in &found.runs {
             (run.first.0..=run.last.0).for_each(|zxid| history.append(Zxid(zxid)));
@@ -196,6 +257,7 @@ pub fn read(config: &Config) -> Result<Found, ServerError> {
         current = found.epochs.current.0, "data read");
     Ok(Found {
         tree,
+        replayed,
         durable: Durable {
             accepted: found.epochs.accepted,
             current: found.epochs.current,
@@ -239,6 +301,10 @@ pub fn start_disk(
     let log = TxnLog::new(RealDisk, dirs.log.clone(), options, last);
     let on_event = move |event| match event {
         thread::Event::Durable { upto } => inbox.push(Event::DiskDurable(upto), 0),
+        thread::Event::Full { what, error } => {
+            inbox.push(Event::DiskFull(format!("{what}: {error}")), 0);
+        }
+        thread::Event::Room => inbox.push(Event::DiskRoom, 0),
         thread::Event::Failed { what, error } => {
             inbox.push(Event::DiskFailed(format!("{what}: {error}")), 0);
         }

@@ -8,8 +8,10 @@ use super::links::Links;
 use super::lock;
 use super::payload::Payload;
 use super::persist::{Persist, mark_of, stage};
+use super::room::stage_until_room;
 use super::shared::{Conn, Mode, Phase, Shared, now_ms};
 use super::timers::Timers;
+use super::trigger::{Replay, SnapshotTrigger};
 use super::window::Window;
 use crate::error::ServerError;
 use crate::net::election::ElectionNet;
@@ -103,7 +105,7 @@ pub struct Core {
     snapshot_running: bool,
     /// Rises when the history is cut or replaced: snapshots begun before are of another one.
     generation: u64,
-    since_snapshot: u64,
+    trigger: SnapshotTrigger,
     next_expiry: Instant,
     pub(super) sweep: Sweep,
     next_purge: Option<Instant>,
@@ -125,6 +127,8 @@ pub struct Start {
     pub ensemble: Ensemble,
     /// What the disk holds.
     pub found: zabra_model::durable::Durable,
+    /// What of it lies behind the snapshot.
+    pub replayed: Replay,
     /// The disk.
     pub thread: crate::storage::thread::DiskThread,
     /// Where its files are.
@@ -159,6 +163,7 @@ impl Core {
             members_text: config.members_text().into(),
             window: Window::starting_at(last),
             persist: Persist::new(start.thread),
+            trigger: SnapshotTrigger::new(config, start.replayed),
             answers: Answers::new(start.env.me, now_ms()),
             env: start.env,
             inbox: start.inbox,
@@ -180,7 +185,6 @@ impl Core {
             reload_at: None,
             snapshot_running: false,
             generation: 0,
-            since_snapshot: 0,
             next_expiry: now,
             sweep: Sweep::new(config.sweep, 0),
             next_purge: (purge > 0).then(|| now + Duration::from_secs(3600 * purge)),
@@ -337,12 +341,25 @@ impl Core {
             }
             Event::SnapshotDone(generation, result) => {
                 self.snapshot_running = false;
-                if generation == self.generation {
-                    self.persist
-                        .extra(Op::PublishSnapshot(result.map_err(ServerError::Disk)?));
-                    self.shared.stats.snapshots.fetch_add(1, Ordering::Relaxed);
+                match result {
+                    Ok(staged) if generation == self.generation => {
+                        self.persist.extra(Op::PublishSnapshot(staged));
+                        self.shared.stats.snapshots.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        // The log has all that it would have held.
+                        warn!(
+                            "no snapshot could be written: {error}; it is tried again, and the log grows meanwhile"
+                        );
+                        self.trigger.failed();
+                        let failed = &self.shared.stats.snapshots_failed;
+                        failed.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
             }
+            Event::DiskFull(what) => self.on_disk_full(&what),
+            Event::DiskRoom => self.on_disk_room(),
             #[cfg(feature = "gate")]
             Event::Gate(command) => self.on_gate(command),
             Event::Shutdown | Event::DiskFailed(_) => {} // handled by the loop
@@ -520,6 +537,7 @@ impl Core {
                 );
                 self.replace_tree(*tree);
                 self.window = Window::starting_at(*zxid);
+                self.trigger.restart();
                 // A truncation asked for in the same step needs no other tree than this one.
                 self.reload_at = None;
                 // Whatever was cut before is gone with the old tree.
@@ -527,7 +545,7 @@ impl Core {
                 self.persist.hold();
                 let (dirs, inbox) = (self.dirs.clone(), Arc::clone(&self.inbox));
                 tokio::task::spawn_blocking(move || {
-                    let staged = stage(&dirs, &image).map_err(|e| e.to_string());
+                    let staged = stage_until_room(&dirs, &image, &inbox).map_err(|e| e.to_string());
                     inbox.push(Event::Staged(mark, staged), 0);
                 });
             }
@@ -741,21 +759,21 @@ impl Core {
             .hold_leader(!leads && unwritten > max.saturating_mul(UNWRITTEN_PARTS_MAX));
     }
 
-    pub(super) fn count_delivered(&mut self, txns: u64) {
-        self.since_snapshot += txns;
-        self.shared.stats.commits.fetch_add(txns, Ordering::Relaxed);
+    pub(super) fn count_delivered(&mut self, delivered: Replay) {
+        self.trigger.count(delivered);
+        let commits = &self.shared.stats.commits;
+        commits.fetch_add(delivered.txns, Ordering::Relaxed);
     }
 
     /// Writes a snapshot when enough has changed, on another thread, while writes go on.
     fn maybe_snapshot(&mut self) {
-        // Servers of an ensemble should not all do it at once: between half of snapCount and all of it.
-        let count = self.shared.config.snap_count;
-        let own = self.env.me.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let due = count / 2 + own % (count / 2).max(1);
-        if self.snapshot_running || self.since_snapshot < due || self.persist.is_held() {
+        if self.snapshot_running || !self.trigger.is_due() || self.persist.is_held() {
             return;
         }
-        self.since_snapshot = 0;
+        if self.serving.is_none() {
+            return; // after a start the tree holds what nobody may have committed
+        }
+        self.trigger.begin();
         self.snapshot_running = true;
         let image = self.shared.tree().image();
         let generation = self.generation;

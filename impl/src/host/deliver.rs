@@ -2,6 +2,7 @@
 
 use super::core::{Core, Submitted, SyncFor};
 use super::shared::{Conn, Phase, Shared};
+use super::trigger::Replay;
 use crate::client::answer::{HubAccess, Outcome, answer, put_result};
 use crate::host::lock;
 use crate::wire::client::{ReplyHeader, opcode, reply};
@@ -30,14 +31,14 @@ impl Core {
         let shared = Arc::clone(&self.shared);
         let mut tree = shared.tree_mut();
         let mut hub = lock(&shared.hub);
-        let mut count = 0;
+        let mut delivered = Replay::default();
         let mut applied = upto;
         while let Some(payload) = self.window.next(upto) {
             let (header, txn) = (&payload.header, &payload.txn);
             if !self.syncs.is_empty() {
                 self.answer_syncs_before(header.zxid, &tree, &mut hub);
             }
-            count += 1;
+            delivered.add(payload.bytes.len());
             let dirty = &mut self.dirty;
             let result = tree.apply(header, txn, &mut |trigger| {
                 hub.fire(&trigger, header.zxid, &shared.unread, dirty)
@@ -64,7 +65,7 @@ impl Core {
                     end_after_sending(&conn, &mut self.dirty);
                 }
             }
-            if count == most && header.zxid < upto {
+            if delivered.txns == most && header.zxid < upto {
                 applied = header.zxid;
                 self.deliver_upto = upto;
                 break;
@@ -78,7 +79,7 @@ impl Core {
         drop(tree);
         self.prep.committed(applied);
         self.window.trim(self.peer.durable().history.last());
-        self.count_delivered(count);
+        self.count_delivered(delivered);
     }
 
     fn reply(
@@ -114,6 +115,24 @@ impl Core {
             } else {
                 put_result(reply_header, result, out);
             }
+        });
+    }
+
+    /// Answers a request that no transaction will answer, in its turn.
+    pub(super) fn answer_refused(
+        &mut self,
+        done: &Submitted,
+        code: ErrorCode,
+        tree: &Tree,
+        hub: &mut super::shared::Hub,
+    ) {
+        let header = ReplyHeader {
+            err: code.code(),
+            ..ReplyHeader::ok(done.xid, tree.last_zxid())
+        };
+        let shared = Arc::clone(&self.shared);
+        finish(&shared, done, tree, hub, &mut self.dirty, false, |out| {
+            reply::put_empty(header, out);
         });
     }
 

@@ -48,6 +48,10 @@ pub enum Event {
     /// A command of the test harness.
     #[cfg(feature = "gate")]
     Gate(super::gate::Command),
+    /// There is no room for this operation of the disk; it waits.
+    DiskFull(String),
+    /// There was room for it after all.
+    DiskRoom,
     /// The disk has failed.
     DiskFailed(String),
     /// Stop orderly.

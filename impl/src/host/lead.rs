@@ -200,6 +200,9 @@ impl Core {
 
     /// Proposes the end of sessions that were over at the last look, as many as the tracker's pace allows now.
     pub(super) fn close_expired(&mut self) {
+        if self.is_disk_full() {
+            return; // they end when their end can be logged
+        }
         for session in self.tracker.expire(self.last_expiry_ms) {
             info!(%session, "session expired");
             self.propose_close(session);
@@ -208,7 +211,7 @@ impl Core {
 
     /// Empty containers and expired nodes are deleted, a turn's share of them.
     pub(super) fn delete_containers(&mut self) {
-        if !self.is_leading() {
+        if !self.is_leading() || self.is_disk_full() {
             return;
         }
         let date_ms = i64::try_from(self.clock_ms).unwrap_or(i64::MAX);
@@ -291,6 +294,9 @@ impl Core {
                     &tree,
                     &mut hub,
                 );
+            } else if self.is_disk_full() {
+                let own = self.submitted(conn, submit.xid, submit.token, submit.opcode);
+                self.refuse_for_room(&own);
             } else {
                 self.syncs
                     .push_back((due, SyncFor::Client(Arc::clone(conn), submit)));
@@ -298,6 +304,10 @@ impl Core {
             return;
         }
         let own = self.submitted(conn, submit.xid, submit.token, submit.opcode);
+        if self.is_disk_full() {
+            self.refuse_for_room(&own);
+            return;
+        }
         if !self.await_proposal(conn.session(), own) {
             return;
         }
@@ -339,6 +349,10 @@ impl Core {
         let timeout_ms = conn.timeout_ms();
         let own = self.submitted(&conn, 0, 0, opcode::CREATE_SESSION);
         if self.is_leading() {
+            if self.is_disk_full() {
+                self.refuse_for_room(&own);
+                return;
+            }
             if !self.await_proposal(session, own) {
                 return;
             }
@@ -420,6 +434,12 @@ impl Core {
             let due = self.peer.last_logged();
             let open = due > self.peer.delivered();
             self.links.wait_for_sync(link, open.then_some(due));
+            return;
+        }
+        if self.is_disk_full() {
+            // It needs no learner to lead, or would not lead. There is no answer but the end of the connection.
+            self.links.remove(link);
+            self.step(Input::Unlinked(link));
             return;
         }
         let decoded = Request::decode(request.opcode, &request.record).ok();

@@ -93,6 +93,11 @@ impl Links {
         self.open.remove(&link).is_some()
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<Link> {
+        self.open.keys().copied().collect()
+    }
+
     pub(super) fn close_all(&mut self) {
         self.open.clear();
         self.waiting.clear();

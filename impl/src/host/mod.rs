@@ -10,9 +10,11 @@ mod lead;
 mod links;
 pub mod payload;
 mod persist;
+mod room;
 pub mod shared;
 pub mod timers;
 pub mod tree_sink;
+pub mod trigger;
 mod window;
 
 use std::collections::HashMap;

@@ -6,9 +6,9 @@
 use super::payload::Payload;
 use crate::storage::Dirs;
 use crate::storage::StorageError;
-use crate::storage::disk::RealDisk;
+use crate::storage::disk::{RealDisk, tmp_of};
 use crate::storage::snapshot::body::NodeRef;
-use crate::storage::snapshot::{SnapshotWriter, StagedSnapshot};
+use crate::storage::snapshot::{SnapshotWriter, StagedSnapshot, path_of};
 use crate::storage::thread::{DiskThread, Op, Rejected};
 use std::collections::{HashMap, VecDeque};
 use zabra_model::step::{Mark, Write};
@@ -199,11 +199,21 @@ pub(super) const fn mark_of(token: u64) -> Mark {
     Mark(token >> EXTRA_BITS)
 }
 
-/// Writes an image to a file that is not visible as a snapshot yet.
+/// Writes an image to a file that is not visible as a snapshot yet. What it has written is removed if that fails.
 ///
 /// # Errors
 /// [`StorageError`].
 pub(super) fn stage(dirs: &Dirs, image: &Image) -> Result<StagedSnapshot, StorageError> {
+    let staged = write_snapshot(dirs, image);
+    if staged.is_err() {
+        let half = tmp_of(&path_of(&dirs.snap, image.zxid));
+        // If it stays, the next start removes it; it is not taken for a snapshot.
+        let _ = std::fs::remove_file(half);
+    }
+    staged
+}
+
+fn write_snapshot(dirs: &Dirs, image: &Image) -> Result<StagedSnapshot, StorageError> {
     let lists: HashMap<i64, &Acl> = image.acls.iter().map(|(id, list)| (*id, list)).collect();
     let open = super::tree_sink::open_acl();
     let mut writer = SnapshotWriter::begin(

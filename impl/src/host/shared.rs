@@ -68,6 +68,9 @@ pub struct Stats {
     pub snapshots: AtomicU64,
     pub elections: AtomicU64,
     pub outstanding: AtomicU64,
+    /// How many operations wait for room on the disk.
+    pub disk_full: AtomicU64,
+    pub snapshots_failed: AtomicU64,
 }
 
 impl Stats {

@@ -96,6 +96,8 @@ pub struct Layout {
     snap: Option<Identity>,
     log: Option<Identity>,
     server: Option<ServerId>,
+    /// Neither log nor snapshot.
+    is_empty: bool,
 }
 
 /// Whether the two are one directory, under one name or two.
@@ -166,6 +168,7 @@ pub fn look<D: Disk>(
         }
     }
     let missing = |dir, prefix| first_of(disk, dir, prefix).map(|first| first.is_none());
+    let is_empty = missing(&dirs.log, txn_log::PREFIX)? && missing(&dirs.snap, snapshot::PREFIX)?;
     let logs_missing = missing(&dirs.log, txn_log::PREFIX)?;
     let ways = format!(
         "if there were none, remove {IDENTITY} in {}; if they are lost, remove that whole directory to copy this server's data anew from the ensemble",
@@ -213,7 +216,12 @@ pub fn look<D: Disk>(
             dir: dirs.snap.clone(),
         });
     }
-    Ok(Layout { snap, log, server })
+    Ok(Layout {
+        snap,
+        log,
+        server,
+        is_empty,
+    })
 }
 
 fn wrong(dir: &Path, what: String) -> StorageError {
@@ -252,6 +260,12 @@ fn look_at_names<D: Disk>(disk: &D, dirs: &Dirs) -> Result<()> {
 }
 
 impl Layout {
+    /// Whether there is no data at all, neither log nor snapshot.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.is_empty
+    }
+
     /// Writes down which directories belong together. They are there, and are this server's.
     ///
     /// # Errors

@@ -150,6 +150,37 @@ pub enum StorageError {
     Poisoned,
 }
 
+impl StorageError {
+    /// Whether there was no room for something new: nothing that was there before has changed, and the operation can be done
+    /// again when there is room.
+    ///
+    /// A failed sync is none of these, whatever it says: nobody knows what it has left behind.
+    #[must_use]
+    pub fn is_no_room(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::Io { op, source, .. } => {
+                matches!(*op, "write" | "create" | "rename" | "delete")
+                    && matches!(source.kind(), StorageFull | QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether something else than the files is used up for now: room, or this process's descriptors.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
+        match self {
+            Self::Io { source, .. } => {
+                self.is_no_room() || matches!(source.raw_os_error(), Some(ENFILE | EMFILE))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A result of this module.
 pub type Result<T> = std::result::Result<T, StorageError>;
 

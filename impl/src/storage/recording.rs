@@ -36,6 +36,8 @@ struct State {
     changes: Vec<Change>,
     base: Option<Box<State>>,
     fail_after: Option<usize>,
+    full_after: Option<usize>,
+    bytes_max: Option<usize>,
 }
 
 /// What a crash does to writes that no sync covers.
@@ -140,9 +142,55 @@ impl RecordingDisk {
             };
             state.fail_after = Some(left);
         }
+        let needs_room = matches!(
+            change,
+            Change::Create(..) | Change::Write(..) | Change::Rename(..)
+        );
+        if let Some(left) = state.full_after.filter(|_| needs_room) {
+            let Some(left) = left.checked_sub(1) else {
+                if let Change::Write(inode, offset, mut bytes) = change {
+                    // What has found room stays in the file.
+                    bytes.truncate(bytes.len() / 2);
+                    let part = Change::Write(inode, offset, bytes);
+                    state.apply(&part);
+                    state.changes.push(part);
+                }
+                return Err(io_error(op, path, io::ErrorKind::StorageFull.into()));
+            };
+            state.full_after = Some(left);
+        }
+        if let (Some(max), Change::Write(inode, offset, bytes)) = (state.bytes_max, &change) {
+            let lengths = state.inodes.iter().map(|file| file.now.len());
+            let free = max.saturating_sub(lengths.sum());
+            let have = state.inodes.get(*inode).map_or(0, |file| file.now.len());
+            let fits = (have + free).saturating_sub(*offset as usize);
+            if fits < bytes.len() {
+                let part =
+                    Change::Write(*inode, *offset, bytes.iter().take(fits).copied().collect());
+                state.apply(&part);
+                state.changes.push(part);
+                return Err(io_error(op, path, io::ErrorKind::StorageFull.into()));
+            }
+        }
         state.apply(&change);
         state.changes.push(change);
         Ok(())
+    }
+
+    /// All files together have room for so many bytes, until [`Self::make_room`].
+    pub fn limit_bytes(&self, bytes: usize) {
+        self.state().bytes_max = Some(bytes);
+    }
+
+    /// After `operations` more that need room there is none left, until [`Self::make_room`].
+    pub fn fill_after(&self, operations: usize) {
+        self.state().full_after = Some(operations);
+    }
+
+    /// There is room again.
+    pub fn make_room(&self) {
+        let mut state = self.state();
+        (state.full_after, state.bytes_max) = (None, None);
     }
 
     /// Everything so far becomes durable, and operations are counted from here.

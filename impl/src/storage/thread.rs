@@ -2,6 +2,9 @@
 //!
 //! Consecutive appends become one write and one fdatasync. An epoch is written only after the appends before it are
 //! durable, and the other way round: the protocol's proof needs that order. A failed operation ends the thread.
+//!
+//! An operation that finds no room is no failure: it has changed nothing that counts, and it is tried again until there is
+//! room. Everything behind it waits, as behind a slow disk, so nothing is said to be durable before its turn.
 
 use super::disk::Disk;
 use super::snapshot::StagedSnapshot;
@@ -12,10 +15,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use zabra_model::ids::{Epoch, Zxid};
 
 /// What an operation beside an append counts for in the queue.
 const OP_BYTES: usize = 64;
+
+/// Between two tries for room.
+const ROOM_PAUSE: Duration = Duration::from_millis(250);
 
 /// A change of the disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,6 +90,15 @@ pub enum Event {
         /// The last one's token.
         upto: u64,
     },
+    /// There is no room for this operation: it waits, and all behind it.
+    Full {
+        /// The operation.
+        what: &'static str,
+        /// Path, operation and cause.
+        error: String,
+    },
+    /// There was room for it after all.
+    Room,
     /// The disk failed. Nothing after the last [`Event::Durable`] is known to be durable; the server must stop.
     Failed {
         /// The operation.
@@ -244,6 +260,15 @@ struct Worker<D: Disk> {
     shared: Arc<Shared>,
 }
 
+/// Why the worker goes no further.
+#[derive(Debug)]
+enum Ended {
+    /// An operation failed, and how.
+    Failed(&'static str, String),
+    /// It was told to stop while there was no room.
+    Stopped,
+}
+
 /// However the worker ends, nothing more is taken: a queue that nobody empties must not look alive.
 struct CloseOnExit(Arc<Shared>);
 
@@ -258,9 +283,13 @@ impl<D: Disk> Worker<D> {
         let _close = CloseOnExit(self.shared.clone());
         let mut batch = VecDeque::new();
         while self.take(&mut batch) {
-            if let Err((what, error)) = self.carry_out(&mut batch, on_event) {
-                on_event(Event::Failed { what, error });
-                return;
+            match self.carry_out(&mut batch, on_event) {
+                Ok(()) => {}
+                Err(Ended::Failed(what, error)) => {
+                    on_event(Event::Failed { what, error });
+                    return;
+                }
+                Err(Ended::Stopped) => return,
             }
         }
     }
@@ -295,38 +324,69 @@ impl<D: Disk> Worker<D> {
         &mut self,
         batch: &mut VecDeque<(u64, Op)>,
         on_event: &impl Fn(Event),
-    ) -> std::result::Result<(), (&'static str, String)> {
+    ) -> std::result::Result<(), Ended> {
         let mut appended = None;
         let mut bytes = 0;
         while let Some((token, op)) = batch.pop_front() {
             let (name, room) = (op.name(), op.bytes());
-            let failed = |e: super::StorageError| (name, e.to_string());
             if let Op::Append { zxid, payload } = op {
-                self.log.append(zxid, &payload).map_err(failed)?;
+                self.until_room(name, on_event, |w| w.log.append(zxid, &payload))?;
                 appended = Some(token);
                 bytes += room;
                 continue;
             }
             if let Some(upto) = appended.take() {
-                self.log.sync().map_err(failed)?;
+                self.until_room("append", on_event, |w| w.log.sync())?;
                 self.done(&mut bytes, upto, on_event);
             }
-            self.apart(op).map_err(failed)?;
+            self.until_room(name, on_event, |w| w.apart(&op))?;
             bytes += room;
             self.done(&mut bytes, token, on_event);
         }
         if let Some(upto) = appended {
-            self.log.sync().map_err(|e| ("append", e.to_string()))?;
+            self.until_room("append", on_event, |w| w.log.sync())?;
             self.done(&mut bytes, upto, on_event);
         }
         Ok(())
     }
 
+    /// Does `work`, again and again while there is no room for it. Each operation may be done again from its beginning.
+    fn until_room(
+        &mut self,
+        what: &'static str,
+        on_event: &impl Fn(Event),
+        mut work: impl FnMut(&mut Self) -> Result<()>,
+    ) -> std::result::Result<(), Ended> {
+        let mut full = false;
+        loop {
+            match work(self) {
+                Ok(()) => break,
+                Err(e) if e.is_no_room() => {
+                    if !std::mem::replace(&mut full, true) {
+                        let error = e.to_string();
+                        on_event(Event::Full { what, error });
+                    }
+                }
+                Err(e) => return Err(Ended::Failed(what, e.to_string())),
+            }
+            let queue = self.shared.queue();
+            if queue.closed {
+                return Err(Ended::Stopped); // nobody was told that any of this is durable
+            }
+            let waited = self.shared.wake.wait_timeout(queue, ROOM_PAUSE);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+        }
+        if full {
+            on_event(Event::Room);
+        }
+        Ok(())
+    }
+
     /// Everything but appends: they are durable by now.
-    fn apart(&mut self, op: Op) -> Result<()> {
-        match op {
-            Op::Append { zxid, payload } => {
-                self.log.append(zxid, &payload)?;
+    fn apart(&mut self, op: &Op) -> Result<()> {
+        match *op {
+            Op::Append { zxid, ref payload } => {
+                self.log.append(zxid, payload)?;
                 self.log.sync()
             }
             Op::Truncate { after } => {
@@ -337,14 +397,14 @@ impl<D: Disk> Worker<D> {
             }
             Op::AcceptedEpoch(epoch) => epochs::write_accepted(&self.disk, &self.dirs, epoch),
             Op::CurrentEpoch(epoch) => epochs::write_current(&self.disk, &self.dirs, epoch),
-            Op::InstallSnapshot(staged) => {
+            Op::InstallSnapshot(ref staged) => {
                 self.log.roll()?;
-                replace::install_snapshot(&self.disk, &self.dirs, &staged)?;
+                replace::install_snapshot(&self.disk, &self.dirs, staged)?;
                 self.log.restart_behind(staged.zxid);
                 Ok(())
             }
-            Op::PublishSnapshot(staged) => {
-                staged.publish(&self.disk)?;
+            Op::PublishSnapshot(ref staged) => {
+                staged.clone().publish(&self.disk)?;
                 self.log.roll()
             }
             Op::Purge { retain, base } => {
@@ -419,7 +479,7 @@ mod tests {
         for (event, operations) in events {
             match event {
                 Event::Durable { upto } => marks.push((operations, upto)),
-                Event::Failed { .. } => panic!("{event:?}"),
+                Event::Full { .. } | Event::Room | Event::Failed { .. } => panic!("{event:?}"),
             }
         }
         assert_eq!(marks.last().unwrap().1, 10);
@@ -476,6 +536,83 @@ mod tests {
             })
             .unwrap();
         assert_eq!(left.into_inner(), [2 * OP_BYTES + 40, OP_BYTES + 40, 0]);
+    }
+
+    /// C-10: whichever operation finds no room, nothing is said of it or of anything behind it, all that was said before is
+    /// there after a crash, and with room everything goes on by itself.
+    #[test]
+    fn c_10_no_room_is_a_state_that_ends_by_itself() {
+        let e1 = 1_u64 << 32;
+        let mut times_full = 0;
+        for n in 0..40 {
+            let disk = RecordingDisk::default();
+            stage(&disk, &dirs().snap, 0, &body::Kept::default())
+                .publish(&disk)
+                .unwrap();
+            let staged = stage(&disk, &dirs().snap, e1 + 2, &body::sample());
+            disk.settle();
+            disk.fill_after(n);
+            let (thread, events) = start(&disk, 1 << 20);
+            let ops = [
+                Op::AcceptedEpoch(Epoch(1)),
+                append(e1 + 1),
+                append(e1 + 2),
+                Op::CurrentEpoch(Epoch(1)),
+                Op::PublishSnapshot(staged),
+                append(e1 + 3),
+                append(e1 + 4),
+                Op::Truncate {
+                    after: Zxid(e1 + 3),
+                },
+                append(e1 + 4),
+                Op::AcceptedEpoch(Epoch(2)),
+            ];
+            // One by one, as a slow client brings them: each could be the one that has no room.
+            let mut said = 0;
+            for (token, op) in (1..).zip(ops) {
+                thread.submit(token, op).unwrap();
+                while said < token {
+                    match events.recv().unwrap().0 {
+                        Event::Durable { upto } => said = upto,
+                        Event::Full { error, .. } => {
+                            assert!(error.contains("d/version-2"), "{error}");
+                            times_full += 1;
+                            for loss in Loss::ALL {
+                                let image = disk.crashed(disk.operations(), loss);
+                                let mut kept = Kept::default();
+                                let options = RecoveryOptions::default();
+                                let found = recover(&image, &dirs(), options, &mut kept).unwrap();
+                                let least = [0, 0, 1, 2, 2, 2, 3, 3, 3, 4][said as usize];
+                                let last = found.last_zxid.0;
+                                assert!(least == 0 || last >= e1 + least, "{n} {loss:?} {last:x}");
+                            }
+                            disk.make_room();
+                        }
+                        Event::Room => {}
+                        Event::Failed { what, error } => panic!("{n}: {what}: {error}"),
+                    }
+                }
+            }
+            drop(thread);
+            let image = disk.crashed(disk.operations(), Loss::Both);
+            let mut kept = Kept::default();
+            let found = recover(&image, &dirs(), RecoveryOptions::default(), &mut kept).unwrap();
+            assert_eq!(found.last_zxid, Zxid(e1 + 4), "{n}");
+            assert_eq!(found.epochs.accepted, Epoch(2));
+        }
+        assert!(times_full > 20, "{times_full}");
+    }
+
+    /// C-10: an orderly stop does not wait for room.
+    #[test]
+    fn c_10_a_server_without_room_can_be_stopped() {
+        let disk = RecordingDisk::default();
+        disk.fill_after(0);
+        let (thread, events) = start(&disk, 1 << 20);
+        thread.submit(1, append(1)).unwrap();
+        assert!(matches!(events.recv().unwrap().0, Event::Full { .. }));
+        drop(thread);
+        assert!(events.recv().is_err(), "nothing was said to be durable");
     }
 
     #[test]

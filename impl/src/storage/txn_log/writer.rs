@@ -85,7 +85,8 @@ impl<D: Disk> TxnLog<D> {
     ///
     /// # Errors
     /// [`StorageError::AppendOutOfOrder`] if `zxid` does not follow [`Self::last`], [`StorageError::PayloadSize`],
-    /// [`StorageError::Poisoned`], [`StorageError::Io`].
+    /// [`StorageError::Poisoned`], [`StorageError::Io`]. After one that [`StorageError::is_no_room`] the entry is not gathered,
+    /// and may be given again.
     pub fn append(&mut self, zxid: Zxid, payload: &[u8]) -> Result<()> {
         if self.poisoned {
             return Err(StorageError::Poisoned);
@@ -114,14 +115,14 @@ impl<D: Disk> TxnLog<D> {
             let result = self.begin_file(zxid);
             self.poison_unless(result)?;
         }
+        if self.pending.len() >= BUFFER_BYTES_MAX {
+            let result = self.write_pending();
+            self.poison_unless(result)?;
+        }
         encode_entry(payload, &mut self.pending);
         self.last = zxid;
         if let Some(open) = &mut self.open {
             open.txns += 1;
-        }
-        if self.pending.len() >= BUFFER_BYTES_MAX {
-            let result = self.write_pending();
-            self.poison_unless(result)?;
         }
         Ok(())
     }
@@ -129,7 +130,8 @@ impl<D: Disk> TxnLog<D> {
     /// Makes all gathered entries durable: one write, one fdatasync; nothing if there are none.
     ///
     /// # Errors
-    /// [`StorageError::Io`]: then it is unknown what is durable, and the log takes nothing more.
+    /// [`StorageError::Io`]: then it is unknown what is durable, and the log takes nothing more. Only one that
+    /// [`StorageError::is_no_room`] has changed nothing: the entries are still gathered, and may be synced later.
     pub fn sync(&mut self) -> Result<()> {
         if self.poisoned {
             return Err(StorageError::Poisoned);
@@ -176,7 +178,7 @@ impl<D: Disk> TxnLog<D> {
     }
 
     fn poison_unless(&mut self, result: Result<()>) -> Result<()> {
-        self.poisoned |= result.is_err();
+        self.poisoned |= result.as_ref().is_err_and(|e| !e.is_no_room());
         result
     }
 
@@ -187,21 +189,32 @@ impl<D: Disk> TxnLog<D> {
             let exists = std::io::ErrorKind::AlreadyExists;
             return Err(io_error("create", &path, exists.into()));
         }
+        let begun = self.disk.create(&path).and_then(|mut file| {
+            let step = self.options.prealloc_bytes.min(EXTEND_BYTES_MAX) as usize;
+            let mut head = HEADER.to_vec();
+            head.resize(HEADER_BYTES + step, 0);
+            file.write_at(0, &head)?;
+            Ok((file, head.len() as u64))
+        });
+        let (file, allocated) = match begun {
+            Ok(begun) => begun,
+            Err(e) => {
+                // The name is free for the next try, and the room for whatever else waits for it.
+                if e.is_no_room() && self.disk.len(&path)?.is_some() {
+                    self.disk.remove(&path)?;
+                }
+                return Err(e);
+            }
+        };
         let mut open = OpenLog {
-            file: self.disk.create(&path)?,
-            written: 0,
-            allocated: 0,
+            file,
+            written: HEADER_BYTES as u64,
+            allocated,
             txns: 0,
         };
-        let mut head = HEADER.to_vec();
-        let step = self.options.prealloc_bytes.min(EXTEND_BYTES_MAX) as usize;
-        head.resize(HEADER_BYTES + step, 0);
-        open.file.write_at(0, &head)?;
         // The header is durable before any entry: a file without one surely has none.
         open.file.sync()?;
         self.disk.sync_dir(&self.dir)?;
-        open.allocated = head.len() as u64;
-        open.written = HEADER_BYTES as u64;
         self.open = Some(open);
         Ok(())
     }
@@ -215,10 +228,25 @@ impl<D: Disk> TxnLog<D> {
         if step > 0 && end + MARGIN_BYTES > open.allocated {
             self.zeros.resize(step as usize, 0);
             let from = open.allocated.max(end);
-            open.file.write_at(from, &self.zeros)?;
-            open.allocated = from + step;
+            match open.file.write_at(from, &self.zeros) {
+                Ok(()) => open.allocated = from + step,
+                // Only a convenience: the room that there is goes to the entries.
+                Err(e) if e.is_no_room() => {
+                    // Entries may already lie beyond the zeros.
+                    open.allocated = open.allocated.max(open.written);
+                    open.file.set_len(open.allocated)?;
+                }
+                Err(e) => return Err(e),
+            }
         }
-        open.file.write_at(open.written, &self.pending)?;
+        if let Err(e) = open.file.write_at(open.written, &self.pending) {
+            if e.is_no_room() {
+                // A part of it may be there. Nobody has been told of it, and the next try begins at the same place.
+                open.file.set_len(open.written)?;
+                open.allocated = open.written;
+            }
+            return Err(e);
+        }
         open.written = end;
         self.unsynced = true;
         self.pending.clear();
@@ -312,6 +340,88 @@ mod tests {
             log.append(Zxid(2), &payload(2, 40)),
             Err(StorageError::Poisoned)
         ));
+    }
+
+    /// C-10: whatever finds no room first, what was synced stays, and the rest is logged when there is room.
+    #[test]
+    fn c_10_without_room_nothing_is_lost_and_nothing_is_logged_twice() {
+        let options = LogOptions {
+            prealloc_bytes: 600,
+            file_txns_max: 4,
+            ..LogOptions::default()
+        };
+        let mut times_full = 0;
+        for n in 0..24 {
+            let disk = RecordingDisk::default();
+            disk.fill_after(n);
+            let mut log = log(&disk, options);
+            let mut synced = 0;
+            let mut retry = |work: &mut dyn FnMut() -> Result<()>, synced: u64| {
+                while let Err(e) = work() {
+                    assert!(e.is_no_room(), "{e}");
+                    times_full += 1;
+                    for loss in Loss::ALL {
+                        let image = disk.crashed(disk.operations(), loss);
+                        assert!(count(&image) >= synced, "full after {n}, {loss:?}");
+                    }
+                    disk.make_room();
+                }
+            };
+            for zxid in 1..=12 {
+                let payload = payload(zxid, 40 + 31 * zxid as usize);
+                retry(&mut || log.append(Zxid(zxid), &payload), synced);
+                if zxid % 3 == 0 {
+                    retry(&mut || log.sync(), synced);
+                    synced = zxid;
+                }
+            }
+            assert_eq!(count(&disk.crashed(disk.operations(), Loss::Both)), 12);
+        }
+        assert!(times_full > 12, "{times_full}");
+    }
+
+    /// C-10: room for entries, though not for zeros ahead of them, is used to the end, and what is in it stays.
+    #[test]
+    fn c_10_the_last_room_is_used_for_entries() {
+        for prealloc_bytes in [0, 600, 5000] {
+            let disk = RecordingDisk::default();
+            disk.limit_bytes(20_000);
+            let options = LogOptions {
+                prealloc_bytes,
+                ..LogOptions::default()
+            };
+            let mut log = log(&disk, options);
+            let mut synced = 0;
+            let end = loop {
+                let zxid = synced + 1;
+                let payload = payload(zxid, 300);
+                if let Err(e) = log.append(Zxid(zxid), &payload).and_then(|()| log.sync()) {
+                    break e;
+                }
+                synced = zxid;
+                for loss in Loss::ALL {
+                    assert_eq!(count(&disk.crashed(disk.operations(), loss)), synced);
+                }
+            };
+            assert!(end.is_no_room(), "{end}");
+            assert!(synced > 60, "{prealloc_bytes}: {synced}");
+            disk.make_room();
+            log.sync().unwrap();
+            assert_eq!(
+                count(&disk.crashed(disk.operations(), Loss::Both)),
+                synced + 1
+            );
+        }
+    }
+
+    /// C-10: a sync that says so is a failed sync all the same.
+    #[test]
+    fn c_10_a_failed_sync_is_final_whatever_its_reason() {
+        for (op, no_room) in [("write", true), ("fdatasync", false), ("fsync", false)] {
+            let full = std::io::ErrorKind::StorageFull;
+            let error = io_error(op, Path::new("log.1"), full.into());
+            assert_eq!(error.is_no_room(), no_room);
+        }
     }
 
     #[test]
