@@ -3,5 +3,6 @@
 pub mod chaos;
 pub mod cluster;
 pub mod interop;
+pub mod lossy;
 pub mod raw;
 pub mod replay;
