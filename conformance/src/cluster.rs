@@ -56,6 +56,7 @@ pub struct Server {
     /// Whose it is, from its next start on.
     pub product: Product,
     directory: PathBuf,
+    data: PathBuf,
     process: Option<Child>,
 }
 
@@ -182,18 +183,38 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::start`].
     pub fn start_as(products: &[Product], settings: &[(&str, &str)]) -> Result<Self> {
+        let mut cluster = Self::prepare(products, &[], settings)?;
+        for i in 0..cluster.servers.len() {
+            cluster.restart(i)?;
+        }
+        cluster.wait_until_serving()?;
+        Ok(cluster)
+    }
+
+    /// The same, with none of them started. The data of each is in its directory of `data`, if there is one for it.
+    ///
+    /// # Errors
+    /// Their directories cannot be made.
+    pub fn prepare(
+        products: &[Product],
+        data: &[PathBuf],
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("zabra-cluster-")
             .tempdir()?;
+        let mut data = data.iter();
         let mut servers = vec![];
         for (id, product) in (1..).zip(products) {
+            let own = directory.path().join(format!("server-{id}"));
             servers.push(Server {
                 id,
                 product: *product,
                 client_port: free_port()?,
                 quorum_port: free_port()?,
                 election_port: free_port()?,
-                directory: directory.path().join(format!("server-{id}")),
+                data: data.next().unwrap_or(&own).clone(),
+                directory: own,
                 process: None,
             });
         }
@@ -202,18 +223,13 @@ impl Cluster {
             let config = zoo_cfg(server, &servers, settings)?;
             fs::write(server.directory.join("zoo.cfg"), config)?;
             if products.len() > 1 {
-                fs::write(server.directory.join("myid"), format!("{}\n", server.id))?;
+                fs::write(server.data.join("myid"), format!("{}\n", server.id))?;
             }
         }
-        let mut cluster = Self {
+        Ok(Self {
             servers,
             directory: Some(directory),
-        };
-        for i in 0..cluster.servers.len() {
-            cluster.restart(i)?;
-        }
-        cluster.wait_until_serving()?;
-        Ok(cluster)
+        })
     }
 
     /// The connect string of all servers.
@@ -236,9 +252,18 @@ impl Cluster {
     /// # Errors
     /// It does not run.
     pub fn kill(&mut self, i: usize) -> Result<()> {
+        self.kill_and(i, || ())
+    }
+
+    /// The same; `then` is called when the process can do nothing more, though the system may still be busy for it.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill_and(&mut self, i: usize, then: impl FnOnce()) -> Result<()> {
         let server = self.server(i)?;
         let mut process = server.process.take().context("the server does not run")?;
         process.kill()?;
+        then();
         process.wait()?;
         Ok(())
     }
@@ -250,7 +275,7 @@ impl Cluster {
     pub fn lose_data(&mut self, i: usize) -> Result<()> {
         let server = self.server(i)?;
         ensure!(server.process.is_none(), "server {} runs", server.id);
-        Ok(fs::remove_dir_all(server.directory.join("version-2"))?)
+        Ok(fs::remove_dir_all(server.data.join("version-2"))?)
     }
 
     /// SIGTERM; returns how the process ended.
@@ -369,7 +394,7 @@ impl Drop for Cluster {
 
 fn zoo_cfg(me: &Server, all: &[Server], settings: &[(&str, &str)]) -> Result<String> {
     let mut out = String::new();
-    let directory = me.directory.to_str().context("a path in UTF-8")?;
+    let directory = me.data.to_str().context("a path in UTF-8")?;
     let port = me.client_port.to_string();
     let ours = [
         ("dataDir", directory),

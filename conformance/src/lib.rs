@@ -4,5 +4,6 @@ pub mod chaos;
 pub mod cluster;
 pub mod interop;
 pub mod lossy;
+pub mod power;
 pub mod raw;
 pub mod replay;

@@ -84,6 +84,14 @@ impl RawClient {
     /// # Errors
     /// The server refuses, or does not answer within [`PATIENCE`].
     pub fn connect(port: u16, timeout_ms: i32) -> Result<Self> {
+        Self::connect_within(port, timeout_ms, PATIENCE)
+    }
+
+    /// The same for the impatient.
+    ///
+    /// # Errors
+    /// The server refuses, or does not answer within `limit`.
+    pub fn connect_within(port: u16, timeout_ms: i32, limit: Duration) -> Result<Self> {
         let mut frames = Frames::connect(port)?;
         let mut out = BytesMut::new();
         let request = ConnectRequest {
@@ -97,7 +105,7 @@ impl RawClient {
         request.put(&mut out);
         frames.send(&out)?;
         let body = frames
-            .receive(PATIENCE)?
+            .receive(limit)?
             .context("closed before the connect response")?;
         let session = ConnectResponse::decode(&body)?;
         Ok(Self {
@@ -105,6 +113,12 @@ impl RawClient {
             xid: 0,
             session,
         })
+    }
+
+    /// The connection, for somebody with more than one request in flight; the next xid is the caller's.
+    #[must_use]
+    pub fn into_frames(self) -> Frames {
+        self.frames
     }
 
     /// Sends one request and waits for its reply; events in between are dropped. The outer error is the connection's, the
@@ -154,6 +168,12 @@ impl RawClient {
 /// The creation of a persistent node that everybody may use.
 #[must_use]
 pub fn create(path: &str, data: &'static [u8]) -> Request {
+    create_with(path, Bytes::from_static(data))
+}
+
+/// The same with data that the test has made.
+#[must_use]
+pub fn create_with(path: &str, data: Bytes) -> Request {
     let anyone = Id {
         scheme: "world".into(),
         id: "anyone".into(),
@@ -161,7 +181,7 @@ pub fn create(path: &str, data: &'static [u8]) -> Request {
     Request::Write(WriteOp::Create {
         kind: CreateKind::Create,
         path: Some(path.into()),
-        data: Some(Bytes::from_static(data)),
+        data: Some(data),
         acl: Some(vec![AclEntry {
             perms: perms::ALL,
             id: anyone,

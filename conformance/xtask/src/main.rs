@@ -17,6 +17,12 @@ struct Cli {
     /// `model`: which configurations.
     #[arg(long, value_enum, default_value_t = Tier::Ci)]
     tier: Tier,
+    /// `power`: how many power cuts.
+    #[arg(long, default_value_t = 50)]
+    cuts: u64,
+    /// `power`: where every choice comes from; drawn and printed if not given.
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -35,6 +41,8 @@ enum Task {
     Interop,
     /// How long a writer waits while 100,000 sessions expire together, and while others ask for much; release build, minutes.
     Gaps,
+    /// Cuts the power of running servers under load, of an ensemble and of one alone; CI does it for fewer cuts.
+    Power,
     /// Rewrites the stored traces and the answers in the scenarios from the model; review the difference as a change of behaviour.
     Bless,
     /// All of it: check, test, model.
@@ -85,6 +93,7 @@ fn run(cli: &Cli) -> Result<()> {
             cargo(&["test", "-p", "zabra-conformance", "--test", "java_shell"])
         }
         Task::Gaps => gaps(),
+        Task::Power => power(cli.cuts, cli.seed),
         Task::Bless => bless(),
         Task::Ci => {
             check()?;
@@ -168,6 +177,21 @@ fn gaps() -> Result<()> {
         .env("ZABRA_SESSIONS", "100000")
         .status()?;
     finish(what, began, status.success())
+}
+
+fn power(cuts: u64, seed: Option<u64>) -> Result<()> {
+    let cuts = cuts.to_string();
+    let seed = seed.map(|seed| seed.to_string());
+    for servers in ["3", "1"] {
+        let run = ["run", "-p", "zabra-conformance", "--bin", "zabra-power"];
+        let how = ["--", "--servers", servers, "--cuts", &cuts];
+        let mut args = [&run[..], &how[..]].concat();
+        if let Some(seed) = &seed {
+            args.extend(["--seed", seed]);
+        }
+        cargo(&args)?;
+    }
+    Ok(())
 }
 
 fn bless() -> Result<()> {
