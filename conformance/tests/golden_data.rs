@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use zabra::storage::disk::{Disk, RealDisk};
+use zabra::storage::recording::RecordingDisk;
 use zabra::storage::recovery::{Recovered, RecoveryOptions, RecoverySink, recover};
 use zabra::storage::snapshot::body::{NodeRef, Refused, SnapshotSink};
 use zabra::storage::snapshot::{self, SnapshotWriter};
@@ -310,9 +311,11 @@ fn every_directory_boots_to_the_zxid_that_its_server_served() {
 /// acknowledged, and a crash while a file is created leaves exactly this.
 const WE_START: [(&str, u64); 1] = [("last log has half a file header", 0x45)];
 
-/// Where ZooKeeper 3.9.5 starts and we do not: 0x45 is neither in the log nor covered by the name of snapshot.44. That
+/// Where ZooKeeper 3.9.5 starts and we do not: whole transactions lie behind the damage, which it drops without a word; and
+/// 0x45 is neither in the log nor covered by the name of snapshot.44. That
 /// snapshot was taken during writes and happens to hold the change, but nothing in the file says that it is complete.
-const WE_REFUSE: [&str; 1] = [
+const WE_REFUSE: [&str; 2] = [
+    "0x42 of a middle record overwritten with 0",
     "an earlier log file is torn in the middle (gap), later files intact; newest snapshot covers it",
 ];
 
@@ -363,6 +366,107 @@ fn damage(dir: &Path, operation: &Value) {
         other => panic!("unknown operation {other}"),
     }
     fs::write(path, bytes).unwrap();
+}
+
+/// Byte ranges of the transactions in a log.
+fn places(path: &Path) -> Vec<(Zxid, std::ops::Range<usize>)> {
+    let mut log = LogFile::new(RealDisk.read(path).unwrap(), path, true).unwrap();
+    let mut places = Vec::new();
+    let mut from = log.offset() as usize;
+    while let Some(entry) = log.next_entry().unwrap() {
+        let to = log.offset() as usize;
+        places.push((entry.zxid, from..to));
+        from = to;
+    }
+    places
+}
+
+/// What a sector can become, and which bytes of the file are no longer where they were.
+fn damages(whole: &[u8], at: usize) -> Vec<(&'static str, Vec<u8>, std::ops::Range<usize>)> {
+    let end = (at + 512).min(whole.len());
+    let all = whole.len();
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = whole.to_vec();
+        change(&mut bytes);
+        bytes
+    };
+    let mut images = vec![
+        ("zeroed", with(&|b| b[at..end].fill(0)), at..end),
+        ("zeroed from here on", with(&|b| b[at..].fill(0)), at..all),
+        ("cut", with(&|b| b.truncate(at)), at..all),
+        ("taken out", with(&|b| drop(b.drain(at..end))), at..end),
+    ];
+    if end + 512 <= all {
+        let over = with(&|b| b.copy_within(at..end, end));
+        images.push(("over the next one", over, end..end + 512));
+    }
+    for byte in (at..end).step_by(41) {
+        images.push(("one bit flipped", with(&|b| b[byte] ^= 4), byte..byte + 1));
+    }
+    images
+}
+
+/// C-4, in directories of ZooKeeper's, where nothing says how far the log was synced: whatever happens to one sector, what
+/// is lost is at most what the damage itself has touched at the end of a log, and with it nothing that can still be read.
+#[test]
+fn c_4_a_damaged_sector_in_a_directory_of_zookeeper_takes_nothing_behind_it() {
+    let (mut recovered, mut refused, mut cut) = (0, 0, 0);
+    for name in UNCOMPRESSED {
+        let dirs = Dirs::new(Path::new("d"), Path::new("d"));
+        let files: Vec<(String, Vec<u8>)> = RealDisk
+            .list(&version_2(name))
+            .unwrap()
+            .into_iter()
+            .map(|file| (file.clone(), fs::read(version_2(name).join(&file)).unwrap()))
+            .collect();
+        let disk = RecordingDisk::default();
+        for (file, bytes) in &files {
+            disk.put(&dirs.snap.join(file), bytes);
+        }
+        let boot = |disk: &RecordingDisk| {
+            let mut kept = Kept::default();
+            recover(disk, &dirs, RecoveryOptions::default(), &mut kept).map(|found| {
+                let txns: Vec<Zxid> = kept.txns.iter().map(|txn| txn.zxid).collect();
+                (found, txns)
+            })
+        };
+        let all: Vec<_> = (files.iter())
+            .filter(|(file, _)| zxid_of_name(file, txn_log::PREFIX).is_some())
+            .flat_map(|(file, _)| {
+                places(&version_2(name).join(file))
+                    .into_iter()
+                    .map(move |place| (file, place))
+            })
+            .collect();
+        for (file, whole) in files.iter().filter(|(_, whole)| whole.len() > 1) {
+            let used = whole.iter().rposition(|b| *b != 0).unwrap();
+            for at in (0..=used).step_by(512) {
+                for (how, bytes, touched) in damages(whole, at) {
+                    let image = disk.crashed(0, zabra::storage::recording::Loss::Nothing);
+                    image.put(&dirs.snap.join(file), &bytes);
+                    let what = format!("{name}, {file} from byte {at}: {how}");
+                    let Ok((found, txns)) = boot(&image) else {
+                        refused += 1;
+                        continue;
+                    };
+                    recovered += 1;
+                    for (at_file, (zxid, place)) in &all {
+                        if *zxid > found.snapshot_zxid() && !txns.contains(zxid) {
+                            let hit = *at_file == file
+                                && place.start < touched.end
+                                && touched.start < place.end;
+                            assert!(hit, "{what}: {zxid} is lost");
+                            cut += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        recovered > 1000 && refused > 1000 && cut > 100,
+        "{recovered} {refused} {cut}"
+    );
 }
 
 #[test]

@@ -46,8 +46,10 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
     let found = blocking(move || {
         let config = &reading.config;
         entrance.enter(config)?;
-        boot::purge(config)?;
-        boot::read(config).inspect(|_| boot::has_begun(config))
+        let found = boot::read(config)?;
+        boot::has_begun(config);
+        boot::purge(config, &found);
+        Ok(found)
     })
     .await?;
     *shared.tree_mut() = found.tree;
@@ -76,7 +78,7 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
         found: found.durable,
         replayed: found.replayed,
         thread,
-        reload: Arc::new(move || boot::read(&again.config).map(|found| found.tree)),
+        reload: Arc::new(move || boot::read_again(&again.config)),
         history,
         election,
     });

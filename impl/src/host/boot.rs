@@ -22,9 +22,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tracing::{info, warn};
-use zabra_model::durable::Durable;
+use zabra_model::durable::{self, Durable};
 use zabra_model::history::History;
 use zabra_model::ids::{SessionId, Zxid};
+use zabra_model::switch::Switches;
 use zabra_model::tree::acl::Acl;
 use zabra_model::tree::node::Tree;
 use zabra_model::tree::stat::StatPersisted;
@@ -221,10 +222,31 @@ pub fn has_begun(config: &Config) {
 /// # Errors
 /// [`ServerError::Data`].
 pub fn read(config: &Config) -> Result<Found, ServerError> {
+    let (tree, found, replayed) = read_with(config, true)?;
+    let durable = found.report(Switches::default());
+    let durable =
+        durable.unwrap_or_else(|part| panic!("{part:?} is reported before it is durable"));
+    Ok(Found {
+        tree,
+        durable,
+        replayed,
+    })
+}
+
+/// Reads the tree once more while the server runs: what lies on the disk is durable, and stays as it is.
+///
+/// # Errors
+/// [`ServerError::Data`].
+pub fn read_again(config: &Config) -> Result<Tree, ServerError> {
+    read_with(config, false).map(|(tree, ..)| tree)
+}
+
+fn read_with(config: &Config, settle: bool) -> Result<(Tree, durable::Found, Replay), ServerError> {
     let dirs = dirs(config);
     let options = RecoveryOptions {
         trust_empty_snapshot: config.trust_empty,
         create_epochs: config.is_ensemble(),
+        settle,
     };
     let mut sink = BootSink::new();
     let found = recover(&RealDisk, &dirs, options, &mut sink).map_err(ServerError::Data)?;
@@ -255,31 +277,34 @@ pub fn read(config: &Config) -> Result<Found, ServerError> {
     }
     info!(zxid = %found.last_zxid, nodes = tree.len(), accepted = found.epochs.accepted.0,
         current = found.epochs.current.0, "data read");
-    Ok(Found {
-        tree,
-        replayed,
-        durable: Durable {
-            accepted: found.epochs.accepted,
-            current: found.epochs.current,
-            history,
-        },
-    })
+    let read = Durable {
+        accepted: found.epochs.accepted,
+        current: found.epochs.current,
+        history,
+    };
+    // The model says what a start owes before it may tell of what it has read.
+    let mut owing = durable::Found::new(read, found.synced);
+    for (part, how) in found.made {
+        owing.made(part, how, Switches::default());
+    }
+    Ok((tree, owing, replayed))
 }
 
-/// Removes old snapshots and logs, if the configuration says so: before the history is read, so that it knows.
-///
-/// # Errors
-/// [`ServerError::Data`].
-pub fn purge(config: &Config) -> Result<(), ServerError> {
-    let dirs = dirs(config);
-    if config.purge_interval_hours > 0 && dirs.snap.is_dir() && dirs.log.is_dir() {
-        let gone =
-            purge::purge(&RealDisk, &dirs, config.purge_retain, None).map_err(ServerError::Data)?;
-        for path in gone {
-            info!(path = %path.display(), "purged");
-        }
+/// Removes old snapshots and logs, if the configuration says so: never before [`read`] has finished what a crash has
+/// interrupted, and nothing that `found` is made of.
+pub fn purge(config: &Config, found: &Found) {
+    if config.purge_interval_hours == 0 {
+        return;
     }
-    Ok(())
+    let base = found.durable.history.base();
+    match purge::purge(&RealDisk, &dirs(config), config.purge_retain, Some(base)) {
+        Ok(gone) => {
+            for path in gone {
+                info!(path = %path.display(), "purged");
+            }
+        }
+        Err(error) => warn!("old snapshots and logs are not purged: {error}"),
+    }
 }
 
 /// Starts the disk thread behind `last`.
@@ -322,19 +347,141 @@ pub fn start_disk(
 pub fn history_reader(config: &Config) -> HistoryReader {
     let dir = dirs(config).log;
     Arc::new(move |after, upto, take| {
-        let mut reader =
-            LogReader::range(&RealDisk, &dir, after, upto).map_err(io::Error::other)?;
-        while let Some(entry) = reader.next_entry().map_err(io::Error::other)? {
-            if !take(entry.zxid, &entry.payload) {
-                return Ok(());
+        read_history(&dir, after, upto, take).inspect_err(|error| {
+            // Perhaps an operator has deleted old logs. The learner's connection ends; nothing else is wrong.
+            warn!(
+                "a learner needs the transactions behind {after} up to {upto}: {error}; it cannot be brought up from here before this server is started again: it then begins with its newest snapshot"
+            );
+        })
+    })
+}
+
+fn read_history(
+    dir: &Path,
+    after: Zxid,
+    upto: Zxid,
+    take: &mut dyn FnMut(Zxid, &[u8]) -> bool,
+) -> io::Result<()> {
+    let mut reader = LogReader::range(&RealDisk, dir, after, upto).map_err(io::Error::other)?;
+    while let Some(entry) = reader.next_entry().map_err(io::Error::other)? {
+        if !take(entry.zxid, &entry.payload) {
+            return Ok(());
+        }
+    }
+    if reader.last() < upto {
+        return Err(io::Error::other(format!(
+            "the logs in {} end at {}",
+            dir.display(),
+            reader.last()
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::check;
+    use crate::storage::list_by_zxid;
+
+    fn config(dir: &Path) -> Config {
+        let path = dir.join("zoo.cfg");
+        let data = dir.join("data");
+        std::fs::create_dir_all(&data).unwrap();
+        let text = format!(
+            "dataDir={}\nclientPort=2181\nautopurge.purgeInterval=1\n",
+            data.display()
+        );
+        std::fs::write(&path, text).unwrap();
+        check::load(&path).unwrap()
+    }
+
+    /// A transaction that changes nothing: an error with its code.
+    fn failed(zxid: u64) -> Vec<u8> {
+        let mut payload = vec![0; 36];
+        payload[12..20].copy_from_slice(&zxid.to_be_bytes());
+        payload[28..32].copy_from_slice(&(-1_i32).to_be_bytes());
+        payload[32..].copy_from_slice(&(-101_i32).to_be_bytes());
+        payload
+    }
+
+    /// Transactions 1 to 6, snapshots of 0 and of 3 to 6.
+    fn history(config: &Config) {
+        let dirs = dirs(config);
+        let last = read(config).unwrap().durable.history.last();
+        let mut log = TxnLog::new(RealDisk, dirs.log.clone(), LogOptions::default(), last);
+        for zxid in 1..=6 {
+            log.append(Zxid(zxid), &failed(zxid)).unwrap();
+            log.sync().unwrap();
+            if zxid >= 3 {
+                let tree = read_again(config).unwrap();
+                let staged = stage(&dirs, &tree.image()).unwrap();
+                staged.publish(&RealDisk).unwrap();
+                log.roll().unwrap();
             }
         }
-        if reader.last() < upto {
-            return Err(io::Error::other(format!(
-                "the log ends at {}, {upto} is needed",
-                reader.last()
-            )));
+    }
+
+    /// C-7: a truncation was under way, three snapshots are above the cut, and autopurge is on.
+    #[test]
+    fn c_7_a_start_finishes_its_plan_before_it_purges() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        history(&config);
+        let dirs = dirs(&config);
+        let mut plan = "truncate 2\naccepted \n".to_owned();
+        for prefix in ["log", "snapshot"] {
+            for (_, path) in list_by_zxid(&RealDisk, &dirs.snap, prefix).unwrap() {
+                plan.push_str(path.file_name().unwrap().to_str().unwrap());
+                plan.push('\n');
+            }
         }
-        Ok(())
-    })
+        std::fs::write(dirs.snap.join("zabra.pending"), plan).unwrap();
+        for start in 1..3 {
+            let found = read(&config).unwrap();
+            purge(&config, &found);
+            assert_eq!(found.durable.history.last(), Zxid(2), "start {start}");
+        }
+    }
+
+    /// C-7: without a plan, what a start has found is not purged, and what is older is.
+    #[test]
+    fn c_7_a_start_purges_what_it_does_not_need() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        history(&config);
+        let found = read(&config).unwrap();
+        purge(&config, &found);
+        let left = |prefix| {
+            let files = list_by_zxid(&RealDisk, &dirs(&config).snap, prefix).unwrap();
+            files.iter().map(|(zxid, _)| zxid.0).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (left("snapshot"), left("log")),
+            (vec![4, 5, 6], vec![4, 5, 6])
+        );
+        assert_eq!(read(&config).unwrap().durable.history.last(), Zxid(6));
+    }
+
+    /// C-11: old logs were deleted while the server runs: a learner that needs them is told so, nobody else is.
+    #[test]
+    fn c_11_deleted_logs_end_the_connection_of_the_learner_that_needs_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        history(&config);
+        let history = history_reader(&config);
+        let read = |after| {
+            let mut seen = vec![];
+            let result = history(Zxid(after), Zxid(6), &mut |zxid, _| {
+                seen.push(zxid.0);
+                true
+            });
+            result.map(|()| seen).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(1), Ok(vec![2, 3, 4, 5, 6]));
+        std::fs::remove_file(dirs(&config).log.join("log.4")).unwrap();
+        assert_eq!(read(4), Ok(vec![5, 6]));
+        let refusal = read(1).unwrap_err();
+        assert!(refusal.contains("log.5"), "{refusal}");
+    }
 }

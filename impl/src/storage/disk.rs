@@ -121,6 +121,19 @@ pub trait Disk: Clone + Send + 'static {
     /// [`StorageError::Io`].
     fn read_tail(&self, path: &Path, bytes: usize) -> Result<Vec<u8>>;
 
+    /// The bytes of a file from `offset` on, `bytes` of them or as many as there are.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    fn read_at(&self, path: &Path, offset: u64, bytes: usize) -> Result<Vec<u8>> {
+        let mut reader = self.read(path)?;
+        let mut part = Vec::new();
+        io::copy(&mut reader.by_ref().take(offset), &mut io::sink())
+            .and_then(|_| reader.take(bytes as u64).read_to_end(&mut part))
+            .map_err(|e| io_error("read", path, e))?;
+        Ok(part)
+    }
+
     /// Replaces a small file: `NAME.tmp`, sync, rename, sync of the directory. A crash leaves the old or the new content.
     ///
     /// # Errors
@@ -228,6 +241,15 @@ impl Disk for RealDisk {
         let read = file.read_exact_at(&mut tail, at);
         read.map_err(|e| io_error("read", path, e))?;
         Ok(tail)
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, bytes: usize) -> Result<Vec<u8>> {
+        let mut file = self.read(path)?;
+        let mut part = Vec::new();
+        io::Seek::seek(&mut file, io::SeekFrom::Start(offset))
+            .and_then(|_| file.take(bytes as u64).read_to_end(&mut part))
+            .map_err(|e| io_error("read", path, e))?;
+        Ok(part)
     }
 
     fn len(&self, path: &Path) -> Result<Option<u64>> {

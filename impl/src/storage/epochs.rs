@@ -1,6 +1,6 @@
 //! The files `acceptedEpoch` and `currentEpoch`: what this server promised, and whose history it holds.
 
-use super::disk::{Disk, tmp_of};
+use super::disk::{Disk, DiskFile, tmp_of};
 use super::{Dirs, Result, StorageError};
 use std::path::Path;
 use zabra_model::ids::{Epoch, Zxid};
@@ -25,6 +25,14 @@ pub struct Epochs {
 /// [`StorageError::Io`].
 pub fn write_accepted<D: Disk>(disk: &D, dirs: &Dirs, epoch: Epoch) -> Result<()> {
     disk.replace_small(&dirs.snap.join(ACCEPTED), epoch.to_string().as_bytes())
+}
+
+/// Reads `acceptedEpoch`; `None` if there is no such file.
+///
+/// # Errors
+/// [`StorageError::BadEpoch`], [`StorageError::Io`].
+pub fn accepted<D: Disk>(disk: &D, dirs: &Dirs) -> Result<Option<Epoch>> {
+    read(disk, &dirs.snap.join(ACCEPTED))
 }
 
 /// Replaces `currentEpoch`, durably.
@@ -94,6 +102,22 @@ pub fn load<D: Disk>(disk: &D, dirs: &Dirs, last: Zxid, create: bool) -> Result<
         }
     }
     Ok(epochs)
+}
+
+/// Writes the files that are there anew, the same bytes in the same place. A process that was killed, or whose sync failed, may
+/// have left them in the system's memory only, and whoever reads an epoch tells others of it. It needs no room.
+///
+/// # Errors
+/// [`StorageError::Io`].
+pub fn write_anew<D: Disk>(disk: &D, dirs: &Dirs) -> Result<()> {
+    for path in [ACCEPTED, CURRENT].map(|name| dirs.snap.join(name)) {
+        if let Some(content) = disk.read_small(&path)? {
+            let mut file = disk.open(&path)?;
+            file.write_at(0, &content)?;
+            file.sync()?;
+        }
+    }
+    disk.sync_dir(&dirs.snap)
 }
 
 fn parse(content: &[u8]) -> Option<Epoch> {

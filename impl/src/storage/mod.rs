@@ -3,8 +3,11 @@
 //! Everything goes through the [`disk::Disk`] trait, so a test disk can lose what was not synced.
 //! Nothing here knows the protocol; [`thread`] keeps the one order in which its writes become durable.
 
+#[cfg(test)]
+mod cases;
 pub mod disk;
 pub mod epochs;
+pub mod high_water;
 pub mod layout;
 pub mod owner;
 pub mod purge;
@@ -71,6 +74,36 @@ pub enum StorageError {
         /// What is wrong with it.
         what: String,
     },
+    /// The log ends below what is known to have been durable.
+    #[error(
+        "{path}: the log can be read up to byte {offset}, zxid {last} ({what}), but transactions up to {durable} were on the disk; nothing is changed. Restore the log files; or, in an ensemble, remove this server's data to copy it anew from the others; or, if an older state was put here on purpose, remove {mark}"
+    )]
+    AcknowledgedMissing {
+        /// The log file that ends too early.
+        path: PathBuf,
+        /// Where it ends.
+        offset: u64,
+        /// The last transaction that can be read.
+        last: Zxid,
+        /// How the end looks.
+        what: String,
+        /// What was durable.
+        durable: Zxid,
+        /// The file that says so.
+        mark: PathBuf,
+    },
+    /// A snapshot that cannot be read held transactions that are nowhere else.
+    #[error(
+        "{path}: the snapshot cannot be read, and the transactions up to {zxid} are not in the logs behind an older one, which lead to {last}; restore it, or remove this server's data to copy it anew from the ensemble"
+    )]
+    SnapshotNeeded {
+        /// The snapshot.
+        path: PathBuf,
+        /// What it was of.
+        zxid: Zxid,
+        /// Where older snapshots and logs lead to.
+        last: Zxid,
+    },
     /// Transactions are missing between two that are there.
     #[error(
         "{path}: after zxid {after} comes {found}, transactions between them are missing; restore the missing log files, or remove this server's data to copy it anew from the ensemble"
@@ -120,7 +153,9 @@ pub enum StorageError {
         what: String,
     },
     /// No snapshot as old as the cut is there: only a full copy from the leader helps.
-    #[error("{dir}: cannot truncate after zxid {after}: no snapshot is that old")]
+    #[error(
+        "{dir}: cannot truncate after zxid {after}: no snapshot is that old (was one deleted?); if {dir}/zabra.pending exists, remove it; then start again, and this server gets a full copy from the leader"
+    )]
     TruncateBelowSnapshot {
         /// The directory of the snapshots.
         dir: PathBuf,

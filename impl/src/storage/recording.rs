@@ -1,11 +1,15 @@
 //! A disk in memory that remembers every operation, so that a test can crash between any two of them.
 //!
-//! A crash may keep or lose what was not synced. [`Loss`] names the four corners: contents and names, each kept or
-//! lost. Real crashes lie between them; that lies between writes are harmless is the checksums' business.
+//! When the machine dies, what was not synced is kept or lost. [`Loss`] names the four corners: contents and names, each
+//! kept or lost. Real crashes lie between them; that lies between writes are harmless is the checksums' business.
+//!
+//! When only the process dies ([`RecordingDisk::killed`]), the system's page cache stays: the next process reads all that
+//! was written, and a later loss of power takes what nobody has synced since. A sync that fails leaves the pages clean but
+//! not on the disk: later syncs succeed without them, until somebody writes them anew.
 
 use super::disk::{Disk, DiskFile, io_error, parent_of};
 use super::{Result, StorageError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +21,8 @@ enum Change {
     Write(usize, u64, Vec<u8>),
     SetLen(usize, u64),
     Sync(usize),
+    /// The system refused a sync.
+    FailedSync(usize),
     Rename(PathBuf, PathBuf),
     Remove(PathBuf),
     SyncDir(PathBuf),
@@ -26,6 +32,26 @@ enum Change {
 struct Inode {
     now: Vec<u8>,
     synced: Vec<u8>,
+    /// Bytes that a failed sync has left clean: no later sync takes them.
+    stuck: BTreeSet<usize>,
+}
+
+impl Inode {
+    fn sync(&mut self) {
+        let mut synced = self.now.clone();
+        for at in &self.stuck {
+            if let Some(byte) = synced.get_mut(*at) {
+                *byte = self.synced.get(*at).copied().unwrap_or(0);
+            }
+        }
+        self.synced = synced;
+    }
+
+    fn fail_to_sync(&mut self) {
+        let bytes = self.now.iter().enumerate();
+        let dirty = bytes.filter(|(at, byte)| self.synced.get(*at) != Some(*byte));
+        self.stuck.extend(dirty.map(|(at, _)| at));
+    }
 }
 
 #[derive(Clone, Default, Debug)]
@@ -72,6 +98,7 @@ impl State {
                     self.inodes.push(Inode::default());
                 } else if let Some(file) = self.inodes.get_mut(*inode) {
                     file.now.clear();
+                    file.stuck.clear();
                 }
                 self.names.insert(path.clone(), *inode);
             }
@@ -85,16 +112,24 @@ impl State {
                     if let Some(place) = file.now.get_mut(from..end) {
                         place.copy_from_slice(bytes);
                     }
+                    let mut behind = file.stuck.split_off(&from);
+                    file.stuck.append(&mut behind.split_off(&end));
                 }
             }
             Change::SetLen(inode, bytes) => {
                 if let Some(file) = self.inodes.get_mut(*inode) {
                     file.now.resize(*bytes as usize, 0);
+                    file.stuck.split_off(&(*bytes as usize));
                 }
             }
             Change::Sync(inode) => {
                 if let Some(file) = self.inodes.get_mut(*inode) {
-                    file.synced = file.now.clone();
+                    file.sync();
+                }
+            }
+            Change::FailedSync(inode) => {
+                if let Some(file) = self.inodes.get_mut(*inode) {
+                    file.fail_to_sync();
                 }
             }
             Change::Rename(from, to) => {
@@ -125,6 +160,7 @@ impl State {
             } else {
                 file.synced = file.now.clone();
             }
+            file.stuck.clear();
         }
     }
 }
@@ -138,6 +174,11 @@ impl RecordingDisk {
         let mut state = self.state();
         if let Some(left) = state.fail_after {
             let Some(left) = left.checked_sub(1) else {
+                if let Change::Sync(inode) = change {
+                    let failed = Change::FailedSync(inode);
+                    state.apply(&failed);
+                    state.changes.push(failed);
+                }
                 return Err(io_error(op, path, io::Error::other("injected failure")));
             };
             state.fail_after = Some(left);
@@ -214,7 +255,23 @@ impl RecordingDisk {
         self.state().fail_after = Some(operations);
     }
 
-    /// The disk as a crash right after the first `operations` (since [`Self::settle`]) would leave it.
+    /// The disk as the next process finds it when this one is killed right after the first `operations`: the machine runs
+    /// on, everything is there, and nothing has become durable by it.
+    #[must_use]
+    pub fn killed(&self, operations: usize) -> Self {
+        let state = self.state();
+        let mut image = state.base.as_deref().cloned().unwrap_or_default();
+        for change in state.changes.iter().take(operations) {
+            image.apply(change);
+        }
+        image.fail_after = None;
+        image.base = Some(Box::new(image.clone()));
+        Self {
+            state: Arc::new(Mutex::new(image)),
+        }
+    }
+
+    /// The disk as a crash of the machine right after the first `operations` (since [`Self::settle`]) would leave it.
     #[must_use]
     pub fn crashed(&self, operations: usize, loss: Loss) -> Self {
         let state = self.state();
@@ -237,6 +294,7 @@ impl RecordingDisk {
         state.inodes.push(Inode {
             now: content.to_vec(),
             synced: content.to_vec(),
+            stuck: BTreeSet::new(),
         });
         state.names.insert(path.to_owned(), inode);
         state.synced_names.insert(path.to_owned(), inode);
@@ -368,6 +426,43 @@ impl Disk for RecordingDisk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_killed_process_leaves_what_a_later_loss_of_power_takes() {
+        let disk = RecordingDisk::default();
+        let (dir, a) = (Path::new("d"), Path::new("d/a"));
+        let mut file = disk.create(a).unwrap();
+        file.write_at(0, b"one").unwrap();
+        file.sync().unwrap();
+        disk.sync_dir(dir).unwrap();
+        file.write_at(3, b"two").unwrap();
+        let content = |disk: &RecordingDisk| disk.files()[a].clone();
+        let killed = disk.killed(disk.operations());
+        assert_eq!(content(&killed), b"onetwo");
+        assert_eq!(content(&killed.crashed(0, Loss::Both)), b"one");
+        killed.open(a).unwrap().sync().unwrap();
+        let n = killed.operations();
+        assert_eq!(content(&killed.crashed(n, Loss::Both)), b"onetwo");
+    }
+
+    #[test]
+    fn after_a_failed_sync_only_what_is_written_anew_becomes_durable() {
+        let disk = RecordingDisk::default();
+        let (dir, a) = (Path::new("d"), Path::new("d/a"));
+        let mut file = disk.create(a).unwrap();
+        disk.sync_dir(dir).unwrap();
+        file.write_at(0, b"one").unwrap();
+        disk.fail_after(0);
+        file.sync().unwrap_err();
+        disk.fail_after(100);
+        file.sync().unwrap();
+        let lost = disk.crashed(disk.operations(), Loss::Both);
+        assert_eq!(lost.files()[a], [0; 3]);
+        file.write_at(0, b"on").unwrap();
+        file.sync().unwrap();
+        let lost = disk.crashed(disk.operations(), Loss::Both);
+        assert_eq!(lost.files()[a], *b"on\0");
+    }
 
     #[test]
     fn a_crash_loses_what_was_not_synced() {

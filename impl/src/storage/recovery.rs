@@ -1,15 +1,28 @@
 //! Start-up: newest readable snapshot, then the log behind it, then the epochs, with small repairs on the way.
+//!
+//! First everything is read and judged, and only then something is changed: a refused start leaves the files as they are.
+//! What is cut off or moved away is kept in a file beside it. At the end, all that was found is made durable, because the
+//! caller tells others of it:
+//!
+//! - A process that was killed leaves the system's page cache behind: what it has written reads well and may never have been
+//!   synced. So the files that were read are synced, and their directories.
+//! - After a sync that failed, pages are clean without being on the disk, and a further sync succeeds without them. So
+//!   whatever lies behind the mark of [`high_water`] is written anew, the same bytes in the same place, before it is synced.
 
-use super::disk::Disk;
+use super::disk::{Disk, DiskFile, parent_of};
+use super::high_water::{self, Mark};
 use super::replace::{self, Plan};
 use super::snapshot::body::{Refused, SnapshotSink};
-use super::snapshot::{self, SnapshotFacts};
+use super::snapshot::{self, Skipped, SnapshotFacts};
 use super::txn_log::reader::{LogReader, TornTail};
 use super::txn_log::{self, LogEntry};
 use super::{Dirs, Result, StorageError, epochs, list_by_zxid};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use zabra_model::durable::{Made, Part};
 use zabra_model::ids::Zxid;
 
+/// The tail of a log is copied in pieces of this size.
+const PIECE_BYTES: usize = 1 << 20;
 /// So many snapshots are tried, newest first, as in ZooKeeper.
 const SNAPSHOTS_TRIED_MAX: usize = 100;
 
@@ -20,6 +33,8 @@ pub struct RecoveryOptions {
     pub trust_empty_snapshot: bool,
     /// Create missing epoch files. Off for a standalone server, which has none.
     pub create_epochs: bool,
+    /// Make durable what was found, as a start has to. Off for a running server that only reads its tree again.
+    pub settle: bool,
 }
 
 impl Default for RecoveryOptions {
@@ -27,6 +42,7 @@ impl Default for RecoveryOptions {
         Self {
             trust_empty_snapshot: false,
             create_epochs: true,
+            settle: true,
         }
     }
 }
@@ -56,15 +72,26 @@ pub enum Repair {
     Finished(Plan),
     /// A snapshot was passed over.
     SnapshotSkipped(String),
-    /// An entry that was cut off, never acknowledged, is dropped.
-    TornTail(TornTail),
-    /// A log file without a single entry was moved away (`kept_as`) or, if nothing was in it, deleted.
-    EmptyLog {
-        /// Its name.
-        path: PathBuf,
-        /// Its new name.
+    /// An entry that was cut off, never acknowledged, is dropped, with what lies behind it.
+    TornTail {
+        /// Where and why.
+        torn: TornTail,
+        /// The file that keeps it; none if there is nothing but zeros.
         kept_as: Option<PathBuf>,
     },
+    /// A log file without a single entry was deleted.
+    EmptyLog(PathBuf),
+    /// What lies behind the last entry that was known to be durable was written anew.
+    Rewritten {
+        /// The log file.
+        path: PathBuf,
+        /// From here.
+        from: u64,
+        /// To here.
+        to: u64,
+    },
+    /// The file `zabra.durable` could not be used; a new one takes its place.
+    NoMark(&'static str),
     /// A temporary file was deleted.
     Leftover(PathBuf),
     /// The snapshot contains changes above the end of the log: transactions were lost behind a snapshot of Java's.
@@ -86,29 +113,29 @@ impl std::fmt::Display for Repair {
                 write!(f, "finished the truncation after {after}")
             }
             Self::SnapshotSkipped(why) => write!(f, "passed over a snapshot: {why}"),
-            Self::TornTail(torn) => {
+            Self::TornTail { torn, kept_as } => {
                 let path = torn.path.display();
                 write!(
                     f,
-                    "{path}: dropped the end of the file from byte {}: {}",
+                    "{path}: cut off at byte {}, what is behind was never acknowledged ({})",
                     torn.offset, torn.what
-                )
+                )?;
+                match kept_as {
+                    Some(to) => write!(f, "; it is kept in {}", to.display()),
+                    None => write!(f, "; nothing but zeros was there"),
+                }
             }
-            Self::EmptyLog {
-                path,
-                kept_as: None,
-            } => write!(f, "{}: removed, it held no entry", path.display()),
-            Self::EmptyLog {
-                path,
-                kept_as: Some(to),
-            } => {
-                write!(
-                    f,
-                    "{}: held no readable entry, now {}",
-                    path.display(),
-                    to.display()
-                )
-            }
+            Self::EmptyLog(path) => write!(f, "{}: removed, it held no entry", path.display()),
+            Self::Rewritten { path, from, to } => write!(
+                f,
+                "{}: the last server may not have synced bytes {from} to {to}, they are written anew",
+                path.display()
+            ),
+            Self::NoMark(why) => write!(
+                f,
+                "{}: {why}; this start cannot tell by it how far the log was on the disk",
+                high_water::NAME
+            ),
             Self::Leftover(path) => write!(f, "{}: removed, a crash left it", path.display()),
             Self::SnapshotAhead { newest, last } => {
                 write!(
@@ -132,6 +159,10 @@ pub struct Recovered {
     pub epochs: epochs::Epochs,
     /// The transactions in the log behind the snapshot, by epoch.
     pub runs: Vec<ZxidRun>,
+    /// Up to here, the last server is known to have synced its history.
+    pub synced: Zxid,
+    /// What was made durable, and how, in this order.
+    pub made: Vec<(Part, Made)>,
     /// What was not in order.
     pub repairs: Vec<Repair>,
 }
@@ -144,7 +175,8 @@ impl Recovered {
     }
 }
 
-/// Reads a server's state into `sink`. A torn tail is dropped, everything else that is wrong is an error.
+/// Reads a server's state into `sink`. A torn tail that was never acknowledged is cut off and kept aside, everything else that
+/// is wrong is an error. With [`RecoveryOptions::settle`], all that the answer says is durable.
 ///
 /// Go on with [`txn_log::writer::TxnLog::new`] behind [`Recovered::last_zxid`]: it begins a new file.
 ///
@@ -160,10 +192,55 @@ pub fn recover<D: Disk>(
     disk.create_dir(&dirs.snap)?;
     disk.create_dir(&dirs.log)?;
     repairs.extend(replace::finish_pending(disk, dirs)?.map(Repair::Finished));
+    let mark = high_water::read(disk, dirs)?;
+    let (snapshot, skipped) = load_snapshot(disk, dirs, options, sink)?;
+    let start = snapshot
+        .as_ref()
+        .map_or(Zxid::ZERO, |(facts, _)| facts.zxid);
+    let replayed = replay(disk, dirs, start, mark, sink)?;
+    nothing_skipped_is_missing(&skipped, start, &replayed)?;
+    // Up to here, nothing but a pending plan has changed anything.
     remove_leftovers(disk, dirs, &mut repairs)?;
-    let snapshot = load_snapshot(disk, dirs, options, sink, &mut repairs)?;
-    let start = snapshot.map_or(Zxid::ZERO, |facts| facts.zxid);
-    let (last_zxid, runs) = replay(disk, dirs, start, sink, &mut repairs)?;
+    repairs.extend(
+        skipped
+            .into_iter()
+            .map(|skipped| Repair::SnapshotSkipped(skipped.why)),
+    );
+    match mark {
+        high_water::Found::Unreadable => repairs.push(Repair::NoMark("it is damaged")),
+        high_water::Found::Outdated(_) => repairs.push(Repair::NoMark(
+            "another server has used the directory since it was written",
+        )),
+        high_water::Found::Nothing | high_water::Found::Valid(_) => {}
+    }
+    cut_off(disk, dirs, &replayed, &mut repairs)?;
+    let last_zxid = replayed.last;
+    let loaded = snapshot
+        .as_ref()
+        .map(|(facts, path)| (facts.zxid, path.as_path()));
+    let mut made = Vec::new();
+    if options.settle {
+        let how = settle(disk, dirs, loaded, mark.durable(), &replayed, &mut repairs)?;
+        made.push((Part::History, how));
+    }
+    let create = options.create_epochs && options.settle;
+    let epochs = epochs::load(disk, dirs, last_zxid, create)?;
+    if options.settle {
+        epochs::write_anew(disk, dirs)?;
+        made.push((Part::AcceptedEpoch, Made::WrittenAnew));
+        made.push((Part::CurrentEpoch, Made::WrittenAnew));
+        let mark = Mark {
+            durable: last_zxid,
+            accepted: epochs.accepted,
+        };
+        match high_water::write(disk, dirs, mark) {
+            Ok(()) => {}
+            // There was none, and what is not there says nothing wrong.
+            Err(e) if e.is_no_room() => repairs.push(Repair::NoMark("there is no room for it")),
+            Err(e) => return Err(e),
+        }
+    }
+    let snapshot = snapshot.map(|(facts, _)| facts);
     if let Some(facts) = snapshot.filter(|facts| facts.newest > last_zxid) {
         repairs.push(Repair::SnapshotAhead {
             newest: facts.newest,
@@ -173,8 +250,10 @@ pub fn recover<D: Disk>(
     Ok(Recovered {
         snapshot,
         last_zxid,
-        epochs: epochs::load(disk, dirs, last_zxid, options.create_epochs)?,
-        runs,
+        epochs,
+        runs: replayed.runs,
+        synced: mark.durable(),
+        made,
         repairs,
     })
 }
@@ -200,61 +279,72 @@ fn remove_leftovers<D: Disk>(disk: &D, dirs: &Dirs, repairs: &mut Vec<Repair>) -
     }
 }
 
+type Loaded = (Option<(SnapshotFacts, PathBuf)>, Vec<Skipped>);
+
 fn load_snapshot<D: Disk>(
     disk: &D,
     dirs: &Dirs,
     options: RecoveryOptions,
     sink: &mut impl RecoverySink,
-    repairs: &mut Vec<Repair>,
-) -> Result<Option<SnapshotFacts>> {
+) -> Result<Loaded> {
     let found = snapshot::candidates(disk, &dirs.snap)?;
-    let mut reasons = found.skipped;
-    let mut loaded = None;
+    let mut skipped = found.skipped;
     for (zxid, path) in found.usable.into_iter().take(SNAPSHOTS_TRIED_MAX) {
         sink.clear();
         match snapshot::read(disk, &path, zxid, sink) {
-            Ok(facts) => {
-                loaded = Some(facts);
-                break;
-            }
-            Err(e @ StorageError::BadSnapshot { .. }) => reasons.push(e.to_string()),
+            Ok(facts) => return Ok((Some((facts, path)), skipped)),
+            Err(e @ StorageError::BadSnapshot { .. }) => skipped.push(Skipped {
+                zxid,
+                path,
+                sealed: true,
+                why: e.to_string(),
+            }),
             Err(e) => return Err(e),
         }
     }
-    if loaded.is_none() {
-        sink.clear();
-        if !reasons.is_empty() {
-            return Err(StorageError::NoReadableSnapshot {
-                dir: dirs.snap.clone(),
-                reasons: reasons.join("; "),
-            });
-        }
-        let logs = list_by_zxid(disk, &dirs.log, txn_log::PREFIX)?;
-        if !logs.is_empty() && !options.trust_empty_snapshot {
-            return Err(StorageError::LogsWithoutSnapshot {
-                dir: dirs.snap.clone(),
-            });
-        }
+    sink.clear();
+    if !skipped.is_empty() {
+        let reasons: Vec<String> = skipped.into_iter().map(|skipped| skipped.why).collect();
+        return Err(StorageError::NoReadableSnapshot {
+            dir: dirs.snap.clone(),
+            reasons: reasons.join("; "),
+        });
     }
-    repairs.extend(reasons.into_iter().map(Repair::SnapshotSkipped));
-    Ok(loaded)
+    let logs = list_by_zxid(disk, &dirs.log, txn_log::PREFIX)?;
+    if !logs.is_empty() && !options.trust_empty_snapshot {
+        return Err(StorageError::LogsWithoutSnapshot {
+            dir: dirs.snap.clone(),
+        });
+    }
+    Ok((None, skipped))
+}
+
+/// What the logs hold.
+struct Replayed {
+    last: Zxid,
+    runs: Vec<ZxidRun>,
+    torn: Vec<TornTail>,
+    without_entries: Vec<PathBuf>,
+    /// The files with entries behind the snapshot, and what of each lies behind the mark: where it begins and ends.
+    files: Vec<(PathBuf, Option<(u64, u64)>)>,
 }
 
 fn replay<D: Disk>(
     disk: &D,
     dirs: &Dirs,
     start: Zxid,
+    mark: high_water::Found,
     sink: &mut impl RecoverySink,
-    repairs: &mut Vec<Repair>,
-) -> Result<(Zxid, Vec<ZxidRun>)> {
+) -> Result<Replayed> {
     let mut reader = LogReader::behind(disk, &dirs.log, start)?;
     let mut runs: Vec<ZxidRun> = Vec::new();
+    let mut files: Vec<(PathBuf, Option<(u64, u64)>)> = Vec::new();
     while let Some(entry) = reader.next_entry()? {
         let zxid = entry.zxid;
         if let Err(Refused(what)) = sink.txn(entry) {
             return Err(StorageError::DamagedEntry {
                 path: reader.path().to_owned(),
-                offset: reader.offset(),
+                offset: reader.entry_at(),
                 what: format!("transaction {zxid} cannot be applied: {what}"),
             });
         }
@@ -265,35 +355,188 @@ fn replay<D: Disk>(
                 last: zxid,
             }),
         }
+        if files.last().is_none_or(|(path, _)| path != reader.path()) {
+            files.push((reader.path().to_owned(), None));
+        }
+        if let Some((_, unsynced)) = files.last_mut().filter(|_| zxid > mark.durable()) {
+            let from = unsynced.map_or(reader.entry_at(), |(from, _)| from);
+            *unsynced = Some((from, reader.offset()));
+        }
     }
-    for torn in reader.torn() {
-        repairs.push(Repair::TornTail(torn.clone()));
-        if torn.must_be_cut && !reader.without_entries().contains(&torn.path) {
+    judge_the_end(dirs, mark, &mut reader)?;
+    Ok(Replayed {
+        last: reader.last(),
+        runs,
+        torn: reader.torn().to_vec(),
+        without_entries: reader.without_entries().to_vec(),
+        files,
+    })
+}
+
+/// Is the end of the log one that a crash may have left, or were transactions behind it acknowledged?
+///
+/// | known | end of the newest file | judgement |
+/// |---|---|---|
+/// | durable up to above the end | any | refused |
+/// | durable up to the end or below | any, in a file of ours | all behind it was never acknowledged |
+/// | nothing, or the file is ZooKeeper's | a whole entry lies behind it | refused |
+/// | nothing, or the file is ZooKeeper's | nothing whole behind it | all behind it was never acknowledged |
+fn judge_the_end<D: Disk>(
+    dirs: &Dirs,
+    mark: high_water::Found,
+    reader: &mut LogReader<D>,
+) -> Result<()> {
+    let last = reader.last();
+    if last < mark.durable() {
+        let (path, offset, torn) = reader.end().unwrap_or((&dirs.log, 0, None));
+        return Err(StorageError::AcknowledgedMissing {
+            path: path.to_owned(),
+            offset,
+            last,
+            what: torn.unwrap_or("nothing more is there").to_owned(),
+            durable: mark.durable(),
+            mark: high_water::path_of(dirs),
+        });
+    }
+    if matches!(mark, high_water::Found::Valid(_)) && reader.end_is_ours() {
+        return Ok(());
+    }
+    match reader.entry_behind_end()? {
+        None => Ok(()),
+        Some((path, offset, behind)) => Err(StorageError::DamagedEntry {
+            path,
+            offset,
+            what: format!("it cannot be read, and behind it, at byte {behind}, is another one"),
+        }),
+    }
+}
+
+/// A snapshot was taken of a history that this server had; one that cannot be read must not be the only trace of it.
+fn nothing_skipped_is_missing(skipped: &[Skipped], start: Zxid, found: &Replayed) -> Result<()> {
+    let is_there = |zxid: Zxid| {
+        let run = |run: &ZxidRun| run.first <= zxid && zxid <= run.last;
+        zxid <= start || zxid.counter() == 0 || found.runs.iter().any(run)
+    };
+    // ZooKeeper may name an unfinished one after a transaction that is not in its log yet.
+    let unfinished = |snapshot: &Skipped| !snapshot.sealed && snapshot.zxid > found.last;
+    let missing = skipped.iter().find(|s| !is_there(s.zxid) && !unfinished(s));
+    match missing {
+        None => Ok(()),
+        Some(snapshot) => Err(StorageError::SnapshotNeeded {
+            path: snapshot.path.clone(),
+            zxid: snapshot.zxid,
+            last: found.last,
+        }),
+    }
+}
+
+/// Ends the files where their entries end, and keeps what was behind.
+fn cut_off<D: Disk>(
+    disk: &D,
+    dirs: &Dirs,
+    found: &Replayed,
+    repairs: &mut Vec<Repair>,
+) -> Result<()> {
+    for torn in &found.torn {
+        let kept_as = keep_aside(disk, &torn.path, torn.offset)?;
+        if !found.without_entries.contains(&torn.path) {
             replace::cut_at(disk, &torn.path, torn.offset)?;
+        }
+        if torn.offset > 0 || kept_as.is_some() {
+            let torn = torn.clone();
+            repairs.push(Repair::TornTail { torn, kept_as });
         }
     }
     // The next file may need the name of one that holds nothing.
-    for path in reader.without_entries() {
-        let is_torn = reader
-            .torn()
-            .iter()
-            .any(|t| t.path == *path && t.offset > 0);
-        let kept_as = is_torn.then(|| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(".torn");
-            PathBuf::from(name)
-        });
-        match &kept_as {
-            Some(to) => disk.rename(path, to)?,
-            None => disk.remove(path)?,
-        }
+    for path in &found.without_entries {
+        disk.remove(path)?;
         disk.sync_dir(&dirs.log)?;
-        repairs.push(Repair::EmptyLog {
-            path: path.clone(),
-            kept_as,
-        });
+        repairs.push(Repair::EmptyLog(path.clone()));
     }
-    Ok((reader.last(), runs))
+    Ok(())
+}
+
+/// Copies a file from `offset` up to its last byte that is not zero to `NAME.torn-OFFSET`, durably.
+fn keep_aside<D: Disk>(disk: &D, path: &Path, offset: u64) -> Result<Option<PathBuf>> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!("{}{offset:x}", txn_log::TORN));
+    let to = PathBuf::from(name);
+    let (mut at, mut end) = (offset, offset);
+    loop {
+        let piece = disk.read_at(path, at, PIECE_BYTES)?;
+        if piece.is_empty() {
+            break;
+        }
+        if let Some(last) = piece.iter().rposition(|b| *b != 0) {
+            end = at + last as u64 + 1;
+        }
+        at += piece.len() as u64;
+    }
+    if end == offset {
+        return Ok(None);
+    }
+    let mut copy = disk.create(&to)?;
+    copy_bytes(disk, path, (offset, end), &mut copy, 0)?;
+    copy.sync()?;
+    disk.sync_dir(parent_of(path))?;
+    Ok(Some(to))
+}
+
+/// Makes snapshot and logs durable (see the top of this file).
+fn settle<D: Disk>(
+    disk: &D,
+    dirs: &Dirs,
+    snapshot: Option<(Zxid, &Path)>,
+    synced: Zxid,
+    found: &Replayed,
+    repairs: &mut Vec<Repair>,
+) -> Result<Made> {
+    let mut files: Vec<(&Path, Option<(u64, u64)>)> = Vec::new();
+    if let Some((zxid, path)) = snapshot {
+        let whole = (0, disk.len(path)?.unwrap_or(0));
+        files.push((path, (zxid > synced).then_some(whole)));
+    }
+    files.extend(
+        found
+            .files
+            .iter()
+            .map(|(path, part)| (path.as_path(), *part)),
+    );
+    let mut made = Made::Synced;
+    for (path, unsynced) in files {
+        let mut file = disk.open(path)?;
+        if let Some((from, to)) = unsynced {
+            copy_bytes(disk, path, (from, to), &mut file, from)?;
+            made = Made::WrittenAnew;
+            let path = path.to_owned();
+            repairs.push(Repair::Rewritten { path, from, to });
+        }
+        file.sync()?;
+    }
+    for dir in [&dirs.snap, &dirs.log] {
+        disk.sync_dir(dir)?;
+        disk.sync_dir(parent_of(dir))?;
+    }
+    Ok(made)
+}
+
+/// Copies the bytes of a file between two positions into `to`, from position `at` on.
+fn copy_bytes<D: Disk>(
+    disk: &D,
+    path: &Path,
+    (from, end): (u64, u64),
+    to: &mut D::File,
+    at: u64,
+) -> Result<()> {
+    let mut done = from;
+    while done < end {
+        let bytes = usize::try_from(end - done).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        let piece = disk.read_at(path, done, bytes)?;
+        to.write_at(at + (done - from), &piece)?;
+        // At least one byte, so that a file that has become shorter is no endless loop here.
+        done += piece.len().max(1) as u64;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -404,7 +647,10 @@ pub(crate) mod tests {
                 current: Epoch(2)
             }
         );
-        assert_eq!(found.repairs, []);
+        // Nobody has noted down that they were synced.
+        let anew = |r: &Repair| matches!(r, Repair::Rewritten { .. });
+        assert!(found.repairs.len() == 3 && found.repairs.iter().all(anew));
+        assert_eq!(boot(&disk).unwrap().0.repairs, []);
     }
 
     #[test]
@@ -431,7 +677,10 @@ pub(crate) mod tests {
             }
         );
         assert!(
-            matches!(&found.repairs[..], [Repair::SnapshotSkipped(_)]),
+            matches!(
+                &found.repairs[..],
+                [Repair::SnapshotSkipped(_), Repair::Rewritten { .. }]
+            ),
             "{:?}",
             found.repairs
         );
@@ -454,6 +703,7 @@ pub(crate) mod tests {
             let disk = RecordingDisk::default();
             let snapshot = stage(&disk, &dirs().snap, 0, &body::Kept::default());
             snapshot.publish(&disk).unwrap();
+            boot(&disk).unwrap();
             disk
         };
         let path = dirs().log.join("log.1");

@@ -9,7 +9,7 @@ use super::disk::{Disk, DiskFile};
 use super::snapshot::body::{Refused, SnapshotSink};
 use super::snapshot::{self, StagedSnapshot};
 use super::txn_log::reader::{LogFile, LogReader};
-use super::{Dirs, Result, StorageError, epochs, list_by_zxid, txn_log};
+use super::{Dirs, Result, StorageError, epochs, high_water, list_by_zxid, txn_log};
 use std::path::{Path, PathBuf};
 use zabra_model::ids::{SessionId, Zxid};
 use zabra_model::tree::acl::Acl;
@@ -43,24 +43,25 @@ pub fn install_snapshot<D: Disk>(disk: &D, dirs: &Dirs, staged: &StagedSnapshot)
 /// [`StorageError::TruncateBelowSnapshot`] if no readable snapshot is as old as `after`; nothing is changed then.
 /// [`StorageError::Io`].
 pub fn truncate<D: Disk>(disk: &D, dirs: &Dirs, after: Zxid) -> Result<Zxid> {
-    let mut base = None;
-    for (zxid, path) in snapshot::candidates(disk, &dirs.snap)?.usable {
-        if is_within(disk, &path, zxid, after)? {
-            base = Some(zxid);
-            break;
-        }
-    }
-    let Some(base) = base else {
-        return Err(StorageError::TruncateBelowSnapshot {
-            dir: dirs.snap.clone(),
-            after,
-        });
-    };
+    let base = base_of(disk, dirs, after)?;
     write_plan(disk, dirs, Plan::Truncate(after))?;
     carry_out(disk, dirs, Plan::Truncate(after))?;
     let mut left = LogReader::behind(disk, &dirs.log, base)?;
     while left.next_entry()?.is_some() {}
     Ok(left.last())
+}
+
+/// The snapshot that a history which ends at `after` begins with.
+fn base_of<D: Disk>(disk: &D, dirs: &Dirs, after: Zxid) -> Result<Zxid> {
+    for (zxid, path) in snapshot::candidates(disk, &dirs.snap)?.usable {
+        if is_within(disk, &path, zxid, after)? {
+            return Ok(zxid);
+        }
+    }
+    Err(StorageError::TruncateBelowSnapshot {
+        dir: dirs.snap.clone(),
+        after,
+    })
 }
 
 /// Finishes what a crash interrupted. Call it before anything else looks at the directory.
@@ -74,6 +75,10 @@ pub fn finish_pending<D: Disk>(disk: &D, dirs: &Dirs) -> Result<Option<Plan>> {
     };
     match fitting_plan(disk, dirs, &content)? {
         Some(plan) => {
+            if let Plan::Truncate(after) = plan {
+                // It was there when the plan was made; without it, the rest would be a history without a beginning.
+                base_of(disk, dirs, after)?;
+            }
             carry_out(disk, dirs, plan)?;
             Ok(Some(plan))
         }
@@ -158,6 +163,10 @@ fn fitting_plan<D: Disk>(disk: &D, dirs: &Dirs, content: &[u8]) -> Result<Option
 /// Idempotent: a crash anywhere inside is repaired by doing it again.
 fn carry_out<D: Disk>(disk: &D, dirs: &Dirs, plan: Plan) -> Result<()> {
     let (logs, snapshots) = all_files(disk, dirs)?;
+    let end = match plan {
+        Plan::Install(zxid) | Plan::Truncate(zxid) => zxid,
+    };
+    high_water::lower(disk, dirs, end)?;
     match plan {
         Plan::Install(zxid) => {
             let path = snapshot::path_of(&dirs.snap, zxid);

@@ -2,6 +2,7 @@
 //!
 //! Consecutive appends become one write and one fdatasync. An epoch is written only after the appends before it are
 //! durable, and the other way round: the protocol's proof needs that order. A failed operation ends the thread.
+//! Behind the acknowledgement, [`high_water`] is told how far the log is synced.
 //!
 //! An operation that finds no room is no failure: it has changed nothing that counts, and it is tried again until there is
 //! room. Everything behind it waits, as behind a slow disk, so nothing is said to be durable before its turn.
@@ -9,7 +10,7 @@
 use super::disk::Disk;
 use super::snapshot::StagedSnapshot;
 use super::txn_log::writer::TxnLog;
-use super::{Dirs, Result, epochs, purge, replace};
+use super::{Dirs, Result, epochs, high_water, purge, replace};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io;
@@ -169,6 +170,7 @@ impl DiskThread {
             bytes_max: queue_bytes_max,
         });
         let worker = Worker {
+            mark: high_water::Keeper::new(&disk, &dirs),
             disk,
             dirs,
             log,
@@ -257,6 +259,7 @@ struct Worker<D: Disk> {
     disk: D,
     dirs: Dirs,
     log: TxnLog<D>,
+    mark: high_water::Keeper<D>,
     shared: Arc<Shared>,
 }
 
@@ -291,7 +294,11 @@ impl<D: Disk> Worker<D> {
                 }
                 Err(Ended::Stopped) => return,
             }
+            // Nobody waits for this: what it tells of is acknowledged already.
+            let busy = !self.shared.queue().ops.is_empty();
+            self.mark.note(self.log.last(), busy);
         }
+        self.mark.sync();
     }
 
     /// Tells of operations that are done. Their room is free before anybody hears of it: who was turned away for lack of
@@ -302,18 +309,27 @@ impl<D: Disk> Worker<D> {
     }
 
     /// Waits for work and takes all of it; false when there is none and none will come.
-    fn take(&self, batch: &mut VecDeque<(u64, Op)>) -> bool {
-        let mut queue = self.shared.queue();
+    fn take(&mut self, batch: &mut VecDeque<(u64, Op)>) -> bool {
+        let shared = self.shared.clone();
+        let mut queue = shared.queue();
         while queue.ops.is_empty() {
             if queue.closed {
                 return false;
             }
             queue.idle = true;
-            queue = self
-                .shared
-                .wake
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
+            if !self.mark.is_behind() {
+                let woken = shared.wake.wait(queue);
+                queue = woken.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let woken = shared.wake.wait_timeout(queue, high_water::SYNC_EVERY);
+            let (awake, waited) = woken.unwrap_or_else(PoisonError::into_inner);
+            queue = awake;
+            if waited.timed_out() && queue.ops.is_empty() {
+                drop(queue);
+                self.mark.sync();
+                queue = shared.queue();
+            }
         }
         queue.idle = false;
         std::mem::swap(&mut queue.ops, batch);
@@ -391,14 +407,19 @@ impl<D: Disk> Worker<D> {
             }
             Op::Truncate { after } => {
                 self.log.roll()?;
+                self.mark.lower(after);
                 let last = replace::truncate(&self.disk, &self.dirs, after)?;
                 self.log.restart_behind(last);
                 Ok(())
             }
-            Op::AcceptedEpoch(epoch) => epochs::write_accepted(&self.disk, &self.dirs, epoch),
+            Op::AcceptedEpoch(epoch) => {
+                self.mark.accept(epoch);
+                epochs::write_accepted(&self.disk, &self.dirs, epoch)
+            }
             Op::CurrentEpoch(epoch) => epochs::write_current(&self.disk, &self.dirs, epoch),
             Op::InstallSnapshot(ref staged) => {
                 self.log.roll()?;
+                self.mark.lower(staged.zxid);
                 replace::install_snapshot(&self.disk, &self.dirs, staged)?;
                 self.log.restart_behind(staged.zxid);
                 Ok(())
@@ -408,7 +429,11 @@ impl<D: Disk> Worker<D> {
                 self.log.roll()
             }
             Op::Purge { retain, base } => {
-                purge::purge(&self.disk, &self.dirs, retain, Some(base)).map(drop)
+                // Old files in the way are a nuisance, no reason to stop: the next purge tries again.
+                if let Err(error) = purge::purge(&self.disk, &self.dirs, retain, Some(base)) {
+                    tracing::warn!("old snapshots and logs are not purged: {error}");
+                }
+                Ok(())
             }
         }
     }
@@ -522,6 +547,7 @@ mod tests {
             bytes_max: 1,
         });
         let mut worker = Worker {
+            mark: high_water::Keeper::new(&disk, &dirs()),
             disk,
             dirs: dirs(),
             log,
@@ -694,7 +720,8 @@ mod tests {
                 "log.8",
                 "log.9",
                 "snapshot.7",
-                "snapshot.8"
+                "snapshot.8",
+                "zabra.durable"
             ]
         );
     }

@@ -310,7 +310,20 @@ pub struct Candidates {
     /// Newest first.
     pub usable: Vec<(Zxid, PathBuf)>,
     /// The others, with the reason.
-    pub skipped: Vec<String>,
+    pub skipped: Vec<Skipped>,
+}
+
+/// A snapshot that cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Skipped {
+    /// What it is of, by its name.
+    pub zxid: Zxid,
+    /// The file.
+    pub path: PathBuf,
+    /// It ends as a complete one does. ZooKeeper leaves others behind when it is stopped while it writes one.
+    pub sealed: bool,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// The snapshots of a directory, after a look at names and last bytes only.
@@ -328,10 +341,13 @@ pub fn candidates<D: Disk>(disk: &D, dir: &Path) -> Result<Candidates> {
             (".snappy", "let ZooKeeper write one uncompressed"),
         ] {
             let plain = name.strip_suffix(ending);
-            if plain.is_some_and(|plain| zxid_of_name(plain, PREFIX).is_some()) {
-                found
-                    .skipped
-                    .push(format!("{name} is compressed; {remedy}"));
+            if let Some(zxid) = plain.and_then(|plain| zxid_of_name(plain, PREFIX)) {
+                found.skipped.push(Skipped {
+                    zxid,
+                    path: dir.join(&name),
+                    sealed: true,
+                    why: format!("{name} is compressed; {remedy}"),
+                });
             }
         }
     }
@@ -339,9 +355,12 @@ pub fn candidates<D: Disk>(disk: &D, dir: &Path) -> Result<Candidates> {
         if ends_like_a_seal(disk, &path)? {
             found.usable.push((zxid, path));
         } else {
-            found
-                .skipped
-                .push(format!("{} is incomplete", path.display()));
+            found.skipped.push(Skipped {
+                zxid,
+                sealed: false,
+                why: format!("{} is incomplete", path.display()),
+                path,
+            });
         }
     }
     Ok(found)
@@ -454,6 +473,9 @@ pub(crate) mod tests {
         let disk = RecordingDisk::default();
         disk.put(Path::new("d/snapshot.55.gz"), b"x");
         let found = candidates(&disk, Path::new("d")).unwrap();
-        assert_eq!(found.skipped, ["snapshot.55.gz is compressed; gunzip it"]);
+        assert_eq!(
+            found.skipped[0].why,
+            "snapshot.55.gz is compressed; gunzip it"
+        );
     }
 }

@@ -1,10 +1,11 @@
 //! The transaction log: files `log.<first zxid in hex>` of checksummed entries in zxid order, padded with zeros.
 //!
 //! ```text
-//! header  i32 "ZKLG"  i32 version 2  i64 0
+//! header  i32 "ZKLG"  i32 version 2  i64 1 + the zxid before the first entry
 //! entry   i64 Adler-32 of the payload  i32 n  payload: TxnHeader + txn [+ digest]  i8 'B'
 //! ```
-//! The payload is opaque here but for the zxid in its header.
+//! The payload is opaque here but for the zxid in its header. The header's last field is ZooKeeper's `dbid`, which it writes
+//! as 0 and never reads (D-27). Where an epoch begins, zxids alone do not show whether the file before it has lost its end.
 
 pub mod reader;
 pub mod writer;
@@ -12,12 +13,16 @@ pub mod writer;
 use bytes::Bytes;
 use zabra_model::ids::Zxid;
 
-/// First bytes of every log file.
+/// First bytes of every log file of ZooKeeper's.
 pub const HEADER: [u8; HEADER_BYTES] = *b"ZKLG\0\0\0\x02\0\0\0\0\0\0\0\0";
-/// Length of [`HEADER`].
+/// Length of the header.
 pub const HEADER_BYTES: usize = 16;
+/// The part of it that all files share.
+pub const MAGIC_BYTES: usize = 8;
 /// File name prefix.
 pub const PREFIX: &str = "log";
+/// What recovery has cut off a log file is kept in `NAME.torn-OFFSET`.
+pub const TORN: &str = ".torn-";
 /// A transaction header: no payload is shorter.
 pub const TXN_HEADER_BYTES: usize = 32;
 /// What ZooKeeper's readers accept with default settings: `jute.maxbuffer` + `jute.maxbuffer.extrasize`.
@@ -33,6 +38,22 @@ pub struct LogEntry {
     pub zxid: Zxid,
     /// TxnHeader, txn, and a digest if it has one.
     pub payload: Bytes,
+}
+
+/// The header of a file whose first entry comes behind `previous`.
+#[must_use]
+pub fn header_behind(previous: Zxid) -> [u8; HEADER_BYTES] {
+    let mut header = HEADER;
+    if let Some(place) = header.get_mut(MAGIC_BYTES..) {
+        place.copy_from_slice(&(previous.0 + 1).to_be_bytes());
+    }
+    header
+}
+
+/// What comes before the first entry of a file of ours; `None` for the header of another's.
+fn previous_of(header: &[u8]) -> Option<Zxid> {
+    let field = header.get(MAGIC_BYTES..HEADER_BYTES)?.try_into().ok()?;
+    u64::from_be_bytes(field).checked_sub(1).map(Zxid)
 }
 
 /// The zxid in a payload's transaction header; `None` if the payload is too short to have one.

@@ -1,4 +1,4 @@
-//! Reading logs: where a file ends, what was torn by a crash, and what is damage.
+//! Reading logs: where a file ends, and how that end looks.
 //!
 //! A file ends at its end, at a length of zero, and at an entry without its last byte 'B'; reading goes on with the
 //! next file. An entry that is complete but has a wrong sum, and a length that cannot be, are damage: the server
@@ -8,12 +8,17 @@
 //! - **A sector that never arrived.** The pages of one write reach the disk in any order, so an entry can have its last
 //!   byte but a hole of zeros before it. A wrong sum with a whole zero sector inside is a torn entry, not damage.
 //! - **A header that never arrived.** A file that is shorter than its header, or all zeros, holds no entry.
+//!
+//! An end that looks torn need not be: one bit may have flipped in the middle. Two things tell. Behind the end of the newest
+//! file, [`LogReader::entry_behind_end`] looks for an entry that is whole; [`super::super::recovery`] decides, by that and by
+//! what it knows to be durable. Between files, zxids are consecutive; where a file begins with a new epoch, its header says
+//! what came before, and if it does not (it is ZooKeeper's), nothing whole may lie behind the end of the file before.
 
 use super::super::disk::{Disk, io_error};
 use super::super::{Result, StorageError, follows, list_by_zxid};
 use super::{
-    END_OF_RECORD, ENTRY_HEAD_BYTES, HEADER, HEADER_BYTES, LogEntry, PAYLOAD_BYTES_MAX, PREFIX,
-    zxid_of_payload,
+    END_OF_RECORD, ENTRY_HEAD_BYTES, HEADER, HEADER_BYTES, LogEntry, MAGIC_BYTES,
+    PAYLOAD_BYTES_MAX, PREFIX, TXN_HEADER_BYTES, previous_of, zxid_of_payload,
 };
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -23,6 +28,8 @@ use zabra_model::ids::Zxid;
 
 const READ_BYTES: usize = 256 << 10;
 const SECTOR_BYTES: u64 = 512;
+/// Zeros are passed over in steps of this size.
+const SCAN_BYTES: usize = 4096;
 const LOST_SECTOR: &str = "an entry with a sector that was never written";
 
 /// An entry that a crash cut off, and with it the rest of its file.
@@ -34,8 +41,6 @@ pub struct TornTail {
     pub offset: u64,
     /// How it shows.
     pub what: &'static str,
-    /// A rule for the newest file only: when another file follows, this would count as damage.
-    pub must_be_cut: bool,
 }
 
 /// One log file, from its first entry on.
@@ -48,7 +53,12 @@ pub struct LogFile<R> {
     start: usize,
     /// Position in the file of `buffer[start]`.
     offset: u64,
+    /// Position of the entry that was given out last, and of what comes behind it.
+    entry_at: u64,
+    entries_end: u64,
     entries: u64,
+    /// What the header says comes before the first entry.
+    previous: Option<Zxid>,
     ended: bool,
     torn: Option<TornTail>,
 }
@@ -66,7 +76,10 @@ impl<R: Read> LogFile<R> {
             buffer: Vec::new(),
             start: 0,
             offset: 0,
+            entry_at: 0,
+            entries_end: 0,
             entries: 0,
+            previous: None,
             ended: false,
             torn: None,
         };
@@ -74,7 +87,9 @@ impl<R: Read> LogFile<R> {
         let head = file.ahead();
         let head = head.get(..HEADER_BYTES).unwrap_or(head);
         if head.get(..4) == HEADER.get(..4) && head.len() == HEADER_BYTES {
+            file.previous = previous_of(head);
             file.consume(HEADER_BYTES);
+            file.entries_end = file.offset;
             return Ok(file);
         }
         let bad = StorageError::BadHeader {
@@ -82,14 +97,14 @@ impl<R: Read> LogFile<R> {
             kind: "transaction log",
             found: head.iter().map(|b| format!("{b:02x}")).collect(),
         };
-        let began = head.len() < HEADER_BYTES && HEADER.starts_with(head);
+        let magic = head.get(..MAGIC_BYTES).unwrap_or(head);
+        let began = head.len() < HEADER_BYTES && HEADER.starts_with(magic);
         if newest && (began || file.rest_is_zero()?) {
             file.ended = true;
             file.torn = Some(TornTail {
                 path: path.to_owned(),
                 offset: 0,
                 what: "no header, the file was just being created",
-                must_be_cut: false,
             });
             return Ok(file);
         }
@@ -151,7 +166,6 @@ impl<R: Read> LogFile<R> {
             path: self.path.clone(),
             offset: self.offset,
             what,
-            must_be_cut: what == LOST_SECTOR,
         });
         Ok(None)
     }
@@ -210,7 +224,9 @@ impl<R: Read> LogFile<R> {
             return self.damaged(format!("{payload_bytes} bytes hold no transaction header"));
         };
         let payload = Bytes::copy_from_slice(payload);
+        self.entry_at = self.offset;
         self.consume(entry_bytes);
+        self.entries_end = self.offset;
         self.entries += 1;
         Ok(Some(LogEntry { zxid, payload }))
     }
@@ -225,6 +241,53 @@ impl<R: Read> LogFile<R> {
     #[must_use]
     pub fn torn(&self) -> Option<&TornTail> {
         self.torn.as_ref()
+    }
+
+    /// After the end of this file: where behind it a whole entry above `last` lies, if one does.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn entry_behind_end(&mut self, last: Zxid) -> Result<Option<u64>> {
+        loop {
+            self.fill(SCAN_BYTES)?;
+            let zeros = self.ahead().iter().take_while(|b| **b == 0).count();
+            if zeros == self.ahead().len() {
+                if zeros == 0 {
+                    return Ok(None);
+                }
+                // The first bytes of an entry may be zeros, too.
+                self.consume(zeros.saturating_sub(ENTRY_HEAD_BYTES).max(1));
+                continue;
+            }
+            self.consume(zeros.saturating_sub(ENTRY_HEAD_BYTES));
+            for _ in 0..=ENTRY_HEAD_BYTES.min(self.ahead().len() - 1) {
+                if self.is_entry_above(last)? {
+                    return Ok(Some(self.offset));
+                }
+                self.consume(1);
+            }
+        }
+    }
+
+    fn is_entry_above(&mut self, last: Zxid) -> Result<bool> {
+        self.fill(ENTRY_HEAD_BYTES + TXN_HEADER_BYTES)?;
+        let Some((head, rest)) = self.ahead().split_first_chunk::<ENTRY_HEAD_BYTES>() else {
+            return Ok(false);
+        };
+        let [0, 0, 0, 0, s0, s1, s2, s3, l0, l1, l2, l3] = *head else {
+            return Ok(false);
+        };
+        let sum = u32::from_be_bytes([s0, s1, s2, s3]);
+        let bytes = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+        let above = zxid_of_payload(rest).is_some_and(|zxid| zxid > last);
+        if !above || !(TXN_HEADER_BYTES..=PAYLOAD_BYTES_MAX).contains(&bytes) {
+            return Ok(false);
+        }
+        self.fill(ENTRY_HEAD_BYTES + bytes + 1)?;
+        let payload = self.ahead().get(ENTRY_HEAD_BYTES..ENTRY_HEAD_BYTES + bytes);
+        let end = self.ahead().get(ENTRY_HEAD_BYTES + bytes);
+        Ok(end == Some(&END_OF_RECORD)
+            && payload.is_some_and(|payload| simd_adler32::adler32(&payload) == sum))
     }
 }
 
@@ -264,6 +327,8 @@ pub struct LogReader<D: Disk> {
     upto: Zxid,
     torn: Vec<TornTail>,
     unused: Vec<PathBuf>,
+    /// The file that was read to its end last.
+    ended: Option<LogFile<D::Reader>>,
 }
 
 impl<D: Disk> LogReader<D> {
@@ -289,6 +354,7 @@ impl<D: Disk> LogReader<D> {
             upto,
             torn: Vec::new(),
             unused: Vec::new(),
+            ended: None,
         })
     }
 
@@ -316,17 +382,35 @@ impl<D: Disk> LogReader<D> {
                 if file.entries == 0 {
                     self.unused.push(file.path.clone());
                 }
-                self.current = None;
+                self.ended = self.current.take();
                 continue;
             };
             if entry.zxid <= self.start {
                 continue;
             }
-            if !follows(self.last, entry.zxid) {
+            let begins = file.entries == 1;
+            if begins {
+                file.previous = file.previous.filter(|p| follows(*p, entry.zxid));
+            }
+            let chained = begins && file.previous.is_some();
+            if !follows(self.last, entry.zxid) || (chained && file.previous > Some(self.last)) {
                 return Err(StorageError::Hole {
                     path: file.path.clone(),
                     after: self.last,
                     found: entry.zxid,
+                });
+            }
+            if begins
+                && !chained
+                && entry.zxid.epoch() > self.last.epoch()
+                && let Some((path, offset, behind)) = self.entry_behind_end()?
+            {
+                return Err(StorageError::DamagedEntry {
+                    path,
+                    offset,
+                    what: format!(
+                        "it cannot be read, and behind it, at byte {behind}, is another one"
+                    ),
                 });
             }
             if entry.zxid > self.upto {
@@ -351,10 +435,45 @@ impl<D: Disk> LogReader<D> {
             .map_or(Path::new(""), |file| &file.path)
     }
 
+    /// Where in that file the last entry begins.
+    #[must_use]
+    pub fn entry_at(&self) -> u64 {
+        self.current.as_ref().map_or(0, |file| file.entry_at)
+    }
+
     /// Where in that file the last entry ends.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.current.as_ref().map_or(0, LogFile::offset)
+    }
+
+    /// The file that was read to its end last, where its entries end, and how that looks if not in order.
+    #[must_use]
+    pub fn end(&self) -> Option<(&Path, u64, Option<&'static str>)> {
+        let file = self.ended.as_ref()?;
+        let torn = file.torn();
+        Some((&file.path, file.entries_end, torn.map(|torn| torn.what)))
+    }
+
+    /// Whether a server of this kind wrote that file; false if it is not known.
+    #[must_use]
+    pub fn end_is_ours(&self) -> bool {
+        let file = self.ended.as_ref();
+        file.is_some_and(|file| file.previous.is_some())
+    }
+
+    /// Behind the end of that file: the path, where its entries end, and where a whole entry above all before lies.
+    /// Asked once, the answer is `None` later.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn entry_behind_end(&mut self) -> Result<Option<(PathBuf, u64, u64)>> {
+        let Some(mut file) = self.ended.take() else {
+            return Ok(None);
+        };
+        let end = file.entries_end;
+        let behind = file.entry_behind_end(self.last)?;
+        Ok(behind.map(|behind| (file.path, end, behind)))
     }
 
     /// Entries cut off in the files read to their end so far.

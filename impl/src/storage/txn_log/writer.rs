@@ -6,7 +6,9 @@
 
 use super::super::disk::{Disk, DiskFile, io_error};
 use super::super::{Result, StorageError, follows};
-use super::{HEADER, HEADER_BYTES, PAYLOAD_BYTES_MAX, PREFIX, TXN_HEADER_BYTES, encode_entry};
+use super::{
+    HEADER_BYTES, PAYLOAD_BYTES_MAX, PREFIX, TXN_HEADER_BYTES, encode_entry, header_behind,
+};
 use std::path::{Path, PathBuf};
 use zabra_model::ids::Zxid;
 
@@ -191,7 +193,7 @@ impl<D: Disk> TxnLog<D> {
         }
         let begun = self.disk.create(&path).and_then(|mut file| {
             let step = self.options.prealloc_bytes.min(EXTEND_BYTES_MAX) as usize;
-            let mut head = HEADER.to_vec();
+            let mut head = header_behind(self.last).to_vec();
             head.resize(HEADER_BYTES + step, 0);
             file.write_at(0, &head)?;
             Ok((file, head.len() as u64))
