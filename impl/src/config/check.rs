@@ -233,6 +233,21 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_has_a_bound_and_the_ports_between_servers_may_have_one() {
+        let base = "dataDir=d\nclientPort=0\n";
+        let c = of(base).unwrap();
+        assert_eq!(
+            (c.outstanding_bytes, c.from_members_only),
+            (64 << 20, false)
+        );
+        let keys = "zabra.outstandingBytes=0x200000\nzabra.quorumFromMembersOnly=true\n";
+        let c = of(&format!("{base}{keys}")).unwrap();
+        assert_eq!((c.outstanding_bytes, c.from_members_only), (2 << 20, true));
+        let refusal = of(&format!("{base}zabra.outstandingBytes=4096")).unwrap_err();
+        assert!(refusal.contains("at least"), "{refusal}");
+    }
+
+    #[test]
     fn session_limits_default_to_2_and_20_ticks() {
         let c = of("tickTime=200\ndataDir=d\nclientPort=0").unwrap();
         assert_eq!((c.min_session_ms, c.max_session_ms), (400, 4000));

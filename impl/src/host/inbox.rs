@@ -202,3 +202,36 @@ impl Inbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    /// C-84: who is held up goes on when there is less, and not before; the one does not hold up the other.
+    #[tokio::test]
+    async fn c_84_clients_and_the_leader_wait_while_they_are_held_up() {
+        const MOMENT: Duration = Duration::from_millis(30);
+        let inbox = Arc::new(Inbox::default());
+        for _ in 0..3 {
+            inbox.hold_clients(true);
+            assert!(timeout(MOMENT, inbox.wait_for_room()).await.is_err());
+            assert!(timeout(MOMENT, inbox.wait_for_disk()).await.is_ok());
+            let waiting = Arc::clone(&inbox);
+            let client = tokio::spawn(async move { waiting.wait_for_room().await });
+            tokio::task::yield_now().await;
+            inbox.hold_clients(false);
+            assert!(timeout(Duration::from_secs(10), client).await.is_ok());
+
+            inbox.hold_leader(true);
+            assert!(timeout(MOMENT, inbox.wait_for_disk()).await.is_err());
+            assert!(timeout(MOMENT, inbox.wait_for_room()).await.is_ok());
+            let waiting = Arc::clone(&inbox);
+            let leader = tokio::spawn(async move { waiting.wait_for_disk().await });
+            tokio::task::yield_now().await;
+            inbox.hold_leader(false);
+            assert!(timeout(Duration::from_secs(10), leader).await.is_ok());
+        }
+    }
+}
