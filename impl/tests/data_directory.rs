@@ -317,7 +317,8 @@ fn c_2_an_emptied_directory_does_not_quietly_vote() {
     cluster.wait_serving(&[0, 1, 2]);
     cluster.client(0).create("/keep", 0).unwrap().unwrap();
     (0..3).for_each(|i| assert!(!cluster.data(i).join(say).exists()));
-    cluster.kill(0);
+    // All of them: files of a server that runs change.
+    (0..3).for_each(|i| cluster.kill(i));
     fs::remove_dir_all(&version_2).unwrap();
     refused(&cluster, 0, 3, &words);
     // By default it votes as ZooKeeper's does, and says so.
@@ -330,6 +331,7 @@ fn c_2_an_emptied_directory_does_not_quietly_vote() {
     .unwrap();
     refused(&cluster, 0, 3, &["datadir.autocreate=false"]);
     fs::create_dir(&version_2).unwrap();
+    (1..3).for_each(|i| cluster.start(i));
     let (code, log) = run(&cluster, 0);
     assert_eq!(code, None, "{log}");
     assert!(log.contains("votes as an empty one"), "{log}");

@@ -170,23 +170,27 @@ impl<D: Disk> Keeper<D> {
     }
 
     /// Everything up to `last` is synced. `busy`: the next sync comes at once, so the file may wait.
-    pub(super) fn note(&mut self, last: Zxid, busy: bool) {
+    ///
+    /// # Errors
+    /// [`super::StorageError::Io`] of a failed sync, as for all of these.
+    pub(super) fn note(&mut self, last: Zxid, busy: bool) -> Result<()> {
         if self.file.is_none() {
-            return;
+            return Ok(());
         }
         self.mark.durable = last;
         if self.mark == self.written && !self.unsynced {
-            return;
+            return Ok(());
         }
         let now = Instant::now();
         if busy && now - self.written_at < WRITE_EVERY {
-            return;
+            return Ok(());
         }
         self.written_at = now;
         self.write();
         if now - self.synced_at >= SYNC_EVERY {
-            self.sync();
+            self.sync()?;
         }
+        Ok(())
     }
 
     /// Whether something waits for [`Self::sync`].
@@ -195,19 +199,21 @@ impl<D: Disk> Keeper<D> {
     }
 
     /// `acceptedEpoch` is about to become this.
-    pub(super) fn accept(&mut self, epoch: Epoch) {
+    pub(super) fn accept(&mut self, epoch: Epoch) -> Result<()> {
         if epoch > self.mark.accepted {
             self.mark.accepted = epoch;
-            self.sync();
+            self.sync()?;
         }
+        Ok(())
     }
 
     /// The history is about to end at `after` or below.
-    pub(super) fn lower(&mut self, after: Zxid) {
+    pub(super) fn lower(&mut self, after: Zxid) -> Result<()> {
         if self.mark.durable > after {
             self.mark.durable = after;
-            self.sync();
+            self.sync()?;
         }
+        Ok(())
     }
 
     fn write(&mut self) {
@@ -221,18 +227,16 @@ impl<D: Disk> Keeper<D> {
     }
 
     /// Makes the file say what is known, durably.
-    pub(super) fn sync(&mut self) {
+    pub(super) fn sync(&mut self) -> Result<()> {
         self.write();
-        let Some(file) = self.file.as_mut().filter(|_| self.unsynced) else {
-            return;
-        };
-        match file.sync() {
-            Ok(()) => (self.unsynced, self.synced_at) = (false, Instant::now()),
-            Err(error) => self.give_up(&error),
+        if let Some(file) = self.file.as_mut().filter(|_| self.unsynced) {
+            file.sync()?;
+            (self.unsynced, self.synced_at) = (false, Instant::now());
         }
+        Ok(())
     }
 
-    /// A mark that stays behind is safe, so the server goes on. Who needs it lowered will hear of the failure.
+    /// A mark that cannot be written stays behind, which is safe, so the server goes on. Who needs it lowered will hear of the failure.
     fn give_up(&mut self, error: &super::StorageError) {
         tracing::warn!(
             "{error}; until the next start, a damage in the log is told apart from a torn end only up to zxid {}",

@@ -272,6 +272,10 @@ enum Ended {
     Stopped,
 }
 
+fn mark_failed(error: super::StorageError) -> Ended {
+    Ended::Failed("durable mark", error.to_string())
+}
+
 /// However the worker ends, nothing more is taken: a queue that nobody empties must not look alive.
 struct CloseOnExit(Arc<Shared>);
 
@@ -285,20 +289,24 @@ impl<D: Disk> Worker<D> {
     fn run(mut self, on_event: &impl Fn(Event)) {
         let _close = CloseOnExit(self.shared.clone());
         let mut batch = VecDeque::new();
-        while self.take(&mut batch) {
-            match self.carry_out(&mut batch, on_event) {
-                Ok(()) => {}
-                Err(Ended::Failed(what, error)) => {
-                    on_event(Event::Failed { what, error });
-                    return;
-                }
-                Err(Ended::Stopped) => return,
+        let ended = loop {
+            match self.take(&mut batch) {
+                Ok(true) => {}
+                Ok(false) => break self.mark.sync().map_err(mark_failed),
+                Err(error) => break Err(mark_failed(error)),
+            }
+            if let Err(ended) = self.carry_out(&mut batch, on_event) {
+                break Err(ended);
             }
             // Nobody waits for this: what it tells of is acknowledged already.
             let busy = !self.shared.queue().ops.is_empty();
-            self.mark.note(self.log.last(), busy);
+            if let Err(error) = self.mark.note(self.log.last(), busy) {
+                break Err(mark_failed(error));
+            }
+        };
+        if let Err(Ended::Failed(what, error)) = ended {
+            on_event(Event::Failed { what, error });
         }
-        self.mark.sync();
     }
 
     /// Tells of operations that are done. Their room is free before anybody hears of it: who was turned away for lack of
@@ -309,12 +317,12 @@ impl<D: Disk> Worker<D> {
     }
 
     /// Waits for work and takes all of it; false when there is none and none will come.
-    fn take(&mut self, batch: &mut VecDeque<(u64, Op)>) -> bool {
+    fn take(&mut self, batch: &mut VecDeque<(u64, Op)>) -> Result<bool> {
         let shared = self.shared.clone();
         let mut queue = shared.queue();
         while queue.ops.is_empty() {
             if queue.closed {
-                return false;
+                return Ok(false);
             }
             queue.idle = true;
             if !self.mark.is_behind() {
@@ -327,13 +335,13 @@ impl<D: Disk> Worker<D> {
             queue = awake;
             if waited.timed_out() && queue.ops.is_empty() {
                 drop(queue);
-                self.mark.sync();
+                self.mark.sync()?;
                 queue = shared.queue();
             }
         }
         queue.idle = false;
         std::mem::swap(&mut queue.ops, batch);
-        true
+        Ok(true)
     }
 
     fn carry_out(
@@ -407,19 +415,19 @@ impl<D: Disk> Worker<D> {
             }
             Op::Truncate { after } => {
                 self.log.roll()?;
-                self.mark.lower(after);
+                self.mark.lower(after)?;
                 let last = replace::truncate(&self.disk, &self.dirs, after)?;
                 self.log.restart_behind(last);
                 Ok(())
             }
             Op::AcceptedEpoch(epoch) => {
-                self.mark.accept(epoch);
+                self.mark.accept(epoch)?;
                 epochs::write_accepted(&self.disk, &self.dirs, epoch)
             }
             Op::CurrentEpoch(epoch) => epochs::write_current(&self.disk, &self.dirs, epoch),
             Op::InstallSnapshot(ref staged) => {
                 self.log.roll()?;
-                self.mark.lower(staged.zxid);
+                self.mark.lower(staged.zxid)?;
                 replace::install_snapshot(&self.disk, &self.dirs, staged)?;
                 self.log.restart_behind(staged.zxid);
                 Ok(())
