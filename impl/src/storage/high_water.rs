@@ -20,10 +20,10 @@ use zabra_model::ids::{Epoch, Zxid};
 
 /// File name, in the directory of the logs.
 pub const NAME: &str = "zabra.durable";
-/// While batches follow each other, the file is written this often.
+/// The file is written this long after the sync that it tells of, at the latest, and not more often.
 const WRITE_EVERY: Duration = Duration::from_millis(10);
 /// And synced this often: after a loss of power it tells of the second before the last at the latest.
-pub(super) const SYNC_EVERY: Duration = Duration::from_secs(1);
+const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// What the file says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,7 +120,7 @@ pub fn write<D: Disk>(disk: &D, dirs: &Dirs, mark: Mark) -> Result<()> {
 /// The history is about to end at `after` or below: makes the file say no more than that, durably.
 ///
 /// # Errors
-/// Those of [`read`] and [`write`].
+/// Those of [`read`] and [`write()`].
 pub fn lower<D: Disk>(disk: &D, dirs: &Dirs, after: Zxid) -> Result<()> {
     match read(disk, dirs)? {
         Found::Valid(mark) | Found::Outdated(mark) if mark.durable > after => {
@@ -139,9 +139,16 @@ pub(super) struct Keeper<D: Disk> {
     /// What the file says, synced or not.
     written: Mark,
     written_at: Instant,
-    /// The file says more than is synced of it.
+    /// The file says more than is synced of it, since then.
     unsynced: bool,
-    synced_at: Instant,
+    unsynced_since: Instant,
+}
+
+/// What a [`Keeper`] has to do next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Owes {
+    Write,
+    Sync,
 }
 
 impl<D: Disk> Keeper<D> {
@@ -160,7 +167,7 @@ impl<D: Disk> Keeper<D> {
             },
             written_at: now,
             unsynced: false,
-            synced_at: now,
+            unsynced_since: now,
         };
         if let Ok(Found::Valid(mark)) = read(disk, dirs) {
             keeper.file = disk.open(&path_of(dirs)).ok();
@@ -169,33 +176,46 @@ impl<D: Disk> Keeper<D> {
         keeper
     }
 
-    /// Everything up to `last` is synced. `busy`: the next sync comes at once, so the file may wait.
+    /// Everything up to `last` is synced. Writes now and then only, or every batch would pay for it.
     ///
     /// # Errors
     /// [`super::StorageError::Io`] of a failed sync, as for all of these.
-    pub(super) fn note(&mut self, last: Zxid, busy: bool) -> Result<()> {
-        if self.file.is_none() {
-            return Ok(());
-        }
+    pub(super) fn note(&mut self, last: Zxid) -> Result<()> {
         self.mark.durable = last;
-        if self.mark == self.written && !self.unsynced {
-            return Ok(());
-        }
-        let now = Instant::now();
-        if busy && now - self.written_at < WRITE_EVERY {
-            return Ok(());
-        }
-        self.written_at = now;
-        self.write();
-        if now - self.synced_at >= SYNC_EVERY {
-            self.sync()?;
-        }
-        Ok(())
+        self.settle()
     }
 
-    /// Whether something waits for [`Self::sync`].
-    pub(super) fn is_behind(&self) -> bool {
-        self.file.is_some() && (self.unsynced || self.mark != self.written)
+    /// Does what is due by now.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        match self.due() {
+            Some((Duration::ZERO, Owes::Sync)) => self.sync(),
+            Some((Duration::ZERO, Owes::Write)) => {
+                self.write();
+                Ok(())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What is to be done next, and how long it may still wait.
+    fn due(&self) -> Option<(Duration, Owes)> {
+        self.file.as_ref()?;
+        let (write, sync) = (self.mark != self.written, self.unsynced);
+        if !write && !sync {
+            return None;
+        }
+        let now = Instant::now();
+        let left = |since: Instant, every: Duration| every.saturating_sub(now - since);
+        let to_sync = left(self.unsynced_since, SYNC_EVERY);
+        if sync && to_sync.is_zero() || !write {
+            return Some((to_sync, Owes::Sync));
+        }
+        Some((left(self.written_at, WRITE_EVERY), Owes::Write))
+    }
+
+    /// How long [`Self::settle`] may wait while no batch comes; `None`: for ever.
+    pub(super) fn rest(&self) -> Option<Duration> {
+        self.due().map(|(rest, _)| rest)
     }
 
     /// `acceptedEpoch` is about to become this.
@@ -221,7 +241,13 @@ impl<D: Disk> Keeper<D> {
             return;
         };
         match file.write_at(0, text_of(self.mark).as_bytes()) {
-            Ok(()) => (self.written, self.unsynced) = (self.mark, true),
+            Ok(()) => {
+                self.written = self.mark;
+                self.written_at = Instant::now();
+                if !self.unsynced {
+                    (self.unsynced, self.unsynced_since) = (true, self.written_at);
+                }
+            }
             Err(error) => self.give_up(&error),
         }
     }
@@ -231,7 +257,7 @@ impl<D: Disk> Keeper<D> {
         self.write();
         if let Some(file) = self.file.as_mut().filter(|_| self.unsynced) {
             file.sync()?;
-            (self.unsynced, self.synced_at) = (false, Instant::now());
+            self.unsynced = false;
         }
         Ok(())
     }

@@ -299,8 +299,7 @@ impl<D: Disk> Worker<D> {
                 break Err(ended);
             }
             // Nobody waits for this: what it tells of is acknowledged already.
-            let busy = !self.shared.queue().ops.is_empty();
-            if let Err(error) = self.mark.note(self.log.last(), busy) {
+            if let Err(error) = self.mark.note(self.log.last()) {
                 break Err(mark_failed(error));
             }
         };
@@ -325,17 +324,17 @@ impl<D: Disk> Worker<D> {
                 return Ok(false);
             }
             queue.idle = true;
-            if !self.mark.is_behind() {
+            let Some(rest) = self.mark.rest() else {
                 let woken = shared.wake.wait(queue);
                 queue = woken.unwrap_or_else(PoisonError::into_inner);
                 continue;
-            }
-            let woken = shared.wake.wait_timeout(queue, high_water::SYNC_EVERY);
+            };
+            let woken = shared.wake.wait_timeout(queue, rest);
             let (awake, waited) = woken.unwrap_or_else(PoisonError::into_inner);
             queue = awake;
             if waited.timed_out() && queue.ops.is_empty() {
                 drop(queue);
-                self.mark.sync()?;
+                self.mark.settle()?;
                 queue = shared.queue();
             }
         }

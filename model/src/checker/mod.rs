@@ -23,6 +23,7 @@ pub mod clients;
 pub mod cluster;
 pub mod diagram;
 pub mod disk;
+mod enabled;
 pub mod explore;
 pub mod ghost;
 pub mod host;

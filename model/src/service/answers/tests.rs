@@ -1,3 +1,5 @@
+//! The matching of answers against an oracle that knows who has sent what.
+
 use super::*;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
