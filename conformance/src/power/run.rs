@@ -83,8 +83,8 @@ pub fn run(plan: Plan) -> Result<Report> {
     world.finish(done)
 }
 
-/// The next sync of one server fails, and its pages only look clean from then on (once for each of `failures`); it is started
-/// again as a supervisor would, works on, and then loses its power.
+/// Syncs of one server fail until it ends, and the pages only look clean from then on (once for each of `failures`); it is
+/// started again as a supervisor would, works on, and then loses its power.
 ///
 /// # Errors
 /// As [`run`].
@@ -234,12 +234,14 @@ impl World {
         self.begin_load();
         self.wait_for_answers()?;
         let victim = self.random.usize(..self.disks.len());
-        self.note(format!("the next sync of server {} fails", victim + 1));
-        self.disks[victim].set_sync(Sync::FailsOnce);
-        let cluster = &mut self.cluster;
+        self.note(format!("syncs of server {} fail", victim + 1));
+        let (cluster, disk) = (&mut self.cluster, &self.disks[victim]);
         wait_until("the server ends by its failed sync", PATIENCE, || {
+            // Again, because a snapshot may be what failed: the server makes another one, and goes on.
+            disk.set_sync(Sync::FailsOnce);
             Ok(cluster.all_alive().is_err())
         })?;
+        disk.set_sync(Sync::Honest);
         self.restart(&[victim])?;
         self.cluster.wait_until_serving()?;
         self.settle()?;
