@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use tracing::{debug, info, warn};
 use zabra_model::ids::{ServerId, SessionId, Zxid};
 use zabra_model::packet::Packet;
-use zabra_model::service::admission::may_forward;
+use zabra_model::service::admission::{counts_of_learner, may_forward};
 use zabra_model::service::session::{SessionTracker, Standing};
 use zabra_model::service::sweep::Sweep;
 use zabra_model::step::{Input, Link};
@@ -444,6 +444,23 @@ impl Core {
         }
         let decoded = Request::decode(request.opcode, &request.record).ok();
         let owner = owner_of(sid, link);
+        let knows_super_user = self.shared.config.super_digest.is_some();
+        let counts = |id: &Id| counts_of_learner(id, knows_super_user);
+        let left;
+        let ids = if ids.iter().all(counts) {
+            ids
+        } else {
+            warn!(
+                ?sid,
+                "a learner reports a super user, and none is configured here: not believed"
+            );
+            left = ids
+                .iter()
+                .filter(|id| counts(id))
+                .cloned()
+                .collect::<Vec<_>>();
+            &left
+        };
         self.lead(
             request.session,
             request.cxid,

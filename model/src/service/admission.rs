@@ -4,6 +4,8 @@
 //! containers (20), the beginning of a session (-10) and errors (-1) are made by servers, `check` (13) stands inside a multi only,
 //! and a code that is in no row is nobody's.
 
+use crate::tree::acl::Id;
+
 /// What becomes of a client's request, by its operation code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Admission {
@@ -42,10 +44,34 @@ pub const fn may_forward(opcode: i32) -> bool {
     matches!(admission(opcode), Admission::Leader) || opcode == CREATE_SESSION
 }
 
+/// Whether an identity that a learner reports of its client counts at the leader. Nobody can have proved to be the super user where none
+/// is configured, whoever says so (D-30).
+#[must_use]
+pub fn counts_of_learner(id: &Id, knows_super_user: bool) -> bool {
+    &*id.scheme != "super" || knows_super_user
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::vec::Vec;
+
+    /// C-80: a learner's word makes nobody the super user of an ensemble that has none.
+    #[test]
+    fn c_80_a_learner_cannot_make_a_super_user() {
+        for (scheme, knows, counts) in [
+            ("super", false, false),
+            ("super", true, true),
+            ("digest", false, true),
+            ("ip", false, true),
+        ] {
+            let id = Id {
+                scheme: scheme.into(),
+                id: "".into(),
+            };
+            assert_eq!(counts_of_learner(&id, knows), counts, "{scheme} {knows}");
+        }
+    }
 
     /// C-42: over all codes there are, and all around them.
     #[test]
