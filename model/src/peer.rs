@@ -461,6 +461,14 @@ impl Peer {
         matches!(&self.role, Role::Leading(l) if l.learners.iter().any(|x| x.link == link && x.stage == crate::leader::Stage::Active))
     }
 
+    /// Whether a leader is sending its history to the learner behind this link, which says nothing meanwhile.
+    #[must_use]
+    pub fn synchronizes(&self, link: Link) -> bool {
+        use crate::leader::Stage;
+        let sends = |stage: Stage| matches!(stage, Stage::EpochAcked { .. } | Stage::Synced);
+        matches!(&self.role, Role::Leading(l) if l.learners.iter().any(|x| x.link == link && sends(x.stage)))
+    }
+
     /// Whether a leader has a quorum without the learner behind this link.
     #[must_use]
     pub fn can_spare(&self, env: &Env, link: Link) -> bool {

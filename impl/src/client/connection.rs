@@ -213,6 +213,8 @@ impl Connection {
         let silent = sleep(silence);
         tokio::pin!(silent);
         let mut heard = true;
+        // It has asked for writes, and the core has no room for more.
+        let mut held = false;
         loop {
             let (phase, waiting, may_take, overfull, too_much) = {
                 let mut state = conn.state();
@@ -251,19 +253,22 @@ impl Connection {
                 && !paused
                 && (buf.len() >= 4 || !self.frames.is_empty() || self.watches_left.is_some())
                 && may_take
+                && !held
                 && self.take_requests(&mut buf)?
             {
                 self.answer_apart().await?;
-                self.inbox.wait_for_room().await;
+                // Only who has asked for a write waits for room; its answers go out, and its session lives, meanwhile.
+                held = self.writes_before > 0 && self.inbox.is_crowded();
                 continue;
             }
-            let may_read = phase == Phase::Open && !paused && may_take
+            let may_read = phase == Phase::Open && !paused && may_take && !held
                 || buf.len() < READ_BYTES && phase == Phase::Connecting;
             if buf.capacity() - buf.len() < READ_BYTES / 8 {
                 buf.reserve(READ_BYTES);
             }
             tokio::select! {
                 () = conn.wake.notified() => {}
+                () = self.inbox.wait_for_room(), if held => held = false,
                 read = reader.read_buf(&mut buf), if may_read => {
                     if read? == 0 {
                         return Ok(());

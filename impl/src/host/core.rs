@@ -245,11 +245,13 @@ impl Core {
     }
 
     fn next_wake(&self) -> Instant {
-        if self.has_expired() || self.deliver_upto != Zxid::ZERO {
+        // What would be logged waits for room on the disk.
+        let may_log = !self.is_disk_full();
+        if self.has_expired() && may_log || self.deliver_upto != Zxid::ZERO {
             return Instant::now();
         }
         let mut wake = Instant::now() + IDLE_MAX;
-        if matches!(self.shared.mode(), Mode::Leader | Mode::Standalone) {
+        if may_log && matches!(self.shared.mode(), Mode::Leader | Mode::Standalone) {
             let started = Instant::from_std(self.shared.started);
             let sweep = started + Duration::from_millis(self.sweep.next_ms());
             wake = wake.min(self.next_expiry).min(sweep);
@@ -483,11 +485,11 @@ impl Core {
         }
     }
 
-    /// Whether a learner may have this link, if it has others: one that is being synchronized has its time for that, one
-    /// that is led has answered within a tick, or it gives way.
+    /// Whether a learner may have this link, if it has others: one that is being synchronized has its time for that, any
+    /// other one has been heard within a tick, or it gives way.
     pub(super) fn may_take_over(&self, sid: ServerId, link: Option<Link>) -> Result<(), Turned> {
         let answers = |(link, silent_ms): (Link, u64)| {
-            silent_ms <= self.shared.config.tick_ms || !self.peer.has_active_learner(link)
+            silent_ms <= self.shared.config.tick_ms || self.peer.synchronizes(link)
         };
         let mut standing = Standing::Nothing;
         for other in self.links.others(sid, link, self.elapsed_ms) {
@@ -654,11 +656,13 @@ impl Core {
         }
     }
 
-    /// The sessions attached here that were heard since the last time, with their timeouts.
+    /// The sessions attached here that were heard since the last time, with their timeouts. While clients are held up they are not
+    /// read, and that is no silence of theirs.
     fn touched_sessions(&self) -> Vec<(SessionId, i32)> {
+        let held = self.inbox.is_crowded();
         lock(&self.shared.sessions)
             .iter()
-            .filter(|(_, conn)| conn.take_heard().is_some())
+            .filter(|(_, conn)| conn.take_heard().is_some() || held)
             .map(|(session, conn)| (*session, conn.timeout_ms()))
             .collect()
     }
@@ -752,7 +756,9 @@ impl Core {
         let max = self.shared.config.outstanding_bytes;
         let unwritten = self.persist.unwritten_bytes();
         let leads = self.is_leading();
-        let outstanding = self.window.outstanding_bytes() > max || leads && unwritten > max;
+        // Without room on the disk, writes are refused as they come, and reads go on.
+        let outstanding = !self.is_disk_full()
+            && (self.window.outstanding_bytes() > max || leads && unwritten > max);
         self.inbox
             .hold_clients(self.serving.is_some() && outstanding);
         self.inbox

@@ -175,7 +175,8 @@ impl Inbox {
         }
     }
 
-    fn is_crowded(&self) -> bool {
+    /// Whether who asks for writes has to wait.
+    pub fn is_crowded(&self) -> bool {
         self.clients_held.load(Ordering::Relaxed)
             || self.bytes.load(Ordering::Relaxed) > INBOX_BYTES_MAX
     }

@@ -185,8 +185,10 @@ impl Core {
             );
             self.tracker.restart(self.elapsed_ms);
         }
+        // Clients that are held up are not read: that is no silence of theirs.
+        let held = self.inbox.is_crowded().then_some(self.elapsed_ms);
         for (session, conn) in lock(&self.shared.sessions).iter() {
-            if let Some(heard_ms) = conn.take_heard() {
+            if let Some(heard_ms) = held.or(conn.take_heard()) {
                 self.tracker.touch(*session, heard_ms);
             }
         }

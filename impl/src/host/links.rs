@@ -150,7 +150,7 @@ impl Links {
         self.waiting.push(dialled);
     }
 
-    /// Whoever has waited and is still there, in the order in which they came.
+    /// Whoever has waited and is still there. The newest comes first: of two with one id, the older one is more likely to be gone.
     pub(super) fn take_waiting(&mut self) -> Vec<Dialled> {
         let mut waiting = std::mem::take(&mut self.waiting);
         // After its first words a learner says nothing before it is answered: whatever can be read is the end.
@@ -160,6 +160,7 @@ impl Links {
                     .try_read(&mut [0])
                     .is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock)
         });
+        waiting.reverse();
         waiting
     }
 

@@ -308,9 +308,14 @@ impl ElectionNet {
                 crate::host::gate::SENT.vote_sent();
                 continue;
             }
-            if let Err(error) = self.hear(slot.sid, &mut buf) {
-                info!(peer = %slot.sid, %error, "not an election message, closing");
-                return None;
+            match self.hear(slot.sid, &mut buf) {
+                // What says nothing keeps no place: only a notification shows that a member is there.
+                Ok(true) => heard = Some(Instant::now()),
+                Ok(false) => {}
+                Err(error) => {
+                    info!(peer = %slot.sid, %error, "not an election message, closing");
+                    return None;
+                }
             }
             tokio::select! {
                 // First: whether this connection is at its end.
@@ -319,7 +324,6 @@ impl ElectionNet {
                     if !matches!(read, Ok(n) if n > 0) {
                         return None;
                     }
-                    heard = Some(Instant::now());
                 }
                 () = slot.wake.notified() => {}
                 what = incoming.recv() => match what {
@@ -332,8 +336,9 @@ impl ElectionNet {
         }
     }
 
-    fn hear(&self, from: ServerId, buf: &mut BytesMut) -> Result<(), WireError> {
-        let mut frames = Vec::new();
+    /// Hands on what was said; whether anything was.
+    fn hear(&self, from: ServerId, buf: &mut BytesMut) -> Result<bool, WireError> {
+        let (mut frames, mut any) = (Vec::new(), false);
         let wrong = split(buf, ELECTION_FRAME_BYTES_MAX, &mut frames).err();
         for body in frames {
             if body.is_empty() {
@@ -351,8 +356,9 @@ impl ElectionNet {
             };
             let input = Input::Notified { from, notification };
             self.inbox.push(Event::Input(input), 0);
+            any = true;
         }
-        wrong.map_or(Ok(()), Err)
+        wrong.map_or(Ok(any), Err)
     }
 }
 
