@@ -55,6 +55,11 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("protocol_oddities:48", CREATE_SESSION),
     ("protocol_oddities:49", CREATE_SESSION),
     ("protocol_oddities:51", CREATE_SESSION),
+    // deleteContainer is no client's operation, and SASL without a provider ends the connection.
+    ("protocol_oddities:41", "D-36"),
+    ("protocol_oddities:43", "D-36"),
+    ("protocol_oddities:56", "D-37"),
+    ("protocol_oddities:58", "D-37"),
     // A request behind closeSession in one write: ZooKeeper answers it or closes before, as threads happen to run.
     (
         "close_and_pipelining:35",
@@ -71,7 +76,7 @@ const CREATE_SESSION: &str = "createSession is no request of a client, the conne
 const QUOTA: &str = "quotas are stored, but neither counted nor enforced";
 
 /// Answers and events in the captures: a replay that compares fewer has skipped some.
-const COMPARED: usize = 428;
+const COMPARED: usize = 426;
 const COMPARED_STRINGS: usize = 15;
 const COMPARED_SESSIONS: usize = 67;
 
@@ -448,7 +453,6 @@ fn captured_requests_are_answered_as_zookeeper_answered_them() {
         ("tickTime", "1000"),
         ("minSessionTimeout", "1000"),
         ("extendedTypesEnabled", "true"),
-        ("enforceQuota", "true"),
         // super:adm
         (
             "DigestAuthenticationProvider.superDigest",

@@ -155,20 +155,6 @@ impl Stub {
     }
 }
 
-/// FOLLOWERINFO with an empty history.
-pub fn introduction(sid: u64) -> Vec<u8> {
-    let info = LearnerInfo::encode(ServerId(sid), 0);
-    let mut out = BytesMut::new();
-    put_packet(
-        PacketKind::FollowerInfo,
-        Zxid::ZERO,
-        Some(&info),
-        None,
-        &mut out,
-    );
-    out.to_vec()
-}
-
 /// The first words on an election port.
 pub fn election_hello(sid: u64) -> Vec<u8> {
     let mut out = Vec::new();
