@@ -45,6 +45,8 @@ pub enum Turned {
     OtherRole,
     /// The member with this id is here already, and answers.
     Present,
+    /// Others from as many addresses as may wait claim this id, too.
+    Crowded,
 }
 
 impl core::fmt::Display for Turned {
@@ -59,6 +61,9 @@ impl core::fmt::Display for Turned {
             }
             Self::Present => {
                 "a server with this id is connected and answers; if there are two, correct the myid of one"
+            }
+            Self::Crowded => {
+                "connections from many addresses claim this id; look who they are, and guard the quorum port"
             }
         })
     }
@@ -79,7 +84,7 @@ pub fn is_member(me: ServerId, sid: ServerId, listed: Option<Listed>) -> Result<
 /// Whether a learner is led: it is a member, in the role that it claims.
 ///
 /// # Errors
-/// [`Turned`], all but [`Turned::Present`].
+/// [`Turned`], all but [`Turned::Present`] and [`Turned::Crowded`].
 pub fn may_be_led(me: ServerId, claim: Claim, listed: Option<Listed>) -> Result<(), Turned> {
     let listed = is_member(me, claim.sid, listed)?;
     if claim.observer == (listed == Listed::Observer) {
