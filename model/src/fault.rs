@@ -107,6 +107,36 @@ pub enum Fault {
     NotLeading,
 }
 
+impl Fault {
+    /// Whether a refusal means that a packet came which no correct ensemble sends; the others are part of recovery.
+    #[must_use]
+    pub const fn is_bad_packet(self) -> bool {
+        match self {
+            Self::UnexpectedPacket
+            | Self::AckBeforeNewLeader { .. }
+            | Self::AckOfUnproposed { .. }
+            | Self::ProposalOutOfOrder { .. }
+            | Self::CommitOutOfOrder { .. }
+            | Self::TruncOutsideHistory { .. }
+            | Self::NewLeaderOfOtherEpoch { .. }
+            | Self::EpochJump { .. }
+            | Self::ActivationOfOther { .. } => true,
+            Self::StaleLeader { .. }
+            | Self::LearnerAhead { .. }
+            | Self::LearnerReplaced { .. }
+            | Self::LearnerLate { .. }
+            | Self::OwnDiskLate { .. }
+            | Self::QuorumLost
+            | Self::TruncBelowSnapshot { .. }
+            | Self::EpochExhausted
+            | Self::CounterExhausted
+            | Self::ReconfigInProgress
+            | Self::NewConfigNotSynced
+            | Self::NotLeading => false,
+        }
+    }
+}
+
 impl core::fmt::Display for Fault {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {

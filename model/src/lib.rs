@@ -11,6 +11,7 @@
 //! | [`durable`] | the disk as a peer sees it |
 //! | [`election`], [`leader`], [`learner`] | the roles |
 //! | [`peer`] | a server: disk and role, and `step`, the one transition function |
+//! | [`invariants`] | what must hold of every cluster and every step |
 //! | [`service`] | sessions, which request a transaction answers, and the order of answers to one connection |
 //! | [`switch`] | known bugs that a checker can bring back |
 //! | [`tree`] | the replicated znodes |
@@ -30,6 +31,7 @@ pub mod ensemble;
 pub mod fault;
 pub mod history;
 pub mod ids;
+pub mod invariants;
 pub mod leader;
 pub mod learner;
 pub mod packet;

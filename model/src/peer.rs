@@ -395,6 +395,19 @@ impl Peer {
         }
     }
 
+    /// The epoch that it leads, once it is past discovery.
+    #[must_use]
+    pub const fn primary(&self) -> Option<Epoch> {
+        match &self.role {
+            Role::Leading(l) if l.phase as u8 >= crate::leader::Phase::WritingEpoch as u8 => {
+                Some(l.epoch)
+            }
+            Role::Draining { .. } | Role::Looking(_) | Role::Following(_) | Role::Leading(_) => {
+                None
+            }
+        }
+    }
+
     /// What the disk is known to hold.
     #[must_use]
     pub const fn durable(&self) -> &Durable {

@@ -8,6 +8,8 @@ use super::diagram::Chart;
 use super::model::{State, Zab};
 use super::properties;
 use super::trace;
+use crate::invariants::InvariantSet;
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -64,27 +66,17 @@ impl fmt::Debug for Choice {
     }
 }
 
-/// Conditions are plain functions in stateright: one for each place in [`properties::ALL`].
-fn holds<const AT: usize>(_: &Browsed, shown: &Shown) -> bool {
-    shown.state.broken >> AT & 1 == 0
+impl properties::Judged for Shown {
+    fn broken(&self) -> InvariantSet {
+        self.state.broken
+    }
 }
-
-type Condition = fn(&Browsed, &Shown) -> bool;
-
-macro_rules! conditions {
-    ($($at:literal)*) => { &[$(holds::<$at>),*] };
-}
-
-const CONDITIONS: &[Condition] = conditions!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31);
 
 impl Browsed {
     fn shown(&self, state: State) -> Shown {
         let mut text = trace::cluster_text(&self.zab.world, &state.cluster);
-        for (at, p) in properties::ALL.iter().enumerate() {
-            if state.broken >> at & 1 == 1 {
-                text.push_str("\nBROKEN: ");
-                text.push_str(p.name);
-            }
+        for (broken, how) in properties::told(&state.cluster, &self.zab.world) {
+            text.push_str(&format!("\nBROKEN: {} ({how})", broken.name));
         }
         Shown {
             state,
@@ -117,9 +109,7 @@ impl Model for Browsed {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        let all = properties::ALL.iter().zip(CONDITIONS);
-        all.map(|(p, holds)| Property::always(p.name, *holds))
-            .collect()
+        properties::as_properties()
     }
 
     fn format_action(&self, choice: &Choice) -> String {
@@ -153,7 +143,6 @@ mod tests {
         let browsed = |name| Browsed {
             zab: Zab::new(bounds::find(name).unwrap()),
         };
-        assert!(properties::ALL.len() <= CONDITIONS.len());
         let shown = browsed("zoo/QuorumIsHalf").checker().spawn_bfs().join();
         let plain = browsed("zoo/QuorumIsHalf").zab.checker();
         let plain = plain.spawn_bfs().join();

@@ -7,8 +7,8 @@
 use super::arena::Bytes;
 use super::bounds::{Bounds, Grain};
 use super::cluster::Mailbox;
+use super::cluster::index;
 use super::disk::{Disk, Image, Op, Quirk};
-use super::ghost::{Ghost, Sight};
 use super::link::{End, Frame, Wire};
 use super::node::Node;
 use super::page_cache::PageCache;
@@ -18,6 +18,7 @@ use crate::election::Looking;
 use crate::election::tally::Ballot;
 use crate::ensemble::Acks;
 use crate::ids::{Epoch, Round, ServerId, Zxid};
+use crate::invariants::{Observation, Past};
 use crate::leader::{Leading, Learner, Outstanding, Stage};
 use crate::learner::{Following, Stage as LearnerStage};
 use crate::packet::Packet;
@@ -27,7 +28,7 @@ use crate::vote::{Notification, ServerState, Vote};
 use alloc::vec::Vec;
 
 /// A number that is small in every configuration.
-fn small(n: impl TryInto<u8>, out: &mut Bytes) {
+pub(super) fn small(n: impl TryInto<u8>, out: &mut Bytes) {
     out.push(
         n.try_into()
             .unwrap_or_else(|_| panic!("a configuration is larger than its encoding")),
@@ -89,42 +90,45 @@ pub(super) fn mail(mailbox: &Mailbox, out: &mut Bytes) {
     }
 }
 
-pub(super) fn sight(sight: &Sight, out: &mut Bytes) {
-    match sight {
-        Sight::Wrong(wrong) => out.extend([0, *wrong as u8]),
-        Sight::Applied(tree) => {
+pub(super) fn observation(observation: &Observation, out: &mut Bytes) {
+    match observation {
+        Observation::Violated(violation) => out.extend([0, *violation as u8]),
+        Observation::Applied(tree) => {
             out.push(2);
             zxids(tree, out);
         }
-        Sight::Established(e, history) => {
+        Observation::Established(e, history) => {
             out.push(3);
             epoch(*e, out);
             zxids(history, out);
         }
-        Sight::Primary(e, i) => {
+        Observation::Primary(e, i) => {
             out.push(4);
             epoch(*e, out);
-            small(*i, out);
+            small(index(*i), out);
         }
-        Sight::Proposed(z) => {
+        Observation::Proposed(z) => {
             out.push(5);
             zxid(*z, out);
         }
     }
 }
 
-pub(super) fn ghost(ghost: &Ghost, out: &mut Bytes) {
-    let Ghost {
+pub(super) fn past(past: &Past, out: &mut Bytes) {
+    let Past {
         committed,
         proposed,
         primaries,
         initial,
-        wrongs,
-    } = ghost;
+        violations,
+    } = past;
     zxids(committed, out);
     zxids(proposed, out);
     small(primaries.len(), out);
-    let mut primaries: Vec<_> = primaries.iter().map(|(e, i)| (*e, out.name(*i))).collect();
+    let mut primaries: Vec<_> = primaries
+        .iter()
+        .map(|(e, i)| (*e, out.name(index(*i))))
+        .collect();
     primaries.sort_unstable();
     for (e, i) in primaries {
         epoch(e, out);
@@ -135,7 +139,7 @@ pub(super) fn ghost(ghost: &Ghost, out: &mut Bytes) {
         epoch(*e, out);
         zxids(history, out);
     }
-    out.push(*wrongs);
+    out.push(violations.code());
 }
 
 pub(super) fn node(node: &Node, bounds: &Bounds, out: &mut Bytes) {

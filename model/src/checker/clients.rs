@@ -306,7 +306,7 @@ impl Clients {
                     && let Some(peer) = self.peer(&s.cluster, l)
                 {
                     zxid = peer.last_logged();
-                    let ghost = s.cluster.ghost(&self.zab.world);
+                    let ghost = s.cluster.past(&self.zab.world);
                     let newest = ghost.initial.last().map_or(Epoch(0), |(e, _)| *e);
                     let replaced = peer.serving() < Some(newest);
                     if replaced && !self.slips(Slip::DeposedLeaderCounts) {
@@ -442,7 +442,7 @@ impl Clients {
         };
         let floor = c.floors[usize::from(op)];
         let is = self.scripts[i][usize::from(op)];
-        let committed = &s.cluster.ghost(&self.zab.world).committed;
+        let committed = &s.cluster.past(&self.zab.world).committed;
         let wrong = [
             op != c.awaits,
             value < c.told,

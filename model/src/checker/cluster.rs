@@ -1,11 +1,10 @@
 //! A whole cluster as one small value: numbers of interned servers, connections, mailboxes and of what was observed,
 //! and the budgets that are spent.
 
-use super::action::{W_DIFF, W_EMPTY_DIFF, W_TRUNC, W_TRUNC_DIFF};
+use super::action::{W_COMMIT_AFTER_RECOVERY, W_DIFF, W_EMPTY_DIFF, W_TRUNC, W_TRUNC_DIFF};
 use super::arena::Bytes;
 use super::bounds::Grain;
 use super::disk::Disk;
-use super::ghost::{Ghost, Sight, Wrong};
 use super::host;
 use super::link::{End, Frame, Wire};
 use super::memo::{Moved, Out};
@@ -13,6 +12,7 @@ use super::node::{Node, Outbox, Outward, Stimulus};
 use super::outcome::{self, Outcome};
 use super::txn::Txn;
 use crate::ids::{ServerId, Zxid};
+use crate::invariants::{Observation, Past, Violation};
 use crate::leader::{Learner, Phase, Stage};
 use crate::packet::Packet;
 use crate::peer::Role;
@@ -53,7 +53,7 @@ pub struct Cluster {
     wired: u8,
     /// What was spent.
     pub spent: Spent,
-    ghost: u32,
+    past: u32,
     nodes: [u32; SERVERS_MAX],
     /// By the connection's id.
     wires: [u32; WIRES_MAX],
@@ -109,16 +109,16 @@ impl Cluster {
         let mut proposed: Vec<Zxid> = disks.iter().flat_map(|d| d.image.content()).collect();
         proposed.sort_unstable();
         proposed.dedup();
-        let ghost = Ghost {
+        let past = Past {
             proposed,
-            ..Ghost::default()
+            ..Past::default()
         };
         let empty = world.intern_mail(vec![Vec::new(); world.n()], bytes);
         let mut cluster = Self {
             servers: world.bounds.servers + world.bounds.joiners + world.bounds.observers,
             wired: 0,
             spent: Spent::default(),
-            ghost: world.intern_ghost(ghost, bytes),
+            past: world.intern_past(past, bytes),
             nodes: [NONE; SERVERS_MAX],
             wires: [NONE; WIRES_MAX],
             mail: [empty; SERVERS_MAX],
@@ -175,14 +175,14 @@ impl Cluster {
 
     /// What the observer remembers.
     #[must_use]
-    pub fn ghost<'w>(&self, world: &'w World) -> &'w Ghost {
-        world.ghosts.get(self.ghost)
+    pub fn past<'w>(&self, world: &'w World) -> &'w Past {
+        world.pasts.get(self.past)
     }
 
     /// The numbers of the views of all servers and of what was observed: all that the invariants depend on.
     pub(super) fn seen(&self, world: &World) -> [u32; SERVERS_MAX + 1] {
         let mut key = [NONE; SERVERS_MAX + 1];
-        key[SERVERS_MAX] = self.ghost;
+        key[SERVERS_MAX] = self.past;
         for (i, slot) in key.iter_mut().enumerate().take(self.n()) {
             *slot = world.nodes.get(self.nodes[i]).1;
         }
@@ -206,7 +206,7 @@ impl Cluster {
                 *sum = sum.wrapping_add(*hash);
             }
         };
-        add(world.ghosts.orbit(self.ghost));
+        add(world.pasts.orbit(self.past));
         self.nodes[..self.n()]
             .iter()
             .for_each(|id| add(world.nodes.orbit(*id)));
@@ -241,7 +241,7 @@ impl Cluster {
                 | low(snapshots) << 20
                 | low(reconfigs) << 24,
         );
-        out.push(self.ghost);
+        out.push(self.past);
         out.extend(&self.nodes[..self.n()]);
         out.extend(&self.wires[..usize::from(self.wired)]);
         if mails {
@@ -263,7 +263,7 @@ impl Cluster {
             reconfigs: nibble(24),
         };
         self.wired = wired;
-        self.ghost = words[1];
+        self.past = words[1];
         self.nodes[..n].copy_from_slice(&words[2..2 + n]);
         let wired = usize::from(wired);
         let mut at = 2 + n;
@@ -338,13 +338,13 @@ impl Cluster {
         match outcome::of(self, world, i, &world.nodes.get(before).0) {
             Outcome::None => {}
             Outcome::OfTheOracle(witnessed) => log.witnessed |= witnessed,
-            Outcome::Other => self.wrong(world, Wrong::NotOfTheOracle, log),
+            Outcome::Other => self.wrong(world, Violation::NotOfTheOracle, log),
         }
     }
 
-    fn wrong(&mut self, world: &World, wrong: Wrong, log: &mut Log) {
-        let sight = world.intern_sight(Sight::Wrong(wrong), &mut log.bytes);
-        self.carry_out(world, 0, Out::Seen(sight), log);
+    fn wrong(&mut self, world: &World, wrong: Violation, log: &mut Log) {
+        let observation = world.intern_observation(Observation::Violated(wrong), &mut log.bytes);
+        self.carry_out(world, 0, Out::Seen(observation), log);
     }
 
     /// Takes a step of a server, or remembers it.
@@ -422,19 +422,21 @@ impl Cluster {
                     self.on_mail(world, to, OnMail::Post(from, note), log);
                 }
             }
-            Out::Seen(sight) => {
-                let key = (self.ghost, sight);
-                let (ghost, witnessed) = match log.memo.ghosts.get(&key) {
+            Out::Seen(observation) => {
+                let key = (self.past, observation);
+                let (past, witnessed) = match log.memo.pasts.get(&key) {
                     Some(known) => *known,
                     None => {
-                        let mut ghost = self.ghost(world).clone();
-                        let witnessed = ghost.observe(world.sights.get(sight));
-                        let new = (world.intern_ghost(ghost, &mut log.bytes), witnessed);
-                        log.memo.ghosts.insert(key, new);
+                        let mut past = self.past(world).clone();
+                        let observation = world.observations.get(observation);
+                        let witnessed = witnessed_by(&past, observation);
+                        past.observe(observation);
+                        let new = (world.intern_past(past, &mut log.bytes), witnessed);
+                        log.memo.pasts.insert(key, new);
                         new
                     }
                 };
-                self.ghost = ghost;
+                self.past = past;
                 log.witnessed |= witnessed;
             }
         }
@@ -574,7 +576,7 @@ impl Cluster {
         self.wires[at] = world.intern_wire(Wire::new(id, leader, learner), &mut log.bytes);
         self.wired += 1;
         if !self.leads(world, leader) {
-            self.wrong(world, Wrong::NotOfTheOracle, log);
+            self.wrong(world, Violation::NotOfTheOracle, log);
         }
         self.step(world, leader, &Stimulus::Linked(id), log);
         self.step(world, learner, &Stimulus::Linked(id), log);
@@ -721,10 +723,10 @@ impl Cluster {
 
     /// Everything that is committed and spent when the exploration begins.
     pub(super) fn begin(&mut self, world: &World, committed: Vec<Zxid>) {
-        let mut ghost = self.ghost(world).clone();
-        self.spent.txns = u8::try_from(ghost.proposed.len()).unwrap_or(u8::MAX);
-        ghost.committed = committed;
-        self.ghost = world.intern_ghost(ghost, &mut Bytes::new());
+        let mut past = self.past(world).clone();
+        self.spent.txns = u8::try_from(past.proposed.len()).unwrap_or(u8::MAX);
+        past.committed = committed;
+        self.past = world.intern_past(past, &mut Bytes::new());
     }
 
     /// All pending writes of a server, one by one, with those that they entail.
@@ -745,6 +747,18 @@ impl Cluster {
         self.spent.txns += 1;
         self.step(world, i, &Stimulus::Propose(Txn::Write), log);
     }
+}
+
+/// Bits of [`super::action::WITNESSES`] for what is about to be observed.
+fn witnessed_by(past: &Past, observation: &Observation) -> u64 {
+    let recovered = match observation {
+        Observation::Applied(tree) => past.initial.len() > 1 && tree.len() > past.committed.len(),
+        Observation::Violated(_)
+        | Observation::Established(..)
+        | Observation::Primary(..)
+        | Observation::Proposed(_) => false,
+    };
+    u64::from(recovered) << W_COMMIT_AFTER_RECOVERY
 }
 
 const fn is_ping(frame: &Frame) -> bool {

@@ -5,6 +5,7 @@
 
 use super::cluster::{OnMail, OnWire, SERVERS_MAX};
 use super::node::Stimulus;
+use crate::invariants::InvariantSet;
 use alloc::vec::Vec;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -18,9 +19,9 @@ pub struct Memo {
     pub(super) outs: Vec<Out>,
     pub(super) wires: HashMap<(u32, OnWire), (u32, u32, u64), FixedState>,
     pub(super) mail: HashMap<(u32, OnMail), (u32, u32), FixedState>,
-    pub(super) ghosts: HashMap<(u32, u32), (u32, u64), FixedState>,
+    pub(super) pasts: HashMap<(u32, u32), (u32, u64), FixedState>,
     /// The broken invariants, by the views of all servers and what was observed.
-    pub(super) verdicts: HashMap<[u32; SERVERS_MAX + 1], u32, FixedState>,
+    pub(super) verdicts: HashMap<[u32; SERVERS_MAX + 1], InvariantSet, FixedState>,
 }
 
 /// What a step makes of a server.
@@ -49,7 +50,7 @@ impl Memo {
         self.steps.len()
             + self.wires.len()
             + self.mail.len()
-            + self.ghosts.len()
+            + self.pasts.len()
             + self.verdicts.len()
     }
 

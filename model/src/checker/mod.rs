@@ -6,7 +6,7 @@
 //! | [`action`], [`model`] | what can happen in a cluster, and what it leads to |
 //! | [`cluster`], [`node`] | a cluster as numbers of its parts; one server, and all that one input leads to inside it |
 //! | [`disk`], [`page_cache`], [`link`], [`txn`] | a server's surroundings |
-//! | [`ghost`], [`properties`] | what an observer remembers, and what must hold |
+//! | [`properties`] | what the invariants see of a cluster |
 //! | [`canon`], [`arena`], [`world`], [`memo`], [`log`] | when two parts are the same; each kept once; steps taken once |
 //! | [`explore`] | our search: shortest counterexamples, several threads, "no wedge" |
 //! | [`host`] | what a host with a bug does, behind its switch |
@@ -25,7 +25,6 @@ pub mod diagram;
 pub mod disk;
 mod enabled;
 pub mod explore;
-pub mod ghost;
 pub mod host;
 pub mod link;
 pub mod log;

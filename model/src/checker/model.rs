@@ -11,6 +11,7 @@ use super::node::Stimulus;
 use super::properties;
 use super::txn::Txn;
 use crate::ids::{Epoch, ServerId, Zxid};
+use crate::invariants::InvariantSet;
 use crate::leader::Phase;
 use crate::packet::Packet;
 use crate::peer::Role;
@@ -46,8 +47,8 @@ pub struct State {
     pub cluster: Cluster,
     /// What it counts as.
     pub fingerprint: u128,
-    /// The invariants that it breaks, by their place in [`properties::ALL`].
-    pub broken: u32,
+    /// The invariants that it breaks.
+    pub broken: InvariantSet,
 }
 
 impl Hash for State {
@@ -63,6 +64,12 @@ impl PartialEq for State {
 }
 
 impl Eq for State {}
+
+impl properties::Judged for State {
+    fn broken(&self) -> InvariantSet {
+        self.broken
+    }
+}
 
 pub(super) fn id(i: usize) -> u8 {
     u8::try_from(i + 1).unwrap_or(u8::MAX)
@@ -531,10 +538,7 @@ impl Model for Zab {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        properties::ALL
-            .iter()
-            .map(|p| Property::always(p.name, p.condition))
-            .collect()
+        properties::as_properties()
     }
 
     fn format_action(&self, action: &Action) -> String {

@@ -10,14 +10,14 @@ use super::action::{
 use super::bounds::Disk as DiskGrain;
 use super::cluster::{World, index};
 use super::disk::{Disk, Op};
-use super::ghost::{Sight, Wrong};
 use super::host;
 use super::link::Frame;
+use super::model::sid;
 use super::txn::Txn;
 use crate::ensemble::Ensemble;
 use crate::fault::Fault;
 use crate::ids::{Epoch, ServerId, Zxid};
-use crate::leader::Phase;
+use crate::invariants::{Observation, Violation};
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
 use crate::step::{Effect, Effects, Input, Link, Timer, Write};
@@ -102,7 +102,7 @@ pub enum Outward {
         notification: Notification,
     },
     /// Something for the observer.
-    Seen(Sight),
+    Seen(Observation),
     /// A write was queued; for people.
     Queued(Op),
     /// Any other effect; for people.
@@ -119,8 +119,8 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    fn seen(&mut self, sight: Sight) {
-        self.sent.push(Outward::Seen(sight));
+    fn seen(&mut self, observation: Observation) {
+        self.sent.push(Outward::Seen(observation));
     }
 }
 
@@ -173,24 +173,21 @@ impl Node {
             }
         }
         if let Some(epoch) = self.primary().filter(|epoch| led != Some(*epoch)) {
-            out.seen(Sight::Primary(epoch, self.at));
+            out.seen(Observation::Primary(epoch, sid(self.at)));
         }
     }
 
     /// The epoch that it leads, once it is past discovery.
     #[must_use]
     pub fn primary(&self) -> Option<Epoch> {
-        match self.peer.as_ref().map(|p| &p.role) {
-            Some(Role::Leading(l)) if l.phase >= Phase::WritingEpoch => Some(l.epoch),
-            _ => None,
-        }
+        self.peer.as_ref().and_then(Peer::primary)
     }
 
     /// It starts: what it reads is made durable, and only then does the peer begin.
     fn boot(&mut self, world: &World, out: &mut Outbox) {
         let switches = world.switches();
         let Ok((mut found, ensemble)) = self.disk.found(switches) else {
-            out.seen(Sight::Wrong(Wrong::NoBoot));
+            out.seen(Observation::Violated(Violation::NoBoot));
             return;
         };
         while let Some((part, how)) = found.owes(switches) {
@@ -231,14 +228,14 @@ impl Node {
             return;
         };
         if host::is_out_of_place(world, peer, &input) {
-            out.seen(Sight::Wrong(Wrong::BadPacket));
+            out.seen(Observation::Violated(Violation::BadPacket));
         }
         let heard = host::ballots_of(world, peer, &input);
         let mut effects = Effects::new();
         let served = peer.serving().is_some();
         peer.step(&world.envs[self.at], input, &mut effects);
         if heard.is_some_and(|heard| !heard.back(peer)) {
-            out.seen(Sight::Wrong(Wrong::UnbackedElection));
+            out.seen(Observation::Violated(Violation::UnbackedElection));
         }
         self.carry_out(world, effects, tree, served, out);
     }
@@ -283,7 +280,7 @@ impl Node {
         self.step(world, Input::Propose(txn), &[], out);
         let after = last(self);
         if after != before {
-            out.seen(Sight::Proposed(after));
+            out.seen(Observation::Proposed(after));
         }
     }
 
@@ -380,7 +377,7 @@ impl Node {
                         Some(Role::Following(_))
                     ) {
                         let initial = self.disk.image_asked().content();
-                        out.seen(Sight::Established(epoch, initial));
+                        out.seen(Observation::Established(epoch, initial));
                     }
                 }
                 Effect::Refused(fault) => {
@@ -390,8 +387,8 @@ impl Node {
                         Fault::CounterExhausted => 1 << W_USED_UP,
                         _ => 0,
                     };
-                    if is_bad_packet(fault) {
-                        out.seen(Sight::Wrong(Wrong::BadPacket));
+                    if fault.is_bad_packet() {
+                        out.seen(Observation::Violated(Violation::BadPacket));
                     }
                 }
                 Effect::Dial(_) | Effect::Arm(_) | Effect::Disarm(_) | Effect::Became(_) => {
@@ -434,7 +431,7 @@ impl Node {
     fn applied(&self, out: &mut Outbox) {
         let state = self.peer.as_ref().map(Peer::state);
         if state != Some(ServerState::Observing) {
-            out.seen(Sight::Applied(self.tree.clone()));
+            out.seen(Observation::Applied(self.tree.clone()));
         }
     }
 }
@@ -444,31 +441,4 @@ const fn is_activation(effect: &Effect<Txn>) -> bool {
         return false;
     };
     matches!(write, Write::Activate { .. })
-}
-
-/// Whether a refusal means that a packet came which no correct ensemble sends; the others are part of recovery.
-const fn is_bad_packet(fault: Fault) -> bool {
-    match fault {
-        Fault::UnexpectedPacket
-        | Fault::AckBeforeNewLeader { .. }
-        | Fault::AckOfUnproposed { .. }
-        | Fault::ProposalOutOfOrder { .. }
-        | Fault::CommitOutOfOrder { .. }
-        | Fault::TruncOutsideHistory { .. }
-        | Fault::NewLeaderOfOtherEpoch { .. }
-        | Fault::EpochJump { .. }
-        | Fault::ActivationOfOther { .. } => true,
-        Fault::StaleLeader { .. }
-        | Fault::LearnerAhead { .. }
-        | Fault::LearnerReplaced { .. }
-        | Fault::LearnerLate { .. }
-        | Fault::OwnDiskLate { .. }
-        | Fault::QuorumLost
-        | Fault::TruncBelowSnapshot { .. }
-        | Fault::EpochExhausted
-        | Fault::CounterExhausted
-        | Fault::ReconfigInProgress
-        | Fault::NewConfigNotSynced
-        | Fault::NotLeading => false,
-    }
 }

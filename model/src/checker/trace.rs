@@ -649,7 +649,7 @@ pub fn cluster_text(world: &World, c: &Cluster) -> String {
     }
     lines.push(format!(
         "committed {}; so far {} crashes, {} broken connections, {} transactions",
-        list_text(&c.ghost(world).committed),
+        list_text(&c.past(world).committed),
         c.spent.crashes,
         c.spent.disconnects,
         c.spent.txns

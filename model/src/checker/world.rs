@@ -4,14 +4,14 @@
 use super::arena::{Arena, Bytes};
 use super::bounds::{Bounds, Disk, Grain};
 use super::canon;
-use super::ghost::{Ghost, Sight};
 use super::link::{Frame, Wire};
 use super::memo::Out;
 use super::node::{Node, Outward};
-use super::properties::View;
+use super::properties;
 use super::txn::{self, Listed};
 use crate::ensemble::Ensemble;
 use crate::ids::{Epoch, ServerId};
+use crate::invariants::{Observation, Past, Server};
 use crate::quorum::{Group, Voters, VotersError};
 use crate::step::Env;
 use crate::switch::Switches;
@@ -37,19 +37,19 @@ pub struct World {
     /// Servers, each with the number of its view.
     pub nodes: Arena<(Node, u32)>,
     /// What the invariants see of a server.
-    pub views: Arena<View>,
+    pub views: Arena<Server>,
     /// Connections.
     pub wires: Arena<Wire>,
     /// Mailboxes.
     pub mail: Arena<Mailbox>,
     /// What was observed.
-    pub ghosts: Arena<Ghost>,
+    pub pasts: Arena<Past>,
     /// Packets.
     pub frames: Arena<Frame>,
     /// Votes.
     pub notes: Arena<Notification>,
     /// Single observations.
-    pub sights: Arena<Sight>,
+    pub observations: Arena<Observation>,
     /// Every way to rename the servers, where the configuration is symmetric.
     pub(super) renamings: Vec<Vec<u8>>,
     pub(super) hashes: Hashes,
@@ -164,10 +164,10 @@ impl World {
             views: Arena::default(),
             wires: Arena::default(),
             mail: Arena::default(),
-            ghosts: Arena::default(),
+            pasts: Arena::default(),
             frames: Arena::default(),
             notes: Arena::default(),
-            sights: Arena::default(),
+            observations: Arena::default(),
             renamings: if bounds.symmetric {
                 renamings(bounds.servers)
             } else {
@@ -213,9 +213,9 @@ impl World {
         bytes.clear();
         canon::node(&node, &self.bounds, bytes);
         let make = || {
-            let view = View::of(&node, self.switches());
+            let view = properties::server(&node, self);
             let mut bytes = Bytes::new();
-            view.canon(&mut bytes);
+            properties::canon(&node, &view, &mut bytes);
             (node, self.views.intern(&bytes, || view))
         };
         self.nodes.intern_with_orbit(bytes, make, |(node, _)| {
@@ -239,13 +239,13 @@ impl World {
         self.mail.intern(bytes, || mail)
     }
 
-    pub(super) fn intern_ghost(&self, ghost: Ghost, bytes: &mut Bytes) -> u32 {
+    pub(super) fn intern_past(&self, past: Past, bytes: &mut Bytes) -> u32 {
         bytes.clear();
-        canon::ghost(&ghost, bytes);
-        self.ghosts.intern_with_orbit(
+        canon::past(&past, bytes);
+        self.pasts.intern_with_orbit(
             bytes,
-            || ghost,
-            |ghost| self.orbit(|out| canon::ghost(ghost, out)),
+            || past,
+            |past| self.orbit(|out| canon::past(past, out)),
         )
     }
 
@@ -274,14 +274,16 @@ impl World {
                 to: small(*to as u64),
                 note: self.intern_note(*notification, bytes),
             },
-            Outward::Seen(sight) => Out::Seen(self.intern_sight(sight.clone(), bytes)),
+            Outward::Seen(observation) => {
+                Out::Seen(self.intern_observation(observation.clone(), bytes))
+            }
             Outward::Queued(_) | Outward::Other(_) => return None,
         })
     }
 
-    pub(super) fn intern_sight(&self, sight: Sight, bytes: &mut Bytes) -> u32 {
+    pub(super) fn intern_observation(&self, observation: Observation, bytes: &mut Bytes) -> u32 {
         bytes.clear();
-        canon::sight(&sight, bytes);
-        self.sights.intern(bytes, || sight)
+        canon::observation(&observation, bytes);
+        self.observations.intern(bytes, || observation)
     }
 }

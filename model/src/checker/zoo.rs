@@ -7,6 +7,7 @@ use super::cluster::Log;
 use super::explore::{Explored, NO_WEDGE, Options, Progress, explore};
 use super::model::Zab;
 use super::properties;
+use crate::invariants::InvariantSet;
 use crate::switch::Switch;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -109,8 +110,8 @@ pub fn first_catch(model: &Zab) -> io::Result<Explored> {
 /// What is not asked.
 #[derive(Clone, Copy, Default)]
 struct Ignored {
-    /// Invariants, as bits in the order of [`properties::ALL`].
-    invariants: u32,
+    /// Invariants.
+    invariants: InvariantSet,
     /// [`NO_WEDGE`], where the configuration asks it.
     wedges: bool,
 }
@@ -154,15 +155,14 @@ pub fn second_catch(cage: &'static Cage, crashes_more: u8) -> io::Result<Second>
     for action in first.actions {
         model.apply(&mut cluster, action, log);
     }
-    let bits = properties::broken(&cluster, &model.world, log);
-    if bits.count_ones() > 1 {
-        let all = properties::ALL.iter().enumerate();
-        let all = all.filter(|(i, _)| bits >> i & 1 == 1).map(|(_, p)| p.name);
+    let broken = properties::broken(&cluster, &model.world, log);
+    if broken.iter().count() > 1 {
+        let all = broken.iter().map(|i| i.name);
         return Ok(Second::Together(all.collect()));
     }
     let without = first.invariant;
     let ignored = Ignored {
-        invariants: bits,
+        invariants: broken,
         wedges: without == NO_WEDGE,
     };
     let (mut distinct, mut complete) = (0, true);

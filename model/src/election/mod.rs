@@ -9,7 +9,7 @@ use crate::ids::{Round, ServerId};
 use crate::step::{Effect, Effects, Env, Timer};
 use crate::switch::Switch;
 use crate::vote::{Notification, ServerState, Vote};
-use tally::{Ballot, Ballots};
+pub use tally::{Ballot, Ballots};
 
 /// A server in an election.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -9,7 +9,7 @@ use alloc::collections::BTreeMap;
 
 /// A vote as it was received.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct Ballot {
+pub struct Ballot {
     /// The vote.
     pub vote: Vote,
     /// What its sender was doing.
@@ -17,7 +17,7 @@ pub(crate) struct Ballot {
 }
 
 /// The newest ballot of each sender.
-pub(crate) type Ballots = BTreeMap<ServerId, Ballot>;
+pub type Ballots = BTreeMap<ServerId, Ballot>;
 
 /// Who agrees with `proposal` in all its parts, this server included.
 pub(crate) fn agreeing(env: &Env, ensemble: &Ensemble, received: &Ballots, proposal: Vote) -> Acks {

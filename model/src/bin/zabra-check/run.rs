@@ -16,6 +16,7 @@ use zabra_model::checker::explore::table::Width;
 use zabra_model::checker::explore::{Explored, Options, Progress, explore};
 use zabra_model::checker::model::Zab;
 use zabra_model::checker::{properties, trace};
+use zabra_model::invariants::{Invariant, InvariantSet};
 
 /// Which search counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -265,7 +266,7 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<Outcome, String>
         states_max: arguments.states.unwrap_or(u64::MAX),
         expected: expected.or(arguments.expect).unwrap_or(0),
         memo: !arguments.no_memo,
-        ignored: 0,
+        ignored: InvariantSet::NONE,
         liveness: (b.liveness && !arguments.no_liveness) || arguments.liveness,
     };
     let model = Zab::new(b);
@@ -317,7 +318,7 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<Outcome, String>
         Some(f) => text.push_str(&format!("  depth-first (stateright, 64-bit): {} distinct, {} generated, {:.1} s\n", f.distinct, f.generated, f.seconds)),
         None => text.push_str("  depth-first (stateright): not run, it is for configurations of up to 10 million states\n"),
     }
-    let held = |p: &&properties::Invariant| levels.complete && !broken.contains(&p.name);
+    let held = |p: &&Invariant| levels.complete && !broken.contains(&p.name);
     let held: Vec<&str> = properties::ALL
         .iter()
         .filter(held)

@@ -175,12 +175,6 @@ impl Bounds {
         (self.servers + self.joiners + self.observers) as usize
     }
 
-    /// The index of the first observer, if there is one.
-    #[must_use]
-    pub const fn first_observer(&self) -> usize {
-        (self.servers + self.joiners) as usize
-    }
-
     /// Whether a reconfiguration may take a vote away.
     #[must_use]
     pub fn may_unseat_a_voter(&self) -> bool {

@@ -14,6 +14,7 @@ use super::bounds::Grain;
 use super::cluster::{Cluster, Log};
 use super::model::Zab;
 use super::properties;
+use crate::invariants::InvariantSet;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use spool::{Ledger, Level};
@@ -35,8 +36,8 @@ pub struct Options {
     pub expected: u64,
     /// Whether steps are remembered; else each is taken anew.
     pub memo: bool,
-    /// Invariants that are not asked, as bits in the order of [`properties::ALL`]: what else would catch a bug?
-    pub ignored: u32,
+    /// Invariants that are not asked: what else would catch a bug?
+    pub ignored: InvariantSet,
     /// Whether to ask, in the end, if every state can reach a serving quorum: takes 8 bytes a transition.
     pub liveness: bool,
 }
@@ -49,7 +50,7 @@ impl Default for Options {
             states_max: u64::MAX,
             expected: 0,
             memo: true,
-            ignored: 0,
+            ignored: InvariantSet::NONE,
             liveness: false,
         }
     }
@@ -142,7 +143,7 @@ struct Shared<'a> {
     next: Mutex<Level>,
     stop: AtomicBool,
     /// The state that broke an invariant, and which.
-    broken: Mutex<Option<(u64, u32)>>,
+    broken: Mutex<Option<(u64, InvariantSet)>>,
     failed: Mutex<Option<io::Error>>,
 }
 
@@ -239,15 +240,10 @@ pub fn explore(model: &Zab, options: &Options, progress: &Progress) -> io::Resul
     }
     let violation = locked(&shared.broken).take();
     let mut violation = match violation {
-        Some((at, bits)) => {
+        Some((at, broken)) => {
             depth += 1;
-            let first = bits.trailing_zeros() as usize;
-            Some(way_to(
-                model,
-                at,
-                properties::ALL[first].name,
-                &mut workers,
-            )?)
+            let first = broken.iter().next().map_or("", |first| first.name);
+            Some(way_to(model, at, first, &mut workers)?)
         }
         None => None,
     };
@@ -391,8 +387,8 @@ impl Worker {
         let place = self.ledger.push(entry)?;
         let here = self.number << PLACE_BITS | place;
         let broken = properties::broken(cluster, &shared.model.world, &mut self.log)
-            & !shared.options.ignored;
-        if broken != 0 {
+            .without(shared.options.ignored);
+        if !broken.is_empty() {
             shared
                 .progress
                 .distinct
