@@ -7,7 +7,7 @@
 //! proxy.rs    sockets: everything that servers say becomes an event, nothing goes on by itself
 //! server.rs   one process: configuration, ports, start, kill
 //! outcome.rs  what was compared, or where servers and trace part
-//! run.rs      one trace: carry out each step, wait for what it names, compare
+//! run.rs      one trace: step by step; run/act.rs carries out, hear.rs waits for what is said, compare.rs compares
 //! suite.rs    many traces, some of them in parallel
 //! ```
 //! Between any two servers stands the proxy. It takes the part of the other server towards each of them, so that a
