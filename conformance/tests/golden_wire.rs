@@ -326,6 +326,7 @@ fn payload(line: &Line, bytes: &Bytes, tally: &mut Tally) {
     }
 }
 
+// long: one arm for each packet, so that a new one has to get its own.
 fn quorum_data(line: &Line, packet: &QuorumPacket, tally: &mut Tally) {
     let data = packet.data.as_ref();
     let bytes = data.cloned().unwrap_or_default();

@@ -84,71 +84,77 @@ fn noise(port: Port, random: &mut Random) -> Vec<u8> {
             random.framed(&body).to_vec()
         }
         (Port::Client, 4) => b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
-        // A session as it should be, then requests of any opcode with any record.
-        (Port::Client, _) => {
-            let mut out = BytesMut::new();
-            let request = ConnectRequest {
-                protocol_version: 0,
-                last_zxid_seen: Zxid(0),
-                timeout_ms: 4000,
-                session: SessionId(if random.below(2) == 0 {
-                    0
-                } else {
-                    random.next() as i64
-                }),
-                password: Some(Bytes::from(random.bytes(32))),
-                read_only: Some(random.below(2) == 0),
-            };
-            request.put(&mut out);
-            for _ in 0..random.below(8) {
-                let mut body = BytesMut::new();
-                body.put_i32(random.next() as i32);
-                // closeSession and createSession among them.
-                body.put_i32(random.below(130) as i32 - 15);
-                body.put_slice(&random.bytes(256));
-                let frame = random.framed(&body);
-                out.put_slice(&frame);
-            }
-            out.to_vec()
-        }
-        // The first message of a peer: protocol version, then an id that is no member's, an address, and anything after it.
-        (Port::Election, _) => {
-            let mut out = BytesMut::new();
-            out.put_i64(if random.below(2) == 0 { -65536 } else { -65535 });
-            out.put_i64(if random.below(2) == 0 {
-                200
-            } else {
-                random.next() as i64
-            });
-            let address = b"127.0.0.1:1";
-            out.put_u32(address.len() as u32);
-            out.put_slice(address);
-            for _ in 0..random.below(4) {
-                let body = random.bytes(256);
-                let frame = random.framed(&body);
-                out.put_slice(&frame);
-            }
-            out.to_vec()
-        }
-        // Quorum packets: any type, zxid and length, or a FOLLOWERINFO with an id that is no member's.
-        (Port::Quorum, _) => {
-            let mut out = BytesMut::new();
-            for _ in 0..=random.below(3) {
-                out.put_i32(random.below(24) as i32 - 2);
-                out.put_i64(random.next() as i64);
-                let data = random.bytes(64);
-                let claimed = if random.below(4) == 0 {
-                    random.next() as u32
-                } else {
-                    data.len() as u32
-                };
-                out.put_u32(claimed);
-                out.put_slice(&data);
-                out.put_i32(0);
-            }
-            out.to_vec()
-        }
+        (Port::Client, _) => client_noise(random),
+        (Port::Election, _) => election_noise(random),
+        (Port::Quorum, _) => quorum_noise(random),
     }
+}
+
+/// A session as it should be, then requests of any opcode with any record.
+fn client_noise(random: &mut Random) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    let request = ConnectRequest {
+        protocol_version: 0,
+        last_zxid_seen: Zxid(0),
+        timeout_ms: 4000,
+        session: SessionId(if random.below(2) == 0 {
+            0
+        } else {
+            random.next() as i64
+        }),
+        password: Some(Bytes::from(random.bytes(32))),
+        read_only: Some(random.below(2) == 0),
+    };
+    request.put(&mut out);
+    for _ in 0..random.below(8) {
+        let mut body = BytesMut::new();
+        body.put_i32(random.next() as i32);
+        // closeSession and createSession among them.
+        body.put_i32(random.below(130) as i32 - 15);
+        body.put_slice(&random.bytes(256));
+        let frame = random.framed(&body);
+        out.put_slice(&frame);
+    }
+    out.to_vec()
+}
+
+/// The first message of a peer: protocol version, then an id that is no member's, an address, and anything after it.
+fn election_noise(random: &mut Random) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    out.put_i64(if random.below(2) == 0 { -65536 } else { -65535 });
+    out.put_i64(if random.below(2) == 0 {
+        200
+    } else {
+        random.next() as i64
+    });
+    let address = b"127.0.0.1:1";
+    out.put_u32(address.len() as u32);
+    out.put_slice(address);
+    for _ in 0..random.below(4) {
+        let body = random.bytes(256);
+        let frame = random.framed(&body);
+        out.put_slice(&frame);
+    }
+    out.to_vec()
+}
+
+/// Quorum packets: any type, zxid and length, or a FOLLOWERINFO with an id that is no member's.
+fn quorum_noise(random: &mut Random) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    for _ in 0..=random.below(3) {
+        out.put_i32(random.below(24) as i32 - 2);
+        out.put_i64(random.next() as i64);
+        let data = random.bytes(64);
+        let claimed = if random.below(4) == 0 {
+            random.next() as u32
+        } else {
+            data.len() as u32
+        };
+        out.put_u32(claimed);
+        out.put_slice(&data);
+        out.put_i32(0);
+    }
+    out.to_vec()
 }
 
 /// Sends noise to one port until told to stop; returns how many connections it made.
@@ -214,49 +220,36 @@ fn variable(name: &str, default: u64) -> u64 {
         .unwrap_or(default)
 }
 
-#[test]
-fn random_bytes_on_each_port_neither_stop_nor_slow_an_ensemble() {
-    let seconds = Duration::from_secs(variable("ZABRA_NOISE_SECONDS", 10));
-    let clock = std::time::SystemTime::UNIX_EPOCH
-        .elapsed()
-        .unwrap()
-        .as_nanos() as u64;
-    let seed = variable("ZABRA_SEED", clock);
-    eprintln!("repeat with ZABRA_SEED={seed}");
-    let mut random = Random(seed);
-    let mut cluster = Cluster::start(3, &[]).unwrap();
+/// What a server is made of that strangers might change.
+struct Seen {
+    /// Mode and epoch of each server.
+    roles: Vec<(String, u64)>,
+    /// Resident bytes of each.
+    memory: Vec<u64>,
+    /// Open files of each.
+    files: Vec<usize>,
+}
 
-    let done = Arc::new(AtomicU64::new(0));
-    let working = Arc::new(AtomicBool::new(false));
-    let workers: Vec<_> = cluster
-        .servers
-        .iter()
-        .map(|s| worker(s, done.clone(), working.clone()))
-        .collect();
-    let rate = |limit: Duration| {
-        let (begin, before) = (Instant::now(), done.load(Ordering::Relaxed));
-        std::thread::sleep(limit); // a rate is made of a duration
-        (done.load(Ordering::Relaxed) - before) * 1000 / begin.elapsed().as_millis() as u64
-    };
-    rate(Duration::from_secs(1)); // warm
-    let quiet = rate(Duration::from_secs(3));
-    let epoch = |cluster: &Cluster| -> Vec<_> {
-        let said = cluster.servers.iter().map(|s| s.srvr().unwrap());
-        said.map(|s| (s.mode, s.zxid >> 32)).collect()
-    };
-    let roles = epoch(&cluster);
-    let memory: Vec<_> = cluster
-        .servers
-        .iter()
-        .map(|s| s.resident_bytes().unwrap())
-        .collect();
-    let files: Vec<_> = cluster
-        .servers
-        .iter()
-        .map(|s| s.open_files().unwrap())
-        .collect();
+impl Seen {
+    fn of(cluster: &Cluster) -> Seen {
+        let servers = || cluster.servers.iter();
+        let said = servers().map(|s| s.srvr().unwrap());
+        Seen {
+            roles: said.map(|s| (s.mode, s.zxid >> 32)).collect(),
+            memory: servers().map(|s| s.resident_bytes().unwrap()).collect(),
+            files: servers().map(|s| s.open_files().unwrap()).collect(),
+        }
+    }
+}
 
-    let noisy = Arc::new(AtomicBool::new(false));
+/// Noise to every port of every server for as long as `meanwhile` takes; returns its result and the connections made to client,
+/// election and quorum ports.
+fn among_strangers(
+    cluster: &Cluster,
+    random: &mut Random,
+    meanwhile: impl FnOnce() -> u64,
+) -> (u64, [u64; 3]) {
+    let stop = Arc::new(AtomicBool::new(false));
     let mut sources = vec![];
     for server in &cluster.servers {
         let ports = [
@@ -266,29 +259,47 @@ fn random_bytes_on_each_port_neither_stop_nor_slow_an_ensemble() {
         ];
         for (kind, port) in ports {
             let address = SocketAddr::from(([127, 0, 0, 1], port));
-            sources.push((kind, source(kind, address, random.next(), noisy.clone())));
+            sources.push((kind, source(kind, address, random.next(), stop.clone())));
         }
     }
-    let loud = rate(seconds);
-    noisy.store(true, Ordering::Relaxed);
+    let loud = meanwhile();
+    stop.store(true, Ordering::Relaxed);
     let mut made = [0; 3];
     for (kind, source) in sources {
         made[kind as usize] += source.join().unwrap();
     }
-    let grown: Vec<_> = cluster
-        .servers
-        .iter()
-        .map(|s| s.resident_bytes().unwrap())
-        .collect();
-    working.store(true, Ordering::Relaxed);
-    let slowest = workers
-        .into_iter()
-        .map(|w| w.join().unwrap())
-        .max()
-        .unwrap();
+    (loud, made)
+}
+
+#[test]
+fn random_bytes_on_each_port_neither_stop_nor_slow_an_ensemble() {
+    let seconds = Duration::from_secs(variable("ZABRA_NOISE_SECONDS", 10));
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let seed = variable("ZABRA_SEED", since.as_nanos() as u64);
+    eprintln!("repeat with ZABRA_SEED={seed}");
+    let mut random = Random(seed);
+    let mut cluster = Cluster::start(3, &[]).unwrap();
+
+    let done = Arc::new(AtomicU64::new(0));
+    let stop = Arc::new(AtomicBool::new(false));
+    let work = |s| worker(s, done.clone(), stop.clone());
+    let workers: Vec<_> = cluster.servers.iter().map(work).collect();
+    let rate = |limit: Duration| {
+        let (begin, before) = (Instant::now(), done.load(Ordering::Relaxed));
+        std::thread::sleep(limit); // a rate is made of a duration
+        (done.load(Ordering::Relaxed) - before) * 1000 / begin.elapsed().as_millis() as u64
+    };
+    rate(Duration::from_secs(1)); // warm
+    let quiet = rate(Duration::from_secs(3));
+    let before = Seen::of(&cluster);
+    let (loud, made) = among_strangers(&cluster, &mut random, || rate(seconds));
+    let after = Seen::of(&cluster);
+    stop.store(true, Ordering::Relaxed);
+    let slowest = workers.into_iter().map(|w| w.join().unwrap()).max();
     eprintln!(
         "operations/s: {quiet} quiet, {loud} loud; slowest {slowest:?}; connections (client, election, quorum): {made:?}; \
-         memory: {memory:?}, then {grown:?}"
+         memory: {:?}, then {:?}",
+        before.memory, after.memory
     );
 
     cluster.all_alive().unwrap();
@@ -300,8 +311,11 @@ fn random_bytes_on_each_port_neither_stop_nor_slow_an_ensemble() {
         loud >= quiet / SLOWDOWN_MAX,
         "{quiet} operations/s became {loud}"
     );
-    assert_eq!(epoch(&cluster), roles, "strangers have caused an election");
-    for (before, after) in memory.iter().zip(&grown) {
+    assert_eq!(
+        after.roles, before.roles,
+        "strangers have caused an election"
+    );
+    for (before, after) in before.memory.iter().zip(&after.memory) {
         assert!(
             *after <= before + GROWTH_MAX,
             "memory: {before} bytes, then {after}"
@@ -309,12 +323,10 @@ fn random_bytes_on_each_port_neither_stop_nor_slow_an_ensemble() {
     }
     // All are gone, and so are what they held: sockets do not pile up. The workers' and a word's own come and go.
     wait_until("strangers' sockets are closed", PATIENCE, || {
-        let open: Vec<_> = cluster
-            .servers
-            .iter()
-            .map(|s| s.open_files())
-            .collect::<Result<_, _>>()?;
-        Ok(open.iter().zip(&files).all(|(now, then)| *now <= then + 2))
+        let open = cluster.servers.iter().map(|s| s.open_files());
+        let open: Vec<_> = open.collect::<Result<_, _>>()?;
+        let then = before.files.iter();
+        Ok(open.iter().zip(then).all(|(now, then)| *now <= then + 2))
     })
     .unwrap();
     // And each server takes new clients.

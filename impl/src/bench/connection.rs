@@ -1,6 +1,6 @@
 //! One session on one connection: batches out, batches in.
 
-use super::BenchError;
+use super::error::BenchError;
 use crate::wire::WireError;
 use crate::wire::client::{ConnectRequest, ConnectResponse, ReplyFrame, Request, xid};
 use crate::wire::frame;

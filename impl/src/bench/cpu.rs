@@ -1,6 +1,6 @@
 //! CPU time of processes, from Linux' `/proc`.
 
-use super::BenchError;
+use super::error::BenchError;
 use std::io;
 use std::time::Duration;
 

@@ -1,13 +1,15 @@
 //! The run: connections that each keep their requests in flight, and the window in which is counted.
 
+use super::args::BenchArgs;
 use super::connection::{Connection, number};
-use super::histogram::Histogram;
+use super::cpu;
+use super::error::BenchError;
 use super::prepare::{Plan, ROOT, prepare, refused};
 use super::report::{Outcome, Report};
-use super::{BenchArgs, BenchError, cpu};
+use super::tally::Tally;
 use crate::wire::client::{ReplyFrame, Request, Response};
 use bytes::BytesMut;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -28,38 +30,6 @@ struct Shared {
 const WARM_UP: u8 = 0;
 const MEASURE: u8 = 1;
 const STOP: u8 = 2;
-
-/// What one connection has counted in the window.
-#[derive(Default)]
-pub(super) struct Tally {
-    /// Nanoseconds from request to reply, of successes.
-    pub(super) latency: Histogram,
-    /// How many replies carried which error code.
-    pub(super) errors: BTreeMap<i32, u64>,
-    /// Replies whose record was not what was asked for.
-    pub(super) malformed: u64,
-    /// Why the connection ended early, and what was in flight then.
-    pub(super) lost: Option<(BenchError, u64)>,
-}
-
-impl Tally {
-    fn count(&mut self, err: i32, latency: Duration) {
-        if err == 0 {
-            let ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-            self.latency.record(ns);
-        } else {
-            *self.errors.entry(err).or_default() += 1;
-        }
-    }
-
-    fn merge(&mut self, other: Self) {
-        self.latency.merge(&other.latency);
-        for (code, count) in other.errors {
-            *self.errors.entry(code).or_default() += count;
-        }
-        self.malformed += other.malformed;
-    }
-}
 
 /// See [`super::measure`].
 pub(super) async fn measure(args: &BenchArgs) -> Result<Report, BenchError> {

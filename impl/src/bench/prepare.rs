@@ -1,8 +1,9 @@
 //! Makes the nodes that a run needs.
 
+use super::args::{BenchArgs, Operation};
 use super::connection::Connection;
+use super::error::BenchError;
 use super::template::{Template, create};
-use super::{BenchArgs, BenchError, Operation};
 use bytes::Bytes;
 use zabra_model::tree::error::ErrorCode;
 

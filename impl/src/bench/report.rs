@@ -1,8 +1,9 @@
 //! What a run has measured, for people and for programs.
 
+use super::args::BenchArgs;
+use super::error::BenchError;
 use super::histogram::Histogram;
-use super::load::Tally;
-use super::{BenchArgs, BenchError};
+use super::tally::Tally;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,9 +1,11 @@
 //! What the lines mean together: defaults, `myid`, and combinations that cannot work.
 
 use super::file::{Lines, parse};
-use super::{Config, ConfigError, DigestHash, Listen, MemberRole, Whitelist};
+use super::{Config, ConfigError, DigestHash, Listen, Member, MemberRole, Unused, Whitelist};
 use crate::storage::txn_log::PAYLOAD_BYTES_MAX;
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use zabra_model::ids::ServerId;
 use zabra_model::quorum::Voters;
@@ -34,6 +36,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     check(path, lines)
 }
 
+// long: its second half names every field of the configuration once.
 fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
     let wrong = |what: String| ConfigError::Whole {
         path: path.to_owned(),
@@ -46,8 +49,8 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
             what: format!("{what}; ignoring it would not be safe, so remove the line"),
         });
     }
-    let Some(data_dir) = lines.data_dir else {
-        return Err(wrong("dataDir is missing; write dataDir=DIRECTORY".into()));
+    let Some(data_dir) = lines.data_dir.clone() else {
+        return Err(wrong(data_dir_is_missing(&lines.unused)));
     };
     if lines.force_sync == Some(false) {
         return Err(wrong(
@@ -55,95 +58,23 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         ));
     }
     let tick_ms = lines.tick_time.unwrap_or(3000);
-    let tick = i32::try_from(tick_ms).unwrap_or(i32::MAX / 20);
-    let min_session_ms = lines.min_session_timeout.unwrap_or(tick.saturating_mul(2));
-    let max_session_ms = lines.max_session_timeout.unwrap_or(tick.saturating_mul(20));
-    if min_session_ms > max_session_ms {
-        return Err(wrong(format!(
-            "minSessionTimeout {min_session_ms} is above maxSessionTimeout {max_session_ms}; swap them"
-        )));
-    }
-    let frame_bytes_max = lines.jute_maxbuffer.unwrap_or(FRAME_BYTES_DEFAULT);
-    if !(64..=FRAME_BYTES_LIMIT).contains(&frame_bytes_max) {
-        return Err(wrong(format!(
-            "jute.maxbuffer={frame_bytes_max}: write 64 to {FRAME_BYTES_LIMIT}"
-        )));
-    }
-    let mut members = lines.members;
-    let alone = members.len() == 1
-        && members.values().all(|m| m.role == MemberRole::Participant)
-        && lines.standalone_enabled != Some(false);
-    if alone {
-        members.clear(); // as ZooKeeper does: one server is no ensemble
-    }
+    let (min_session_ms, max_session_ms) = session_bounds(&lines, tick_ms).map_err(wrong)?;
+    let frame_bytes_max = frame_bytes_max(&lines).map_err(wrong)?;
+    let members = members(&lines);
     let me = if members.is_empty() {
         ServerId(1)
     } else {
         if lines.init_limit.is_none() || lines.sync_limit.is_none() {
-            return Err(wrong(
-                "an ensemble needs initLimit and syncLimit; write initLimit=10 and syncLimit=5"
-                    .into(),
-            ));
+            let what =
+                "an ensemble needs initLimit and syncLimit; write initLimit=10 and syncLimit=5";
+            return Err(wrong(what.into()));
         }
-        let me = my_id(&data_dir)?;
-        if !members.contains_key(&me) {
-            return Err(wrong(format!(
-                "{} says {me}, but there is no server.{me} line; add it or correct myid",
-                data_dir.join("myid").display()
-            )));
-        }
-        me
+        listed(my_id(&data_dir)?, &members, &data_dir).map_err(wrong)?
     };
-    let voters: Vec<ServerId> = members
-        .iter()
-        .filter(|(_, m)| m.role == MemberRole::Participant)
-        .map(|(sid, _)| *sid)
-        .collect();
-    let voters = if members.is_empty() {
-        Voters::new(&[me])
-    } else {
-        Voters::hierarchical(&voters, &lines.groups, &lines.weights)
-    };
-    let voters = voters.map_err(|e| wrong(e.to_string()))?;
-    let role = members.get(&me).map(|m| m.role);
-    match (lines.peer_type, role) {
-        (Some(MemberRole::Observer), None) => {
-            return Err(wrong(
-                "a server on its own cannot be an observer; remove peerType or add the server.N lines of the others"
-                    .into(),
-            ));
-        }
-        // ZooKeeper would go by the list. Whoever wrote this meant one of the two.
-        (Some(MemberRole::Observer), Some(MemberRole::Participant)) => {
-            return Err(wrong(format!(
-                "peerType=observer, but server.{me} is a participant; end that line in :observer, on every server"
-            )));
-        }
-        (Some(MemberRole::Participant), Some(MemberRole::Observer)) => {
-            return Err(wrong(format!(
-                "peerType=participant, but server.{me} is an observer; keep one"
-            )));
-        }
-        _ => {}
-    }
-    let client = match (
-        lines.client_port,
-        members.get(&me).and_then(|m| m.client.clone()),
-    ) {
-        (Some(port), None) => Listen {
-            host: lines.client_port_address,
-            port,
-        },
-        (None, Some(client)) => client,
-        (Some(port), Some(client)) if client.port == port => client,
-        (Some(port), Some(client)) => {
-            return Err(wrong(format!(
-                "clientPort={port} and server.{me}'s client port {} differ; keep one",
-                client.port
-            )));
-        }
-        (None, None) => return Err(wrong("clientPort is missing; write clientPort=2181".into())),
-    };
+    let voters = voters(&lines, &members, me).map_err(wrong)?;
+    let mine = members.get(&me);
+    agree(lines.peer_type, mine.map(|m| m.role), me).map_err(wrong)?;
+    let client = client_address(&lines, mine.and_then(|m| m.client.as_ref()), me).map_err(wrong)?;
     let sweep = SweepRules::default();
     Ok(Config {
         path: path.to_owned(),
@@ -203,11 +134,139 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
     })
 }
 
+/// Names the line that was most likely meant: keys are case-sensitive, and a key that nobody knows is no error by itself.
+fn data_dir_is_missing(unused: &[Unused]) -> String {
+    let close = |key: &str| {
+        let key = key.to_ascii_lowercase();
+        key.contains("data") || key.contains("dir")
+    };
+    match unused.iter().find(|u| close(&u.key)) {
+        Some(Unused { line, key }) => format!(
+            "dataDir is missing, and line {line} has {key}, which is no key; write dataDir=DIRECTORY there"
+        ),
+        None => "dataDir is missing; write dataDir=DIRECTORY".into(),
+    }
+}
+
+/// The shortest and longest session timeout, ms: 2 and 20 ticks unless the file says otherwise.
+fn session_bounds(lines: &Lines, tick_ms: u64) -> Result<(i32, i32), String> {
+    let tick = i32::try_from(tick_ms).unwrap_or(i32::MAX / 20);
+    let min = lines.min_session_timeout.unwrap_or(tick.saturating_mul(2));
+    let max = lines.max_session_timeout.unwrap_or(tick.saturating_mul(20));
+    if min > max {
+        return Err(format!(
+            "minSessionTimeout {min} is above maxSessionTimeout {max}; swap them"
+        ));
+    }
+    Ok((min, max))
+}
+
+fn frame_bytes_max(lines: &Lines) -> Result<usize, String> {
+    let bytes = lines.jute_maxbuffer.unwrap_or(FRAME_BYTES_DEFAULT);
+    if !(64..=FRAME_BYTES_LIMIT).contains(&bytes) {
+        return Err(format!(
+            "jute.maxbuffer={bytes}: write 64 to {FRAME_BYTES_LIMIT}"
+        ));
+    }
+    Ok(bytes)
+}
+
+/// The members of the ensemble; none for a server on its own.
+fn members(lines: &Lines) -> BTreeMap<ServerId, Member> {
+    let alone = lines.members.len() == 1
+        && lines
+            .members
+            .values()
+            .all(|m| m.role == MemberRole::Participant)
+        && lines.standalone_enabled != Some(false);
+    if alone {
+        return BTreeMap::new(); // as ZooKeeper does: one server is no ensemble
+    }
+    lines.members.clone()
+}
+
+fn listed(
+    me: ServerId,
+    members: &BTreeMap<ServerId, Member>,
+    data_dir: &Path,
+) -> Result<ServerId, String> {
+    if !members.contains_key(&me) {
+        return Err(format!(
+            "{} says {me}, but there is no server.{me} line; add it or correct myid",
+            data_dir.join("myid").display()
+        ));
+    }
+    Ok(me)
+}
+
+fn voters(
+    lines: &Lines,
+    members: &BTreeMap<ServerId, Member>,
+    me: ServerId,
+) -> Result<Voters, String> {
+    let participants = members
+        .iter()
+        .filter(|(_, m)| m.role == MemberRole::Participant);
+    let voters: Vec<ServerId> = participants.map(|(sid, _)| *sid).collect();
+    let voters = if members.is_empty() {
+        Voters::new(&[me])
+    } else {
+        Voters::hierarchical(&voters, &lines.groups, &lines.weights)
+    };
+    voters.map_err(|e| e.to_string())
+}
+
+/// Whether peerType and the server's own line say the same.
+fn agree(
+    peer_type: Option<MemberRole>,
+    role: Option<MemberRole>,
+    me: ServerId,
+) -> Result<(), String> {
+    match (peer_type, role) {
+        (Some(MemberRole::Observer), None) => Err(
+            "a server on its own cannot be an observer; remove peerType or add the server.N lines of the others"
+                .into(),
+        ),
+        // ZooKeeper would go by the list. Whoever wrote this meant one of the two.
+        (Some(MemberRole::Observer), Some(MemberRole::Participant)) => Err(format!(
+            "peerType=observer, but server.{me} is a participant; end that line in :observer, on every server"
+        )),
+        (Some(MemberRole::Participant), Some(MemberRole::Observer)) => Err(format!(
+            "peerType=participant, but server.{me} is an observer; keep one"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Where clients are listened for: clientPort, or the end of the server's own line.
+fn client_address(lines: &Lines, listed: Option<&Listen>, me: ServerId) -> Result<Listen, String> {
+    match (lines.client_port, listed) {
+        (Some(port), None) => Ok(Listen {
+            host: lines.client_port_address.clone(),
+            port,
+        }),
+        (None, Some(client)) => Ok(client.clone()),
+        (Some(port), Some(client)) if client.port == port => Ok(client.clone()),
+        (Some(port), Some(client)) => Err(format!(
+            "clientPort={port} and server.{me}'s client port {} differ; keep one",
+            client.port
+        )),
+        (None, None) => Err("clientPort is missing; write clientPort=2181".into()),
+    }
+}
+
 fn my_id(data_dir: &Path) -> Result<ServerId, ConfigError> {
     let path = data_dir.join("myid");
-    let text = fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable {
-        path: path.clone(),
-        source,
+    let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
+        ErrorKind::NotFound => ConfigError::Whole {
+            path: path.clone(),
+            what: "is missing; write into it the number N of this server's server.N line, which is never another's"
+                .into(),
+        },
+        _ => ConfigError::Unreadable {
+            path: path.clone(),
+            source,
+        },
     })?;
     // ZooKeeper reads the first line; editors put a mark before it, and people blanks and notes behind it.
     let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
@@ -332,6 +391,29 @@ mod tests {
             let refusal = five("", lines).unwrap_err();
             assert!(refusal.contains(words), "{lines}: {refusal}");
         }
+    }
+
+    #[test]
+    fn a_misspelt_data_dir_is_named_with_its_line() {
+        for key in ["datadir", "dataDri", "DataDir", "data_dir", "workDir"] {
+            let e = of(&format!("clientPort=1\n{key}=/d\n")).unwrap_err();
+            assert!(e.contains(&format!("line 2 has {key}")), "{e}");
+        }
+        let e = of("clientPort=1\nsomething=else\n").unwrap_err();
+        assert!(
+            e.ends_with("dataDir is missing; write dataDir=DIRECTORY"),
+            "{e}"
+        );
+    }
+
+    #[test]
+    fn a_missing_my_id_says_what_to_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let e = my_id(dir.path()).unwrap_err().to_string();
+        assert!(
+            e.contains("myid: is missing; write into it the number N"),
+            "{e}"
+        );
     }
 
     /// C-12.

@@ -47,17 +47,7 @@ const OPEN: &[Open] = &[
     Open { rule: Rule::Arrow, place: "model/src/learner", why: "Context and Next get a file of their own" },
     Open { rule: Rule::Unspecified, place: "model/src", why: "SPEC.md gets a table of handlers" },
     Open { rule: Rule::Arrow, place: "impl/src/config/check.rs", why: "limits get a room of their own" },
-    Open { rule: Rule::Function, place: "impl/src/config/check.rs", why: SHAPE },
-    Open { rule: Rule::Circle, place: "impl/src/bench", why: SHAPE },
-    Open { rule: Rule::Circle, place: "impl/src/wire/client", why: SHAPE },
-    Open { rule: Rule::Function, place: "impl/src/wire/client", why: SHAPE },
-    Open { rule: Rule::Lines, place: "conformance/src/replay", why: SHAPE },
-    Open { rule: Rule::Function, place: "conformance/src/replay", why: SHAPE },
-    Open { rule: Rule::Function, place: "conformance/tests", why: SHAPE },
 ];
-
-/// Circles and long functions that are next.
-const SHAPE: &str = "to be divided by idea";
 
 /// The complaints that no row excuses, and one for each row that excuses none.
 pub(super) fn left(complaints: Vec<Complaint>) -> Vec<Complaint> {

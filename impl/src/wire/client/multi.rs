@@ -1,23 +1,22 @@
-//! `multi` and `multiRead`: operations, and results, each behind a header of 9 bytes, the last behind none.
+//! What `multi` and `multiRead` answer: results, each behind a header of 9 bytes; the last header stands alone.
 
 use super::opcode as op;
-use super::request::{
-    put_read_record, put_write_record, read_opcode, read_read_op, read_write_op, write_opcode,
-};
 use crate::wire::cursor::{JuteWrite, Reader, WireError};
 use bytes::{BufMut, Bytes, BytesMut};
-use zabra_model::tree::op::{ReadOp, WriteOp};
 use zabra_model::tree::stat::Stat;
 
 /// What stands before each operation or result.
-struct MultiHeader {
-    kind: i32,
-    done: bool,
+pub(super) struct MultiHeader {
+    /// The operation code.
+    pub(super) kind: i32,
+    /// Nothing follows.
+    pub(super) done: bool,
     err: i32,
 }
 
 impl MultiHeader {
-    fn read(r: &mut Reader<'_>) -> Result<Self, WireError> {
+    /// Reads one.
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, WireError> {
         Ok(Self {
             kind: r.i32("type in multi")?,
             done: r.bool("done")?,
@@ -26,53 +25,11 @@ impl MultiHeader {
     }
 }
 
-fn put_header(kind: i32, done: bool, err: i32, out: &mut BytesMut) {
+/// Appends one.
+pub(super) fn put_header(kind: i32, done: bool, err: i32, out: &mut BytesMut) {
     out.put_i32(kind);
     out.put_bool(done);
     out.put_i32(err);
-}
-
-/// Reads elements until the header that says done.
-fn read_all<T>(
-    r: &mut Reader<'_>,
-    mut element: impl FnMut(i32, &mut Reader<'_>) -> Result<T, WireError>,
-) -> Result<Vec<T>, WireError> {
-    let mut all = Vec::new();
-    loop {
-        let header = MultiHeader::read(r)?;
-        if header.done {
-            return Ok(all);
-        }
-        all.push(element(header.kind, r)?);
-    }
-}
-
-/// The operations of a `multi`.
-pub(super) fn read_multi_write(r: &mut Reader<'_>) -> Result<Vec<WriteOp>, WireError> {
-    read_all(r, read_write_op)
-}
-
-/// The operations of a `multiRead`.
-pub(super) fn read_multi_read(r: &mut Reader<'_>) -> Result<Vec<ReadOp>, WireError> {
-    read_all(r, read_read_op)
-}
-
-/// Appends the operations of a `multi`.
-pub(super) fn put_multi_write(ops: &[WriteOp], out: &mut BytesMut) {
-    for op in ops {
-        put_header(write_opcode(op), false, -1, out);
-        put_write_record(op, out);
-    }
-    put_header(-1, true, -1, out);
-}
-
-/// Appends the operations of a `multiRead`.
-pub(super) fn put_multi_read(ops: &[ReadOp], out: &mut BytesMut) {
-    for op in ops {
-        put_header(read_opcode(op), false, -1, out);
-        put_read_record(op, out);
-    }
-    put_header(-1, true, -1, out);
 }
 
 /// One operation's result.

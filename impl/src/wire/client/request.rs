@@ -4,13 +4,15 @@
 //! is closed; [`RawRequest::decode`] reads the record, and if it fails the client is told MarshallingError and stays.
 //! Between the two the record is kept as it came: a follower forwards exactly these bytes to the leader.
 
-use super::multi::{put_multi_read, put_multi_write, read_multi_read, read_multi_write};
 use super::opcode as op;
+use super::operation::{
+    put_read_record, put_write_record, read_opcode, read_read, read_write, write_opcode,
+};
 use crate::wire::cursor::{JuteWrite, Reader, WireError};
 use crate::wire::frame::put_frame;
 use bytes::{BufMut, Bytes, BytesMut};
 use zabra_model::ids::Zxid;
-use zabra_model::tree::op::{CreateKind, ReadOp, WriteOp};
+use zabra_model::tree::op::{ReadOp, WriteOp};
 
 /// What stands before each request's record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,42 +175,13 @@ impl Request {
     pub fn decode(opcode: i32, record: &Bytes) -> Result<Self, WireError> {
         let mut reader = Reader::new(record);
         let r = &mut reader;
+        if let Some(write) = read_write(opcode, r)? {
+            return Ok(Self::Write(write));
+        }
+        if let Some(read) = read_read(opcode, r)? {
+            return Ok(Self::Read(read));
+        }
         Ok(match opcode {
-            op::CREATE
-            | op::CREATE2
-            | op::CREATE_CONTAINER
-            | op::CREATE_TTL
-            | op::DELETE
-            | op::SET_DATA => Self::Write(read_write_op(opcode, r)?),
-            op::SET_ACL => Self::Write(WriteOp::SetAcl {
-                path: r.ustring("path")?,
-                acl: r.acl()?,
-                version: r.i32("version")?,
-            }),
-            op::MULTI => Self::Write(WriteOp::Multi(read_multi_write(r)?)),
-            op::CREATE_SESSION => Self::Write(WriteOp::CreateSession {
-                timeout_ms: r.i32("timeOut")?,
-            }),
-            op::CLOSE_SESSION => Self::Write(WriteOp::CloseSession),
-            op::GET_DATA | op::GET_CHILDREN => Self::Read(read_read_op(opcode, r)?),
-            op::EXISTS => Self::Read(ReadOp::Exists {
-                path: r.text("path")?,
-                watch: r.bool("watch")?,
-            }),
-            op::GET_CHILDREN2 => Self::Read(ReadOp::GetChildren2 {
-                path: r.text("path")?,
-                watch: r.bool("watch")?,
-            }),
-            op::GET_ACL => Self::Read(ReadOp::GetAcl {
-                path: r.text("path")?,
-            }),
-            op::GET_EPHEMERALS => Self::Read(ReadOp::GetEphemerals {
-                prefix: r.ustring("prefixPath")?,
-            }),
-            op::GET_ALL_CHILDREN_NUMBER => Self::Read(ReadOp::GetAllChildrenNumber {
-                path: r.text("path")?,
-            }),
-            op::MULTI_READ => Self::Read(ReadOp::MultiRead(read_multi_read(r)?)),
             op::DELETE_CONTAINER => Self::DeleteContainer {
                 path: r.ustring("path")?,
             },
@@ -350,165 +323,5 @@ impl Request {
             }
             Self::Unknown { record, .. } => out.put_slice(record),
         }
-    }
-}
-
-/// The operation code of a write.
-#[must_use]
-pub const fn write_opcode(op: &WriteOp) -> i32 {
-    match op {
-        WriteOp::Create { kind, .. } => match kind {
-            CreateKind::Create => op::CREATE,
-            CreateKind::Create2 => op::CREATE2,
-            CreateKind::Container => op::CREATE_CONTAINER,
-            CreateKind::Ttl => op::CREATE_TTL,
-        },
-        WriteOp::Delete { .. } => op::DELETE,
-        WriteOp::SetData { .. } => op::SET_DATA,
-        WriteOp::SetAcl { .. } => op::SET_ACL,
-        WriteOp::Check { .. } => op::CHECK,
-        WriteOp::Multi(_) => op::MULTI,
-        WriteOp::CreateSession { .. } => op::CREATE_SESSION,
-        WriteOp::CloseSession => op::CLOSE_SESSION,
-    }
-}
-
-/// The operation code of a read.
-#[must_use]
-pub const fn read_opcode(op: &ReadOp) -> i32 {
-    match op {
-        ReadOp::Exists { .. } => op::EXISTS,
-        ReadOp::GetData { .. } => op::GET_DATA,
-        ReadOp::GetAcl { .. } => op::GET_ACL,
-        ReadOp::GetChildren { .. } => op::GET_CHILDREN,
-        ReadOp::GetChildren2 { .. } => op::GET_CHILDREN2,
-        ReadOp::GetEphemerals { .. } => op::GET_EPHEMERALS,
-        ReadOp::GetAllChildrenNumber { .. } => op::GET_ALL_CHILDREN_NUMBER,
-        ReadOp::MultiRead(_) => op::MULTI_READ,
-    }
-}
-
-/// The writes that may stand alone and in a multi, and `check`, which may only stand in one.
-pub(super) fn read_write_op(opcode: i32, r: &mut Reader<'_>) -> Result<WriteOp, WireError> {
-    let kind = match opcode {
-        op::CREATE => CreateKind::Create,
-        op::CREATE2 => CreateKind::Create2,
-        op::CREATE_CONTAINER => CreateKind::Container,
-        op::CREATE_TTL => CreateKind::Ttl,
-        op::DELETE => {
-            return Ok(WriteOp::Delete {
-                path: r.ustring("path")?,
-                version: r.i32("version")?,
-            });
-        }
-        op::SET_DATA => {
-            return Ok(WriteOp::SetData {
-                path: r.ustring("path")?,
-                data: r.buffer("data")?,
-                version: r.i32("version")?,
-            });
-        }
-        op::CHECK => {
-            return Ok(WriteOp::Check {
-                path: r.ustring("path")?,
-                version: r.i32("version")?,
-            });
-        }
-        other => {
-            return Err(WireError::Unknown {
-                what: "type in multi",
-                offset: r.position(),
-                value: other.into(),
-            });
-        }
-    };
-    Ok(WriteOp::Create {
-        kind,
-        path: r.ustring("path")?,
-        data: r.buffer("data")?,
-        acl: r.acl()?,
-        flags: r.i32("flags")?,
-        ttl: match kind {
-            CreateKind::Ttl => r.i64("ttl")?,
-            CreateKind::Create | CreateKind::Create2 | CreateKind::Container => 0,
-        },
-    })
-}
-
-/// The reads that may stand alone and in a multiRead.
-pub(super) fn read_read_op(opcode: i32, r: &mut Reader<'_>) -> Result<ReadOp, WireError> {
-    match opcode {
-        op::GET_DATA => Ok(ReadOp::GetData {
-            path: r.text("path")?,
-            watch: r.bool("watch")?,
-        }),
-        op::GET_CHILDREN => Ok(ReadOp::GetChildren {
-            path: r.text("path")?,
-            watch: r.bool("watch")?,
-        }),
-        other => Err(WireError::Unknown {
-            what: "type in multiRead",
-            offset: r.position(),
-            value: other.into(),
-        }),
-    }
-}
-
-/// Appends the record of a write.
-pub(super) fn put_write_record(op: &WriteOp, out: &mut BytesMut) {
-    match op {
-        WriteOp::Create {
-            kind,
-            path,
-            data,
-            acl,
-            flags,
-            ttl,
-        } => {
-            out.put_ustring(path.as_deref());
-            out.put_buffer(data.as_deref());
-            out.put_acl(acl.as_deref());
-            out.put_i32(*flags);
-            if *kind == CreateKind::Ttl {
-                out.put_i64(*ttl);
-            }
-        }
-        WriteOp::Delete { path, version } | WriteOp::Check { path, version } => {
-            out.put_ustring(path.as_deref());
-            out.put_i32(*version);
-        }
-        WriteOp::SetData {
-            path,
-            data,
-            version,
-        } => {
-            out.put_ustring(path.as_deref());
-            out.put_buffer(data.as_deref());
-            out.put_i32(*version);
-        }
-        WriteOp::SetAcl { path, acl, version } => {
-            out.put_ustring(path.as_deref());
-            out.put_acl(acl.as_deref());
-            out.put_i32(*version);
-        }
-        WriteOp::Multi(ops) => put_multi_write(ops, out),
-        WriteOp::CreateSession { timeout_ms } => out.put_i32(*timeout_ms),
-        WriteOp::CloseSession => {}
-    }
-}
-
-/// Appends the record of a read.
-pub(super) fn put_read_record(op: &ReadOp, out: &mut BytesMut) {
-    match op {
-        ReadOp::Exists { path, watch }
-        | ReadOp::GetData { path, watch }
-        | ReadOp::GetChildren { path, watch }
-        | ReadOp::GetChildren2 { path, watch } => {
-            out.put_text(path);
-            out.put_bool(*watch);
-        }
-        ReadOp::GetAcl { path } | ReadOp::GetAllChildrenNumber { path } => out.put_text(path),
-        ReadOp::GetEphemerals { prefix } => out.put_ustring(prefix.as_deref()),
-        ReadOp::MultiRead(ops) => put_multi_read(ops, out),
     }
 }
