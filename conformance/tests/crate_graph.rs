@@ -30,11 +30,21 @@ fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
-/// What each package of the workspace declares to depend on, tests and build scripts included.
-fn declared() -> BTreeMap<String, Vec<Value>> {
+/// The packages of the workspace, as cargo knows them.
+fn packages() -> Vec<Value> {
     let metadata: Value =
         serde_json::from_str(&cargo(&["metadata", "--no-deps", "--format-version", "1"])).unwrap();
-    let packages = metadata["packages"].as_array().unwrap();
+    metadata["packages"].as_array().unwrap().clone()
+}
+
+fn package(name: &str) -> Value {
+    let mut packages = packages().into_iter();
+    packages.find(|p| p["name"] == name).unwrap()
+}
+
+/// What each package of the workspace declares to depend on, tests and build scripts included.
+fn declared() -> BTreeMap<String, Vec<Value>> {
+    let packages = packages();
     let entry = |p: &Value| {
         (
             p["name"].as_str().unwrap().to_owned(),
@@ -44,24 +54,28 @@ fn declared() -> BTreeMap<String, Vec<Value>> {
     packages.iter().map(entry).collect()
 }
 
-/// The features of each package that `package` is built with.
-fn tree(package: &str, more: &[&str]) -> String {
+/// The features of each package that the selected ones are built with.
+fn tree(selected: &[&str]) -> String {
     let edges = [
         "tree",
-        "--package",
-        package,
         "--edges",
         "normal,build,features",
         "--prefix",
         "none",
     ];
-    cargo(&[&edges, more].concat())
+    cargo(&[&edges, selected].concat())
 }
 
 #[test]
 fn arrows_between_the_rooms_point_to_the_model() {
     let declared = declared();
-    let order = ["zabra-model", "zabra", "zabra-conformance", "zabra-benches"];
+    let order = [
+        "zabra-model",
+        "zabra-check",
+        "zabra",
+        "zabra-conformance",
+        "zabra-benches",
+    ];
     for (i, package) in order.iter().enumerate() {
         let names: Vec<_> = declared[*package]
             .iter()
@@ -73,6 +87,12 @@ fn arrows_between_the_rooms_point_to_the_model() {
             .collect();
         assert!(against.is_empty(), "{package} depends on {against:?}");
     }
+    let uses_checker = |name: &&str| {
+        let dependencies = declared[*name].iter();
+        dependencies.into_iter().any(|d| d["name"] == "zabra-check")
+    };
+    let users: Vec<_> = order.iter().filter(|name| uses_checker(name)).collect();
+    assert!(users.is_empty(), "{users:?} use the checker");
     let names: Vec<_> = declared["zabra"]
         .iter()
         .map(|d| d["name"].as_str().unwrap())
@@ -82,21 +102,40 @@ fn arrows_between_the_rooms_point_to_the_model() {
 
 #[test]
 fn the_server_is_built_with_the_model_without_its_checker_and_switches() {
-    let server = tree("zabra", &[]);
-    assert!(server.contains("zabra-model v"), "{server}");
-    for absent in [
-        "zabra-model feature \"checker\"",
-        "zabra-model feature \"switches\"",
-        "stateright",
-    ] {
+    // Also where one command builds the whole workspace, and so unites the features of each package.
+    for selected in [&["--package", "zabra"][..], &["--workspace"]] {
+        let built = tree(selected);
+        assert!(built.contains("zabra-model v"), "{built}");
+        assert!(
+            !built.contains("zabra-model feature \"checker\""),
+            "{built}"
+        );
+    }
+    let model = &package("zabra-model");
+    assert_eq!(model["features"], serde_json::json!({}), "it has no switch");
+    let server = tree(&["--package", "zabra"]);
+    for absent in ["zabra-check", "stateright"] {
         assert!(
             !server.contains(absent),
             "the server is built with {absent}"
         );
     }
     // What this test would see if it were otherwise.
-    let checked = tree("zabra-model", &["--features", "checker"]);
+    let checked = tree(&["--package", "zabra-check"]);
     assert!(checked.contains("stateright v"), "{checked}");
+    assert!(!checked.contains("zabra-model v"), "{checked}");
+}
+
+#[test]
+fn what_is_checked_are_the_sources_that_the_server_is_built_from() {
+    let library = |name: &str| {
+        let package = package(name);
+        let targets = package["targets"].as_array().unwrap().clone();
+        let is_lib = |t: &&Value| t["kind"][0] == "lib";
+        let path = targets.iter().find(is_lib).unwrap()["src_path"].clone();
+        std::fs::canonicalize(path.as_str().unwrap()).unwrap()
+    };
+    assert_eq!(library("zabra-check"), library("zabra-model"));
 }
 
 /// Rust sources below `folder`, without comments and without the unit tests at their feet.

@@ -1,7 +1,7 @@
 //! The protocol of Zabra as pure transition functions: no clock, socket, file, thread, logger or randomness.
 //!
-//! The server drives these functions with bytes and disks; the checker (feature `checker`) drives the same
-//! functions through every interleaving within a budget.
+//! The server drives these functions with bytes and disks; the checker drives the same functions through every
+//! interleaving within a budget. It is package `zabra-check`, which compiles these sources once more, with the checker.
 //!
 //! | module | holds |
 //! |---|---|

@@ -393,7 +393,7 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "switches")]
+    #[cfg(feature = "checker")]
     #[test]
     fn groups_won_by_any_member_make_quorums_that_do_not_meet() {
         let v = hierarchy(&[(1, 1), (1, 1), (2, 1), (2, 1), (3, 1)]).unwrap();

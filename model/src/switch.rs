@@ -1,6 +1,6 @@
 //! Known bugs of ZooKeeper's election and recovery, each of which can be brought back for the checker to catch.
 //!
-//! Without the feature `switches` every question is answered "off" at compile time, and nothing can change that:
+//! In package `zabra-model` every question is answered "off" at compile time, and there is no feature that could change that:
 //! the server's build contains none of the broken branches.
 
 /// A bug that can be switched on. SPEC.md §8 tells each one's story.
@@ -273,18 +273,18 @@ impl Switch {
 
 /// Which bugs are on: none, unless a checker says otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Switches(#[cfg(feature = "switches")] Option<Switch>);
+pub struct Switches(#[cfg(feature = "checker")] Option<Switch>);
 
 impl Switches {
     /// One bug on, with those that it includes.
-    #[cfg(feature = "switches")]
+    #[cfg(feature = "checker")]
     #[must_use]
     pub const fn with(switch: Switch) -> Self {
         Self(Some(switch))
     }
 
     /// Whether `switch` is on.
-    #[cfg(feature = "switches")]
+    #[cfg(feature = "checker")]
     #[must_use]
     pub fn on(self, switch: Switch) -> bool {
         self.0
@@ -292,7 +292,7 @@ impl Switches {
     }
 
     /// Whether `switch` is on: never, in this build.
-    #[cfg(not(feature = "switches"))]
+    #[cfg(not(feature = "checker"))]
     #[must_use]
     pub const fn on(self, _: Switch) -> bool {
         false

@@ -4,13 +4,13 @@
 
 use stateright::{Checker, Model};
 use std::sync::atomic::Ordering;
-use zabra_model::checker::action::WITNESSES;
-use zabra_model::checker::cluster::{Cluster, Log};
-use zabra_model::checker::explore::table::Width;
-use zabra_model::checker::explore::{Explored, Options, Progress, explore};
-use zabra_model::checker::model::Zab;
-use zabra_model::checker::{bounds, properties, trace, walk, zoo};
-use zabra_model::switch::Switch;
+use zabra_check::checker::action::WITNESSES;
+use zabra_check::checker::cluster::{Cluster, Log};
+use zabra_check::checker::explore::table::Width;
+use zabra_check::checker::explore::{Explored, Options, Progress, explore};
+use zabra_check::checker::model::Zab;
+use zabra_check::checker::{bounds, properties, trace, walk, zoo};
+use zabra_check::switch::Switch;
 
 fn explored(model: &Zab, options: &Options) -> Explored {
     explore(model, options, &Progress::default()).expect("temporary files")

@@ -7,13 +7,13 @@
 )]
 
 use std::collections::BTreeSet;
-use zabra_model::checker::bounds::{self, Bounds};
-use zabra_model::checker::cluster::{Cluster, Log};
-use zabra_model::checker::model::Zab;
-use zabra_model::checker::walk::Dice;
-use zabra_model::checker::{properties, zoo};
-use zabra_model::invariants::{ALL, STEPS};
-use zabra_model::switch::Switch;
+use zabra_check::checker::bounds::{self, Bounds};
+use zabra_check::checker::cluster::{Cluster, Log};
+use zabra_check::checker::model::Zab;
+use zabra_check::checker::walk::Dice;
+use zabra_check::checker::{properties, zoo};
+use zabra_check::invariants::{ALL, STEPS};
+use zabra_check::switch::Switch;
 
 const SPEC: &str = include_str!("../../SPEC.md");
 

@@ -6,10 +6,10 @@
 )]
 
 use std::path::{Path, PathBuf};
-use zabra_model::checker::scenario::tell;
+use zabra_check::checker::scenario::tell;
 
 fn stored() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios");
     let files = std::fs::read_dir(dir).unwrap().map(|f| f.unwrap().path());
     let mut files: Vec<_> = files
         .filter(|f| f.extension().is_some_and(|e| e == "txt"))

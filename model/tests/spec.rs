@@ -1,6 +1,6 @@
 //! SPEC.md and the code say the same: counts, switches, invariants.
 
-use zabra_model::switch::Switch;
+use zabra_check::switch::Switch;
 
 const SPEC: &str = include_str!("../../SPEC.md");
 
@@ -12,10 +12,9 @@ fn row(first: &str) -> Vec<&'static str> {
         .unwrap_or_else(|| panic!("SPEC.md has no row for {first}"))
 }
 
-#[cfg(feature = "checker")]
 #[test]
 fn the_table_of_the_zoo_is_the_zoo() {
-    use zabra_model::checker::zoo;
+    use zabra_check::checker::zoo;
     assert!(
         Switch::ALL
             .into_iter()
@@ -42,10 +41,9 @@ fn the_table_of_the_zoo_is_the_zoo() {
     );
 }
 
-#[cfg(feature = "checker")]
 #[test]
 fn the_slips_of_the_service_stand_behind_the_zoo() {
-    use zabra_model::checker::moves::Slip;
+    use zabra_check::checker::moves::Slip;
     let rows = Slip::ALL.map(|slip| {
         let (by, steps) = slip.expected();
         let (about, source) = (slip.about(), slip.source());
@@ -58,10 +56,9 @@ fn the_slips_of_the_service_stand_behind_the_zoo() {
     );
 }
 
-#[cfg(feature = "checker")]
 #[test]
 fn the_table_of_clients_has_the_recorded_numbers() {
-    use zabra_model::checker::{clients, moves};
+    use zabra_check::checker::{clients, moves};
     let clients = clients::ALL.iter().map(|v| (v.ensemble.name, v.golden));
     let moves = moves::ALL.iter().map(|v| (v.ensemble.name, v.golden));
     for (name, (distinct, generated)) in clients.chain(moves) {
@@ -78,10 +75,9 @@ fn every_switch_stands_in_the_table() {
     }
 }
 
-#[cfg(feature = "checker")]
 #[test]
 fn the_table_of_runs_has_the_recorded_numbers() {
-    for b in zabra_model::checker::bounds::ALL {
+    for b in zabra_check::checker::bounds::ALL {
         let Some(golden) = b.golden else { continue };
         let cells = row(&format!("`{}`", b.name));
         let number = |i: usize| {
@@ -99,18 +95,16 @@ fn the_table_of_runs_has_the_recorded_numbers() {
     }
 }
 
-#[cfg(feature = "checker")]
 #[test]
 fn every_invariant_stands_in_its_place() {
-    for (i, p) in zabra_model::checker::properties::ALL.iter().enumerate() {
+    for (i, p) in zabra_check::checker::properties::ALL.iter().enumerate() {
         assert_eq!(row(&format!("I-{}", i + 1))[1], p.name);
     }
 }
 
-#[cfg(feature = "checker")]
 #[test]
 fn every_action_stands_in_the_table_of_actions() {
-    use zabra_model::checker::action::WITNESSES;
+    use zabra_check::checker::action::WITNESSES;
     let actions = include_str!("../src/checker/action.rs");
     let names = variants(actions, "pub enum Action {");
     assert!(names.len() >= 21 && WITNESSES.len() >= names.len());

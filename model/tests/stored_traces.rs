@@ -6,10 +6,10 @@
 )]
 
 use std::path::{Path, PathBuf};
-use zabra_model::checker::trace::verify;
+use zabra_check::checker::trace::verify;
 
 fn stored() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conformance/traces");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/traces");
     let files = std::fs::read_dir(dir).unwrap().map(|f| f.unwrap().path());
     files
         .filter(|f| f.extension().is_some_and(|e| e == "ndjson"))

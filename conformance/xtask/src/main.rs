@@ -110,16 +110,8 @@ fn root() -> PathBuf {
 fn check() -> Result<()> {
     tidy::tidy(Path::new("."))?;
     cargo(&["fmt", "--all", "--check"])?;
-    let lint = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--features",
-        "zabra-model/checker",
-    ];
+    let lint = ["clippy", "--workspace", "--all-targets"];
     cargo(&[&lint[..], &["--", "-D", "warnings"]].concat())?;
-    // The server's own build of the model: without the checker, and without std.
-    cargo(&["clippy", "-p", "zabra-model", "--", "-D", "warnings"])?;
     documentation()
 }
 
@@ -139,8 +131,6 @@ fn fix() -> Result<()> {
         "--allow-dirty",
         "--workspace",
         "--all-targets",
-        "--features",
-        "zabra-model/checker",
     ])?;
     cargo(&["fmt", "--all"])
 }
@@ -148,7 +138,7 @@ fn fix() -> Result<()> {
 fn test() -> Result<()> {
     // The tests of whole servers start this binary.
     cargo(&["build", "-p", "zabra"])?;
-    cargo(&["test", "-p", "zabra-model", "--features", "checker"])?;
+    cargo(&["test", "-p", "zabra-check", "-p", "zabra-model"])?;
     cargo(&["test", "-p", "zabra", "-p", "xtask"])?;
     cargo(&["test", "-p", "zabra-conformance"])?;
     cargo(&["test", "-p", "zabra-benches", "--benches"])
@@ -207,17 +197,7 @@ fn bless() -> Result<()> {
 }
 
 fn check_model(args: &[&str]) -> Result<()> {
-    let run = [
-        "run",
-        "--release",
-        "-p",
-        "zabra-model",
-        "--features",
-        "checker",
-        "--bin",
-        "zabra-check",
-        "--",
-    ];
+    let run = ["run", "--release", "-p", "zabra-check", "--"];
     cargo(&[&run[..], args].concat())
 }
 

@@ -18,29 +18,14 @@
 pub mod past;
 pub mod rules;
 mod rules_of_steps;
+mod verdict;
 pub mod view;
 
 pub use past::{Observation, Past, Violation, Violations};
+pub use verdict::{Broken, Verdict};
 pub use view::{Conduct, Connection, Doing, Kept, Server, View};
 
-use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
-
-/// What is wrong, for people: which servers, which transactions.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Broken(pub String);
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl core::error::Error for Broken {}
-
-/// Whether an invariant holds.
-pub type Verdict = Result<(), Broken>;
 
 /// Which part of a view an invariant depends on, beside what was observed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

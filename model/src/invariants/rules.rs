@@ -5,8 +5,8 @@
 //! little: one of two sequences begins with the other, and nothing occurs twice.
 
 use super::past::Violation;
+use super::verdict::{Broken, Verdict};
 use super::view::{Connection, Doing, Server, View};
-use super::{Broken, Verdict};
 use crate::election::Ballot;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::switch::Switches;

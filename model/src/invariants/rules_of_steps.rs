@@ -1,8 +1,8 @@
 //! The invariants of steps: what may not change, whatever happens.
 
 use super::rules::{comparable, ensure, initial};
+use super::verdict::{Broken, Verdict};
 use super::view::View;
-use super::{Broken, Verdict};
 use alloc::format;
 
 /// I-22: no disk has less than before, or than its server has told others.

@@ -5,10 +5,10 @@ use crate::out::say;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
-use zabra_model::checker::action::WITNESSES;
-use zabra_model::checker::model::Zab;
-use zabra_model::checker::trace;
-use zabra_model::checker::walk;
+use zabra_check::checker::action::WITNESSES;
+use zabra_check::checker::model::Zab;
+use zabra_check::checker::trace;
+use zabra_check::checker::walk;
 
 /// FNV-1a of 64 bits: tells whether a stored trace was touched by accident.
 fn fnv1a(bytes: &[u8]) -> u64 {

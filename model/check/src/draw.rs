@@ -4,12 +4,12 @@ use crate::out::put;
 use clap::ValueEnum;
 use serde_json::json;
 use std::path::Path;
-use zabra_model::checker::action::Action;
-use zabra_model::checker::bounds;
-use zabra_model::checker::diagram::Chart;
-use zabra_model::checker::explore::Violation;
-use zabra_model::checker::model::Zab;
-use zabra_model::checker::trace;
+use zabra_check::checker::action::Action;
+use zabra_check::checker::bounds;
+use zabra_check::checker::diagram::Chart;
+use zabra_check::checker::explore::Violation;
+use zabra_check::checker::model::Zab;
+use zabra_check::checker::trace;
 
 /// How a run is drawn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::time::Instant;
-use zabra_model::checker::bounds::Bounds;
-use zabra_model::checker::explore::{Explored, NO_WEDGE};
-use zabra_model::checker::model::Zab;
-use zabra_model::checker::moves::Slip;
-use zabra_model::checker::zoo::{self, Cage};
-use zabra_model::checker::{properties, trace};
+use zabra_check::checker::bounds::Bounds;
+use zabra_check::checker::explore::{Explored, NO_WEDGE};
+use zabra_check::checker::model::Zab;
+use zabra_check::checker::moves::Slip;
+use zabra_check::checker::zoo::{self, Cage};
+use zabra_check::checker::{properties, trace};
 
 fn cages(names: &[String]) -> Result<Vec<&'static Cage>, String> {
     let wanted = |c: &&Cage| names.is_empty() || names.iter().any(|n| c.is_named(n));

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use zabra_model::checker::explore::Progress;
+use zabra_check::checker::explore::Progress;
 
 /// Runs `work` while a line on standard error tells how far it is: each second on a terminal, else each minute.
 pub(crate) fn shown<T>(

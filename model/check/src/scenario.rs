@@ -1,8 +1,8 @@
 //! `zabra-check scenario`: stories of a modelled cluster, told anew or begun.
 
 use std::path::PathBuf;
-use zabra_model::checker::model::Zab;
-use zabra_model::checker::scenario::{tell, way_to};
+use zabra_check::checker::model::Zab;
+use zabra_check::checker::scenario::{tell, way_to};
 
 /// States that are looked through for a way.
 const STATES_MAX: usize = 3_000_000;

@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use zabra_model::checker::action::WITNESSES;
-use zabra_model::checker::bounds::{self, Bounds, Golden, Grain};
-use zabra_model::checker::explore::table::Width;
-use zabra_model::checker::explore::{Explored, Options, Progress, explore};
-use zabra_model::checker::model::Zab;
-use zabra_model::checker::{properties, trace};
-use zabra_model::invariants::{Invariant, InvariantSet};
+use zabra_check::checker::action::WITNESSES;
+use zabra_check::checker::bounds::{self, Bounds, Golden, Grain};
+use zabra_check::checker::explore::table::Width;
+use zabra_check::checker::explore::{Explored, Options, Progress, explore};
+use zabra_check::checker::model::Zab;
+use zabra_check::checker::{properties, trace};
+use zabra_check::invariants::{Invariant, InvariantSet};
 
 /// Which search counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

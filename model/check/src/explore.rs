@@ -2,8 +2,8 @@
 
 use crate::configuration;
 use stateright::Model;
-use zabra_model::checker::browse::Browsed;
-use zabra_model::checker::model::Zab;
+use zabra_check::checker::browse::Browsed;
+use zabra_check::checker::model::Zab;
 
 pub(crate) fn explore_in_browser(name: &str, address: &str) -> Result<bool, String> {
     let b = configuration(name)?;

@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use zabra_model::checker::bounds::{self, Bounds, Golden};
+use zabra_check::checker::bounds::{self, Bounds, Golden};
 
 /// Explores the protocol of Zabra exhaustively: the functions that the server runs.
 ///

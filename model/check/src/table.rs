@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use zabra_model::checker::bounds;
-use zabra_model::checker::explore::Explored;
+use zabra_check::checker::bounds;
+use zabra_check::checker::explore::Explored;
 
 const BEGIN: &str = "<!-- runs -->\n";
 const END: &str = "<!-- /runs -->";

@@ -3,7 +3,7 @@
 use crate::out::say;
 use serde_json::json;
 use std::path::Path;
-use zabra_model::checker::trace;
+use zabra_check::checker::trace;
 
 pub(crate) fn replay(path: &Path, as_json: bool) -> Result<bool, String> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;

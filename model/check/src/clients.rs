@@ -6,9 +6,9 @@ use stateright::{Checker, HasDiscoveries, Model};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::Instant;
-use zabra_model::checker::bounds::Bounds;
-use zabra_model::checker::clients::{self, Clients};
-use zabra_model::checker::moves::{self, Moves};
+use zabra_check::checker::bounds::Bounds;
+use zabra_check::checker::clients::{self, Clients};
+use zabra_check::checker::moves::{self, Moves};
 
 /// A model of the service that can be exhausted and told.
 trait Service:

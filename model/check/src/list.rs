@@ -3,9 +3,9 @@
 use crate::golden_json;
 use crate::out::say;
 use serde_json::{Value, json};
-use zabra_model::checker::bounds::{self, Bounds, Tier};
-use zabra_model::checker::zoo;
-use zabra_model::checker::{clients, moves};
+use zabra_check::checker::bounds::{self, Bounds, Tier};
+use zabra_check::checker::zoo;
+use zabra_check::checker::{clients, moves};
 
 const TIERS: [(Tier, &str); 4] = [
     (Tier::Ci, "all of them under two minutes together"),
