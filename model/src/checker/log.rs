@@ -19,7 +19,7 @@ pub struct Log {
     pub keep: bool,
     /// Bits of [`super::action::WITNESSES`].
     pub witnessed: u64,
-    /// Steps that were taken before. Of one [`World`] only.
+    /// Steps that were taken before. Of one [`super::world::World`] only.
     pub memo: Memo,
     pub(super) bytes: Bytes,
 }

@@ -3,7 +3,7 @@
 //!
 //! A level's states wait packed in chunks; each thread takes a chunk, takes every step of every state in it, and
 //! packs what is new into chunks of the next level. Visited states are fingerprints ([`table`]), large levels and
-//! the ways back go to files ([`spool`]), steps that were taken before are remembered ([`super::memo`]).
+//! the ways back go to files (`spool`), steps that were taken before are remembered ([`super::memo`]).
 
 mod spool;
 pub mod table;
