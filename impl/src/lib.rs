@@ -8,6 +8,8 @@
 //! | [`host`] | the task that owns the protocol core |
 //! | [`net`] | who dials whom |
 //! | [`client`] | a client's connection |
+//! | [`edges`], [`runtime`] | what the server needs of the world, as traits, and the real side of them |
+//! | [`limits`] | bounds on what strangers can make this server hold |
 //! | [`admin`] | four-letter words, logging |
 //! | [`mod@bench`] | a load generator for any ZooKeeper server |
 //! | [`serve`], [`dev`], [`shutdown`] | a server, an ensemble on one machine, and their end |
@@ -20,9 +22,12 @@ pub mod bench;
 pub mod client;
 pub mod config;
 pub mod dev;
+pub mod edges;
 pub mod error;
 pub mod host;
+pub mod limits;
 pub mod net;
+pub mod runtime;
 pub mod serve;
 pub mod shutdown;
 pub mod storage;

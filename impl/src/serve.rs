@@ -1,13 +1,15 @@
 //! One server: its parts wired together.
 
+use crate::client::shared::Shared;
 use crate::config::Config;
 use crate::error::ServerError;
 use crate::host::boot::{self, Entrance};
 use crate::host::core::{Core, Start};
 use crate::host::inbox::Inbox;
-use crate::host::shared::Shared;
 use crate::net::election::ElectionNet;
 use crate::net::{client, doors, quorum};
+use crate::runtime::clock::SystemClock;
+use crate::runtime::limits::budget_default;
 use crate::shutdown;
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -21,7 +23,7 @@ use zabra_model::tree::node::Tree;
 ///
 /// # Errors
 /// [`ServerError`]: whatever makes it stop or keeps it from starting.
-pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerError> {
+pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), ServerError> {
     for unused in &config.unused {
         warn!(
             "{}:{}: {} is not used by this server",
@@ -31,6 +33,9 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
         );
     }
     doors::tell_what_guards(&config);
+    for bound in [&mut config.unread_bytes_max, &mut config.waiting_bytes_max] {
+        bound.get_or_insert_with(budget_default);
+    }
     let (env, ensemble) = (env_of(&config), Ensemble::of(config.voters.clone()));
     info!(sid = %config.me, ensemble = config.is_ensemble(), "starting");
     let inbox = Arc::new(Inbox::default());
@@ -39,7 +44,7 @@ pub async fn serve(config: Config, until_stdin_ends: bool) -> Result<(), ServerE
     let election = ElectionNet::bind(&config).await?;
     let learners = quorum::bind(&config).await?;
     let clients = client::bind(&config).await?;
-    let shared = Shared::new(config, Tree::new());
+    let shared = Shared::new(config, Tree::new(), Arc::new(SystemClock::start()));
     // Who comes before the data is read is told so, and looks for another server.
     client::listen(clients, Arc::clone(&shared), Arc::clone(&inbox));
     let reading = Arc::clone(&shared);

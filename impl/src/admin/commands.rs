@@ -1,8 +1,9 @@
 //! Four-letter words: plain text as ZooKeeper prints it, for people and for tools that parse it.
 
+use crate::client::conn::Conn;
+use crate::client::lock::lock;
+use crate::client::shared::{Mode, Shared};
 use crate::config::MemberRole;
-use crate::host::lock;
-use crate::host::shared::{Conn, Mode, Shared};
 use crate::wire::four_letter::FourLetter;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -199,7 +200,7 @@ fn mntr(shared: &Shared, mode: Mode) -> String {
     put("packets_sent", &stats.sent.load(Relaxed));
     put("packets_received", &stats.received.load(Relaxed));
     put("approximate_data_size", &bytes);
-    put("uptime", &shared.started.elapsed().as_millis());
+    put("uptime", &shared.elapsed_ms());
     put("connection_rejected", &stats.rejected.load(Relaxed));
     put("commit_count", &stats.commits.load(Relaxed));
     put("proposal_count", &stats.proposals.load(Relaxed));

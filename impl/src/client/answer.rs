@@ -1,9 +1,10 @@
 //! Answers that need no leader: encoded straight from the tree into the connection's buffer.
 
 use super::auth::shown;
-use crate::host::lock;
-use crate::host::shared::{Conn, Hub, event_type};
-use crate::net::limits::MULTI_READ_BYTES_MAX;
+use super::conn::Conn;
+use super::hub::{Hub, event_type};
+use super::lock::lock;
+use crate::limits::MULTI_READ_BYTES_MAX;
 use crate::wire::client::{
     AddWatchMode, ClientInfo, MultiResult, PersistentWatches, ReplyHeader, Request,
     SetWatches as WatchesAgain, reply, xid as fixed,

@@ -5,11 +5,14 @@ use super::answer::{
     Apart, HubAccess, Outcome, answer, answer_apart, set_some_watches, watches_of_a_turn, work,
 };
 use super::auth::{identity, super_user};
+use super::conn::{Conn, ConnPhase, ConnState};
+use super::lock::lock;
+use super::shared::{Mode, Shared};
+use super::submit::{Connect, Submit};
 use crate::admin::commands;
-use crate::host::inbox::{Connect, Event, Inbox, Submit};
-use crate::host::lock;
-use crate::host::shared::{Conn, ConnState, Mode, Phase, Shared};
-use crate::net::limits::{
+use crate::edges::wake::Wake;
+use crate::host::inbox::{Event, Inbox};
+use crate::limits::{
     ANSWERS_BYTES_MAX, CLOSING_TIME, HANDSHAKE_TIME, IDENTITIES_MAX, IDENTITY_BYTES_MAX, WRITE_TIME,
 };
 use crate::wire::client::{
@@ -25,7 +28,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info};
 use zabra_model::ids::Zxid;
@@ -44,7 +47,26 @@ const CONNECT_BYTES_MAX: usize = 4096;
 /// What a request that waits holds beside its frame, about, bytes.
 const WAITING_OVERHEAD: usize = 128;
 
+/// Wakes the task of a connection.
+#[derive(Default)]
+struct Bell {
+    wake: Notify,
+    ended: Notify,
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    fn end(&self) {
+        self.wake.notify_one();
+        self.ended.notify_one();
+    }
+}
+
 struct Connection {
+    bell: Arc<Bell>,
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
     conn: Arc<Conn>,
@@ -58,7 +80,7 @@ struct Connection {
     /// Why the next request is not taken.
     pause: Option<Pause>,
     /// The right to answer a long read, while one is answered.
-    permit: Option<OwnedSemaphorePermit>,
+    permit: bool,
     /// The long read that is answered next.
     apart: Option<Apart>,
     /// What is left of a long setWatches request.
@@ -84,8 +106,10 @@ enum Taken {
 /// Serves one client until it goes.
 pub async fn run(stream: TcpStream, shared: Arc<Shared>, inbox: Arc<Inbox>) {
     let Ok(from) = stream.peer_addr() else { return };
-    let conn = shared.connect(from);
+    let bell = Arc::new(Bell::default());
+    let conn = shared.connect(from, Arc::clone(&bell) as Arc<dyn Wake>);
     let mut connection = Connection {
+        bell,
         shared: Arc::clone(&shared),
         inbox,
         conn: Arc::clone(&conn),
@@ -94,13 +118,14 @@ pub async fn run(stream: TcpStream, shared: Arc<Shared>, inbox: Arc<Inbox>) {
         writes_before: 0,
         waiting_work: 0,
         pause: None,
-        permit: None,
+        permit: false,
         apart: None,
         watches_left: None,
     };
     if let Err(error) = connection.serve(stream).await {
         debug!(%from, session = %conn.session(), %error, "a client connection has ended");
     }
+    connection.give_back();
     shared.disconnect(&conn);
 }
 
@@ -196,7 +221,7 @@ impl Connection {
         if !is_session_password(session, request.password.as_deref()) {
             let mut state = self.conn.state();
             crate::wire::client::ConnectResponse::expired(state.read_only).put(&mut state.out);
-            state.phase = Phase::Closing;
+            state.phase = ConnPhase::Closing;
             drop(state);
             return Ok(Some(Connect::Refused));
         }
@@ -230,7 +255,7 @@ impl Connection {
                 let too_much = state.settle_unread(&self.shared.unread);
                 (state.phase, state.order.len(), may_take, overfull, too_much)
             };
-            if phase == Phase::Closed || overfull {
+            if phase == ConnPhase::Closed || overfull {
                 return Ok(());
             }
             if too_much {
@@ -244,12 +269,12 @@ impl Connection {
                 }
                 continue;
             }
-            if phase == Phase::Closing {
+            if phase == ConnPhase::Closing {
                 writer.shutdown().await?;
                 return Ok(());
             }
-            let paused = self.is_paused(waiting).await;
-            if phase == Phase::Open
+            let paused = self.is_paused(waiting);
+            if phase == ConnPhase::Open
                 && !paused
                 && (buf.len() >= 4 || !self.frames.is_empty() || self.watches_left.is_some())
                 && may_take
@@ -261,13 +286,13 @@ impl Connection {
                 held = self.writes_before > 0 && self.inbox.is_crowded();
                 continue;
             }
-            let may_read = phase == Phase::Open && !paused && may_take && !held
-                || buf.len() < READ_BYTES && phase == Phase::Connecting;
+            let may_read = phase == ConnPhase::Open && !paused && may_take && !held
+                || buf.len() < READ_BYTES && phase == ConnPhase::Connecting;
             if buf.capacity() - buf.len() < READ_BYTES / 8 {
                 buf.reserve(READ_BYTES);
             }
             tokio::select! {
-                () = conn.wake.notified() => {}
+                () = self.bell.wake.notified() => {}
                 () = self.inbox.wait_for_room(), if held => held = false,
                 read = reader.read_buf(&mut buf), if may_read => {
                     if read? == 0 {
@@ -277,7 +302,7 @@ impl Connection {
                 }
                 () = &mut silent => {
                     // Whoever is not read on cannot be heard.
-                    if !heard && may_read && phase == Phase::Open {
+                    if !heard && may_read && phase == ConnPhase::Open {
                         return Err(refuse("nothing was heard for longer than the session lives"));
                     }
                     heard = false;
@@ -326,12 +351,12 @@ impl Connection {
             {
                 let state = self.conn.state();
                 match state.phase {
-                    Phase::Closed => return,
+                    ConnPhase::Closed => return,
                     _ if state.is_overfull() => return,
-                    Phase::Closing => {
+                    ConnPhase::Closing => {
                         closing.get_or_insert(begin);
                     }
-                    Phase::Connecting | Phase::Open => {}
+                    ConnPhase::Connecting | ConnPhase::Open => {}
                 }
             }
             let due = match closing {
@@ -343,22 +368,24 @@ impl Connection {
             }
             // Not `wake`: its one permit belongs to the loop. A stuck write is rare, a look now and then is enough for the rest.
             tokio::select! {
-                () = self.conn.ended() => {}
+                () = self.bell.ended.notified() => {}
                 () = sleep_until(due.min(Instant::now() + Duration::from_millis(500))) => {}
             }
         }
     }
 
     /// Whether the next request still has to wait, with so many requests of this connection unanswered.
-    async fn is_paused(&mut self, unanswered: usize) -> bool {
+    fn is_paused(&mut self, unanswered: usize) -> bool {
         if unanswered == 0 {
             self.waiting_work = 0;
         }
         match self.pause {
             Some(Pause::WriteUnderWay) if unanswered > 0 => return true,
             Some(Pause::LongReads) => {
-                let turns = Arc::clone(&self.shared.long_reads);
-                self.permit = turns.acquire_owned().await.ok();
+                if !self.shared.long_reads.take(&self.conn) {
+                    return true;
+                }
+                self.permit = true;
             }
             Some(Pause::WriteUnderWay) | None => {}
         }
@@ -371,15 +398,21 @@ impl Connection {
         if let Some(apart) = self.apart.take() {
             let answer = tokio::task::spawn_blocking(move || apart.write()).await?;
             let mut state = self.conn.state();
-            if state.phase != Phase::Closed {
+            if state.phase != ConnPhase::Closed {
                 let later = std::mem::replace(&mut state.out, answer);
                 state.out.extend_from_slice(&later);
             }
             drop(state);
             self.count_answer();
         }
-        self.permit = None;
+        self.give_back();
         Ok(())
+    }
+
+    fn give_back(&mut self) {
+        if std::mem::take(&mut self.permit) {
+            self.shared.long_reads.give_back();
+        }
     }
 
     fn count_answer(&self) {
@@ -420,7 +453,7 @@ impl Connection {
             let mut visited = self.set_watches_left(&tree, &mut guard, &mut hub);
             for frame in &frames {
                 // Long answers go out before more are made: they take memory, and the core waits for the tree meanwhile.
-                if guard.phase != Phase::Open
+                if guard.phase != ConnPhase::Open
                     || guard.out.len() > ANSWERS_BYTES_MAX
                     || visited > TURN_WORK_MAX
                     || self.apart.is_some()
@@ -444,7 +477,7 @@ impl Connection {
                 }
             }
             frames.drain(..done);
-            guard.settle(&shared);
+            guard.settle(&shared.unread, &shared.waiting);
             result
         };
         let all_taken = frames.is_empty();
@@ -517,7 +550,7 @@ impl Connection {
         let request = match (turn, request) {
             (Turn::Later, _) => return Ok(Taken::NotYet(Pause::WriteUnderWay)),
             (Turn::Apart, Request::Read(op)) => {
-                if self.permit.is_none() {
+                if !self.permit {
                     return Ok(Taken::NotYet(Pause::LongReads));
                 }
                 let out = &mut state.out;
@@ -535,7 +568,7 @@ impl Connection {
                 let outcome = answer(tree, hub, &self.conn, &ids, xid, &request, &mut state.out);
                 self.count_answer();
                 if outcome == Outcome::Close {
-                    state.phase = Phase::Closing;
+                    state.phase = ConnPhase::Closing;
                 }
             }
             None => self.waiting_work += work,
@@ -553,7 +586,7 @@ impl Connection {
         let Some((xid, mut set)) = self
             .watches_left
             .take()
-            .filter(|_| state.phase == Phase::Open)
+            .filter(|_| state.phase == ConnPhase::Open)
         else {
             return 0;
         };
@@ -617,7 +650,7 @@ impl Connection {
             }
             Some(_) | None => {
                 header.err = ErrorCode::AuthFailed.code();
-                state.phase = Phase::Closing;
+                state.phase = ConnPhase::Closing;
             }
         }
         reply::put_empty(header, &mut state.out);

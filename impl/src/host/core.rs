@@ -3,16 +3,17 @@
 //! Each wake-up takes everything that waits, steps it all, and only then wakes others: one batch for the disk, one write
 //! for each connection that has something to send.
 
-use super::inbox::{Connect, Dialled, Event, Inbox, Submit};
+use super::inbox::{Dialled, Event, Inbox};
 use super::links::Links;
 use super::lock;
 use super::payload::Payload;
 use super::persist::{Persist, mark_of, stage};
 use super::room::stage_until_room;
-use super::shared::{Conn, Mode, Phase, Shared, now_ms};
+use super::shared::{Conn, Mode, Phase, Shared};
 use super::timers::Timers;
 use super::trigger::{Replay, SnapshotTrigger};
 use super::window::Window;
+use crate::client::submit::{Connect, Submit};
 use crate::error::ServerError;
 use crate::net::election::ElectionNet;
 use crate::net::limits::{LINK_PARTS_MAX, UNWRITTEN_PARTS_MAX};
@@ -164,7 +165,7 @@ impl Core {
             window: Window::starting_at(last),
             persist: Persist::new(start.thread),
             trigger: SnapshotTrigger::new(config, start.replayed),
-            answers: Answers::new(start.env.me, now_ms()),
+            answers: Answers::new(start.env.me, start.shared.date_ms()),
             env: start.env,
             inbox: start.inbox,
             election: start.election,
@@ -175,7 +176,7 @@ impl Core {
             syncs: VecDeque::new(),
             revalidating: HashMap::new(),
             scratch: BytesMut::new(),
-            clock_ms: now_ms(),
+            clock_ms: start.shared.date_ms(),
             elapsed_ms: 0,
             last_expiry_ms: 0,
             serving: None,
@@ -225,7 +226,7 @@ impl Core {
                 tokio::task::yield_now().await;
                 self.inbox.take(&mut batch);
             }
-            self.clock_ms = now_ms();
+            self.clock_ms = self.shared.date_ms();
             self.elapsed_ms = self.shared.elapsed_ms();
             for event in batch.drain(..) {
                 match event {
@@ -252,8 +253,11 @@ impl Core {
         }
         let mut wake = Instant::now() + IDLE_MAX;
         if may_log && matches!(self.shared.mode(), Mode::Leader | Mode::Standalone) {
-            let started = Instant::from_std(self.shared.started);
-            let sweep = started + Duration::from_millis(self.sweep.next_ms());
+            let sweep_ms = self
+                .sweep
+                .next_ms()
+                .saturating_sub(self.shared.elapsed_ms());
+            let sweep = Instant::now() + Duration::from_millis(sweep_ms);
             wake = wake.min(self.next_expiry).min(sweep);
         }
         let purge = self.next_purge.unwrap_or(wake);
@@ -726,7 +730,7 @@ impl Core {
             self.cut_off(link);
         }
         for conn in self.dirty.drain(..) {
-            conn.wake.notify_one();
+            conn.wake();
         }
         let outstanding = self.answers.len() as u64;
         self.shared

@@ -241,7 +241,7 @@ fn finish(
     } else if state.is_overfull() {
         state.phase = Phase::Closed; // it has left unread what there is, so it gets no more
     }
-    state.settle(shared);
+    state.settle(&shared.unread, &shared.waiting);
     conn.sent.fetch_add(sent, Ordering::Relaxed);
     shared.stats.sent.fetch_add(sent, Ordering::Relaxed);
     state.mark_dirty(conn, dirty);

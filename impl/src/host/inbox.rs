@@ -2,23 +2,21 @@
 
 use super::lock;
 use super::payload::Payload;
-use super::shared::Conn;
+use crate::client::conn::Conn;
+use crate::client::submit::{Connect, Submit};
 use crate::error::ServerError;
-use crate::net::limits::INBOX_BYTES_MAX;
+use crate::limits::INBOX_BYTES_MAX;
 use crate::net::link::Heard;
 use crate::storage::snapshot::StagedSnapshot;
-use crate::wire::client::Request;
-use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use zabra_model::ids::{Epoch, SessionId};
+use zabra_model::ids::Epoch;
 use zabra_model::packet::Packet;
 use zabra_model::service::membership::Claim;
 use zabra_model::step::{Input, Link, Mark};
-use zabra_model::tree::acl::Id;
 use zabra_model::tree::node::Tree;
 
 /// Something for the core.
@@ -88,33 +86,6 @@ impl Hello {
             Packet::FollowerInfo { sid, accepted }
         }
     }
-}
-
-/// What a client wants at first.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Connect {
-    /// A new session with this id.
-    New(SessionId),
-    /// To go on with its session.
-    Again(SessionId),
-    /// To go on with a session whose password it does not know: it has been told.
-    Refused,
-}
-
-/// A request that needs the leader.
-pub struct Submit {
-    /// The client's number for it.
-    pub xid: i32,
-    /// The connection's number for it, by which its answer finds its place.
-    pub token: u64,
-    /// The operation.
-    pub opcode: i32,
-    /// The record as the client sent it, to be forwarded.
-    pub record: Bytes,
-    /// The record decoded, where this server leads.
-    pub request: Option<Request>,
-    /// The client's identities.
-    pub ids: Arc<[Id]>,
 }
 
 /// The queue.

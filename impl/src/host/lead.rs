@@ -1,10 +1,10 @@
 //! Requests on their way to a transaction: prepared here while this server leads, forwarded while it follows.
 
 use super::core::{Core, Submitted, SyncFor};
-use super::inbox::Submit;
 use super::lock;
 use super::payload::Logged;
 use super::shared::{Conn, Mode};
+use crate::client::submit::Submit;
 use crate::net::link::{Heard, hello_of, owner_of};
 use crate::storage::txn_log::PAYLOAD_BYTES_MAX;
 use crate::wire::client::{Request, opcode};

@@ -1,11 +1,12 @@
 //! The client port.
 
-use super::limits::{PerAddress, Seldom, client_descriptors, raise_descriptors};
+use super::limits::{PerAddress, Seldom, client_descriptors};
 use crate::client::connection;
+use crate::client::shared::Shared;
 use crate::config::Config;
 use crate::error::ServerError;
 use crate::host::inbox::Inbox;
-use crate::host::shared::Shared;
+use crate::runtime::limits::raise_descriptors;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -78,7 +79,7 @@ pub fn listen(listener: TcpListener, shared: Arc<Shared>, inbox: Arc<Inbox>) {
                                     None => "from one address (maxClientCnxns)",
                                     Some(_) => "in all (maxCnxns, and the limit of open files)",
                                 };
-                                if let Some(unsaid) = refused.due() {
+                                if let Some(unsaid) = refused.due(shared.elapsed_ms()) {
                                     warn!(%from, unsaid, "too many connections {key}, closing");
                                 }
                                 continue;
@@ -93,7 +94,7 @@ pub fn listen(listener: TcpListener, shared: Arc<Shared>, inbox: Arc<Inbox>) {
                 // That one has gone again; the next one may be there.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    if let Some(unsaid) = failed.due() {
+                    if let Some(unsaid) = failed.due(shared.elapsed_ms()) {
                         warn!(%error, unsaid, "cannot accept on the client port; trying again");
                     }
                     sleep(Duration::from_millis(50)).await;

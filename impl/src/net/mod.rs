@@ -3,6 +3,7 @@
 pub mod client;
 pub mod doors;
 pub mod election;
-pub mod limits;
 pub mod link;
 pub mod quorum;
+
+pub use crate::limits;

@@ -1,11 +1,10 @@
 //! Bounds on what strangers can make this server hold.
 
-use crate::host::lock;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Handshakes that may be under way at once on one port; a new one takes the place of an old one.
 pub const HANDSHAKES_MAX: usize = 256;
@@ -47,6 +46,11 @@ pub const UNWRITTEN_PARTS_MAX: usize = 2;
 pub const REQUESTS_WAITING_MAX: usize = 16_384;
 /// What may wait for the core, bytes; then clients are not read on.
 pub const INBOX_BYTES_MAX: usize = 16 << 20;
+
+/// The least bound of all connections together, bytes.
+pub const BUDGET_BYTES_MIN: usize = 64 << 20;
+/// The largest one where the configuration names none.
+pub const BUDGET_BYTES_MAX: usize = 1 << 30;
 
 /// A bound of all connections together, bytes. They are counted in steps of [`SMALL_BYTES`], so that what is small costs nothing.
 #[derive(Debug)]
@@ -90,39 +94,6 @@ impl Budget {
     }
 }
 
-/// The bound of all connections together where the configuration names none: an eighth of the memory that this process may have,
-/// at least 64 MiB and at most 1 GiB.
-#[must_use]
-pub fn budget_default() -> usize {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let group = [
-        "/sys/fs/cgroup/memory.max",
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-    ]
-    .iter()
-    .filter_map(|path| read(path).trim().parse::<usize>().ok());
-    let machine = read("/proc/meminfo")
-        .lines()
-        .find_map(|l| l.strip_prefix("MemTotal:"))
-        .and_then(|l| l.split_whitespace().next()?.parse::<usize>().ok())
-        .map(|kib| kib.saturating_mul(1024));
-    let memory = group.chain(machine).min().unwrap_or(4 << 30);
-    (memory / 8).clamp(64 << 20, 1 << 30)
-}
-
-/// Raises the limit of open files as far as the system lets this process, and says what it is then; `None` if it has none, or
-/// none that can be asked for.
-#[must_use]
-pub fn raise_descriptors() -> Option<usize> {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => usize::try_from(limit).ok(),
-        Err(error) => {
-            tracing::warn!(%error, "cannot raise the limit of open files");
-            None
-        }
-    }
-}
-
 /// How many of `descriptors` clients may take: the rest is for logs, snapshots, and whoever comes to the quorum and election
 /// ports, members and strangers.
 #[must_use]
@@ -135,24 +106,28 @@ pub const fn client_descriptors(descriptors: usize) -> usize {
     }
 }
 
+/// How long a message is not said again.
+const UNSAID_MS: u64 = 10_000;
+
 /// A message that may be due thousands of times a second, and is said now and then.
 #[derive(Debug, Default)]
 pub struct Seldom {
-    said: Option<Instant>,
+    said_ms: Option<u64>,
     unsaid: u64,
 }
 
 impl Seldom {
-    /// Whether to say it now; then, how many times it was not said since the last time.
-    pub fn due(&mut self) -> Option<u64> {
+    /// Whether to say it now; then, how many times it was not said since the last time. `now_ms` is of a clock that never goes
+    /// back.
+    pub fn due(&mut self, now_ms: u64) -> Option<u64> {
         if self
-            .said
-            .is_some_and(|said| said.elapsed() < Duration::from_secs(10))
+            .said_ms
+            .is_some_and(|said| now_ms.saturating_sub(said) < UNSAID_MS)
         {
             self.unsaid += 1;
             return None;
         }
-        self.said = Some(Instant::now());
+        self.said_ms = Some(now_ms);
         Some(std::mem::take(&mut self.unsaid))
     }
 }
@@ -162,6 +137,12 @@ impl Seldom {
 pub struct PerAddress {
     max: usize,
     counts: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl PerAddress {
+    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One counted connection; dropping it counts down.
@@ -183,7 +164,7 @@ impl PerAddress {
 
     /// Counts one more; `None` if that were too many.
     pub fn admit(self: &Arc<Self>, from: IpAddr) -> Option<Counted> {
-        let mut counts = lock(&self.counts);
+        let mut counts = self.counts();
         let count = counts.entry(from).or_default();
         if self.max > 0 && *count >= self.max {
             return None;
@@ -198,7 +179,7 @@ impl PerAddress {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let mut counts = lock(&self.all.counts);
+        let mut counts = self.all.counts();
         if let Some(count) = counts.get_mut(&self.from) {
             *count -= 1;
             if *count == 0 {
@@ -238,16 +219,14 @@ mod tests {
         budget.settle(&mut counted[1], 0);
         budget.settle(&mut counted[2], 3);
         assert_eq!((budget.used(), counted), (0, [0; 3]));
-        assert!((64 << 20..=1 << 30).contains(&budget_default()));
     }
 
     #[test]
     fn what_is_said_seldom_says_how_often_it_was_not() {
         let mut seldom = Seldom::default();
-        assert_eq!(seldom.due(), Some(0));
-        assert_eq!((seldom.due(), seldom.due()), (None, None));
-        seldom.said = None;
-        assert_eq!(seldom.due(), Some(2));
+        assert_eq!(seldom.due(5), Some(0));
+        assert_eq!((seldom.due(5), seldom.due(4 + UNSAID_MS)), (None, None));
+        assert_eq!(seldom.due(5 + UNSAID_MS), Some(2));
     }
 
     #[test]
@@ -260,6 +239,6 @@ mod tests {
         drop(first);
         assert!(all.admit(from).is_some());
         drop(second);
-        assert!(lock(&all.counts).is_empty());
+        assert!(all.counts().is_empty());
     }
 }

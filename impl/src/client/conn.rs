@@ -1,0 +1,206 @@
+//! One client connection, as the core and whoever serves it share it.
+
+use super::lock::lock;
+use crate::edges::wake::Wake;
+use crate::limits::{
+    Budget, REQUESTS_WAITING_MAX, SMALL_BYTES, UNREAD_BYTES_MAX, WAITING_BYTES_MAX,
+};
+use crate::wire::client::Request;
+use bytes::BytesMut;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use zabra_model::ids::SessionId;
+use zabra_model::service::order::ReplyOrder;
+use zabra_model::tree::acl::Id;
+
+/// How far a connection is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConnPhase {
+    /// Its session is not confirmed yet.
+    Connecting,
+    /// Requests are taken.
+    Open,
+    /// It ends when what is to be sent is sent.
+    Closing,
+    /// It is over.
+    Closed,
+}
+
+/// One client connection, as the core and whoever serves it share it.
+pub struct Conn {
+    /// Its number.
+    pub id: u64,
+    /// The client.
+    pub from: SocketAddr,
+    wake: Arc<dyn Wake>,
+    state: Mutex<ConnState>,
+    session: AtomicI64,
+    timeout_ms: AtomicI32,
+    /// One more than when the client was last heard, ms since the server's start; 0 if it was not since the last look.
+    heard: AtomicU64,
+    /// Requests that came.
+    pub received: AtomicU64,
+    /// Replies and events that went.
+    pub sent: AtomicU64,
+    /// When it began, ms since 1970.
+    pub since_ms: u64,
+}
+
+/// What changes about a connection.
+pub struct ConnState {
+    /// To be sent.
+    pub out: BytesMut,
+    /// Requests that are not answered yet.
+    pub order: ReplyOrder<u64, (i32, Request)>,
+    /// Who the client is.
+    pub ids: Arc<[Id]>,
+    /// How far it is.
+    pub phase: ConnPhase,
+    /// The byte at the end of the connect request, if it had one.
+    pub read_only: Option<bool>,
+    /// What is being sent, bytes.
+    sending: usize,
+    /// What was counted of it among all that is unread, and among all that waits.
+    counted: (usize, usize),
+    dirty: bool,
+}
+
+impl ConnState {
+    /// Has the core ring for the connection at the end of its batch, once.
+    pub fn mark_dirty(&mut self, conn: &Arc<Conn>, dirty: &mut Vec<Arc<Conn>>) {
+        if !self.dirty {
+            self.dirty = true;
+            dirty.push(Arc::clone(conn));
+        }
+    }
+
+    /// Takes what is to be sent, leaving `empty` in its place. What was taken before has been sent.
+    pub fn take_out(&mut self, empty: &mut BytesMut) {
+        self.dirty = false;
+        std::mem::swap(&mut self.out, empty);
+        self.sending = empty.len();
+    }
+
+    /// What the client leaves unread, bytes.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        match self.phase {
+            ConnPhase::Closed => 0,
+            ConnPhase::Connecting | ConnPhase::Open | ConnPhase::Closing => {
+                self.out.len() + self.sending
+            }
+        }
+    }
+
+    /// Whether the client leaves too much unread.
+    #[must_use]
+    pub fn is_overfull(&self) -> bool {
+        self.unread() > UNREAD_BYTES_MAX
+    }
+
+    /// Counts what it leaves unread among what all do; whether that is too much, and this one is not small.
+    pub fn settle_unread(&mut self, unread: &Budget) -> bool {
+        let now = self.unread();
+        unread.settle(&mut self.counted.0, now)
+    }
+
+    /// Counts what it holds among what all hold: answers that are left unread, and requests that wait.
+    pub fn settle(&mut self, unread: &Budget, waiting: &Budget) {
+        self.settle_unread(unread);
+        let waits = self.order.bytes();
+        waiting.settle(&mut self.counted.1, waits);
+    }
+
+    /// Whether its next request may be taken: not if too many wait, and not if all connections together have too many and this
+    /// one has its part in it.
+    #[must_use]
+    pub fn may_take(&self, waiting: &Budget) -> bool {
+        let bytes = self.order.bytes();
+        self.order.len() < REQUESTS_WAITING_MAX
+            && bytes <= WAITING_BYTES_MAX
+            && (bytes < SMALL_BYTES || !waiting.is_over())
+    }
+
+    /// Ends it now; what was to be sent is dropped.
+    pub(super) fn end(&mut self) {
+        self.phase = ConnPhase::Closed;
+        self.out = BytesMut::new();
+    }
+}
+
+impl Conn {
+    pub(super) fn new(id: u64, from: SocketAddr, since_ms: u64, wake: Arc<dyn Wake>) -> Self {
+        let ip = Id {
+            scheme: "ip".into(),
+            id: from.ip().to_string().into(),
+        };
+        Self {
+            id,
+            from,
+            wake,
+            state: Mutex::new(ConnState {
+                out: BytesMut::new(),
+                order: ReplyOrder::new(),
+                ids: Arc::from([ip]),
+                phase: ConnPhase::Connecting,
+                read_only: None,
+                sending: 0,
+                counted: (0, 0),
+                dirty: false,
+            }),
+            session: AtomicI64::new(0),
+            timeout_ms: AtomicI32::new(0),
+            heard: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            since_ms,
+        }
+    }
+
+    /// What changes about it.
+    pub fn state(&self) -> std::sync::MutexGuard<'_, ConnState> {
+        lock(&self.state)
+    }
+
+    /// The client was heard at this time, ms since the server's start.
+    pub fn hear(&self, elapsed_ms: u64) {
+        self.heard.store(elapsed_ms + 1, Ordering::Relaxed);
+    }
+
+    /// When the client was last heard, if it was since the last look.
+    pub fn take_heard(&self) -> Option<u64> {
+        self.heard.swap(0, Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Its session; 0 before there is one.
+    pub fn session(&self) -> SessionId {
+        SessionId(self.session.load(Ordering::Acquire))
+    }
+
+    /// Its session's timeout, ms.
+    pub fn timeout_ms(&self) -> i32 {
+        self.timeout_ms.load(Ordering::Acquire)
+    }
+
+    /// Binds it to a session, before the leader is asked.
+    pub fn bind(&self, session: SessionId, timeout_ms: i32) {
+        self.session.store(session.0, Ordering::Release);
+        self.timeout_ms.store(timeout_ms, Ordering::Release);
+    }
+
+    /// Ends it now; what was to be sent is dropped.
+    pub fn close(&self) {
+        self.state().end();
+        self.wake_to_end();
+    }
+
+    /// Has whoever serves it look at its state.
+    pub fn wake(&self) {
+        self.wake.wake();
+    }
+
+    pub(super) fn wake_to_end(&self) {
+        self.wake.end();
+    }
+}

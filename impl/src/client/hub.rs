@@ -1,0 +1,85 @@
+//! Who watches what, and the connections that hear of it.
+
+use super::conn::{Conn, ConnPhase};
+use crate::limits::{Budget, SMALL_BYTES};
+use crate::wire::client::{EventType, reply};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tracing::warn;
+use zabra_model::ids::Zxid;
+use zabra_model::tree::acl::{allows, perms};
+use zabra_model::tree::event::{EventKind, Trigger};
+use zabra_model::tree::watch::Watches;
+
+/// A map whose keys are numbers that this server or its leader has given out: nobody can choose them to collide.
+pub type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
+
+/// Watches, and the connections that hear of them.
+#[derive(Default)]
+pub struct Hub {
+    /// Who watches what.
+    pub watches: Watches,
+    /// All connections by number, which is also their number as watchers.
+    pub conns: Map<u64, Arc<Conn>>,
+}
+
+impl Hub {
+    /// Ends the connections that leave most unread, until all of them together keep the bound. Nobody else is stopped for them.
+    pub fn relieve(&self, unread: &Budget) {
+        while unread.is_over() {
+            let debts = self
+                .conns
+                .values()
+                .map(|conn| (conn.state().unread(), conn));
+            let Some((debt, conn)) = debts.max_by_key(|(debt, _)| *debt) else {
+                return;
+            };
+            if debt < SMALL_BYTES {
+                return; // so many owe a little that it is too much: they are bounded by their number
+            }
+            let mut state = conn.state();
+            state.end();
+            state.settle_unread(unread);
+            drop(state);
+            conn.wake_to_end();
+            warn!(from = %conn.from, session = %conn.session(), unread = debt,
+                "clients leave too much unread in all (zabra.unreadBytesMax); the one with most of it is closed");
+        }
+    }
+
+    /// Tells the watchers of a change; `dirty` gets the connections that now have something to send.
+    pub fn fire(
+        &mut self,
+        trigger: &Trigger<'_>,
+        zxid: Zxid,
+        unread: &Budget,
+        dirty: &mut Vec<Arc<Conn>>,
+    ) {
+        let Self { watches, conns } = self;
+        watches.fire(trigger, |watcher| {
+            let Some(conn) = conns.get(&watcher) else {
+                return;
+            };
+            let mut state = conn.state();
+            if state.phase == ConnPhase::Closed || !allows(trigger.acl, perms::READ, &state.ids) {
+                return;
+            }
+            reply::put_event(zxid, event_type(trigger.kind), trigger.path, &mut state.out);
+            state.settle_unread(unread);
+            conn.sent.fetch_add(1, Ordering::Relaxed);
+            state.mark_dirty(conn, dirty);
+        });
+    }
+}
+
+/// The wire's name of a kind of event.
+#[must_use]
+pub const fn event_type(kind: EventKind) -> EventType {
+    match kind {
+        EventKind::NodeCreated => EventType::NodeCreated,
+        EventKind::NodeDeleted => EventType::NodeDeleted,
+        EventKind::NodeDataChanged => EventType::NodeDataChanged,
+        EventKind::NodeChildrenChanged => EventType::NodeChildrenChanged,
+    }
+}

@@ -1,0 +1,216 @@
+//! What the core shares with the connections: the tree, watches, sessions, and each connection's replies.
+//!
+//! Locks are taken in the order tree, connection, watches by readers, and tree, watches, connection by the core. Both
+//! hold the tree's lock all the while, one for reading and one for writing, so the two orders never meet.
+
+use super::conn::Conn;
+use super::hub::{Hub, Map};
+use super::lock::lock;
+use super::long_reads::LongReads;
+use crate::config::Config;
+use crate::edges::clock::Clock;
+use crate::edges::wake::Wake;
+use crate::limits::{BUDGET_BYTES_MIN, Budget, LONG_READS_MAX};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use zabra_model::ids::SessionId;
+use zabra_model::service::order::ReplyOrder;
+use zabra_model::service::session::SessionIds;
+use zabra_model::tree::node::Tree;
+
+/// As what a server answers clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Not at all.
+    NotServing,
+    /// On its own.
+    Standalone,
+    /// With a leader.
+    Follower,
+    /// Follows a leader without a vote.
+    Observer,
+    /// As the leader.
+    Leader,
+}
+
+/// Counts for operators.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "named as four-letter words print them")]
+pub struct Stats {
+    pub received: AtomicU64,
+    pub sent: AtomicU64,
+    pub latency_total_ms: AtomicU64,
+    pub latency_count: AtomicU64,
+    pub latency_max_ms: AtomicU64,
+    /// One more than it is; 0 while there is none.
+    pub latency_min_ms: AtomicU64,
+    pub proposal_last: AtomicU64,
+    pub proposal_max: AtomicU64,
+    /// 0 while there is none.
+    pub proposal_min: AtomicU64,
+    pub rejected: AtomicU64,
+    pub proposals: AtomicU64,
+    pub commits: AtomicU64,
+    pub snapshots: AtomicU64,
+    pub elections: AtomicU64,
+    pub outstanding: AtomicU64,
+    /// How many operations wait for room on the disk.
+    pub disk_full: AtomicU64,
+    pub snapshots_failed: AtomicU64,
+}
+
+impl Stats {
+    /// A write has been answered. The core only: nobody else writes these counts.
+    pub fn latency(&self, took_ms: u64) {
+        self.latency_total_ms.fetch_add(took_ms, Ordering::Relaxed);
+        self.latency_count.fetch_add(1, Ordering::Relaxed);
+        keep_bounds(&self.latency_min_ms, &self.latency_max_ms, took_ms, 1);
+    }
+
+    /// A proposal was made. The core only.
+    pub fn proposal_size(&self, bytes: usize) {
+        let bytes = bytes as u64;
+        self.proposal_last.store(bytes, Ordering::Relaxed);
+        keep_bounds(&self.proposal_min, &self.proposal_max, bytes, 0);
+    }
+}
+
+fn keep_bounds(min: &AtomicU64, max: &AtomicU64, value: u64, shift: u64) {
+    if value > max.load(Ordering::Relaxed) {
+        max.store(value, Ordering::Relaxed);
+    }
+    let least = min.load(Ordering::Relaxed);
+    if least == 0 || value + shift < least {
+        min.store(value + shift, Ordering::Relaxed);
+    }
+}
+
+/// All that the core and the connections of a server share.
+pub struct Shared {
+    /// The configuration.
+    pub config: Config,
+    tree: RwLock<Tree>,
+    /// Watches and connections.
+    pub hub: Mutex<Hub>,
+    /// The connection of each session that is attached here.
+    pub sessions: Mutex<Map<SessionId, Arc<Conn>>>,
+    /// Gives out session ids.
+    pub ids: Mutex<SessionIds>,
+    mode: AtomicU8,
+    next_conn: AtomicU64,
+    /// Who may answer a long read.
+    pub long_reads: LongReads,
+    /// Answers that clients leave unread.
+    pub unread: Budget,
+    /// Requests that wait for their answers.
+    pub waiting: Budget,
+    /// Counts for operators.
+    pub stats: Stats,
+    clock: Arc<dyn Clock>,
+}
+
+impl Shared {
+    /// Everything as it is at start. Bounds that the configuration does not name are as small as they ever are: whoever knows
+    /// the machine fills them in before.
+    #[must_use]
+    pub fn new(config: Config, tree: Tree, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            ids: Mutex::new(SessionIds::new(config.me, clock.date_ms())),
+            unread: Budget::new(config.unread_bytes_max.unwrap_or(BUDGET_BYTES_MIN)),
+            waiting: Budget::new(config.waiting_bytes_max.unwrap_or(BUDGET_BYTES_MIN)),
+            config,
+            tree: RwLock::new(tree),
+            hub: Mutex::default(),
+            sessions: Mutex::default(),
+            mode: AtomicU8::new(0),
+            next_conn: AtomicU64::new(1),
+            long_reads: LongReads::new(LONG_READS_MAX),
+            stats: Stats::default(),
+            clock,
+        })
+    }
+
+    /// The tree, to be read.
+    pub fn tree(&self) -> RwLockReadGuard<'_, Tree> {
+        self.tree.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tree, to be changed: the core only.
+    pub fn tree_mut(&self) -> RwLockWriteGuard<'_, Tree> {
+        self.tree.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As what the server answers clients now.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        match self.mode.load(Ordering::Acquire) {
+            1 => Mode::Standalone,
+            2 => Mode::Follower,
+            3 => Mode::Leader,
+            4 => Mode::Observer,
+            _ => Mode::NotServing,
+        }
+    }
+
+    /// Sets it: the core only.
+    pub fn set_mode(&self, mode: Mode) {
+        let code = match mode {
+            Mode::NotServing => 0,
+            Mode::Standalone => 1,
+            Mode::Follower => 2,
+            Mode::Leader => 3,
+            Mode::Observer => 4,
+        };
+        self.mode.store(code, Ordering::Release);
+    }
+
+    /// Milliseconds since the server's start: what sessions live by.
+    #[must_use]
+    pub fn elapsed_ms(&self) -> u64 {
+        self.clock.elapsed_ms()
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub fn date_ms(&self) -> u64 {
+        self.clock.date_ms()
+    }
+
+    /// A new connection, known to the hub. `wake` reaches whoever serves it.
+    pub fn connect(&self, from: SocketAddr, wake: Arc<dyn Wake>) -> Arc<Conn> {
+        let id = self.next_conn.fetch_add(1, Ordering::Relaxed);
+        let conn = Arc::new(Conn::new(id, from, self.date_ms(), wake));
+        lock(&self.hub).conns.insert(conn.id, Arc::clone(&conn));
+        conn
+    }
+
+    /// Forgets a connection, its watches, and that its session is attached here.
+    pub fn disconnect(&self, conn: &Arc<Conn>) {
+        {
+            let mut state = conn.state();
+            state.end();
+            state.order = ReplyOrder::new();
+            state.settle(&self.unread, &self.waiting);
+        }
+        self.long_reads.forget(conn);
+        let mut hub = lock(&self.hub);
+        hub.conns.remove(&conn.id);
+        hub.watches.remove_watcher(conn.id);
+        drop(hub);
+        let mut sessions = lock(&self.sessions);
+        if sessions
+            .get(&conn.session())
+            .is_some_and(|c| c.id == conn.id)
+        {
+            sessions.remove(&conn.session());
+        }
+    }
+
+    /// Ends the connections that leave most unread, until all of them together keep the bound.
+    pub fn relieve(&self) {
+        if self.unread.is_over() {
+            lock(&self.hub).relieve(&self.unread);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What a connection asks of the core.
+
+use crate::wire::client::Request;
+use bytes::Bytes;
+use std::sync::Arc;
+use zabra_model::ids::SessionId;
+use zabra_model::tree::acl::Id;
+
+/// What a client wants at first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Connect {
+    /// A new session with this id.
+    New(SessionId),
+    /// To go on with its session.
+    Again(SessionId),
+    /// To go on with a session whose password it does not know: it has been told.
+    Refused,
+}
+
+/// A request that needs the leader.
+pub struct Submit {
+    /// The client's number for it.
+    pub xid: i32,
+    /// The connection's number for it, by which its answer finds its place.
+    pub token: u64,
+    /// The operation.
+    pub opcode: i32,
+    /// The record as the client sent it, to be forwarded.
+    pub record: Bytes,
+    /// The record decoded, where this server leads.
+    pub request: Option<Request>,
+    /// The client's identities.
+    pub ids: Arc<[Id]>,
+}
