@@ -52,3 +52,60 @@ fn a_scenario_that_was_touched_is_noticed() {
     assert_ne!(text, touched, "it tells a server's currentEpoch");
     assert_eq!(tell(&touched).unwrap(), text);
 }
+
+/// Every scenario, with the prose and what the model answers.
+fn texts() -> Vec<String> {
+    let read = |file| std::fs::read_to_string(file).unwrap();
+    stored().into_iter().map(read).collect()
+}
+
+#[test]
+fn each_row_of_the_plan_of_synchronization_is_named_by_a_scenario() {
+    let texts = texts();
+    let table = include_str!("../src/leader/sync_plan.rs");
+    let row = |line: &'static str| line.strip_prefix("/// | `")?.split_once('`');
+    let rows: Vec<&str> = table
+        .lines()
+        .filter_map(row)
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(rows.len(), 6, "{rows:?}");
+    let named = |row: &str, text: &String| text.contains(&format!("row \"{row}\""));
+    let is_cluster = |text: &&String| text.contains("> begin ");
+    for row in rows {
+        assert!(texts.iter().any(|t| named(row, t)), "nobody shows {row:?}");
+        // No server of ours names a bare position as its end; whole clusters show every other row.
+        let mut clusters = texts.iter().filter(is_cluster);
+        let shown = clusters.any(|t| named(row, t));
+        assert_eq!(shown, row != "a bare position", "{row:?}");
+    }
+}
+
+/// The deviations of SPEC.md §10 that the model of a cluster can show. The others are the tree's, the disk's or the service's.
+const SHOWN: [u32; 17] = [1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 18, 19, 20, 21, 26, 43];
+
+#[test]
+fn each_deviation_that_the_model_can_show_has_a_scenario() {
+    let texts = texts();
+    for n in SHOWN {
+        let is_word = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_digit());
+        let named = |text: &String| text.split(&format!("D-{n}")).skip(1).any(is_word);
+        assert!(texts.iter().any(named), "nobody shows D-{n}");
+    }
+}
+
+#[test]
+fn every_kind_of_synchronization_has_a_scenario() {
+    let files: Vec<String> = stored().iter().map(|f| f.display().to_string()).collect();
+    for kind in [
+        "diff_empty",
+        "diff",
+        "trunc",
+        "trunc_then_diff",
+        "snap",
+        "snap_after_snapshot",
+    ] {
+        let name = format!("/sync_{kind}.txt");
+        assert!(files.iter().any(|f| f.ends_with(&name)), "{name}");
+    }
+}

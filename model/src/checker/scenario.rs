@@ -13,6 +13,13 @@
 //! > cannot propose 1          an action that is not possible here
 //! > show                      the whole cluster
 //! ```
+//!
+//! `plan` asks the table of synchronization itself, without a cluster: a leader's base and log, how far it has committed, and where
+//! a learner's history ends (`none`, if it names no position).
+//!
+//! ```text
+//! > plan base e1c2 log e1c3 e3c1 committed e3c1 learner e1c5
+//! ```
 
 use super::action::{Action, FiredTimer};
 use super::bounds::{self, Grain};
@@ -20,6 +27,10 @@ use super::cluster::{Cluster, World};
 use super::link::End;
 use super::model::Zab;
 use super::trace;
+use crate::history::History;
+use crate::ids::{Epoch, Zxid};
+use crate::leader::sync_plan::{SyncPlan, SyncRow, plan_sync};
+use crate::switch::Switches;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -257,7 +268,11 @@ pub fn tell(text: &str) -> Result<String, Mistake> {
             }
             continue;
         };
-        let answer = match (words.strip_prefix("begin "), &mut teller) {
+        if let Some(words) = words.strip_prefix("plan ") {
+            answer(line, &plan(words).map_err(at)?, &mut out, &mut is_answer);
+            continue;
+        }
+        let told = match (words.strip_prefix("begin "), &mut teller) {
             (Some(words), _) => {
                 let begun = Teller::begin(words).map_err(at)?;
                 let servers = (0..begun.cluster.n())
@@ -271,18 +286,62 @@ pub fn tell(text: &str) -> Result<String, Mistake> {
                 return Err(at("a scenario begins with `> begin CONFIGURATION`".into()));
             }
         };
-        if is_answer {
-            out.push('\n'); // commands directly under each other
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-        for line in answer.lines() {
-            out.push_str(line.trim_end());
-            out.push('\n');
-        }
-        is_answer = true;
+        answer(line, &told, &mut out, &mut is_answer);
     }
     Ok(out)
+}
+
+/// Writes a command and what is answered.
+fn answer(command: &str, told: &str, out: &mut String, is_answer: &mut bool) {
+    if *is_answer {
+        out.push('\n'); // commands directly under each other
+    }
+    for line in [command].into_iter().chain(told.lines()) {
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    *is_answer = true;
+}
+
+/// What the table of synchronization says.
+fn plan(words: &str) -> Result<String, String> {
+    let wrong = || "write `plan base ZXID log ZXID… committed ZXID learner ZXID`".to_string();
+    let zxid = |word: &str| {
+        if word == "none" {
+            return Some(Zxid::NONE);
+        }
+        let (epoch, counter) = word.strip_prefix('e')?.split_once('c')?;
+        let epoch = Epoch(epoch.parse().ok()?);
+        Some(Zxid::new(epoch, counter.parse().ok()?))
+    };
+    let part = |name: &str| {
+        let after = words.split_whitespace().skip_while(move |w| *w != name);
+        let named = ["base", "log", "committed", "learner"];
+        let listed = after.skip(1).take_while(move |w| !named.contains(w));
+        listed
+            .map(zxid)
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(wrong)
+    };
+    let one = |name: &str| match part(name)?[..] {
+        [zxid] => Ok(zxid),
+        _ => Err(wrong()),
+    };
+    let mut history = History::starting_at(one("base")?);
+    for zxid in part("log")? {
+        if !history.is_next(zxid) {
+            return Err(format!("a log cannot go on with {zxid:?}"));
+        }
+        history.append(zxid);
+    }
+    let (committed, learner) = (one("committed")?, one("learner")?);
+    let row = SyncRow::of(&history, committed, learner);
+    let plan = match plan_sync(&history, committed, learner, Switches::default()) {
+        SyncPlan::Diff { after } => format!("DIFF, and what comes after {after:?}"),
+        SyncPlan::Trunc { to } => format!("TRUNC to {to:?}, and what comes after it"),
+        SyncPlan::Snap => "SNAP".to_string(),
+    };
+    Ok(format!("row \"{}\": {plan}", row.name()))
 }
 
 /// A cluster that was reached.

@@ -10,6 +10,7 @@ use super::link::{End, Frame};
 use super::model::Zab;
 use super::node::Node;
 use super::txn::Txn;
+use crate::ensemble::Config;
 use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
@@ -425,7 +426,32 @@ pub fn server_text(world: &World, c: &Cluster, i: usize) -> String {
     if node.peer.is_some() {
         text.push_str(&format!(", applied {}", list_text(&node.tree)));
     }
+    text.push_str(&lists_text(node));
     text
+}
+
+/// The lists of voters that bind a running server, once there is a reconfiguration.
+fn lists_text(node: &Node) -> String {
+    let Some(peer) = &node.peer else {
+        return String::new();
+    };
+    let voters = |c: &Config| {
+        let ids: Vec<String> = c.voters.iter().map(|id| id.to_string()).collect();
+        ids.join(",")
+    };
+    let ensemble = peer.ensemble();
+    match ensemble.next() {
+        Some(next) => format!(
+            "; voters {}, and {} once {} is committed",
+            voters(ensemble.active()),
+            voters(next),
+            format_args!("{:?}", next.version)
+        ),
+        None if ensemble.active().version > Zxid::ZERO => {
+            format!("; voters {}", voters(ensemble.active()))
+        }
+        None => String::new(),
+    }
 }
 
 fn server_record(node: &Node) -> ServerRecord {

@@ -21,52 +21,112 @@ pub(crate) enum SyncPlan {
     Snap,
 }
 
+/// Where a learner's history ends, as the leader sees it: the rows of the table from which a plan follows.
+///
+/// | row | the learner's end | plan |
+/// |---|---|---|
+/// | `no position` | nowhere ([`Zxid::NONE`]): it asks for SNAP | SNAP |
+/// | `below the base` | before everything in the leader's log | SNAP |
+/// | `in the history` | in the leader's history, not above `committed` | DIFF |
+/// | `a bare position` | counter 0: where an epoch begins, no transaction | DIFF from the entry before it |
+/// | `its own epoch` | elsewhere; the leader's entry before it is of the same epoch | TRUNC to that entry |
+/// | `another epoch` | elsewhere; that entry is of another epoch | SNAP |
+///
+/// TRUNC within an epoch is safe because both have its proposals from one leader in one order; across epochs the
+/// learner may never have had the leader's entry (D-3 in SPEC.md compares ZooKeeper's rule).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SyncRow {
+    NoPosition,
+    BelowBase,
+    InHistory { at: Zxid },
+    BarePosition { before: Zxid },
+    OwnEpoch { before: Zxid },
+    OtherEpoch,
+}
+
+impl SyncRow {
+    /// The row for a learner whose history ends at `peer`, and a leader that has committed of its own up to there.
+    pub(crate) fn of(history: &History, committed: Zxid, peer: Zxid) -> Self {
+        if peer == Zxid::NONE {
+            return Self::NoPosition;
+        }
+        let Some(before) = history.floor(peer.min(committed)) else {
+            return Self::BelowBase;
+        };
+        if before == peer {
+            Self::InHistory { at: peer }
+        } else if peer.counter() == 0 {
+            Self::BarePosition { before }
+        } else if before.epoch() == peer.epoch() && before.counter() > 0 {
+            Self::OwnEpoch { before }
+        } else {
+            Self::OtherEpoch
+        }
+    }
+
+    /// What this row leads to.
+    pub(crate) const fn plan(self) -> SyncPlan {
+        match self {
+            Self::NoPosition | Self::BelowBase | Self::OtherEpoch => SyncPlan::Snap,
+            Self::InHistory { at: after } | Self::BarePosition { before: after } => {
+                SyncPlan::Diff { after }
+            }
+            Self::OwnEpoch { before: to } => SyncPlan::Trunc { to },
+        }
+    }
+
+    /// Its name in the table.
+    #[cfg(any(test, feature = "checker"))]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::NoPosition => "no position",
+            Self::BelowBase => "below the base",
+            Self::InHistory { .. } => "in the history",
+            Self::BarePosition { .. } => "a bare position",
+            Self::OwnEpoch { .. } => "its own epoch",
+            Self::OtherEpoch => "another epoch",
+        }
+    }
+}
+
 /// Chooses by where the learner's history ends (`peer`) and what the leader has committed of its own.
-///
-/// | the learner's end                               | plan        |
-/// |-------------------------------------------------|-------------|
-/// | nowhere ([`Zxid::NONE`]), or below the leader's base | SNAP   |
-/// | in the leader's history, not above `committed`  | DIFF        |
-/// | counter 0: a position, not a transaction        | DIFF from the entry before it |
-/// | otherwise, the leader's entry before it is of the learner's last epoch | TRUNC to that entry |
-/// | otherwise                                       | SNAP        |
-///
-/// The fourth row is safe because both have that epoch's proposals from one leader in one order; across
-/// epochs the learner may never have had the leader's entry (D-3 in SPEC.md compares ZooKeeper's rule).
 pub(crate) fn plan_sync(
     history: &History,
     committed: Zxid,
     peer: Zxid,
     switches: Switches,
 ) -> SyncPlan {
-    if peer == Zxid::NONE {
-        return SyncPlan::Snap;
-    }
-    let Some(before) = history.floor(peer.min(committed)) else {
-        let log_is_empty = history.last() == history.base();
-        if switches.on(Switch::DiffFromHoleyLog) && !log_is_empty
-            || switches.on(Switch::NoSnapWhenMinUnknown) && log_is_empty
-        {
-            return SyncPlan::Diff { after: peer };
+    let row = SyncRow::of(history, committed, peer);
+    mistaken(row, history, committed, peer, switches).unwrap_or(row.plan())
+}
+
+/// The plan of a known bug, where one is switched on.
+fn mistaken(
+    row: SyncRow,
+    history: &History,
+    committed: Zxid,
+    peer: Zxid,
+    switches: Switches,
+) -> Option<SyncPlan> {
+    let log_is_empty = history.last() == history.base();
+    let hidden_by_hole = switches.on(Switch::DiffFromHoleyLog) && !log_is_empty
+        || switches.on(Switch::NoSnapWhenMinUnknown) && log_is_empty;
+    let in_range = switches.on(Switch::DiffWithoutMembership) && peer < committed;
+    match row {
+        SyncRow::BelowBase if hidden_by_hole => Some(SyncPlan::Diff { after: peer }),
+        SyncRow::OwnEpoch { .. } | SyncRow::OtherEpoch if in_range => {
+            let after = history.floor(peer)?;
+            Some(SyncPlan::Diff { after })
         }
-        return SyncPlan::Snap;
-    };
-    if before == peer || peer.counter() == 0 {
-        return SyncPlan::Diff { after: before };
+        _ => None,
     }
-    if switches.on(Switch::DiffWithoutMembership) && peer < committed {
-        return SyncPlan::Diff { after: before };
-    }
-    if before.epoch() == peer.epoch() && before.counter() > 0 {
-        return SyncPlan::Trunc { to: before };
-    }
-    SyncPlan::Snap
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::Epoch;
+    use alloc::collections::BTreeSet;
     use alloc::vec;
     use alloc::vec::Vec;
 
@@ -101,6 +161,11 @@ mod tests {
             .map(|(peer, _)| (*peer, plan_sync(&h, committed, *peer, Switches::default())))
             .collect();
         assert_eq!(found, cases);
+        let rows = cases
+            .iter()
+            .map(|(peer, _)| SyncRow::of(&h, committed, *peer).name());
+        let met: BTreeSet<&str> = rows.collect();
+        assert_eq!(met.len(), 6, "{met:?}");
     }
 
     #[test]
