@@ -32,3 +32,5 @@ pub mod serve;
 pub mod shutdown;
 pub mod storage;
 pub mod wire;
+
+pub use wire::payload;

@@ -3,14 +3,15 @@
 use crate::client::shared::Shared;
 use crate::config::Config;
 use crate::error::ServerError;
-use crate::host::boot::{self, Entrance};
 use crate::host::core::{Core, Start};
-use crate::host::inbox::Inbox;
+use crate::host::inbox::{Event, Inbox};
 use crate::net::election::ElectionNet;
 use crate::net::{client, doors, quorum};
+use crate::runtime::boot::{self, Entrance};
 use crate::runtime::clock::SystemClock;
 use crate::runtime::limits::budget_default;
 use crate::shutdown;
+use crate::storage::worker;
 use std::sync::Arc;
 use tracing::{info, warn};
 use zabra_model::ensemble::Ensemble;
@@ -60,7 +61,10 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     *shared.tree_mut() = found.tree;
     let config = &shared.config;
     let last = found.durable.history.last();
-    let thread = boot::start_disk(config, last, Arc::clone(&inbox))?;
+    let disk_inbox = Arc::clone(&inbox);
+    let thread = boot::start_disk(config, last, move |event| {
+        disk_inbox.push(disk_event(event), 0);
+    })?;
     let history = boot::history_reader(config);
     let election = election.map(|port| ElectionNet::start(config, port, Arc::clone(&inbox)));
     if let Some(learners) = learners {
@@ -95,6 +99,15 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     match tokio::spawn(core.run()).await {
         Ok(result) => result,
         Err(_) => Err(ServerError::Bug("the core task")),
+    }
+}
+
+fn disk_event(event: worker::Event) -> Event {
+    match event {
+        worker::Event::Durable { upto } => Event::DiskDurable(upto),
+        worker::Event::Full { what, error } => Event::DiskFull(format!("{what}: {error}")),
+        worker::Event::Room => Event::DiskRoom,
+        worker::Event::Failed { what, error } => Event::DiskFailed(format!("{what}: {error}")),
     }
 }
 

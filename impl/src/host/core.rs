@@ -7,7 +7,7 @@ use super::inbox::{Dialled, Event, Inbox};
 use super::links::Links;
 use super::lock;
 use super::payload::Payload;
-use super::persist::{Persist, mark_of, stage};
+use super::persist::{Persist, mark_of};
 use super::room::stage_until_room;
 use super::shared::{Conn, Mode, Phase, Shared};
 use super::timers::Timers;
@@ -17,10 +17,12 @@ use crate::client::submit::{Connect, Submit};
 use crate::error::ServerError;
 use crate::net::election::ElectionNet;
 use crate::net::limits::{LINK_PARTS_MAX, UNWRITTEN_PARTS_MAX};
-use crate::net::link::HistoryReader;
 use crate::net::quorum::dial;
+use crate::runtime::boot::HistoryReader;
 use crate::storage::Dirs;
-use crate::storage::thread::Op;
+use crate::storage::disk::RealDisk;
+use crate::storage::stage::stage;
+use crate::storage::worker::Op;
 use crate::wire::client::ConnectResponse;
 use bytes::BytesMut;
 use std::collections::{HashMap, VecDeque};
@@ -131,7 +133,7 @@ pub struct Start {
     /// What of it lies behind the snapshot.
     pub replayed: Replay,
     /// The disk.
-    pub thread: crate::storage::thread::DiskThread,
+    pub thread: crate::runtime::disk::DiskThread,
     /// Where its files are.
     pub dirs: Dirs,
     /// Reads the tree anew.
@@ -789,7 +791,7 @@ impl Core {
         let generation = self.generation;
         let (dirs, inbox) = (self.dirs.clone(), Arc::clone(&self.inbox));
         tokio::task::spawn_blocking(move || {
-            let staged = stage(&dirs, &image).map_err(|e| e.to_string());
+            let staged = stage(&RealDisk, &dirs, &image).map_err(|e| e.to_string());
             inbox.push(Event::SnapshotDone(generation, staged), 0);
         });
     }

@@ -6,16 +6,13 @@ use crate::client::conn::Conn;
 use crate::client::submit::{Connect, Submit};
 use crate::error::ServerError;
 use crate::limits::INBOX_BYTES_MAX;
-use crate::net::link::Heard;
 use crate::storage::snapshot::StagedSnapshot;
+use crate::wire::link::{Heard, Hello};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use zabra_model::ids::Epoch;
-use zabra_model::packet::Packet;
-use zabra_model::service::membership::Claim;
 use zabra_model::step::{Input, Link, Mark};
 use zabra_model::tree::node::Tree;
 
@@ -64,28 +61,6 @@ pub struct Dialled {
     pub from: SocketAddr,
     /// Who it is; `None` where a harness holds its first packet back.
     pub hello: Option<Hello>,
-}
-
-/// What a learner says first, and it may say it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Hello {
-    /// Who it is.
-    pub claim: Claim,
-    /// The epoch that it has accepted.
-    pub accepted: Epoch,
-}
-
-impl Hello {
-    /// As the core hears it.
-    #[must_use]
-    pub const fn packet(self) -> Packet<Payload> {
-        let (sid, accepted) = (self.claim.sid, self.accepted);
-        if self.claim.observer {
-            Packet::ObserverInfo { sid, accepted }
-        } else {
-            Packet::FollowerInfo { sid, accepted }
-        }
-    }
 }
 
 /// The queue.

@@ -1,6 +1,5 @@
 //! The host: the one task that owns the protocol core, and everything that hands it inputs or carries out its effects.
 
-pub mod boot;
 pub mod core;
 mod deliver;
 #[cfg(feature = "gate")]
@@ -8,13 +7,15 @@ pub mod gate;
 pub mod inbox;
 mod lead;
 mod links;
-pub mod payload;
 mod persist;
 mod room;
 pub mod timers;
-pub mod tree_sink;
 pub mod trigger;
 mod window;
+
+pub use crate::payload;
+pub use crate::runtime::boot;
+pub use crate::storage::snapshot::tree as tree_sink;
 
 /// What the core shares with the connections.
 pub mod shared {

@@ -4,19 +4,12 @@
 //! before it is installed, and after a truncation the tree is read again before anybody hears that it is durable.
 
 use super::payload::Payload;
-use crate::storage::Dirs;
-use crate::storage::StorageError;
-use crate::storage::disk::{RealDisk, tmp_of};
-use crate::storage::snapshot::body::NodeRef;
-use crate::storage::snapshot::{SnapshotWriter, StagedSnapshot, path_of};
-use crate::storage::thread::{DiskThread, Op, Rejected};
-use std::collections::{HashMap, VecDeque};
+use crate::runtime::disk::{DiskThread, Rejected};
+use crate::storage::snapshot::StagedSnapshot;
+use crate::storage::worker::Op;
+use std::collections::VecDeque;
 use zabra_model::step::{Mark, Write};
-use zabra_model::tree::acl::Acl;
-use zabra_model::tree::image::Image;
 
-/// Bytes that may wait for the disk; more are kept here.
-pub(super) const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Writes of ours between two of the core's.
 const EXTRA_BITS: u32 = 16;
 
@@ -197,39 +190,4 @@ impl Persist {
 /// The mark of the core that a token of the disk thread makes durable.
 pub(super) const fn mark_of(token: u64) -> Mark {
     Mark(token >> EXTRA_BITS)
-}
-
-/// Writes an image to a file that is not visible as a snapshot yet. What it has written is removed if that fails.
-///
-/// # Errors
-/// [`StorageError`].
-pub(super) fn stage(dirs: &Dirs, image: &Image) -> Result<StagedSnapshot, StorageError> {
-    let staged = write_snapshot(dirs, image);
-    if staged.is_err() {
-        let half = tmp_of(&path_of(&dirs.snap, image.zxid));
-        // If it stays, the next start removes it; it is not taken for a snapshot.
-        let _ = std::fs::remove_file(half);
-    }
-    staged
-}
-
-fn write_snapshot(dirs: &Dirs, image: &Image) -> Result<StagedSnapshot, StorageError> {
-    let lists: HashMap<i64, &Acl> = image.acls.iter().map(|(id, list)| (*id, list)).collect();
-    let open = super::tree_sink::open_acl();
-    let mut writer = SnapshotWriter::begin(
-        &RealDisk,
-        &dirs.snap,
-        image.zxid,
-        image.sessions.iter().copied(),
-        image.acls.iter().map(|(_, list)| &**list),
-    )?;
-    for node in image.nodes() {
-        writer.node(NodeRef {
-            path: node.path,
-            data: node.data,
-            acl: lists.get(&node.acl_id).copied().unwrap_or(&open),
-            stat: &node.stat,
-        })?;
-    }
-    writer.finish()
 }

@@ -7,8 +7,9 @@
 use super::core::{Core, Submitted};
 use super::inbox::{Event, Inbox};
 use super::lock;
-use super::persist::stage;
+use crate::storage::disk::RealDisk;
 use crate::storage::snapshot::StagedSnapshot;
+use crate::storage::stage::stage;
 use crate::storage::{Dirs, StorageError};
 use crate::wire::client::opcode;
 use std::sync::Arc;
@@ -81,7 +82,7 @@ pub(super) fn stage_until_room(
 ) -> Result<StagedSnapshot, StorageError> {
     let mut full = false;
     let result = loop {
-        match stage(dirs, image) {
+        match stage(&RealDisk, dirs, image) {
             Err(e) if e.is_passing() => {
                 if !std::mem::replace(&mut full, true) {
                     inbox.push(Event::DiskFull(format!("install snapshot: {e}")), 0);

@@ -1,35 +1,12 @@
 //! When the next snapshot is due: by what a restart would have to replay, whether this process has logged it or has found it.
 
 use crate::config::Config;
+pub use crate::storage::boot::Replay;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Before another try after one that failed.
 const RETRY: Duration = Duration::from_secs(10);
-
-/// Transactions and their bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Replay {
-    /// How many.
-    pub txns: u64,
-    /// Of all of them.
-    pub bytes: u64,
-}
-
-impl Replay {
-    /// One more transaction.
-    pub const fn add(&mut self, bytes: usize) {
-        self.txns += 1;
-        self.bytes += bytes as u64;
-    }
-
-    fn plus(self, more: Self) -> Self {
-        Self {
-            txns: self.txns + more.txns,
-            bytes: self.bytes + more.bytes,
-        }
-    }
-}
 
 /// Counts what lies behind the newest snapshot.
 #[derive(Debug)]

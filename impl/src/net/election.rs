@@ -8,8 +8,8 @@ use crate::error::ServerError;
 use crate::host::inbox::{Event, Inbox};
 use crate::host::lock;
 use crate::wire::WireError;
-use crate::wire::election::{self as wire, Address, InitialForm, InitialMessage, NotificationForm};
-use crate::wire::frame::{ELECTION_FRAME_BYTES_MAX, split};
+use crate::wire::election::{Address, InitialForm, InitialMessage};
+use crate::wire::mail;
 use bytes::{Bytes, BytesMut};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,10 +20,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
-use zabra_model::ids::{Epoch, ServerId, Zxid};
+use zabra_model::ids::ServerId;
 use zabra_model::service::membership::{Listed, is_member};
 use zabra_model::step::Input;
-use zabra_model::vote::{Notification, ServerState, Vote};
+use zabra_model::vote::Notification;
 
 const DIAL_TIME: Duration = Duration::from_secs(5);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -140,32 +140,12 @@ impl ElectionNet {
 
     fn encode(&self, n: Notification) -> Bytes {
         let mut out = BytesMut::new();
-        let form = NotificationForm::Config {
-            version: wire::NOTIFICATION_VERSION,
-            text: self.members_text.clone(),
+        let from = mail::Sender {
+            me: self.me,
+            is_observer: self.observer,
+            members_text: &self.members_text,
         };
-        let state = match n.state {
-            ServerState::Looking => wire::ServerState::Looking,
-            ServerState::Following => wire::ServerState::Following,
-            ServerState::Leading => wire::ServerState::Leading,
-            ServerState::Observing => wire::ServerState::Observing,
-        };
-        let mut message = wire::Notification {
-            state,
-            leader: n.vote.leader,
-            zxid: n.vote.zxid,
-            round: n.round,
-            peer_epoch: i64::from(n.vote.epoch.0),
-            form,
-        };
-        if self.observer && n.vote.leader == self.me {
-            // It can be elected by nobody, and says so with the smallest numbers there are.
-            let least = i64::MIN;
-            message.leader = ServerId(least.cast_unsigned());
-            message.zxid = Zxid(least.cast_unsigned());
-            message.peer_epoch = least;
-        }
-        message.put(&mut out);
+        mail::put(n, &from, &mut out);
         out.freeze()
     }
 
@@ -338,49 +318,17 @@ impl ElectionNet {
 
     /// Hands on what was said; whether anything was.
     fn hear(&self, from: ServerId, buf: &mut BytesMut) -> Result<bool, WireError> {
-        let (mut frames, mut any) = (Vec::new(), false);
-        let wrong = split(buf, ELECTION_FRAME_BYTES_MAX, &mut frames).err();
-        for body in frames {
-            if body.is_empty() {
-                return Err(WireError::Length {
-                    what: "election message",
-                    offset: 0,
-                    length: 0,
-                    max: ELECTION_FRAME_BYTES_MAX,
-                });
+        let mut any = false;
+        mail::read(buf, |said| match said {
+            Ok(notification) => {
+                let input = Input::Notified { from, notification };
+                self.inbox.push(Event::Input(input), 0);
+                any = true;
             }
-            // One that cannot be understood is skipped, the connection stays.
-            let Some(notification) = understood(&body) else {
-                debug!(peer = %from, bytes = body.len(), "an election message was skipped");
-                continue;
-            };
-            let input = Input::Notified { from, notification };
-            self.inbox.push(Event::Input(input), 0);
-            any = true;
-        }
-        wrong.map_or(Ok(any), Err)
+            Err(bytes) => debug!(peer = %from, bytes, "an election message was skipped"),
+        })?;
+        Ok(any)
     }
-}
-
-fn understood(body: &Bytes) -> Option<Notification> {
-    let n = wire::Notification::decode(body).ok()?;
-    let state = match n.state {
-        wire::ServerState::Looking => ServerState::Looking,
-        wire::ServerState::Following => ServerState::Following,
-        wire::ServerState::Leading => ServerState::Leading,
-        wire::ServerState::Observing => ServerState::Observing,
-    };
-    // An observer's own vote is the smallest number everywhere, which is no epoch: it is for nobody.
-    let epoch = u32::try_from(n.peer_epoch).map_or(Epoch(0), Epoch);
-    Some(Notification {
-        state,
-        vote: Vote {
-            epoch,
-            zxid: n.zxid,
-            leader: n.leader,
-        },
-        round: n.round,
-    })
 }
 
 async fn bind_retrying(addr: &str, tries: u32) -> Result<TcpListener, ServerError> {

@@ -2,17 +2,14 @@
 //! waits in one queue and leaves in one write.
 
 use super::limits::{SYNC_BYTES_MAX, WRITE_TIME};
-use crate::host::inbox::{Event, Hello, Inbox};
+use crate::host::inbox::{Event, Inbox};
 use crate::host::lock;
-use crate::host::payload::{Logged, Payload};
-use crate::host::tree_sink::TreeSink;
-use crate::storage::snapshot::body::{BodyDecoder, BodyEncoder, NodeRef};
-use crate::wire::WireError;
-use crate::wire::quorum::{
-    self as wire, ForwardedRequest, LearnerInfo, PacketKind, Parser, QuorumPacket,
-};
-use bytes::{Buf, Bytes, BytesMut};
-use std::collections::{HashMap, VecDeque};
+pub use crate::runtime::boot::HistoryReader;
+use crate::wire::link::Reader;
+pub use crate::wire::link::{Heard, hello, hello_of, put_core, put_history};
+use crate::wire::snapshot::tree::TreeStream;
+use bytes::{Buf, BytesMut};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,13 +18,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 use tracing::{info, warn};
-use zabra_model::ids::{Epoch, ServerId, SessionId, Zxid};
-use zabra_model::packet::Packet;
-use zabra_model::service::membership::Claim;
+use zabra_model::ids::{ServerId, Zxid};
 use zabra_model::step::Link;
-use zabra_model::tree::acl::{Acl, Id};
 use zabra_model::tree::image::Image;
-use zabra_model::tree::node::Tree;
 
 /// Bytes that are read at once. What is read is kept by what is made of it, so buffers are filled before there is a new one:
 /// a transaction alone in a buffer of its own would hold all of that.
@@ -44,22 +37,6 @@ const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
 const PACKETS_BYTES: usize = 1 << 20;
 /// Bytes of history from the files that are gathered for one write.
 const PIECE_BYTES: usize = 1 << 20;
-
-/// Something a peer said.
-pub enum Heard {
-    /// For the protocol core.
-    Core(Packet<Payload>),
-    /// A PING with the sessions that a learner has heard from; empty from a leader.
-    Ping(Zxid, Vec<(SessionId, i32)>),
-    /// A client's request, forwarded.
-    Request(ForwardedRequest, Option<Arc<[Id]>>),
-    /// May a session move, or the answer to it: which of the two follows from the receiver's role.
-    Revalidate(Bytes),
-    /// The answer to a forwarded sync.
-    Synced,
-    /// SNAP, and the tree that came behind it.
-    Snapshot(Zxid, Box<Tree>),
-}
 
 /// Something that waits to be sent.
 pub enum Item {
@@ -222,11 +199,6 @@ impl LinkOut {
     }
 }
 
-/// Where proposals are read that are no longer in memory: called off the core task; gives them in order to the closure
-/// until that says that nobody wants more.
-pub type HistoryReader =
-    Arc<dyn Fn(Zxid, Zxid, &mut dyn FnMut(Zxid, &[u8]) -> bool) -> io::Result<()> + Send + Sync>;
-
 /// The tasks of one connection; dropping it ends them and the connection.
 pub struct LinkTasks {
     tasks: [tokio::task::JoinHandle<()>; 2],
@@ -269,26 +241,12 @@ pub fn spawn(
 
 async fn read(link: Link, to_leader: bool, out: &LinkOut, inbox: &Inbox) -> io::Result<()> {
     let mut buf = BytesMut::with_capacity(READ_BYTES);
-    let mut parser = Parser::default();
+    let mut reader = Reader::new(!to_leader);
     let mut before = 0;
     loop {
         let mut heard = Vec::with_capacity(before);
-        while let Some(packet) = parser.take(&mut buf).map_err(invalid)? {
-            if !is_said_by(!to_leader, packet.kind) {
-                let kind = packet.kind;
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("{kind:?} is not for this end of a connection"),
-                ));
-            }
-            if packet.kind == PacketKind::Snap {
-                // What came before it must not wait for the whole tree.
-                inbox.push(Event::Heard(link, std::mem::take(&mut heard)), 0);
-                let tree = read_tree(&mut buf, packet.zxid, out).await?;
-                heard.push(Heard::Snapshot(packet.zxid, Box::new(tree)));
-                continue;
-            }
-            heard.push(understood(packet).map_err(invalid)?);
+        while let Some(said) = reader.take(&mut buf).map_err(invalid)? {
+            heard.push(said);
         }
         if !heard.is_empty() {
             before = heard.len().min(HEARD_MAX);
@@ -328,198 +286,8 @@ async fn receive(stream: &TcpStream, buf: &mut BytesMut) -> io::Result<usize> {
     }
 }
 
-async fn read_tree(buf: &mut BytesMut, zxid: Zxid, out: &LinkOut) -> io::Result<Tree> {
-    let mut sink = TreeSink::new();
-    let mut decoder = BodyDecoder::of_stream();
-    loop {
-        let taken = decoder.feed(buf, &mut sink).map_err(invalid)?;
-        buf.advance(taken);
-        if decoder.is_done() {
-            return sink.finish(zxid).map_err(invalid);
-        }
-        more(buf, out).await?;
-    }
-}
-
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
-}
-
-/// Whether a learner, or a leader, says such a thing at all: nothing else is looked into, a tree above all.
-const fn is_said_by(learner: bool, kind: PacketKind) -> bool {
-    match kind {
-        PacketKind::FollowerInfo
-        | PacketKind::ObserverInfo
-        | PacketKind::AckEpoch
-        | PacketKind::Ack
-        | PacketKind::Request => learner,
-        PacketKind::LeaderInfo
-        | PacketKind::Diff
-        | PacketKind::Trunc
-        | PacketKind::Snap
-        | PacketKind::Proposal
-        | PacketKind::Commit
-        | PacketKind::CommitAndActivate
-        | PacketKind::Inform
-        | PacketKind::InformAndActivate
-        | PacketKind::NewLeader
-        | PacketKind::UpToDate
-        | PacketKind::Sync => !learner,
-        PacketKind::Ping | PacketKind::Revalidate => true,
-        PacketKind::Unknown(_) => false,
-    }
-}
-
-/// Reads the first packet of a learner; `None` is one that nobody begins with.
-///
-/// # Errors
-/// [`WireError`].
-pub fn hello(packet: QuorumPacket) -> Result<Option<Hello>, WireError> {
-    if !matches!(
-        packet.kind,
-        PacketKind::FollowerInfo | PacketKind::ObserverInfo
-    ) {
-        return Ok(None);
-    }
-    Ok(match understood(packet)? {
-        Heard::Core(packet) => hello_of(&packet),
-        _ => None,
-    })
-}
-
-/// Who says so, if it is what a learner says first.
-#[must_use]
-pub const fn hello_of(packet: &Packet<Payload>) -> Option<Hello> {
-    let (sid, accepted, observer) = match packet {
-        Packet::FollowerInfo { sid, accepted } => (*sid, *accepted, false),
-        Packet::ObserverInfo { sid, accepted } => (*sid, *accepted, true),
-        _ => return None,
-    };
-    let claim = Claim { sid, observer };
-    Some(Hello { claim, accepted })
-}
-
-fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {
-    let unknown = |what| WireError::Unknown {
-        what,
-        offset: 0,
-        value: i64::from(packet.kind.code()),
-    };
-    let (zxid, data) = (packet.zxid, packet.data.as_ref());
-    Ok(Heard::Core(match packet.kind {
-        PacketKind::FollowerInfo | PacketKind::ObserverInfo => {
-            let info = LearnerInfo::decode(data);
-            let sid = info.server.ok_or_else(|| unknown("learner without id"))?;
-            // Older protocols have no epochs; a learner with a newer configuration must not be led by this one.
-            if info.protocol_version < wire::PROTOCOL_VERSION
-                || info.config_version.is_some_and(|v| v > 0)
-            {
-                return Err(unknown("protocol or configuration version of a learner"));
-            }
-            let accepted = zxid.epoch();
-            if packet.kind == PacketKind::ObserverInfo {
-                Packet::ObserverInfo { sid, accepted }
-            } else {
-                Packet::FollowerInfo { sid, accepted }
-            }
-        }
-        PacketKind::LeaderInfo => Packet::LeaderInfo {
-            epoch: zxid.epoch(),
-        },
-        PacketKind::AckEpoch => Packet::AckEpoch {
-            last: zxid,
-            current: wire::decode_ack_epoch(data)?,
-        },
-        PacketKind::Diff => Packet::Diff { zxid },
-        PacketKind::Trunc => Packet::Trunc { zxid },
-        PacketKind::Proposal | PacketKind::Inform => {
-            let txn = Logged::decode(packet.data.unwrap_or_default())?;
-            if txn.header.zxid != zxid {
-                return Err(unknown("zxid of a proposal that is not its transaction's"));
-            }
-            let txn = Arc::new(txn);
-            if packet.kind == PacketKind::Inform {
-                Packet::Inform { zxid, txn }
-            } else {
-                Packet::Proposal { zxid, txn }
-            }
-        }
-        PacketKind::Commit => Packet::Commit { zxid },
-        PacketKind::NewLeader => Packet::NewLeader {
-            epoch: zxid.epoch(),
-        },
-        PacketKind::UpToDate => Packet::UpToDate,
-        PacketKind::Ack => Packet::Ack { zxid },
-        PacketKind::Ping => return Ok(Heard::Ping(zxid, wire::decode_session_table(data)?)),
-        PacketKind::Request => {
-            let request = ForwardedRequest::decode(data)?;
-            return Ok(Heard::Request(request, packet.auth));
-        }
-        PacketKind::Revalidate => return Ok(Heard::Revalidate(packet.data.unwrap_or_default())),
-        PacketKind::Sync => return Ok(Heard::Synced),
-        PacketKind::Snap
-        | PacketKind::CommitAndActivate
-        | PacketKind::InformAndActivate
-        | PacketKind::Unknown(_) => return Err(unknown("packet type")),
-    }))
-}
-
-/// Appends a packet of the core. SNAP and a follower's PING carry more than the core knows and are not written here.
-pub fn put_core(packet: &Packet<Payload>, members_text: &str, out: &mut BytesMut) {
-    let epoch_start = |epoch: Epoch| Zxid::new(epoch, 0);
-    let (kind, zxid, data) = match packet {
-        Packet::Proposal { zxid, txn } => {
-            wire::put_packet(PacketKind::Proposal, *zxid, Some(&txn.bytes), None, out);
-            return;
-        }
-        Packet::Inform { zxid, txn } => {
-            wire::put_packet(PacketKind::Inform, *zxid, Some(&txn.bytes), None, out);
-            return;
-        }
-        Packet::Commit { zxid } => (PacketKind::Commit, *zxid, None),
-        // Without the designated leader: no payload of this server is a reconfiguration.
-        Packet::CommitAndActivate { zxid } => (PacketKind::CommitAndActivate, *zxid, None),
-        Packet::Ack { zxid } => (PacketKind::Ack, *zxid, None),
-        Packet::Ping { zxid } => (PacketKind::Ping, *zxid, None),
-        Packet::FollowerInfo { sid, accepted } => (
-            PacketKind::FollowerInfo,
-            epoch_start(*accepted),
-            Some(LearnerInfo::encode(*sid, 0)),
-        ),
-        Packet::ObserverInfo { sid, accepted } => (
-            PacketKind::ObserverInfo,
-            epoch_start(*accepted),
-            Some(LearnerInfo::encode(*sid, 0)),
-        ),
-        Packet::LeaderInfo { epoch } => (
-            PacketKind::LeaderInfo,
-            epoch_start(*epoch),
-            Some(wire::encode_leader_info()),
-        ),
-        Packet::AckEpoch { last, current } => (
-            PacketKind::AckEpoch,
-            *last,
-            Some(wire::encode_ack_epoch(*current)),
-        ),
-        Packet::Diff { zxid } => (PacketKind::Diff, *zxid, None),
-        Packet::Trunc { zxid } => (PacketKind::Trunc, *zxid, None),
-        Packet::Snap { zxid, .. } => (PacketKind::Snap, *zxid, None),
-        Packet::NewLeader { epoch } => (
-            PacketKind::NewLeader,
-            epoch_start(*epoch),
-            Some(Bytes::copy_from_slice(members_text.as_bytes())),
-        ),
-        Packet::UpToDate => (PacketKind::UpToDate, wire::NO_ZXID, None),
-    };
-    wire::put_packet(kind, zxid, data.as_deref(), None, out);
-}
-
-/// Appends one entry of the history, as [`zabra_model::step::Effect::SendHistory`] asks.
-pub fn put_history(zxid: Zxid, payload: &[u8], committed: bool, out: &mut BytesMut) {
-    wire::put_packet(PacketKind::Proposal, zxid, Some(payload), None, out);
-    if committed {
-        wire::put_packet(PacketKind::Commit, zxid, None, None, out);
-    }
 }
 
 async fn write(out: &LinkOut, history: &HistoryReader) -> io::Result<()> {
@@ -596,27 +364,17 @@ async fn send(writer: &TcpStream, bytes: &[u8]) -> io::Result<()> {
 }
 
 async fn write_tree(writer: &TcpStream, image: &Image) -> io::Result<()> {
-    let lists: HashMap<i64, &Acl> = image.acls.iter().map(|(id, list)| (*id, list)).collect();
-    let open: Acl = crate::host::tree_sink::open_acl();
     let mut chunk = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES * 2);
-    let lists_of_image = image.acls.iter().map(|(_, list)| &**list);
-    let encoder = BodyEncoder::begin(image.sessions.iter().copied(), lists_of_image, &mut chunk);
-    for node in image.nodes() {
-        let acl = lists.get(&node.acl_id).copied().unwrap_or(&open);
-        let of_node = NodeRef {
-            path: node.path,
-            data: node.data,
-            acl,
-            stat: &node.stat,
-        };
-        encoder.node(of_node, &mut chunk).map_err(invalid)?;
-        if chunk.len() >= SNAPSHOT_CHUNK_BYTES {
-            send(writer, &chunk).await?;
-            chunk.clear();
+    let mut stream = TreeStream::begin(image, &mut chunk);
+    loop {
+        let more = stream.fill(SNAPSHOT_CHUNK_BYTES, &mut chunk);
+        let more = more.map_err(invalid)?;
+        send(writer, &chunk).await?;
+        chunk.clear();
+        if !more {
+            return Ok(());
         }
     }
-    encoder.end_stream(&mut chunk);
-    send(writer, &chunk).await
 }
 
 /// Whether a learner's id is one that may write: used for the session tracker's owners.

@@ -1,4 +1,7 @@
-//! The real side of the edges: tokio, sockets, clocks, and what the system allows.
+//! The real side of the edges: tokio, sockets, clocks, files under a lock and the thread that writes them, and what the system
+//! allows.
 
+pub mod boot;
 pub mod clock;
+pub mod disk;
 pub mod limits;

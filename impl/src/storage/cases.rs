@@ -1,18 +1,21 @@
 //! Goal: what was acknowledged is never fewer than before, silently, whatever a crash, a broken disk or a person does to
 //! the files; either all of it is recovered, or the start is refused.
-//! Method: histories written by our own disk thread on a disk in memory that knows what was synced when.
+//! Method: histories written by our own worker on a disk in memory that knows what was synced when.
 
 use super::disk::Disk;
 use super::recording::{Loss, RecordingDisk};
 use super::recovery::{Recovered, RecoveryOptions, recover, tests::Kept};
 use super::snapshot::body::tests as body;
 use super::snapshot::tests::stage;
-use super::thread::{DiskThread, Event, Op};
 use super::txn_log::writer::{LogOptions, TxnLog};
+use super::worker::{Event, Op, Outcome, Worker};
 use super::{Dirs, Result, StorageError, high_water, purge, snapshot};
 use std::path::Path;
-use std::sync::mpsc;
+use std::time::Duration;
 use zabra_model::ids::{Epoch, Zxid};
+
+/// Between two batches.
+const EVERY: Duration = Duration::from_millis(3);
 
 fn dirs() -> Dirs {
     Dirs::new(Path::new("d"), Path::new("l"))
@@ -36,41 +39,32 @@ fn append(zxid: u64, bytes: usize, fill: u8) -> Op {
     }
 }
 
-/// Runs operations on a disk thread, each batch apart; the answer is `(operations of the disk, tokens durable then)`.
+/// Carries operations out, each batch apart and a little later; the answer is `(operations of the disk, tokens durable then)`.
 fn run(disk: &RecordingDisk, last: u64, batches: Vec<Vec<Op>>) -> Vec<(usize, u64)> {
     let options = LogOptions {
         prealloc_bytes: 2048,
         ..LogOptions::default()
     };
     let log = TxnLog::new(disk.clone(), dirs().log, options, Zxid(last));
-    let (send, events) = mpsc::channel();
-    let seen = disk.clone();
-    let thread = DiskThread::start(disk.clone(), dirs(), log, 1 << 20, move |event| {
-        let _ = send.send((event, seen.operations()));
-    })
-    .unwrap();
+    let mut worker = Worker::new(disk.clone(), dirs(), log, Duration::ZERO);
     let mut marks = vec![(0, 0)];
-    let mut token = 0;
-    for batch in batches {
-        let first = token + 1;
-        token += batch.len() as u64;
-        if thread.submit_all((first..).zip(batch)).is_err() {
-            break;
-        }
-        loop {
-            match events.recv() {
-                Ok((Event::Durable { upto }, at)) => {
-                    marks.push((at, upto));
-                    if upto == token {
-                        break;
-                    }
-                }
-                Ok((Event::Full { .. } | Event::Room, _)) => {}
-                Ok((Event::Failed { .. }, _)) | Err(_) => return marks,
+    let mut tokens = 1..;
+    for (n, batch) in (1..).zip(batches) {
+        let mut batch = batch
+            .into_iter()
+            .map(|op| (tokens.next().unwrap(), op))
+            .collect();
+        let outcome = worker.carry_out(&mut batch, n * EVERY, |event, _| {
+            if let Event::Durable { upto } = event {
+                marks.push((disk.operations(), upto));
             }
+        });
+        if outcome == Outcome::Failed {
+            return marks;
         }
     }
-    drop(thread);
+    // The disk may have been told to fail by now.
+    let _ = worker.finish(Duration::from_secs(60));
     marks
 }
 

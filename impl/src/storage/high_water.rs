@@ -15,7 +15,7 @@
 use super::disk::{Disk, DiskFile};
 use super::{Dirs, Result, epochs};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use zabra_model::ids::{Epoch, Zxid};
 
 /// File name, in the directory of the logs.
@@ -131,17 +131,19 @@ pub fn lower<D: Disk>(disk: &D, dirs: &Dirs, after: Zxid) -> Result<()> {
     }
 }
 
-/// The disk thread's hand on the file. Without a file at its start it does nothing: a boot makes one.
+/// The disk worker's hand on the file. Without a file at its start it does nothing: a boot makes one.
+///
+/// `now` is a time that only rises, counted from anywhere, and each call has one: nothing in here asks a clock.
 #[derive(Debug)]
 pub(super) struct Keeper<D: Disk> {
     file: Option<D::File>,
     mark: Mark,
     /// What the file says, synced or not.
     written: Mark,
-    written_at: Instant,
+    written_at: Duration,
     /// The file says more than is synced of it, since then.
     unsynced: bool,
-    unsynced_since: Instant,
+    unsynced_since: Duration,
 }
 
 /// What a [`Keeper`] has to do next.
@@ -153,8 +155,7 @@ enum Owes {
 
 impl<D: Disk> Keeper<D> {
     /// Takes over the file that the boot has left.
-    pub(super) fn new(disk: &D, dirs: &Dirs) -> Self {
-        let now = Instant::now();
+    pub(super) fn new(disk: &D, dirs: &Dirs, now: Duration) -> Self {
         let mut keeper = Self {
             file: None,
             mark: Mark {
@@ -180,17 +181,17 @@ impl<D: Disk> Keeper<D> {
     ///
     /// # Errors
     /// [`super::StorageError::Io`] of a failed sync, as for all of these.
-    pub(super) fn note(&mut self, last: Zxid) -> Result<()> {
+    pub(super) fn note(&mut self, last: Zxid, now: Duration) -> Result<()> {
         self.mark.durable = last;
-        self.settle()
+        self.settle(now)
     }
 
     /// Does what is due by now.
-    pub(super) fn settle(&mut self) -> Result<()> {
-        match self.due() {
-            Some((Duration::ZERO, Owes::Sync)) => self.sync(),
+    pub(super) fn settle(&mut self, now: Duration) -> Result<()> {
+        match self.due(now) {
+            Some((Duration::ZERO, Owes::Sync)) => self.sync(now),
             Some((Duration::ZERO, Owes::Write)) => {
-                self.write();
+                self.write(now);
                 Ok(())
             }
             Some(_) | None => Ok(()),
@@ -198,14 +199,13 @@ impl<D: Disk> Keeper<D> {
     }
 
     /// What is to be done next, and how long it may still wait.
-    fn due(&self) -> Option<(Duration, Owes)> {
+    fn due(&self, now: Duration) -> Option<(Duration, Owes)> {
         self.file.as_ref()?;
         let (write, sync) = (self.mark != self.written, self.unsynced);
         if !write && !sync {
             return None;
         }
-        let now = Instant::now();
-        let left = |since: Instant, every: Duration| every.saturating_sub(now - since);
+        let left = |since: Duration, every: Duration| (since + every).saturating_sub(now);
         let to_sync = left(self.unsynced_since, SYNC_EVERY);
         if sync && to_sync.is_zero() || !write {
             return Some((to_sync, Owes::Sync));
@@ -214,36 +214,36 @@ impl<D: Disk> Keeper<D> {
     }
 
     /// How long [`Self::settle`] may wait while no batch comes; `None`: for ever.
-    pub(super) fn rest(&self) -> Option<Duration> {
-        self.due().map(|(rest, _)| rest)
+    pub(super) fn rest(&self, now: Duration) -> Option<Duration> {
+        self.due(now).map(|(rest, _)| rest)
     }
 
     /// `acceptedEpoch` is about to become this.
-    pub(super) fn accept(&mut self, epoch: Epoch) -> Result<()> {
+    pub(super) fn accept(&mut self, epoch: Epoch, now: Duration) -> Result<()> {
         if epoch > self.mark.accepted {
             self.mark.accepted = epoch;
-            self.sync()?;
+            self.sync(now)?;
         }
         Ok(())
     }
 
     /// The history is about to end at `after` or below.
-    pub(super) fn lower(&mut self, after: Zxid) -> Result<()> {
+    pub(super) fn lower(&mut self, after: Zxid, now: Duration) -> Result<()> {
         if self.mark.durable > after {
             self.mark.durable = after;
-            self.sync()?;
+            self.sync(now)?;
         }
         Ok(())
     }
 
-    fn write(&mut self) {
+    fn write(&mut self, now: Duration) {
         let Some(file) = self.file.as_mut().filter(|_| self.mark != self.written) else {
             return;
         };
         match file.write_at(0, text_of(self.mark).as_bytes()) {
             Ok(()) => {
                 self.written = self.mark;
-                self.written_at = Instant::now();
+                self.written_at = now;
                 if !self.unsynced {
                     (self.unsynced, self.unsynced_since) = (true, self.written_at);
                 }
@@ -253,8 +253,8 @@ impl<D: Disk> Keeper<D> {
     }
 
     /// Makes the file say what is known, durably.
-    pub(super) fn sync(&mut self) -> Result<()> {
-        self.write();
+    pub(super) fn sync(&mut self, now: Duration) -> Result<()> {
+        self.write(now);
         if let Some(file) = self.file.as_mut().filter(|_| self.unsynced) {
             file.sync()?;
             self.unsynced = false;

@@ -1,22 +1,26 @@
 //! ZooKeeper's data directory: transaction logs, snapshots and epoch files, readable in both directions.
 //!
 //! Everything goes through the [`disk::Disk`] trait, so a test disk can lose what was not synced.
-//! Nothing here knows the protocol; [`thread`] keeps the one order in which its writes become durable.
+//! Nothing here knows the protocol; [`worker`] keeps the one order in which its writes become durable.
 
+pub mod boot;
 #[cfg(test)]
 mod cases;
 pub mod disk;
 pub mod epochs;
 pub mod high_water;
+pub mod history;
 pub mod layout;
 pub mod owner;
 pub mod purge;
 pub mod recording;
 pub mod recovery;
+pub mod repair;
 pub mod replace;
 pub mod snapshot;
-pub mod thread;
+pub mod stage;
 pub mod txn_log;
+pub mod worker;
 
 use std::path::{Path, PathBuf};
 use zabra_model::ids::Zxid;

@@ -11,7 +11,11 @@ pub mod cursor;
 pub mod election;
 pub mod four_letter;
 pub mod frame;
+pub mod link;
+pub mod mail;
+pub mod payload;
 pub mod quorum;
+pub mod snapshot;
 pub mod txn;
 
 pub use cursor::WireError;

@@ -22,7 +22,7 @@ const NOUNS: &[&str] = &[
     "context", "durable", "ensemble", "fault", "history", "ids", "packet", "quorum", "step", "switch", "vote",
 ];
 
-/// The server's formats and settings, which use nothing but the model.
+/// The server's formats and settings, which use nothing but the model and each other.
 const FORMATS: &[&str] = &["config", "edges", "limits", "storage", "wire"];
 
 /// Arrows inside `model/src`.
@@ -40,7 +40,9 @@ const MODEL: &[Room] = &[
 /// Arrows inside `impl/src`.
 #[rustfmt::skip]
 const IMPL: &[Room] = &[
-    Room { of: FORMATS, uses: &[] },
+    Room { of: &["config", "edges", "limits", "wire"], uses: &[] },
+    // A log entry is a proposal, and a snapshot file is what follows SNAP.
+    Room { of: &["storage"], uses: &[&["wire"]] },
     Room { of: &["error"], uses: &[&["config", "storage"]] },
     Room { of: &["bench"], uses: &[&["wire"]] },
     Room { of: &["client"], uses: &[FORMATS] },

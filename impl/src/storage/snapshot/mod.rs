@@ -9,7 +9,7 @@
 //! of 3.8 and 3.9, however it is set. They serve to compare and to end snapshots that contain later changes than their
 //! name says: ours never do, a snapshot of ours is of one zxid exactly.
 
-pub mod body;
+pub use crate::wire::snapshot::{body, tree};
 
 use super::disk::{Disk, DiskFile, io_error, parent_of, tmp_of};
 use super::{Result, StorageError, list_by_zxid, zxid_of_name};

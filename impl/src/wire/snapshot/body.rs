@@ -159,11 +159,11 @@ fn is_open(acl: &[AclEntry]) -> bool {
     matches!(acl, [e] if e.perms == perms::ALL && &*e.id.scheme == "world" && &*e.id.id == "anyone")
 }
 
-pub(super) fn put_i32(out: &mut Vec<u8>, n: i32) {
+pub(crate) fn put_i32(out: &mut Vec<u8>, n: i32) {
     out.extend_from_slice(&n.to_be_bytes());
 }
 
-pub(super) fn put_i64(out: &mut Vec<u8>, n: i64) {
+pub(crate) fn put_i64(out: &mut Vec<u8>, n: i64) {
     out.extend_from_slice(&n.to_be_bytes());
 }
 

@@ -1,7 +1,7 @@
 //! A transaction as log, learners and tree share it: encoded once by the leader, decoded once by everybody else.
 
-use crate::wire::WireError;
-use crate::wire::txn::{put_txn, read_txn};
+use super::WireError;
+use super::txn::{put_txn, read_txn};
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use zabra_model::ensemble;

@@ -1,126 +1,23 @@
-//! What a server begins with: tree and history from the data directory.
+//! The data directory of this machine: who may use it, what a start reads from it, and the thread that writes to it.
 
-use super::payload::Logged;
-use super::persist::{QUEUE_BYTES_MAX, stage};
-use super::tree_sink::TreeSink;
-use super::trigger::Replay;
+use super::disk::DiskThread;
 use crate::config::Config;
 use crate::error::ServerError;
-use crate::host::inbox::{Event, Inbox};
-use crate::net::link::HistoryReader;
+use crate::storage::boot::{self, BootOptions, Found};
 use crate::storage::disk::{Disk, RealDisk};
 use crate::storage::layout::{self, Layout};
 use crate::storage::owner::Owner;
-use crate::storage::recovery::{RecoveryOptions, RecoverySink, recover};
-use crate::storage::snapshot::body::{Refused, SnapshotSink};
-use crate::storage::thread::{self, DiskThread};
-use crate::storage::txn_log::LogEntry;
-use crate::storage::txn_log::reader::LogReader;
 use crate::storage::txn_log::writer::{LogOptions, TxnLog};
-use crate::storage::{Dirs, StorageError, purge};
+use crate::storage::{Dirs, StorageError, history, purge, worker};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tracing::{info, warn};
-use zabra_model::durable::{self, Durable};
-use zabra_model::history::History;
-use zabra_model::ids::{SessionId, Zxid};
-use zabra_model::switch::Switches;
-use zabra_model::tree::acl::Acl;
+use zabra_model::ids::Zxid;
 use zabra_model::tree::node::Tree;
-use zabra_model::tree::stat::StatPersisted;
 
-enum Growing {
-    Snapshot(TreeSink, bool),
-    Tree(Tree),
-    /// Between the two.
-    Nothing,
-}
-
-struct BootSink(Growing, Replay);
-
-impl BootSink {
-    const fn new() -> Self {
-        Self(Growing::Nothing, Replay { txns: 0, bytes: 0 })
-    }
-
-    fn sink(&mut self) -> Result<&mut TreeSink, Refused> {
-        if matches!(self.0, Growing::Nothing) {
-            self.0 = Growing::Snapshot(TreeSink::new(), false);
-        }
-        match &mut self.0 {
-            Growing::Snapshot(sink, any) => {
-                *any = true;
-                Ok(sink)
-            }
-            Growing::Tree(_) | Growing::Nothing => {
-                Err(Refused("a snapshot after transactions".into()))
-            }
-        }
-    }
-
-    fn tree(&mut self) -> Result<&mut Tree, Refused> {
-        self.0 = match std::mem::replace(&mut self.0, Growing::Nothing) {
-            Growing::Snapshot(sink, true) => Growing::Tree(
-                sink.finish(Zxid::ZERO)
-                    .map_err(|e| Refused(e.to_string()))?,
-            ),
-            Growing::Snapshot(_, false) | Growing::Nothing => Growing::Tree(Tree::new()),
-            tree @ Growing::Tree(_) => tree,
-        };
-        match &mut self.0 {
-            Growing::Tree(tree) => Ok(tree),
-            Growing::Snapshot(..) | Growing::Nothing => Err(Refused("no tree".into())),
-        }
-    }
-
-    fn finish(mut self, last: Zxid) -> Result<Tree, Refused> {
-        self.tree()?.raise_last_zxid(last);
-        match self.0 {
-            Growing::Tree(tree) => Ok(tree),
-            Growing::Snapshot(..) | Growing::Nothing => Err(Refused("no tree".into())),
-        }
-    }
-}
-
-impl SnapshotSink for BootSink {
-    fn clear(&mut self) {
-        *self = Self::new();
-    }
-
-    fn session(&mut self, id: SessionId, timeout_ms: i32) -> Result<(), Refused> {
-        self.sink()?.session(id, timeout_ms)
-    }
-
-    fn node(
-        &mut self,
-        path: &str,
-        data: Option<&[u8]>,
-        acl: Acl,
-        stat: StatPersisted,
-    ) -> Result<(), Refused> {
-        self.sink()?.node(path, data, acl, stat)
-    }
-}
-
-impl RecoverySink for BootSink {
-    fn txn(&mut self, entry: LogEntry) -> Result<(), Refused> {
-        self.1.add(entry.payload.len());
-        let logged = Logged::decode(entry.payload).map_err(|e| Refused(e.to_string()))?;
-        self.tree()?.apply(&logged.header, &logged.txn, &mut |_| {});
-        Ok(())
-    }
-}
-
-/// What was found.
-pub struct Found {
-    /// The tree as of the end of the log.
-    pub tree: Tree,
-    /// Epochs and history.
-    pub durable: Durable,
-    /// What was applied behind the snapshot.
-    pub replayed: Replay,
-}
+/// Bytes that may wait for the disk; more are kept where they come from.
+const QUEUE_BYTES_MAX: usize = 64 << 20;
 
 /// Where the files of a server are.
 #[must_use]
@@ -217,20 +114,19 @@ pub fn has_begun(config: &Config) {
     }
 }
 
+fn options(config: &Config) -> BootOptions {
+    BootOptions {
+        trust_empty_snapshot: config.trust_empty,
+        is_ensemble: config.is_ensemble(),
+    }
+}
+
 /// Reads the data directory; a new one gets its first snapshot.
 ///
 /// # Errors
 /// [`ServerError::Data`].
 pub fn read(config: &Config) -> Result<Found, ServerError> {
-    let (tree, found, replayed) = read_with(config, true)?;
-    let durable = found.report(Switches::default());
-    let durable =
-        durable.unwrap_or_else(|part| panic!("{part:?} is reported before it is durable"));
-    Ok(Found {
-        tree,
-        durable,
-        replayed,
-    })
+    boot::read(&RealDisk, &dirs(config), options(config)).map_err(ServerError::Data)
 }
 
 /// Reads the tree once more while the server runs: what lies on the disk is durable, and stays as it is.
@@ -238,56 +134,7 @@ pub fn read(config: &Config) -> Result<Found, ServerError> {
 /// # Errors
 /// [`ServerError::Data`].
 pub fn read_again(config: &Config) -> Result<Tree, ServerError> {
-    read_with(config, false).map(|(tree, ..)| tree)
-}
-
-fn read_with(config: &Config, settle: bool) -> Result<(Tree, durable::Found, Replay), ServerError> {
-    let dirs = dirs(config);
-    let options = RecoveryOptions {
-        trust_empty_snapshot: config.trust_empty,
-        create_epochs: config.is_ensemble(),
-        settle,
-    };
-    let mut sink = BootSink::new();
-    let found = recover(&RealDisk, &dirs, options, &mut sink).map_err(ServerError::Data)?;
-    for repair in &found.repairs {
-        warn!("{repair}");
-    }
-    let refused = |Refused(what)| {
-        ServerError::Data(StorageError::BadSnapshot {
-            path: dirs.snap.clone(),
-            offset: 0,
-            what,
-        })
-    };
-    let mut replayed = sink.1;
-    let tree = sink.finish(found.last_zxid).map_err(refused)?;
-    let mut history = History::starting_at(found.snapshot_zxid());
-    if found.snapshot.is_none() {
-        // Without a snapshot the next start would not know what the log builds on.
-        stage(&dirs, &tree.image())
-            .and_then(|staged| staged.publish(&RealDisk))
-            .map_err(ServerError::Data)?;
-        history = History::starting_at(found.last_zxid);
-        replayed = Replay::default();
-    } else {
-        for run in &found.runs {
-            (run.first.0..=run.last.0).for_each(|zxid| history.append(Zxid(zxid)));
-        }
-    }
-    info!(zxid = %found.last_zxid, nodes = tree.len(), accepted = found.epochs.accepted.0,
-        current = found.epochs.current.0, "data read");
-    let read = Durable {
-        accepted: found.epochs.accepted,
-        current: found.epochs.current,
-        history,
-    };
-    // The model says what a start owes before it may tell of what it has read.
-    let mut owing = durable::Found::new(read, found.synced);
-    for (part, how) in found.made {
-        owing.made(part, how, Switches::default());
-    }
-    Ok((tree, owing, replayed))
+    boot::read_again(&RealDisk, &dirs(config), options(config)).map_err(ServerError::Data)
 }
 
 /// Removes old snapshots and logs, if the configuration says so: never before [`read`] has finished what a crash has
@@ -307,14 +154,14 @@ pub fn purge(config: &Config, found: &Found) {
     }
 }
 
-/// Starts the disk thread behind `last`.
+/// Starts the disk thread behind `last`. `on_event` is called on it and must not block.
 ///
 /// # Errors
 /// [`ServerError::Io`] if there is no thread.
 pub fn start_disk(
     config: &Config,
     last: Zxid,
-    inbox: Arc<Inbox>,
+    on_event: impl Fn(worker::Event) + Send + 'static,
 ) -> Result<DiskThread, ServerError> {
     let dirs = dirs(config);
     let options = LogOptions {
@@ -324,16 +171,6 @@ pub fn start_disk(
         ..LogOptions::default()
     };
     let log = TxnLog::new(RealDisk, dirs.log.clone(), options, last);
-    let on_event = move |event| match event {
-        thread::Event::Durable { upto } => inbox.push(Event::DiskDurable(upto), 0),
-        thread::Event::Full { what, error } => {
-            inbox.push(Event::DiskFull(format!("{what}: {error}")), 0);
-        }
-        thread::Event::Room => inbox.push(Event::DiskRoom, 0),
-        thread::Event::Failed { what, error } => {
-            inbox.push(Event::DiskFailed(format!("{what}: {error}")), 0);
-        }
-    };
     DiskThread::start(RealDisk, dirs, log, QUEUE_BYTES_MAX, on_event).map_err(|source| {
         ServerError::Io {
             path: config.data_dir.clone(),
@@ -342,12 +179,17 @@ pub fn start_disk(
     })
 }
 
+/// Where proposals are read that are no longer in memory: called where waiting is allowed; gives them in order to the closure
+/// until that says that nobody wants more.
+pub type HistoryReader =
+    Arc<dyn Fn(Zxid, Zxid, &mut dyn FnMut(Zxid, &[u8]) -> bool) -> io::Result<()> + Send + Sync>;
+
 /// Reads proposals from the log files, for learners that need more than is in memory.
 #[must_use]
 pub fn history_reader(config: &Config) -> HistoryReader {
     let dir = dirs(config).log;
     Arc::new(move |after, upto, take| {
-        read_history(&dir, after, upto, take).inspect_err(|error| {
+        history::read(&RealDisk, &dir, after, upto, take).inspect_err(|error| {
             // Perhaps an operator has deleted old logs. The learner's connection ends; nothing else is wrong.
             warn!(
                 "a learner needs the transactions behind {after} up to {upto}: {error}; it cannot be brought up from here before this server is started again: it then begins with its newest snapshot"
@@ -356,33 +198,12 @@ pub fn history_reader(config: &Config) -> HistoryReader {
     })
 }
 
-fn read_history(
-    dir: &Path,
-    after: Zxid,
-    upto: Zxid,
-    take: &mut dyn FnMut(Zxid, &[u8]) -> bool,
-) -> io::Result<()> {
-    let mut reader = LogReader::range(&RealDisk, dir, after, upto).map_err(io::Error::other)?;
-    while let Some(entry) = reader.next_entry().map_err(io::Error::other)? {
-        if !take(entry.zxid, &entry.payload) {
-            return Ok(());
-        }
-    }
-    if reader.last() < upto {
-        return Err(io::Error::other(format!(
-            "the logs in {} end at {}",
-            dir.display(),
-            reader.last()
-        )));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::check;
     use crate::storage::list_by_zxid;
+    use crate::storage::stage::stage;
 
     fn config(dir: &Path) -> Config {
         let path = dir.join("zoo.cfg");
@@ -415,7 +236,7 @@ mod tests {
             log.sync().unwrap();
             if zxid >= 3 {
                 let tree = read_again(config).unwrap();
-                let staged = stage(&dirs, &tree.image()).unwrap();
+                let staged = stage(&RealDisk, &dirs, &tree.image()).unwrap();
                 staged.publish(&RealDisk).unwrap();
                 log.roll().unwrap();
             }

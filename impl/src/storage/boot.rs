@@ -1,0 +1,218 @@
+//! What a server begins with: tree and history from the data directory.
+
+use super::disk::Disk;
+use super::recovery::{RecoveryOptions, RecoverySink, recover};
+use super::snapshot::body::{Refused, SnapshotSink};
+use super::snapshot::tree::TreeSink;
+use super::stage::stage;
+use super::txn_log::LogEntry;
+use super::{Dirs, Result, StorageError};
+use crate::wire::payload::Logged;
+use tracing::{info, warn};
+use zabra_model::durable::{self, Durable};
+use zabra_model::history::History;
+use zabra_model::ids::{SessionId, Zxid};
+use zabra_model::switch::Switches;
+use zabra_model::tree::acl::Acl;
+use zabra_model::tree::node::Tree;
+use zabra_model::tree::stat::StatPersisted;
+
+/// What lies behind a snapshot: transactions and their bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Replay {
+    /// How many.
+    pub txns: u64,
+    /// Of all of them.
+    pub bytes: u64,
+}
+
+impl Replay {
+    /// One more transaction.
+    pub const fn add(&mut self, bytes: usize) {
+        self.txns += 1;
+        self.bytes += bytes as u64;
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, more: Self) -> Self {
+        Self {
+            txns: self.txns + more.txns,
+            bytes: self.bytes + more.bytes,
+        }
+    }
+}
+
+/// How a server starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BootOptions {
+    /// See [`RecoveryOptions::trust_empty_snapshot`].
+    pub trust_empty_snapshot: bool,
+    /// Whether the server is one of several; one on its own has no epochs.
+    pub is_ensemble: bool,
+}
+
+enum Growing {
+    Snapshot(TreeSink, bool),
+    Tree(Tree),
+    /// Between the two.
+    Nothing,
+}
+
+struct BootSink(Growing, Replay);
+
+impl BootSink {
+    const fn new() -> Self {
+        Self(Growing::Nothing, Replay { txns: 0, bytes: 0 })
+    }
+
+    fn sink(&mut self) -> std::result::Result<&mut TreeSink, Refused> {
+        if matches!(self.0, Growing::Nothing) {
+            self.0 = Growing::Snapshot(TreeSink::new(), false);
+        }
+        match &mut self.0 {
+            Growing::Snapshot(sink, any) => {
+                *any = true;
+                Ok(sink)
+            }
+            Growing::Tree(_) | Growing::Nothing => {
+                Err(Refused("a snapshot after transactions".into()))
+            }
+        }
+    }
+
+    fn tree(&mut self) -> std::result::Result<&mut Tree, Refused> {
+        self.0 = match std::mem::replace(&mut self.0, Growing::Nothing) {
+            Growing::Snapshot(sink, true) => Growing::Tree(
+                sink.finish(Zxid::ZERO)
+                    .map_err(|e| Refused(e.to_string()))?,
+            ),
+            Growing::Snapshot(_, false) | Growing::Nothing => Growing::Tree(Tree::new()),
+            tree @ Growing::Tree(_) => tree,
+        };
+        match &mut self.0 {
+            Growing::Tree(tree) => Ok(tree),
+            Growing::Snapshot(..) | Growing::Nothing => Err(Refused("no tree".into())),
+        }
+    }
+
+    fn finish(mut self, last: Zxid) -> std::result::Result<Tree, Refused> {
+        self.tree()?.raise_last_zxid(last);
+        match self.0 {
+            Growing::Tree(tree) => Ok(tree),
+            Growing::Snapshot(..) | Growing::Nothing => Err(Refused("no tree".into())),
+        }
+    }
+}
+
+impl SnapshotSink for BootSink {
+    fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    fn session(&mut self, id: SessionId, timeout_ms: i32) -> std::result::Result<(), Refused> {
+        self.sink()?.session(id, timeout_ms)
+    }
+
+    fn node(
+        &mut self,
+        path: &str,
+        data: Option<&[u8]>,
+        acl: Acl,
+        stat: StatPersisted,
+    ) -> std::result::Result<(), Refused> {
+        self.sink()?.node(path, data, acl, stat)
+    }
+}
+
+impl RecoverySink for BootSink {
+    fn txn(&mut self, entry: LogEntry) -> std::result::Result<(), Refused> {
+        self.1.add(entry.payload.len());
+        let logged = Logged::decode(entry.payload).map_err(|e| Refused(e.to_string()))?;
+        self.tree()?.apply(&logged.header, &logged.txn, &mut |_| {});
+        Ok(())
+    }
+}
+
+/// What was found.
+pub struct Found {
+    /// The tree as of the end of the log.
+    pub tree: Tree,
+    /// Epochs and history.
+    pub durable: Durable,
+    /// What was applied behind the snapshot.
+    pub replayed: Replay,
+}
+
+/// Reads the data directory, and makes durable what it tells of; a new one gets its first snapshot.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn read<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions) -> Result<Found> {
+    let (tree, found, replayed) = read_with(disk, dirs, options, true)?;
+    let durable = found.report(Switches::default());
+    let durable =
+        durable.unwrap_or_else(|part| panic!("{part:?} is reported before it is durable"));
+    Ok(Found {
+        tree,
+        durable,
+        replayed,
+    })
+}
+
+/// Reads the tree once more while the server runs: what lies on the disk is durable, and stays as it is.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn read_again<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions) -> Result<Tree> {
+    read_with(disk, dirs, options, false).map(|(tree, ..)| tree)
+}
+
+fn read_with<D: Disk>(
+    disk: &D,
+    dirs: &Dirs,
+    options: BootOptions,
+    settle: bool,
+) -> Result<(Tree, durable::Found, Replay)> {
+    let options = RecoveryOptions {
+        trust_empty_snapshot: options.trust_empty_snapshot,
+        create_epochs: options.is_ensemble,
+        settle,
+    };
+    let mut sink = BootSink::new();
+    let found = recover(disk, dirs, options, &mut sink)?;
+    for repair in &found.repairs {
+        warn!("{repair}");
+    }
+    let refused = |Refused(what)| StorageError::BadSnapshot {
+        path: dirs.snap.clone(),
+        offset: 0,
+        what,
+    };
+    let mut replayed = sink.1;
+    let tree = sink.finish(found.last_zxid).map_err(refused)?;
+    let mut history = History::starting_at(found.snapshot_zxid());
+    if found.snapshot.is_none() {
+        // Without a snapshot the next start would not know what the log builds on.
+        stage(disk, dirs, &tree.image())?.publish(disk)?;
+        history = History::starting_at(found.last_zxid);
+        replayed = Replay::default();
+    } else {
+        for run in &found.runs {
+            (run.first.0..=run.last.0).for_each(|zxid| history.append(Zxid(zxid)));
+        }
+    }
+    info!(zxid = %found.last_zxid, nodes = tree.len(), accepted = found.epochs.accepted.0,
+        current = found.epochs.current.0, "data read");
+    let read = Durable {
+        accepted: found.epochs.accepted,
+        current: found.epochs.current,
+        history,
+    };
+    // The model says what a start owes before it may tell of what it has read.
+    let mut owing = durable::Found::new(read, found.synced);
+    for (part, how) in found.made {
+        owing.made(part, how, Switches::default());
+    }
+    Ok((tree, owing, replayed))
+}

@@ -1,0 +1,373 @@
+//! A link between a learner and its leader as bytes: packets to what they say, and back. No socket is in here, so that the server
+//! and a simulator share it.
+//!
+//! [`Reader`] takes what has come in pieces of any size. Behind SNAP a whole tree comes before the next packet; it is read with the
+//! rest and given as one thing that was said.
+
+use super::cursor::WireError;
+use super::payload::{Logged, Payload};
+use super::quorum::{
+    self as wire, ForwardedRequest, LearnerInfo, PacketKind, Parser, QuorumPacket,
+};
+use super::snapshot::body::{BadBody, BodyDecoder};
+use super::snapshot::tree::TreeSink;
+use bytes::{Buf, Bytes, BytesMut};
+use std::sync::Arc;
+use zabra_model::ids::{Epoch, SessionId, Zxid};
+use zabra_model::packet::Packet;
+use zabra_model::service::membership::Claim;
+use zabra_model::tree::acl::Id;
+use zabra_model::tree::image::RestoreError;
+use zabra_model::tree::node::Tree;
+
+/// Something a peer said.
+pub enum Heard {
+    /// For the protocol core.
+    Core(Packet<Payload>),
+    /// A PING with the sessions that a learner has heard from; empty from a leader.
+    Ping(Zxid, Vec<(SessionId, i32)>),
+    /// A client's request, forwarded.
+    Request(ForwardedRequest, Option<Arc<[Id]>>),
+    /// May a session move, or the answer to it: which of the two follows from the receiver's role.
+    Revalidate(Bytes),
+    /// The answer to a forwarded sync.
+    Synced,
+    /// SNAP, and the tree that came behind it.
+    Snapshot(Zxid, Box<Tree>),
+}
+
+/// What a learner says first, and it may say it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hello {
+    /// Who it is.
+    pub claim: Claim,
+    /// The epoch that it has accepted.
+    pub accepted: Epoch,
+}
+
+impl Hello {
+    /// As the core hears it.
+    #[must_use]
+    pub const fn packet(self) -> Packet<Payload> {
+        let (sid, accepted) = (self.claim.sid, self.accepted);
+        if self.claim.observer {
+            Packet::ObserverInfo { sid, accepted }
+        } else {
+            Packet::FollowerInfo { sid, accepted }
+        }
+    }
+}
+
+/// Why nothing that follows on a link can be understood: it ends.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Misheard {
+    /// No packet, or one that says nothing.
+    #[error(transparent)]
+    Packet(#[from] WireError),
+    /// A packet that the other end does not say.
+    #[error("{0:?} is not for this end of a connection")]
+    Misdirected(PacketKind),
+    /// What follows SNAP is no tree.
+    #[error(transparent)]
+    Tree(#[from] BadBody),
+    /// What follows SNAP is a tree that lacks something.
+    #[error(transparent)]
+    NoTree(#[from] RestoreError),
+}
+
+/// The tree behind SNAP, as far as it has come.
+struct Growing {
+    zxid: Zxid,
+    decoder: BodyDecoder,
+    sink: TreeSink,
+}
+
+/// Takes what the other end of a link says out of its bytes.
+pub struct Reader {
+    from_learner: bool,
+    parser: Parser,
+    tree: Option<Box<Growing>>,
+}
+
+impl Reader {
+    /// At the beginning of a link; `from_learner` says which of the two speaks.
+    #[must_use]
+    pub fn new(from_learner: bool) -> Self {
+        Self {
+            from_learner,
+            parser: Parser::default(),
+            tree: None,
+        }
+    }
+
+    /// The next thing that was said, if `buf` holds the end of it: if not, call again with more bytes behind what is left there.
+    ///
+    /// # Errors
+    /// [`Misheard`]: there is no further call.
+    pub fn take(&mut self, buf: &mut BytesMut) -> Result<Option<Heard>, Misheard> {
+        if self.tree.is_some() {
+            return self.grow(buf);
+        }
+        let Some(packet) = self.parser.take(buf)? else {
+            return Ok(None);
+        };
+        if !is_said_by(self.from_learner, packet.kind) {
+            return Err(Misheard::Misdirected(packet.kind));
+        }
+        if packet.kind == PacketKind::Snap {
+            self.tree = Some(Box::new(Growing {
+                zxid: packet.zxid,
+                decoder: BodyDecoder::of_stream(),
+                sink: TreeSink::new(),
+            }));
+            return self.grow(buf);
+        }
+        Ok(Some(understood(packet)?))
+    }
+
+    fn grow(&mut self, buf: &mut BytesMut) -> Result<Option<Heard>, Misheard> {
+        let Some(growing) = &mut self.tree else {
+            return Ok(None);
+        };
+        let taken = growing.decoder.feed(buf, &mut growing.sink)?;
+        buf.advance(taken);
+        if !growing.decoder.is_done() {
+            return Ok(None);
+        }
+        let Some(grown) = self.tree.take() else {
+            return Ok(None);
+        };
+        let tree = grown.sink.finish(grown.zxid)?;
+        Ok(Some(Heard::Snapshot(grown.zxid, Box::new(tree))))
+    }
+}
+
+/// Whether a learner, or a leader, says such a thing at all: nothing else is looked into, a tree above all.
+const fn is_said_by(learner: bool, kind: PacketKind) -> bool {
+    match kind {
+        PacketKind::FollowerInfo
+        | PacketKind::ObserverInfo
+        | PacketKind::AckEpoch
+        | PacketKind::Ack
+        | PacketKind::Request => learner,
+        PacketKind::LeaderInfo
+        | PacketKind::Diff
+        | PacketKind::Trunc
+        | PacketKind::Snap
+        | PacketKind::Proposal
+        | PacketKind::Commit
+        | PacketKind::CommitAndActivate
+        | PacketKind::Inform
+        | PacketKind::InformAndActivate
+        | PacketKind::NewLeader
+        | PacketKind::UpToDate
+        | PacketKind::Sync => !learner,
+        PacketKind::Ping | PacketKind::Revalidate => true,
+        PacketKind::Unknown(_) => false,
+    }
+}
+
+/// Reads the first packet of a learner; `None` is one that nobody begins with.
+///
+/// # Errors
+/// [`WireError`].
+pub fn hello(packet: QuorumPacket) -> Result<Option<Hello>, WireError> {
+    if !matches!(
+        packet.kind,
+        PacketKind::FollowerInfo | PacketKind::ObserverInfo
+    ) {
+        return Ok(None);
+    }
+    Ok(match understood(packet)? {
+        Heard::Core(packet) => hello_of(&packet),
+        _ => None,
+    })
+}
+
+/// Who says so, if it is what a learner says first.
+#[must_use]
+pub const fn hello_of(packet: &Packet<Payload>) -> Option<Hello> {
+    let (sid, accepted, observer) = match packet {
+        Packet::FollowerInfo { sid, accepted } => (*sid, *accepted, false),
+        Packet::ObserverInfo { sid, accepted } => (*sid, *accepted, true),
+        _ => return None,
+    };
+    let claim = Claim { sid, observer };
+    Some(Hello { claim, accepted })
+}
+
+fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {
+    let unknown = |what| WireError::Unknown {
+        what,
+        offset: 0,
+        value: i64::from(packet.kind.code()),
+    };
+    let (zxid, data) = (packet.zxid, packet.data.as_ref());
+    Ok(Heard::Core(match packet.kind {
+        PacketKind::FollowerInfo | PacketKind::ObserverInfo => {
+            let info = LearnerInfo::decode(data);
+            let sid = info.server.ok_or_else(|| unknown("learner without id"))?;
+            // Older protocols have no epochs; a learner with a newer configuration must not be led by this one.
+            if info.protocol_version < wire::PROTOCOL_VERSION
+                || info.config_version.is_some_and(|v| v > 0)
+            {
+                return Err(unknown("protocol or configuration version of a learner"));
+            }
+            let accepted = zxid.epoch();
+            if packet.kind == PacketKind::ObserverInfo {
+                Packet::ObserverInfo { sid, accepted }
+            } else {
+                Packet::FollowerInfo { sid, accepted }
+            }
+        }
+        PacketKind::LeaderInfo => Packet::LeaderInfo {
+            epoch: zxid.epoch(),
+        },
+        PacketKind::AckEpoch => Packet::AckEpoch {
+            last: zxid,
+            current: wire::decode_ack_epoch(data)?,
+        },
+        PacketKind::Diff => Packet::Diff { zxid },
+        PacketKind::Trunc => Packet::Trunc { zxid },
+        PacketKind::Proposal | PacketKind::Inform => {
+            let txn = Logged::decode(packet.data.unwrap_or_default())?;
+            if txn.header.zxid != zxid {
+                return Err(unknown("zxid of a proposal that is not its transaction's"));
+            }
+            let txn = Arc::new(txn);
+            if packet.kind == PacketKind::Inform {
+                Packet::Inform { zxid, txn }
+            } else {
+                Packet::Proposal { zxid, txn }
+            }
+        }
+        PacketKind::Commit => Packet::Commit { zxid },
+        PacketKind::NewLeader => Packet::NewLeader {
+            epoch: zxid.epoch(),
+        },
+        PacketKind::UpToDate => Packet::UpToDate,
+        PacketKind::Ack => Packet::Ack { zxid },
+        PacketKind::Ping => return Ok(Heard::Ping(zxid, wire::decode_session_table(data)?)),
+        PacketKind::Request => {
+            let request = ForwardedRequest::decode(data)?;
+            return Ok(Heard::Request(request, packet.auth));
+        }
+        PacketKind::Revalidate => return Ok(Heard::Revalidate(packet.data.unwrap_or_default())),
+        PacketKind::Sync => return Ok(Heard::Synced),
+        PacketKind::Snap
+        | PacketKind::CommitAndActivate
+        | PacketKind::InformAndActivate
+        | PacketKind::Unknown(_) => return Err(unknown("packet type")),
+    }))
+}
+
+/// Appends a packet of the core. SNAP and a follower's PING carry more than the core knows and are not written here.
+pub fn put_core(packet: &Packet<Payload>, members_text: &str, out: &mut BytesMut) {
+    let epoch_start = |epoch: Epoch| Zxid::new(epoch, 0);
+    let (kind, zxid, data) = match packet {
+        Packet::Proposal { zxid, txn } => {
+            wire::put_packet(PacketKind::Proposal, *zxid, Some(&txn.bytes), None, out);
+            return;
+        }
+        Packet::Inform { zxid, txn } => {
+            wire::put_packet(PacketKind::Inform, *zxid, Some(&txn.bytes), None, out);
+            return;
+        }
+        Packet::Commit { zxid } => (PacketKind::Commit, *zxid, None),
+        // Without the designated leader: no payload of this server is a reconfiguration.
+        Packet::CommitAndActivate { zxid } => (PacketKind::CommitAndActivate, *zxid, None),
+        Packet::Ack { zxid } => (PacketKind::Ack, *zxid, None),
+        Packet::Ping { zxid } => (PacketKind::Ping, *zxid, None),
+        Packet::FollowerInfo { sid, accepted } => (
+            PacketKind::FollowerInfo,
+            epoch_start(*accepted),
+            Some(LearnerInfo::encode(*sid, 0)),
+        ),
+        Packet::ObserverInfo { sid, accepted } => (
+            PacketKind::ObserverInfo,
+            epoch_start(*accepted),
+            Some(LearnerInfo::encode(*sid, 0)),
+        ),
+        Packet::LeaderInfo { epoch } => (
+            PacketKind::LeaderInfo,
+            epoch_start(*epoch),
+            Some(wire::encode_leader_info()),
+        ),
+        Packet::AckEpoch { last, current } => (
+            PacketKind::AckEpoch,
+            *last,
+            Some(wire::encode_ack_epoch(*current)),
+        ),
+        Packet::Diff { zxid } => (PacketKind::Diff, *zxid, None),
+        Packet::Trunc { zxid } => (PacketKind::Trunc, *zxid, None),
+        Packet::Snap { zxid, .. } => (PacketKind::Snap, *zxid, None),
+        Packet::NewLeader { epoch } => (
+            PacketKind::NewLeader,
+            epoch_start(*epoch),
+            Some(Bytes::copy_from_slice(members_text.as_bytes())),
+        ),
+        Packet::UpToDate => (PacketKind::UpToDate, wire::NO_ZXID, None),
+    };
+    wire::put_packet(kind, zxid, data.as_deref(), None, out);
+}
+
+/// Appends one entry of the history, as [`zabra_model::step::Effect::SendHistory`] asks.
+pub fn put_history(zxid: Zxid, payload: &[u8], committed: bool, out: &mut BytesMut) {
+    wire::put_packet(PacketKind::Proposal, zxid, Some(payload), None, out);
+    if committed {
+        wire::put_packet(PacketKind::Commit, zxid, None, None, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::snapshot::tree::TreeStream;
+
+    /// LEADERINFO, a SNAP of a tree and NEWLEADER behind it.
+    fn said() -> BytesMut {
+        let mut out = BytesMut::new();
+        put_core(&Packet::LeaderInfo { epoch: Epoch(3) }, "", &mut out);
+        wire::put_packet(PacketKind::Snap, Zxid(9), None, None, &mut out);
+        let (image, mut body) = (Tree::new().image(), Vec::new());
+        let mut stream = TreeStream::begin(&image, &mut body);
+        while stream.fill(16, &mut body).unwrap() {
+            out.extend_from_slice(&body);
+            body.clear();
+        }
+        out.extend_from_slice(&body);
+        put_core(&Packet::NewLeader { epoch: Epoch(3) }, "", &mut out);
+        out
+    }
+
+    #[test]
+    fn what_comes_in_pieces_is_heard_as_soon_as_its_last_byte_is_there() {
+        let whole = said();
+        for size in [1, 7, 64, whole.len()] {
+            let (mut reader, mut buf) = (Reader::new(false), BytesMut::new());
+            let mut heard = Vec::new();
+            for piece in whole.chunks(size) {
+                buf.extend_from_slice(piece);
+                while let Some(said) = reader.take(&mut buf).unwrap() {
+                    heard.push(said);
+                }
+            }
+            assert!(buf.is_empty(), "{size}");
+            let [
+                Heard::Core(Packet::LeaderInfo { epoch: Epoch(3) }),
+                Heard::Snapshot(Zxid(9), tree),
+                Heard::Core(Packet::NewLeader { epoch: Epoch(3) }),
+            ] = &heard[..]
+            else {
+                panic!("{size}: {} things were heard", heard.len())
+            };
+            assert_eq!(tree.len(), Tree::new().len());
+        }
+    }
+
+    #[test]
+    fn a_learner_that_speaks_as_a_leader_is_not_listened_to() {
+        let refused = Reader::new(true).take(&mut said()).err();
+        assert_eq!(refused, Some(Misheard::Misdirected(PacketKind::LeaderInfo)));
+    }
+}

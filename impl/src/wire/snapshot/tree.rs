@@ -1,0 +1,157 @@
+//! A tree from what a snapshot holds, and the other way: for files and for the SNAP stream alike.
+
+use super::body::{BodyEncoder, NodeRef, Refused, SnapshotSink, UnknownAcl};
+use std::collections::HashMap;
+use zabra_model::ids::{SessionId, Zxid};
+use zabra_model::tree::acl::{Acl, AclEntry, Id, perms};
+use zabra_model::tree::image::{Image, Nodes, OPEN_ACL_ID, Restore, RestoreError};
+use zabra_model::tree::node::Tree;
+use zabra_model::tree::stat::StatPersisted;
+
+/// Anyone may do anything.
+#[must_use]
+pub fn open_acl() -> Acl {
+    Acl::from([AclEntry {
+        perms: perms::ALL,
+        id: Id {
+            scheme: "world".into(),
+            id: "anyone".into(),
+        },
+    }])
+}
+
+/// Takes sessions and nodes, and becomes a tree.
+pub struct TreeSink {
+    restore: Restore,
+    /// Lists seen so far by their place in memory (they stay alive here), so that equal ones are not compared each time.
+    lists: HashMap<usize, (i64, Acl)>,
+}
+
+impl Default for TreeSink {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TreeSink {
+    /// Nothing taken yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            restore: Restore::new(),
+            lists: HashMap::new(),
+        }
+    }
+
+    /// The tree as of `zxid`.
+    ///
+    /// # Errors
+    /// [`RestoreError::NoRoot`].
+    pub fn finish(self, zxid: Zxid) -> Result<Tree, RestoreError> {
+        self.restore.finish(zxid)
+    }
+}
+
+impl SnapshotSink for TreeSink {
+    fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    fn session(&mut self, id: SessionId, timeout_ms: i32) -> Result<(), Refused> {
+        self.restore.session(id, timeout_ms);
+        Ok(())
+    }
+
+    fn node(
+        &mut self,
+        path: &str,
+        data: Option<&[u8]>,
+        acl: Acl,
+        stat: StatPersisted,
+    ) -> Result<(), Refused> {
+        let place = acl.as_ptr().addr();
+        let next = self.lists.len() as i64 + 1;
+        let id = match self.lists.get(&place) {
+            Some((id, _)) => *id,
+            None => {
+                let open = matches!(&*acl, [e] if e.perms == perms::ALL && e.is_world());
+                let id = if open { OPEN_ACL_ID } else { next };
+                if !open {
+                    self.restore.acl(id, &acl);
+                }
+                self.lists.insert(place, (id, acl));
+                id
+            }
+        };
+        self.restore
+            .node(path, data, id, &stat)
+            .map_err(|e| Refused(e.to_string()))
+    }
+}
+
+/// The nodes of an image as a snapshot holds them: the root first, parents before children.
+pub struct ImageNodes<'i> {
+    nodes: Nodes<'i>,
+    lists: HashMap<i64, &'i Acl>,
+    open: Acl,
+}
+
+impl<'i> ImageNodes<'i> {
+    /// All of them.
+    #[must_use]
+    pub fn of(image: &'i Image) -> Self {
+        Self {
+            nodes: image.nodes(),
+            lists: image.acls.iter().map(|(id, list)| (*id, list)).collect(),
+            open: open_acl(),
+        }
+    }
+
+    /// What `take` makes of the next one; `None` at the end.
+    pub fn next<T>(&mut self, take: impl FnOnce(NodeRef<'_>) -> T) -> Option<T> {
+        let node = self.nodes.next()?;
+        let acl = self.lists.get(&node.acl_id).copied();
+        Some(take(NodeRef {
+            path: node.path,
+            data: node.data,
+            acl: acl.unwrap_or(&self.open),
+            stat: &node.stat,
+        }))
+    }
+}
+
+/// The stream behind SNAP, piece by piece.
+pub struct TreeStream<'i> {
+    nodes: ImageNodes<'i>,
+    encoder: BodyEncoder,
+    is_ended: bool,
+}
+
+impl<'i> TreeStream<'i> {
+    /// Appends what comes before the nodes to `out`.
+    pub fn begin(image: &'i Image, out: &mut Vec<u8>) -> Self {
+        let lists = image.acls.iter().map(|(_, list)| &**list);
+        Self {
+            nodes: ImageNodes::of(image),
+            encoder: BodyEncoder::begin(image.sessions.iter().copied(), lists, out),
+            is_ended: false,
+        }
+    }
+
+    /// Appends to `out` until it holds `bytes` or the stream has ended; whether there is more.
+    ///
+    /// # Errors
+    /// [`UnknownAcl`], if the image is not whole.
+    pub fn fill(&mut self, bytes: usize, out: &mut Vec<u8>) -> Result<bool, UnknownAcl> {
+        while !self.is_ended && out.len() < bytes {
+            match self.nodes.next(|node| self.encoder.node(node, out)) {
+                Some(written) => written?,
+                None => {
+                    self.encoder.end_stream(out);
+                    self.is_ended = true;
+                }
+            }
+        }
+        Ok(!self.is_ended)
+    }
+}
