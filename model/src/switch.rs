@@ -3,7 +3,7 @@
 //! In package `zabra-model` every question is answered "off" at compile time, and there is no feature that could change that:
 //! the server's build contains none of the broken branches.
 
-/// A bug that can be switched on. SPEC.md §8 tells each one's story.
+/// A bug that can be switched on. `model/README.md` tells each one's story.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Switch {
     // Synchronization, the learner's side.
@@ -172,7 +172,7 @@ pub enum Switch {
 }
 
 impl Switch {
-    /// All of them, in the order of SPEC.md §8.
+    /// All of them, in the order of `model/README.md`.
     pub const ALL: [Self; 73] = [
         Self::EpochBeforeHistory,
         Self::LogSyncAfterUptodate,

@@ -165,7 +165,7 @@ fn every_switch_is_caught_as_recorded_and_the_same_steps_without_it_are_clean() 
     }
 }
 
-/// Each invariant that no other can stand in for, with a switch that only it catches (SPEC.md §8).
+/// Each invariant that no other can stand in for, with a switch that only it catches (`model/README.md`).
 #[test]
 fn some_switches_are_caught_by_one_invariant_only() {
     let needed = [

@@ -1,85 +1,98 @@
-//! SPEC.md and the code say the same: counts, switches, invariants.
+//! SPEC.md, README.md of the model and the code say the same: names, counts, switches, invariants, handlers, faults.
 
+use std::collections::BTreeSet;
+use zabra_check::checker::{bounds, clients, moves, properties, scenario, tables, zoo};
 use zabra_check::switch::Switch;
 
 const SPEC: &str = include_str!("../../SPEC.md");
+const MODEL: &str = include_str!("../README.md");
+const FRONT: &str = include_str!("../../README.md");
 
-/// The cells of the table row that begins with `first`.
-fn row(first: &str) -> Vec<&'static str> {
-    let lines = SPEC.lines().filter_map(|l| l.strip_prefix("| "));
-    let mut rows = lines.map(|l| l.trim_end_matches(" |").split(" | ").collect::<Vec<_>>());
-    rows.find(|cells| cells[0] == first)
-        .unwrap_or_else(|| panic!("SPEC.md has no row for {first}"))
+/// The cells of the rows of all tables in a text.
+fn rows(text: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+    let lines = text.lines().filter_map(|l| l.strip_prefix("| "));
+    lines.map(|l| l.trim_end_matches(" |").split(" | ").collect())
+}
+
+/// The row that begins with `first`.
+fn row(text: &'static str, first: &str) -> Vec<&'static str> {
+    rows(text)
+        .find(|cells| cells[0] == first)
+        .unwrap_or_else(|| panic!("there is no row for {first}"))
+}
+
+/// The text of a section, from its heading to the next one of its level or above.
+fn section(text: &'static str, heading: &str) -> &'static str {
+    let level = heading.split(' ').next().unwrap_or_default().len();
+    let begins = text
+        .find(&format!("\n{heading}"))
+        .unwrap_or_else(|| panic!("there is no heading {heading}"))
+        + 1;
+    let rest = &text[begins + 1..];
+    let next = (2..=level).filter_map(|l| rest.find(&format!("\n{} ", "#".repeat(l))));
+    let ends = next.min().map_or(text.len(), |at| begins + 1 + at);
+    &text[begins..ends]
+}
+
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev();
+    let groups: Vec<&str> = groups
+        .map(|g| std::str::from_utf8(g).expect("digits"))
+        .collect();
+    groups.join(",")
+}
+
+/// The names of the variants of an enum, as its source has them: lines that are indented once and begin with a capital.
+fn variants<'a>(source: &'a str, head: &str) -> Vec<&'a str> {
+    let body = source.split_once(head).expect("the enum is there").1;
+    let body = body.split_once("\n}").expect("it ends").0;
+    let lines = body.lines().filter_map(|l| l.strip_prefix("    "));
+    let named = lines.filter(|l| l.starts_with(|c: char| c.is_ascii_uppercase()));
+    named
+        .map(|l| {
+            l.split(|c: char| !c.is_ascii_alphanumeric())
+                .next()
+                .unwrap_or(l)
+        })
+        .collect()
 }
 
 #[test]
 fn the_table_of_the_zoo_is_the_zoo() {
-    use zabra_check::checker::zoo;
     assert!(
         Switch::ALL
             .into_iter()
             .map(Some)
             .eq(zoo::ALL.iter().map(|c| c.bounds.switch)),
-        "each switch has one cage, in the same order"
+        "each switch has one configuration, in the same order"
     );
-    let mut table = String::new();
-    for zoo::Cage {
-        bounds,
-        source,
-        expected: (by, steps),
-    } in zoo::ALL
-    {
-        let name = bounds.name.trim_start_matches("zoo/");
-        table += &format!(
-            "| `{name}` | {} | {source} | {by} | {steps} |\n",
-            bounds.about
-        );
+    let table = format!("<!-- zoo -->\n{}<!-- /zoo -->", tables::of_the_zoo());
+    assert!(
+        MODEL.contains(&table),
+        "the table of the zoo in model/README.md is stale: run `zabra-check zoo --table model/README.md`"
+    );
+    for switch in Switch::ALL {
+        assert_eq!(row(MODEL, &format!("`{switch:?}`")).len(), 5);
     }
-    assert!(
-        SPEC.contains(&table),
-        "SPEC.md §8 should have these rows:\n{table}"
-    );
-}
-
-#[test]
-fn the_slips_of_the_service_stand_behind_the_zoo() {
-    use zabra_check::checker::moves::Slip;
-    let rows = Slip::ALL.map(|slip| {
-        let (by, steps) = slip.expected();
-        let (about, source) = (slip.about(), slip.source());
-        format!("| `{slip:?}` | {about} | {source} | {by} | {steps} |\n")
-    });
-    let table = rows.concat();
-    assert!(
-        SPEC.contains(&table),
-        "SPEC.md §8 should have these rows:\n{table}"
-    );
 }
 
 #[test]
 fn the_table_of_clients_has_the_recorded_numbers() {
-    use zabra_check::checker::{clients, moves};
     let clients = clients::ALL.iter().map(|v| (v.ensemble.name, v.golden));
     let moves = moves::ALL.iter().map(|v| (v.ensemble.name, v.golden));
     for (name, (distinct, generated)) in clients.chain(moves) {
-        let cells = row(&format!("`{name}`"));
+        let cells = row(MODEL, &format!("`{name}`"));
         let numbers = [2, 3].map(|i| cells[i].replace(',', "").parse().ok());
         assert_eq!(numbers, [Some(distinct), Some(generated)], "{name}");
     }
 }
 
 #[test]
-fn every_switch_stands_in_the_table() {
-    for switch in Switch::ALL {
-        assert_eq!(row(&format!("`{switch:?}`")).len(), 5);
-    }
-}
-
-#[test]
 fn the_table_of_runs_has_the_recorded_numbers() {
-    for b in zabra_check::checker::bounds::ALL {
+    for b in bounds::ALL {
         let Some(golden) = b.golden else { continue };
-        let cells = row(&format!("`{}`", b.name));
+        let cells = row(MODEL, &format!("`{}`", b.name));
         let number = |i: usize| {
             cells[i]
                 .replace(',', "")
@@ -95,28 +108,71 @@ fn the_table_of_runs_has_the_recorded_numbers() {
     }
 }
 
+/// How much each engine has counted is said where readers meet the claim: in the specification and on the first page.
 #[test]
-fn every_invariant_stands_in_its_place() {
-    for (i, p) in zabra_check::checker::properties::ALL.iter().enumerate() {
-        assert_eq!(row(&format!("I-{}", i + 1))[1], p.name);
+fn who_counted_what_is_said_with_the_recorded_numbers() {
+    let counts = bounds::ALL.iter().filter_map(|b| b.golden);
+    let (small, large): (Vec<u64>, Vec<u64>) = counts
+        .map(|g| g.distinct)
+        .partition(|distinct| *distinct <= 10_000_000);
+    let of_clients = clients::ALL.iter().map(|v| v.golden.0);
+    let of_clients: Vec<u64> = of_clients
+        .chain(moves::ALL.iter().map(|v| v.golden.0))
+        .collect();
+    let all = [small.clone(), large.clone()].concat();
+    let said = [&all, &small, &large, &of_clients]
+        .map(|c| (c.len().to_string(), grouped(c.iter().sum::<u64>())));
+    let table: Vec<_> = rows(section(SPEC, "### 8.2 ")).collect();
+    for (configurations, distinct) in &said {
+        let found = table
+            .iter()
+            .any(|cells| cells[1] == configurations && cells[2] == distinct);
+        assert!(
+            found,
+            "SPEC.md 8.2 has no row with {configurations} and {distinct}"
+        );
+    }
+    for n in [&said[0].1, &said[1].1] {
+        assert!(FRONT.contains(n), "README.md does not say {n}");
     }
 }
 
 #[test]
-fn every_action_stands_in_the_table_of_actions() {
+fn every_invariant_stands_in_its_place() {
+    for (i, p) in properties::ALL.iter().enumerate() {
+        assert_eq!(row(SPEC, &format!("I-{}", i + 1))[1], p.name);
+    }
+}
+
+/// One spelling: the name of an action in the code is that in SPEC.md, in traces, in scenarios and in what has occurred.
+#[test]
+fn every_action_stands_in_the_table_of_actions_and_is_spelled_alike_everywhere() {
     use zabra_check::checker::action::WITNESSES;
     let actions = include_str!("../src/checker/action.rs");
     let names = variants(actions, "pub enum Action {");
-    assert!(names.len() >= 21 && WITNESSES.len() >= names.len());
+    let table = section(SPEC, "### 8.1 ");
+    let in_the_table: Vec<_> = rows(table).filter(|c| c[0].starts_with('`')).collect();
+    assert_eq!(names.len(), in_the_table.len());
     for name in names {
-        let first = format!("| `{name}` | ");
-        let rows = SPEC.lines().filter(|l| l.starts_with(&first));
-        let cells = rows.map(|l| l.trim_end_matches(" |").split(" | ").count());
-        assert!(
-            cells.into_iter().any(|n| n == 5),
-            "SPEC.md §7 has no row for {name}"
-        );
+        let cells = row(table, &format!("`{name}`"));
+        assert_eq!(cells.len(), 6, "{name}");
+        let is_fault = actions.contains(&format!("| Self::{name} {{ .. }}\n"))
+            || actions.contains(&format!(
+                "matches!(\n            self,\n            Self::{name} {{ .. }}"
+            ));
+        assert_eq!(cells[3], if is_fault { "yes" } else { "no" }, "{name}");
+        assert!(scenario::VERBS.contains(&name), "scenarios lack {name}");
+        let occurs = WITNESSES
+            .iter()
+            .any(|w| *w == name || w.starts_with(&format!("{name}(")));
+        assert!(occurs, "what has occurred lacks {name}");
     }
+    let action = zabra_check::checker::action::Action::HearClose {
+        link: 0,
+        at: zabra_check::checker::link::End::Leader,
+    };
+    let json = serde_json::to_string(&action).expect("an action is JSON");
+    assert!(json.starts_with(r#"{"HearClose":"#), "{json}");
 }
 
 #[test]
@@ -134,22 +190,147 @@ fn every_phase_and_stage_stands_in_the_table() {
         assert!(names.len() >= 6, "{who}: {names:?}");
         for name in names {
             let line = format!("| {who} | `{name}` | ");
-            assert!(SPEC.contains(&line), "SPEC.md §1 has no row {line}");
+            assert!(SPEC.contains(&line), "SPEC.md 2.2 has no row {line}");
         }
     }
 }
 
-/// The names of the variants of an enum, as its source has them: lines that are indented once and begin with a capital.
-fn variants<'a>(source: &'a str, head: &str) -> Vec<&'a str> {
-    let body = source.split_once(head).expect("the enum is there").1;
-    let body = body.split_once("\n}").expect("it ends").0;
-    let lines = body.lines().filter_map(|l| l.strip_prefix("    "));
-    let named = lines.filter(|l| l.starts_with(|c: char| c.is_ascii_uppercase()));
-    named
-        .map(|l| {
-            l.split(|c: char| !c.is_ascii_alphanumeric())
-                .next()
-                .unwrap_or(l)
-        })
-        .collect()
+/// The sources with handlers, each under the name that the table gives to its place.
+const HANDLED: [(&str, &[&str]); 4] = [
+    ("peer", &[include_str!("../src/peer.rs")]),
+    ("election", &[include_str!("../src/election/mod.rs")]),
+    (
+        "leader",
+        &[
+            include_str!("../src/leader/mod.rs"),
+            include_str!("../src/leader/discovery.rs"),
+            include_str!("../src/leader/sync.rs"),
+            include_str!("../src/leader/sync_plan.rs"),
+            include_str!("../src/leader/broadcast.rs"),
+            include_str!("../src/leader/reconfig.rs"),
+            include_str!("../src/leader/progress.rs"),
+        ],
+    ),
+    (
+        "learner",
+        &[
+            include_str!("../src/learner/mod.rs"),
+            include_str!("../src/learner/discovery.rs"),
+            include_str!("../src/learner/sync.rs"),
+            include_str!("../src/learner/broadcast.rs"),
+        ],
+    ),
+];
+
+#[test]
+fn every_handler_stands_in_the_table_of_handlers_and_every_row_is_one() {
+    let mut code = BTreeSet::new();
+    for (at, sources) in HANDLED {
+        for line in sources.iter().flat_map(|s| s.lines()) {
+            let Some(name) = line.split_once("fn ").map(|(_, rest)| rest) else {
+                continue;
+            };
+            let name = name.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+            let name = name.into_iter().next().unwrap_or_default();
+            if ["on_", "become_", "plan_"]
+                .iter()
+                .any(|kind| name.starts_with(kind))
+            {
+                code.insert((at, name));
+            }
+        }
+    }
+    assert!(code.len() > 40, "{code:?}");
+    let mut table = BTreeSet::new();
+    for cells in rows(section(SPEC, "### 2.4 ")) {
+        let name = cells.get(2).map_or("", |c| c.trim_matches('`'));
+        if cells.len() == 8 && cells[2] != "handler" {
+            table.insert((cells[0], name));
+            cites(&cells);
+        }
+    }
+    let lacks: Vec<_> = code.difference(&table).collect();
+    let invents: Vec<_> = table.difference(&code).collect();
+    assert!(lacks.is_empty(), "SPEC.md 2.4 lacks {lacks:?}");
+    assert!(invents.is_empty(), "the code lacks {invents:?}");
+}
+
+/// The faults and packets that a row of the table of handlers names are ones.
+fn cites(cells: &[&str]) {
+    let faults = variants(include_str!("../src/fault.rs"), "pub enum Fault {");
+    for fault in cells[5].split('`').skip(1).step_by(2) {
+        assert!(faults.contains(&fault), "{fault} is no fault: {cells:?}");
+    }
+    let packets = variants(include_str!("../src/packet.rs"), "pub enum Packet<T> {");
+    let packets: Vec<String> = packets.iter().map(|p| p.to_ascii_uppercase()).collect();
+    let capitals = cells[1]
+        .split(|c: char| !c.is_ascii_uppercase())
+        .filter(|w| w.len() > 2);
+    for packet in capitals.filter(|w| !["LOOKING", "FOLLOWING", "LEADING"].contains(w)) {
+        assert!(
+            packets.iter().any(|p| p == packet),
+            "{packet} is no packet: {cells:?}"
+        );
+    }
+}
+
+#[test]
+fn every_fault_stands_in_the_table_of_faults() {
+    let faults = variants(include_str!("../src/fault.rs"), "pub enum Fault {");
+    let table = section(SPEC, "### 2.5 ");
+    let code = include_str!("../src/fault.rs");
+    let bad = code.split_once("=> true,").expect("is_bad_packet").0;
+    let bad = bad.split_once("match self {").expect("is_bad_packet").1;
+    for fault in faults {
+        let named = format!("`{fault}`");
+        let row = table.lines().find(|l| {
+            l.starts_with("| `") && l.split(" | ").next().is_some_and(|c| c.contains(&named))
+        });
+        let row = row.unwrap_or_else(|| panic!("SPEC.md 2.5 has no row for {fault}"));
+        let is_bad = bad.lines().any(|l| {
+            l.trim_start_matches([' ', '|'])
+                .strip_prefix("Self::")
+                .is_some_and(|l| l.split(|c: char| !c.is_alphanumeric()).next() == Some(fault))
+        });
+        assert_eq!(row.contains("(bad packet)"), is_bad, "{fault}");
+    }
+}
+
+#[test]
+fn every_deviation_has_an_example() {
+    let table = rows(section(SPEC, "## 10. "));
+    let table: Vec<_> = table.filter(|c| c[0].starts_with("D-")).collect();
+    assert!(table.len() >= 40);
+    for cells in table {
+        assert_eq!(cells.len(), 5, "{}", cells[0]);
+        let arrows = cells[4].matches(" → ").count();
+        assert!(
+            arrows >= 2,
+            "{}: input → ZooKeeper's answer → Zabra's answer",
+            cells[0]
+        );
+    }
+}
+
+/// A link of the contents leads to a heading.
+#[test]
+fn the_contents_lead_to_headings() {
+    for text in [SPEC, MODEL] {
+        let headings = text.lines().filter(|l| l.starts_with('#'));
+        let anchors: BTreeSet<String> = headings
+            .map(|h| {
+                let h = h.trim_start_matches('#').trim().to_lowercase();
+                let kept = h
+                    .chars()
+                    .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+                kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+            })
+            .collect();
+        for link in text.split("](#").skip(1) {
+            let link = link.split(')').next().unwrap_or_default();
+            assert!(anchors.contains(link), "no heading for #{link}");
+        }
+    }
+    let numbered: Vec<&str> = SPEC.lines().filter(|l| l.starts_with("## ")).collect();
+    assert!(numbered.len() >= 14, "{numbered:?}");
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// The format that is read here.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 /// A whole trace.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ impl End {
 
 /// What processes can do of all that the model knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is described by the step's text")]
 pub enum Action {
     Notify { from: u8, to: u8 },
@@ -101,7 +101,6 @@ pub enum Action {
 
 /// A timer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are the model's")]
 pub enum Timer {
     Finalize,
@@ -293,9 +292,9 @@ mod tests {
     #[test]
     fn a_trace_with_a_missing_step_or_an_unknown_field_is_refused() {
         let header =
-            r#"{"schema":2,"config":"c","servers":3,"initial":0,"about":"","at_first":[]}"#;
+            r#"{"schema":3,"config":"c","servers":3,"initial":0,"about":"","at_first":[]}"#;
         let step = |n: usize, more: &str| {
-            format!(r#"{{"n":{n},"action":{{"flush":{{"server":1}}}},"text":""{more}}}"#)
+            format!(r#"{{"n":{n},"action":{{"Flush":{{"server":1}}}},"text":""{more}}}"#)
         };
         let parse =
             |steps: &[String]| Trace::parse("t", &format!("{header}\n{}", steps.join("\n")));

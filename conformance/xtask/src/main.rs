@@ -43,7 +43,8 @@ enum Task {
     Gaps,
     /// Cuts the power of running servers under load, of an ensemble and of one alone; CI does it for fewer cuts.
     Power,
-    /// Rewrites the stored traces and the answers in the scenarios from the model; review the difference as a change of behaviour.
+    /// Rewrites the stored traces, the answers in the scenarios and the table of the zoo from the model; review the difference as a
+    /// change of behaviour.
     Bless,
     /// All of it: check, test, model.
     Ci,
@@ -53,9 +54,9 @@ enum Task {
 enum Tier {
     /// What every commit runs.
     Ci,
-    /// Up to ten minutes each; the table of runs in SPEC.md is rewritten.
+    /// Up to ten minutes each; the table of runs in model/README.md is rewritten.
     Deep,
-    /// Up to two hours each; the table of runs in SPEC.md is rewritten.
+    /// Up to two hours each; the table of runs in model/README.md is rewritten.
     Nightly,
 }
 
@@ -148,10 +149,10 @@ fn model(tier: Tier) -> Result<()> {
     match tier {
         Tier::Ci => check_model(&["run", "--tier", "ci"])?,
         Tier::Deep => {
-            check_model(&["run", "--tier", "ci", "--table", "SPEC.md"])?;
-            check_model(&["run", "--tier", "deep", "--table", "SPEC.md"])?;
+            check_model(&["run", "--tier", "ci", "--table", "model/README.md"])?;
+            check_model(&["run", "--tier", "deep", "--table", "model/README.md"])?;
         }
-        Tier::Nightly => check_model(&["run", "--tier", "nightly", "--table", "SPEC.md"])?,
+        Tier::Nightly => check_model(&["run", "--tier", "nightly", "--table", "model/README.md"])?,
     }
     check_model(&["clients"])?;
     check_model(&["zoo"])
@@ -185,6 +186,7 @@ fn power(cuts: u64, seed: Option<u64>) -> Result<()> {
 }
 
 fn bless() -> Result<()> {
+    check_model(&["zoo", "--table", "model/README.md"])?;
     check_model(&[&["export", "e2e-walk"], TRACES].concat())?;
     let stories = std::fs::read_dir("model/tests/scenarios").context("the scenarios")?;
     let mut files = Vec::new();

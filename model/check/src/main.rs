@@ -63,6 +63,9 @@ enum Command {
         /// Explore the same configurations with the bugs off: they have to be clean.
         #[arg(long)]
         off: bool,
+        /// Only write the table of the zoo into this file, between its markers.
+        #[arg(long)]
+        table: Option<PathBuf>,
     },
     /// Look around in a browser: stateright's Explorer.
     Explore {
@@ -135,9 +138,11 @@ fn main() -> ExitCode {
             out,
             without_each,
             off,
-        } => match (without_each, off) {
-            (true, _) => zoo::without_each(&names, json),
-            (_, true) => zoo::off(&names),
+            table,
+        } => match (table, without_each, off) {
+            (Some(path), ..) => table::write_zoo(&path).map(|()| true),
+            (_, true, _) => zoo::without_each(&names, json),
+            (_, _, true) => zoo::off(&names),
             _ => zoo::zoo(&names, json, show, out.as_deref()),
         },
         Command::Explore { name, address } => explore::explore_in_browser(&name, &address),

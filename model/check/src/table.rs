@@ -1,12 +1,11 @@
-//! The table of runs in SPEC.md: rows are rewritten from what was counted.
+//! The tables in README.md of the model: runs as they were counted, and the zoo as it is.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use zabra_check::checker::bounds;
 use zabra_check::checker::explore::Explored;
+use zabra_check::checker::tables;
 
-const BEGIN: &str = "<!-- runs -->\n";
-const END: &str = "<!-- /runs -->";
 const HEAD: &str = "| configuration | covers | distinct | generated | depth | tier | time |\n|---|---|---|---|---|---|---|\n";
 
 /// A number as people read it.
@@ -40,20 +39,37 @@ pub(crate) fn row(b: &bounds::Bounds, levels: &Explored, seconds: f64) -> String
     )
 }
 
-/// Writes these rows, by configuration, into the file; others stay as they are, in the order of `list`.
-pub(crate) fn write(path: &Path, rows: &BTreeMap<&'static str, String>) -> Result<(), String> {
+/// Replaces what stands in the file between two markers by what `table` makes of it.
+fn rewrite(path: &Path, name: &str, table: impl FnOnce(&str) -> String) -> Result<(), String> {
     let shown = path.display();
+    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
     let text = std::fs::read_to_string(path).map_err(|e| format!("{shown}: {e}"))?;
-    let parts = text.split_once(BEGIN).and_then(|(before, rest)| {
-        let (old, after) = rest.split_once(END)?;
+    let parts = text.split_once(&begin).and_then(|(before, rest)| {
+        let (old, after) = rest.split_once(&end)?;
         Some((before, old, after))
     });
     let Some((before, old, after)) = parts else {
+        let begin = begin.trim();
         return Err(format!(
-            "{shown}: there is no table between {} and {END}",
-            BEGIN.trim()
+            "{shown}: there is no table between {begin} and {end}"
         ));
     };
+    let table = table(old);
+    std::fs::write(path, format!("{before}{begin}{table}{end}{after}"))
+        .map_err(|e| format!("{shown}: {e}"))
+}
+
+/// Writes the table of the zoo into the file.
+pub(crate) fn write_zoo(path: &Path) -> Result<(), String> {
+    rewrite(path, "zoo", |_| tables::of_the_zoo())
+}
+
+/// Writes these rows, by configuration, into the file; others stay as they are, in the order of `list`.
+pub(crate) fn write(path: &Path, rows: &BTreeMap<&'static str, String>) -> Result<(), String> {
+    rewrite(path, "runs", |old| table_of_runs(old, rows))
+}
+
+fn table_of_runs(old: &str, rows: &BTreeMap<&'static str, String>) -> String {
     let mut table = String::from(HEAD);
     for b in bounds::ALL {
         let begin = format!("| `{}` |", b.name);
@@ -63,6 +79,5 @@ pub(crate) fn write(path: &Path, rows: &BTreeMap<&'static str, String>) -> Resul
             None => table.extend(kept().map(|l| format!("{l}\n"))),
         }
     }
-    std::fs::write(path, format!("{before}{BEGIN}{table}{END}{after}"))
-        .map_err(|e| format!("{shown}: {e}"))
+    table
 }

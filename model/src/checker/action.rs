@@ -1,4 +1,4 @@
-//! Everything that can happen in a modelled cluster: one name for each, in SPEC.md, in traces and on the command line.
+//! Everything that can happen in a modelled cluster: one name for each, spelled alike in SPEC.md, in traces and in scenarios.
 
 use super::link::End;
 use crate::step::Timer;
@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 /// One step of the cluster. Servers are numbered from 1, as their ids.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// E0: a looking server takes itself for the leader.
     Lead {
@@ -154,7 +153,6 @@ pub enum Action {
 
 /// [`Timer`], as traces spell it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are those of Timer")]
 pub enum FiredTimer {
     Finalize,

@@ -13,6 +13,7 @@
 //! | [`clients`], [`moves`] | clients on top of a cluster: what they see; sessions that move with requests in flight |
 //! | [`walk`], [`trace`], [`diagram`], [`browse`] | random walks; runs told, stored, drawn, shown in a browser |
 //! | [`scenario`] | stories with the model's answers, for people and as tests |
+//! | [`tables`] | what README.md of the model shows of the zoo |
 
 pub mod action;
 pub mod arena;
@@ -37,6 +38,7 @@ pub mod page_cache;
 pub mod properties;
 pub mod scenario;
 mod serving;
+pub mod tables;
 pub mod trace;
 pub mod txn;
 pub mod walk;

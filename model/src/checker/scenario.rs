@@ -3,14 +3,14 @@
 //!
 //! A line that begins with `> ` is a command, the lines below it, up to an empty one, are what the model answers; everything else is
 //! prose. The first command is `begin CONFIGURATION` (with the number of an initial state, if there are several). Others are
-//! the actions of the checker in short words, and happen only where the checker would let them happen:
+//! the actions of the checker by their names, and happen only where the checker would let them happen:
 //!
 //! ```text
 //! > begin rec-warm-1
-//! > receive 1 PROPOSAL from 3
-//! > flush 1
+//! > Receive 1 PROPOSAL from 3
+//! > Flush 1
 //! > drain                     everything that is under way arrives and is written
-//! > cannot propose 1          an action that is not possible here
+//! > cannot Propose 1          an action that is not possible here
 //! > show                      the whole cluster
 //! ```
 //!
@@ -21,7 +21,7 @@
 //! > plan base e1c2 log e1c3 e3c1 committed e3c1 learner e1c5
 //! ```
 
-use super::action::{Action, FiredTimer};
+use super::action::Action;
 use super::bounds::{self, Grain};
 use super::cluster::{Cluster, World};
 use super::link::End;
@@ -39,32 +39,32 @@ use alloc::vec::Vec;
 /// The most steps of one `drain`.
 const DRAIN_MAX: usize = 500;
 
-/// The words that actions begin with.
-const VERBS: [&str; 24] = [
-    "lead",
-    "follow",
-    "elect",
-    "notify",
-    "connect",
-    "give-up",
-    "settle",
-    "receive",
-    "hear-close",
-    "flush",
-    "snapshot",
-    "fire",
-    "propose",
-    "reconfigure",
-    "crash",
-    "start",
-    "disconnect",
-    "fail-write",
-    "die",
-    "fail-sync",
-    "sync-found",
-    "overtake",
-    "early-ping",
-    "snap-later",
+/// The names of the actions.
+pub const VERBS: [&str; 24] = [
+    "Lead",
+    "Follow",
+    "ElectBest",
+    "Notify",
+    "Connect",
+    "GiveUp",
+    "Settle",
+    "Receive",
+    "HearClose",
+    "Flush",
+    "Snapshot",
+    "Fire",
+    "Propose",
+    "Reconfigure",
+    "Crash",
+    "Start",
+    "Disconnect",
+    "FailWrite",
+    "Die",
+    "FailSync",
+    "SyncFound",
+    "Overtake",
+    "EarlyPing",
+    "SnapLater",
 ];
 
 /// A line of a scenario that cannot be carried out.
@@ -82,7 +82,7 @@ struct Teller {
     cluster: Cluster,
 }
 
-/// The short word for an action, as scenarios have it.
+/// An action, as scenarios write it: its name, and where it happens.
 #[must_use]
 pub fn command(world: &World, c: &Cluster, action: Action) -> String {
     let ends = |link: u64, at: End| {
@@ -90,48 +90,42 @@ pub fn command(world: &World, c: &Cluster, action: Action) -> String {
             .map_or((0, 0), |w| (w.server(at) + 1, w.server(at.other()) + 1))
     };
     match action {
-        Action::Lead { server } => format!("lead {server}"),
-        Action::Follow { server, leader } => format!("follow {server} leader {leader}"),
-        Action::ElectBest { servers } => format!("elect {}", list(servers)),
-        Action::Notify { from, to } => format!("notify {to} from {from}"),
-        Action::Connect { server } => format!("connect {server}"),
-        Action::GiveUp { server } => format!("give-up {server}"),
-        Action::Settle { leader, followers } => format!("settle {leader} with {}", list(followers)),
+        Action::Lead { server } => format!("Lead {server}"),
+        Action::Follow { server, leader } => format!("Follow {server} leader {leader}"),
+        Action::ElectBest { servers } => format!("ElectBest {}", list(servers)),
+        Action::Notify { from, to } => format!("Notify {to} from {from}"),
+        Action::Connect { server } => format!("Connect {server}"),
+        Action::GiveUp { server } => format!("GiveUp {server}"),
+        Action::Settle { leader, followers } => format!("Settle {leader} with {}", list(followers)),
         Action::Receive { link, at } => {
             let (to, from) = ends(link, at);
             let frame = c.wire(world, link).and_then(|w| w.inbox(at).front());
             let packet = frame.map_or("nothing", |f| trace::on_the_wire(&f.packet).0);
-            format!("receive {to} {packet} from {from}")
+            format!("Receive {to} {packet} from {from}")
         }
         Action::HearClose { link, at } => {
             let (to, from) = ends(link, at);
-            format!("hear-close {to} from {from}")
+            format!("HearClose {to} from {from}")
         }
-        Action::Flush { server } => format!("flush {server}"),
-        Action::Snapshot { server } => format!("snapshot {server}"),
+        Action::Flush { server } => format!("Flush {server}"),
+        Action::Snapshot { server } => format!("Snapshot {server}"),
         Action::Fire { server, timer } => {
-            let timer = match timer {
-                FiredTimer::Finalize => "finalize",
-                FiredTimer::Resend => "resend",
-                FiredTimer::Init => "init",
-                FiredTimer::Tick => "tick",
-            };
-            format!("fire {server} {timer}")
+            format!("Fire {server} {timer:?}")
         }
-        Action::Propose { server } => format!("propose {server}"),
+        Action::Propose { server } => format!("Propose {server}"),
         Action::Reconfigure { server, members } => {
-            format!("reconfigure {server} to {}", list(members))
+            format!("Reconfigure {server} to {}", list(members))
         }
-        Action::Crash { server, kept } => format!("crash {server} keeping {kept}"),
-        Action::Start { server } => format!("start {server}"),
-        Action::Disconnect { link } => on_link("disconnect", ends(link, End::Leader)),
-        Action::FailWrite { server } => format!("fail-write {server}"),
-        Action::Die { server, kept } => format!("die {server} keeping {kept}"),
-        Action::FailSync { server, kept } => format!("fail-sync {server} keeping {kept}"),
-        Action::SyncFound { server } => format!("sync-found {server}"),
-        Action::Overtake { link } => on_link("overtake", ends(link, End::Leader)),
-        Action::EarlyPing { link } => on_link("early-ping", ends(link, End::Leader)),
-        Action::SnapLater { link } => on_link("snap-later", ends(link, End::Leader)),
+        Action::Crash { server, kept } => format!("Crash {server} keeping {kept}"),
+        Action::Start { server } => format!("Start {server}"),
+        Action::Disconnect { link } => on_link("Disconnect", ends(link, End::Leader)),
+        Action::FailWrite { server } => format!("FailWrite {server}"),
+        Action::Die { server, kept } => format!("Die {server} keeping {kept}"),
+        Action::FailSync { server, kept } => format!("FailSync {server} keeping {kept}"),
+        Action::SyncFound { server } => format!("SyncFound {server}"),
+        Action::Overtake { link } => on_link("Overtake", ends(link, End::Leader)),
+        Action::EarlyPing { link } => on_link("EarlyPing", ends(link, End::Leader)),
+        Action::SnapLater { link } => on_link("SnapLater", ends(link, End::Leader)),
     }
 }
 
@@ -166,7 +160,7 @@ impl Teller {
         Ok(Self { model, cluster })
     }
 
-    /// What can happen, by its short word.
+    /// What can happen, as scenarios write it.
     fn enabled(&self) -> Vec<(String, Action)> {
         let mut actions = Vec::new();
         self.model.enabled(&self.cluster, &mut actions);
@@ -423,7 +417,7 @@ mod tests {
     #[test]
     fn telling_a_told_scenario_changes_nothing() {
         let text =
-            "A write.\n\n> begin rec-warm-1\n> receive 1 PROPOSAL from 3\n> flush 1\n\nEnd.\n";
+            "A write.\n\n> begin rec-warm-1\n> Receive 1 PROPOSAL from 3\n> Flush 1\n\nEnd.\n";
         let once = tell(text).expect("it can happen");
         assert!(once.contains("-> server 1 sends ACK"), "{once}");
         assert!(once.ends_with("\nEnd.\n"), "{once}");
@@ -432,9 +426,9 @@ mod tests {
 
     #[test]
     fn what_cannot_happen_is_said_with_what_can() {
-        let text = "> begin rec-warm-1\n> cannot propose 1\n> propose 1\n";
+        let text = "> begin rec-warm-1\n> cannot Propose 1\n> propose 1\n";
         let refused = tell(text).expect_err("server 1 does not lead");
         assert_eq!(refused.line, 3);
-        assert!(refused.what.contains("propose 3"), "{}", refused.what);
+        assert!(refused.what.contains("Propose 3"), "{}", refused.what);
     }
 }

@@ -21,8 +21,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// The format that this module writes: 2 names only the servers that a step has changed.
-pub const SCHEMA: u32 = 2;
+/// The format that this module writes: from 2 on only the servers that a step has changed are named; in 3 actions are spelled as in
+/// SPEC.md.
+pub const SCHEMA: u32 = 3;
 
 /// The first line of a trace.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! The bug zoo: every switch with the smallest configuration known to expose it, and how it is caught there.
 //!
-//! SPEC.md §8 shows this table to readers; a test keeps the two the same.
+//! `model/README.md` shows this table to readers; a test keeps the two the same.
 
 use super::bounds::{BASE, Bounds, Disk, GROUPS, Grain, Left, LeftDisk, Start};
 use super::cluster::Log;

@@ -43,7 +43,6 @@ const OPEN: &[Open] = &[
     Open { rule: Rule::Circle, place: "model/src/leader", why: "Context and Next get a file of their own" },
     Open { rule: Rule::Arrow, place: "model/src/leader", why: "Context and Next get a file of their own" },
     Open { rule: Rule::Arrow, place: "model/src/learner", why: "Context and Next get a file of their own" },
-    Open { rule: Rule::Unspecified, place: "model/src", why: "SPEC.md gets a table of handlers" },
     Open { rule: Rule::Arrow, place: "impl/src/config/check.rs", why: "limits get a room of their own" },
 ];
 

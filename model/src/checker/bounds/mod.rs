@@ -8,7 +8,7 @@ use crate::switch::Switch;
 pub use all::{ALL, find};
 pub(super) use all::{BASE, GROUPS};
 
-/// How elections are modelled. SPEC.md §7 tells what each one includes.
+/// How elections are modelled. `model/README.md` tells what each one includes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Grain {
     /// Any looking server may lead, any looking server may follow any leader: wider than every election.
