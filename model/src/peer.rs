@@ -311,7 +311,7 @@ impl Peer {
     fn start_election<T: Clone>(&mut self, env: &Env, out: &mut Effects<T>) {
         assert!(
             self.storage.is_idle() || env.switches.on(Switch::VoteBeforeLogDrain),
-            "I-33: a vote speaks only of what is durable"
+            "I-33: a vote tells only what is durable"
         );
         // Another server may have named any number, also the last one.
         self.round = Round(self.round.0.saturating_add(1));

@@ -153,7 +153,7 @@ pub const ALL: &[Invariant] = &[
     Invariant {
         id: "I-13",
         name: "a zxid is proposed once",
-        says: "so zxids may stand for payloads",
+        says: "no zxid is proposed twice, so zxids may stand for payloads",
         asks: Asks::Servers,
         holds: |v| rules::never(v, Violation::ZxidReused),
     },
