@@ -6,10 +6,11 @@ use crate::error::ServerError;
 use crate::host::core::{Core, Start};
 use crate::host::inbox::{Event, Inbox};
 use crate::net::election::ElectionNet;
-use crate::net::{client, doors, quorum};
+use crate::net::{doors, quorum};
 use crate::runtime::boot::{self, Entrance};
 use crate::runtime::clock::SystemClock;
 use crate::runtime::limits::budget_default;
+use crate::runtime::listener;
 use crate::shutdown;
 use crate::storage::worker;
 use std::sync::Arc;
@@ -44,10 +45,10 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     let (config, entrance) = blocking(move || Entrance::look(&config).map(|e| (config, e))).await?;
     let election = ElectionNet::bind(&config).await?;
     let learners = quorum::bind(&config).await?;
-    let clients = client::bind(&config).await?;
+    let clients = listener::bind(&config).await?;
     let shared = Shared::new(config, Tree::new(), Arc::new(SystemClock::start()));
     // Who comes before the data is read is told so, and looks for another server.
-    client::listen(clients, Arc::clone(&shared), Arc::clone(&inbox));
+    listener::listen(clients, Arc::clone(&shared), Arc::clone(&inbox));
     let reading = Arc::clone(&shared);
     let found = blocking(move || {
         let config = &reading.config;

@@ -1,11 +1,14 @@
-//! A client's connection: its handshake, its requests, its answers.
+//! A client's connection without its socket: its handshake, its requests, its answers, and what all connections share.
 
 pub mod answer;
 pub mod auth;
 pub mod conn;
-pub mod connection;
+pub mod ended;
+mod first;
 pub mod hub;
+pub mod intake;
 pub mod lock;
 pub mod long_reads;
+mod requests;
 pub mod shared;
 pub mod submit;

@@ -10,7 +10,7 @@ use super::long_reads::LongReads;
 use crate::config::Config;
 use crate::edges::clock::Clock;
 use crate::edges::wake::Wake;
-use crate::limits::{BUDGET_BYTES_MIN, Budget, LONG_READS_MAX};
+use crate::limits::{BUDGET_BYTES_MIN, Budget, LONG_READS_MAX, Seldom};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -105,6 +105,8 @@ pub struct Shared {
     pub unread: Budget,
     /// Requests that wait for their answers.
     pub waiting: Budget,
+    /// When it was last said that a client has seen more than this server.
+    pub(super) seen_more: Mutex<Seldom>,
     /// Counts for operators.
     pub stats: Stats,
     clock: Arc<dyn Clock>,
@@ -126,6 +128,7 @@ impl Shared {
             mode: AtomicU8::new(0),
             next_conn: AtomicU64::new(1),
             long_reads: LongReads::new(LONG_READS_MAX),
+            seen_more: Mutex::default(),
             stats: Stats::default(),
             clock,
         })

@@ -28,7 +28,15 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
         path: path.to_owned(),
         source,
     })?;
-    let lines = parse(&text).map_err(|(line, what)| ConfigError::Line {
+    read(path, &text)
+}
+
+/// Reads `text` as that of the file at `path`; only the `myid` of a member is looked up beside the data.
+///
+/// # Errors
+/// [`ConfigError`], which names file and line.
+pub fn read(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let lines = parse(text).map_err(|(line, what)| ConfigError::Line {
         path: path.to_owned(),
         line,
         what,

@@ -1,6 +1,5 @@
 //! Sockets: who dials whom, and what may come in.
 
-pub mod client;
 pub mod doors;
 pub mod election;
 pub mod link;

@@ -2,6 +2,8 @@
 //! allows.
 
 pub mod boot;
+pub mod client;
 pub mod clock;
 pub mod disk;
 pub mod limits;
+pub mod listener;

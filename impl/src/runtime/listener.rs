@@ -1,12 +1,12 @@
 //! The client port.
 
-use super::limits::{PerAddress, Seldom, client_descriptors};
-use crate::client::connection;
+use super::client;
+use super::limits::raise_descriptors;
 use crate::client::shared::Shared;
 use crate::config::Config;
 use crate::error::ServerError;
 use crate::host::inbox::Inbox;
-use crate::runtime::limits::raise_descriptors;
+use crate::limits::{PerAddress, Seldom, client_descriptors};
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -87,7 +87,7 @@ pub fn listen(listener: TcpListener, shared: Arc<Shared>, inbox: Arc<Inbox>) {
                         };
                     let (shared, inbox) = (Arc::clone(&shared), Arc::clone(&inbox));
                     tokio::spawn(async move {
-                        connection::run(stream, shared, inbox).await;
+                        client::run(stream, shared, inbox).await;
                         drop(counted);
                     });
                 }

@@ -1,0 +1,33 @@
+//! Why a client connection is over.
+
+/// The reason, for logs and tests: the client is told nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Ended {
+    /// It was closed: its session is over or has another connection, or this server stopped serving.
+    #[error("it was closed")]
+    Closed,
+    /// This server serves nobody now.
+    #[error("this server serves nobody now")]
+    NotServing,
+    /// The client has seen more than this server.
+    #[error("the client has seen more than this server")]
+    SeenMore,
+    /// Nothing that is a connect request came within [`crate::limits::HANDSHAKE_TIME`].
+    #[error("no connect request came in time")]
+    Late,
+    /// The first frame is no connect request.
+    #[error("the first frame is no connect request")]
+    NotAConnect,
+    /// A frame is longer than `jute.maxbuffer` allows, or its length is negative.
+    #[error("a frame of a forbidden length")]
+    FrameLength,
+    /// A frame is too short for the header of a request.
+    #[error("a frame without a request's header")]
+    NoHeader,
+    /// The session cannot live any more, or lives at another server.
+    #[error("nothing was heard for longer than the session lives")]
+    Silent,
+    /// The client does not fetch its answers.
+    #[error("answers that nobody fetches")]
+    Unread,
+}

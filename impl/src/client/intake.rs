@@ -1,0 +1,387 @@
+//! One client connection without a socket: bytes go in, answers and requests for the core come out.
+
+use super::answer::Apart;
+use super::conn::{Conn, ConnPhase};
+use super::ended::Ended;
+use super::first::{First, introduce, take_first};
+use super::requests::{Requests, count_answer};
+use super::shared::Shared;
+use super::submit::{Connect, Submit};
+use crate::edges::wake::Wake;
+use crate::limits::{CLOSING_TIME, HANDSHAKE_TIME, WRITE_TIME};
+use crate::wire::four_letter::FourLetter;
+use bytes::BytesMut;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Room for one read.
+const READ_BYTES: usize = 64 << 10;
+/// How often a write that is stuck is looked at, ms.
+const STUCK_LOOK_MS: u64 = 500;
+
+/// A client connection as a state machine: whoever owns it has the socket, this has everything else.
+///
+/// ```text
+/// new ──► step ──► Word(word)        write its answer, then drop the intake
+///         ▲    ├─► Connect(connect)  hand it to the core
+///         │    ├─► Submit(batch)     hand it to the core; hold(true) if the core has no room for more
+///         │    ├─► Send              take_output, write all of it, asking stuck when a write does not go on; sent
+///         │    ├─► Apart(job)        run the job where it may take long; answered_apart
+///         │    ├─► Wait(wait)        until the bell rings, or bytes come if they may be read (room, heard), or there is
+///         │    │                     room if it is held (hold(false)), or the clock says so
+///         └────┘
+///              ├─► Finish            all is sent: end the stream in order, then drop the intake
+///              └─► End(why)          drop the intake; nothing more is sent
+/// ```
+/// Each step is carried out before the next is asked for; asking without having waited costs nothing but time. The stream's end is
+/// told by dropping the intake, which also forgets the connection's watches and that its session is attached here. Time is that
+/// of [`Shared::elapsed_ms`] and never goes back.
+pub struct Intake {
+    shared: Arc<Shared>,
+    conn: Arc<Conn>,
+    /// Bytes that came and are no whole frame, or that nobody has looked at.
+    buf: BytesMut,
+    /// The buffer that answers are swapped into; empty but while it is sent.
+    output: BytesMut,
+    requests: Requests,
+    stage: Stage,
+    /// The client was heard, or could not be, since the last look.
+    heard: bool,
+    /// When to look next whether it was.
+    look_ms: u64,
+    /// The core has no room for more writes.
+    held: bool,
+    /// Since when the connection is to end, if it is.
+    closing_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Nobody knows who it is.
+    First,
+    /// A client.
+    Exchange,
+    /// A client whose long read is being answered.
+    Apart,
+    /// Over.
+    Ended(Ended),
+}
+
+/// What is to be done next, see [`Intake`].
+pub enum Step {
+    /// An operator's word, to be answered.
+    Word(FourLetter),
+    /// The client has introduced itself; its password is right.
+    Connect(Connect),
+    /// Requests that need the leader, in order, and the bytes that they and those before them held.
+    Submit(Vec<Submit>, usize),
+    /// Answers and events.
+    Send,
+    /// A long read.
+    Apart(Box<Apart>),
+    /// Nothing, for now.
+    Wait(Wait),
+    /// Nothing more will come; what was to be sent is sent.
+    Finish,
+    /// It is over at once.
+    End(Ended),
+}
+
+/// What is waited for, beside the bell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wait {
+    /// Bytes of the client may be read.
+    pub read: bool,
+    /// It is held: the core has to have room.
+    pub room: bool,
+    /// When the next step is due in any case, ms.
+    pub until_ms: u64,
+}
+
+/// What becomes of a write that does not go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stuck {
+    /// It is given up, and the connection with it.
+    GiveUp,
+    /// It may go on; this is asked again then, ms, or when the bell says that the connection is over.
+    LookAgain(u64),
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Intake {
+    /// A connection from this address has come.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, from: SocketAddr, wake: Arc<dyn Wake>, now_ms: u64) -> Self {
+        let conn = shared.connect(from, wake);
+        Self {
+            shared,
+            conn,
+            buf: BytesMut::with_capacity(READ_BYTES),
+            output: BytesMut::new(),
+            requests: Requests::default(),
+            stage: Stage::First,
+            heard: true,
+            look_ms: now_ms.saturating_add(ms(HANDSHAKE_TIME)),
+            held: false,
+            closing_ms: None,
+        }
+    }
+
+    /// The connection, as the core sees it.
+    #[must_use]
+    pub const fn conn(&self) -> &Arc<Conn> {
+        &self.conn
+    }
+
+    /// Where the next read goes: to be appended to, then [`Intake::heard`].
+    pub fn room(&mut self) -> &mut BytesMut {
+        if self.buf.capacity() - self.buf.len() < READ_BYTES / 8 {
+            self.buf.reserve(READ_BYTES);
+        }
+        &mut self.buf
+    }
+
+    /// Something was read.
+    pub const fn heard(&mut self) {
+        self.heard = true;
+    }
+
+    /// These bytes have come: for whoever has them elsewhere than in [`Intake::room`].
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.room().extend_from_slice(bytes);
+        self.heard();
+    }
+
+    /// Whether the core has no room for more writes. Whoever has not asked for one is not held.
+    pub const fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// What is to be sent, all of it before the next step.
+    #[must_use]
+    pub fn take_output(&mut self) -> BytesMut {
+        std::mem::take(&mut self.output)
+    }
+
+    /// All of it was sent; its memory is used again.
+    pub fn sent(&mut self, mut output: BytesMut) {
+        output.clear();
+        if output.capacity() <= 4 * READ_BYTES {
+            self.output = output;
+        }
+    }
+
+    /// A part of what is being sent went out only after a while. While something is sent nothing is read, so this is a sign of life.
+    pub fn sent_some(&self, now_ms: u64) {
+        if self.closing_ms.is_none() {
+            self.conn.hear(now_ms);
+        }
+    }
+
+    /// What becomes of a write that has not gone on since `since_ms`.
+    pub fn stuck(&mut self, since_ms: u64, now_ms: u64) -> Stuck {
+        let state = self.conn.state();
+        match state.phase {
+            ConnPhase::Closed => return Stuck::GiveUp,
+            _ if state.is_overfull() => return Stuck::GiveUp,
+            ConnPhase::Closing => {
+                self.closing_ms.get_or_insert(since_ms);
+            }
+            ConnPhase::Connecting | ConnPhase::Open => {}
+        }
+        drop(state);
+        let patience = self.silence_ms().min(ms(WRITE_TIME));
+        let mut due = since_ms.saturating_add(patience);
+        if let Some(closing) = self.closing_ms {
+            due = due.min(closing.saturating_add(ms(CLOSING_TIME)));
+        }
+        if now_ms >= due {
+            Stuck::GiveUp
+        } else {
+            Stuck::LookAgain(due.min(now_ms.saturating_add(STUCK_LOOK_MS)))
+        }
+    }
+
+    /// The answer to a long read was written; it goes before whatever came for this client meanwhile.
+    pub fn answered_apart(&mut self, answer: BytesMut) {
+        let mut state = self.conn.state();
+        if state.phase != ConnPhase::Closed {
+            let later = std::mem::replace(&mut state.out, answer);
+            state.out.extend_from_slice(&later);
+        }
+        drop(state);
+        count_answer(&self.shared, &self.conn);
+        self.requests.give_back(&self.shared);
+        if self.stage == Stage::Apart {
+            self.stage = Stage::Exchange;
+        }
+    }
+
+    /// What is to be done next.
+    pub fn step(&mut self, now_ms: u64) -> Step {
+        match self.stage {
+            Stage::First => self.first(now_ms),
+            Stage::Exchange => self.exchange(now_ms),
+            Stage::Apart => Step::Wait(Wait {
+                read: false,
+                room: false,
+                until_ms: u64::MAX,
+            }),
+            Stage::Ended(why) => Step::End(why),
+        }
+    }
+
+    fn end(&mut self, why: Ended) -> Step {
+        self.stage = Stage::Ended(why);
+        Step::End(why)
+    }
+
+    fn first(&mut self, now_ms: u64) -> Step {
+        let request = match take_first(&mut self.buf) {
+            Ok(First::Connect(request)) => request,
+            Ok(First::Word(word)) => {
+                self.stage = Stage::Ended(Ended::Closed);
+                return Step::Word(word);
+            }
+            Ok(First::More) if now_ms >= self.look_ms => return self.end(Ended::Late),
+            Ok(First::More) => {
+                return Step::Wait(Wait {
+                    read: true,
+                    room: false,
+                    until_ms: self.look_ms,
+                });
+            }
+            Err(why) => return self.end(why),
+        };
+        match introduce(&self.shared, &self.conn, &request, now_ms) {
+            Err(why) => self.end(why),
+            Ok(connect) => {
+                self.stage = Stage::Exchange;
+                self.look_ms = now_ms.saturating_add(self.silence_ms());
+                match connect {
+                    Connect::Refused => self.exchange(now_ms),
+                    Connect::New(_) | Connect::Again(_) => Step::Connect(connect),
+                }
+            }
+        }
+    }
+
+    fn exchange(&mut self, now_ms: u64) -> Step {
+        loop {
+            if let Some(apart) = self.requests.take_apart() {
+                self.stage = Stage::Apart;
+                return Step::Apart(Box::new(apart));
+            }
+            let now = self.look();
+            if now.phase == ConnPhase::Closed {
+                return self.end(Ended::Closed);
+            }
+            if now.overfull {
+                return self.end(Ended::Unread);
+            }
+            if now.relieve {
+                self.shared.relieve();
+            }
+            if !self.output.is_empty() {
+                return Step::Send;
+            }
+            if now.phase == ConnPhase::Closing {
+                return Step::Finish;
+            }
+            // Who has to wait anyway takes no turn from others.
+            let may_take = now.phase == ConnPhase::Open
+                && now.may_take
+                && !self.held
+                && !self
+                    .requests
+                    .is_paused(&self.shared, &self.conn, now.unanswered);
+            if may_take && self.requests.has_some(&self.buf) {
+                let Self { requests, buf, .. } = self;
+                match requests.take(buf, &self.shared, &self.conn, now_ms) {
+                    Err(why) => return self.end(why),
+                    Ok(None) => {} // a part of a frame
+                    Ok(Some(batch)) => {
+                        if let Some(why) = batch.ended {
+                            self.stage = Stage::Ended(why);
+                        }
+                        if !batch.submits.is_empty() {
+                            return Step::Submit(batch.submits, batch.bytes);
+                        }
+                        if let Some(why) = batch.ended {
+                            return Step::End(why);
+                        }
+                        continue;
+                    }
+                }
+            }
+            return self.wait(now.phase, may_take, now_ms);
+        }
+    }
+
+    /// Takes what is to be sent, and sees how the connection is.
+    fn look(&mut self) -> Look {
+        let mut state = self.conn.state();
+        let overfull = state.is_overfull();
+        state.take_out(&mut self.output);
+        let may_take = state.may_take(&self.shared.waiting);
+        let relieve = state.settle_unread(&self.shared.unread);
+        Look {
+            phase: state.phase,
+            unanswered: state.order.len(),
+            overfull,
+            may_take,
+            relieve,
+        }
+    }
+
+    fn wait(&mut self, phase: ConnPhase, may_take: bool, now_ms: u64) -> Step {
+        let read = may_take || self.buf.len() < READ_BYTES && phase == ConnPhase::Connecting;
+        if now_ms >= self.look_ms {
+            if !self.heard && read && phase == ConnPhase::Open {
+                return self.end(Ended::Silent);
+            }
+            self.heard = false;
+            self.look_ms = now_ms.saturating_add(self.silence_ms());
+        }
+        // Whoever is not read on cannot be heard.
+        self.heard |= !read;
+        Step::Wait(Wait {
+            read,
+            room: self.held,
+            until_ms: self.look_ms,
+        })
+    }
+
+    /// Twice this is longer than the session can live without a word, ms.
+    fn silence_ms(&self) -> u64 {
+        let timeout_ms = u64::try_from(self.conn.timeout_ms()).unwrap_or(0);
+        timeout_ms.saturating_add(2 * self.shared.config.tick_ms)
+    }
+}
+
+/// How a connection is at one moment.
+struct Look {
+    phase: ConnPhase,
+    /// Requests that wait for their answers.
+    unanswered: usize,
+    /// It alone leaves too much unread.
+    overfull: bool,
+    /// Its next request may be taken.
+    may_take: bool,
+    /// All connections leave too much unread, and this one is not small.
+    relieve: bool,
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        self.requests.give_back(&self.shared);
+        self.shared.disconnect(&self.conn);
+    }
+}
+
+#[cfg(test)]
+mod tests;

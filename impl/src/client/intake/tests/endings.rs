@@ -1,0 +1,205 @@
+//! Bounds, and what ends a connection.
+
+use super::*;
+
+#[test]
+fn a_frame_of_a_forbidden_length_ends_the_connection_behind_the_requests_before_it() {
+    let mut client = Client::open(&server());
+    let mut bytes = BytesMut::new();
+    write().put(1, &mut bytes);
+    bytes.put_i32(-1);
+    client.intake.feed(&bytes);
+    assert_eq!(client.go(), Rest::End(Ended::FrameLength));
+    assert_eq!(client.submits.len(), 1);
+    assert_eq!(client.go(), Rest::End(Ended::FrameLength), "for good");
+
+    let mut client = Client::open(&server());
+    client.intake.feed(&[0, 0, 0, 3, 1, 2, 3]);
+    assert_eq!(client.go(), Rest::End(Ended::NoHeader));
+}
+
+#[test]
+fn a_part_of_a_frame_waits_for_the_rest() {
+    let mut client = Client::open(&server());
+    let mut bytes = BytesMut::new();
+    Request::Ping.put(xid::PING, &mut bytes);
+    let (head, tail) = bytes.split_at(6);
+    client.intake.feed(head);
+    assert!(client.go().may_read());
+    client.intake.feed(tail);
+    client.go();
+    assert_eq!(client.heard(), [(xid::PING, 0)]);
+}
+
+#[test]
+fn what_is_to_be_sent_is_sent_before_an_orderly_end_and_not_before_a_hard_one() {
+    let mut client = Client::open(&server());
+    let conn = client.conn();
+    {
+        let mut state = conn.state();
+        reply::put_empty(ReplyHeader::ok(1, LAST), &mut state.out);
+        state.phase = ConnPhase::Closing;
+    }
+    assert_eq!(client.go(), Rest::Finish);
+    assert_eq!(client.heard(), [(1, 0)]);
+
+    let mut client = Client::open(&server());
+    let conn = client.conn();
+    reply::put_empty(ReplyHeader::ok(1, LAST), &mut conn.state().out);
+    conn.close();
+    assert_eq!(client.go(), Rest::End(Ended::Closed));
+    assert!(client.bytes.is_empty());
+    assert_eq!(client.rings(), (0, 1));
+}
+
+#[test]
+fn a_connection_that_is_over_is_forgotten_with_its_watches_and_not_with_its_session() {
+    let shared = server();
+    let mut client = Client::open(&shared);
+    let session = client.conn().session();
+    client.asks(1, &[exists("/a", true)]);
+    assert_eq!(lock(&shared.hub).watches.len(), 1);
+    let mut next = Client::dials(&shared);
+    next.connect(&again(session));
+    lock(&shared.sessions).insert(session, next.conn());
+    drop(client);
+    let hub = lock(&shared.hub);
+    assert_eq!((hub.watches.len(), hub.conns.len()), (0, 1));
+    let attached = lock(&shared.sessions).get(&session).map(|c| c.id);
+    assert_eq!(attached, Some(next.conn().id), "the later one has it");
+}
+
+#[test]
+fn silence_beyond_the_session_ends_a_connection_and_a_word_does_not() {
+    let shared = server();
+    let mut client = Client::open(&shared);
+    let silence_ms = TIMEOUT_MS + 2 * TICK_MS;
+    client.now_ms = silence_ms;
+    assert!(client.go().may_read(), "it was heard since");
+    client.now_ms += silence_ms - 1;
+    assert!(client.asks(1, &[Request::Ping]).may_read());
+    assert_eq!(client.conn().take_heard(), Some(client.now_ms));
+    client.now_ms += 1;
+    assert!(client.go().may_read());
+    client.now_ms += silence_ms;
+    assert_eq!(client.go(), Rest::End(Ended::Silent));
+}
+
+#[test]
+fn who_is_not_read_on_cannot_be_silent() {
+    let shared = server();
+    let mut client = Client::open(&shared);
+    client.intake.hold(true);
+    let silence_ms = TIMEOUT_MS + 2 * TICK_MS;
+    for _ in 0..5 {
+        client.now_ms += silence_ms;
+        assert!(client.go().is_paused());
+    }
+    client.intake.hold(false);
+    assert!(client.go().may_read());
+    client.now_ms += silence_ms;
+    assert!(client.go().may_read());
+    client.now_ms += silence_ms;
+    assert_eq!(client.go(), Rest::End(Ended::Silent));
+}
+
+#[test]
+fn who_is_held_is_answered_and_not_read_on() {
+    let mut client = Client::open(&server());
+    client.asks(1, &[write()]);
+    client.intake.hold(true);
+    let Rest::Wait(wait) = client.asks(2, &[Request::Ping]) else {
+        panic!("it waits");
+    };
+    assert_eq!((wait.read, wait.room), (false, true));
+    client.write_is_done();
+    client.go();
+    assert_eq!(client.heard(), [(1, 0)]);
+    client.intake.hold(false);
+    assert!(client.go().may_read());
+    assert_eq!(client.heard(), [(xid::PING, 0)]);
+}
+
+/// C-46: what clients leave unread is bounded for each and for all, and goes with its connection.
+#[test]
+fn c_46_unread_answers_end_the_connection_that_leaves_most_of_them() {
+    let shared = server_with("zabra.unreadBytesMax=67108864\n");
+    let owes = |client: &Client, bytes: usize| {
+        let conn = client.conn();
+        let mut state = conn.state();
+        let more = vec![0; bytes];
+        state.out.extend_from_slice(&more);
+        state.settle_unread(&shared.unread)
+    };
+    let (mut much, mut little) = (Client::open(&shared), Client::open(&shared));
+    let alone = Client::open(&shared);
+    assert!(!owes(&much, UNREAD_BYTES_MAX - (1 << 20)));
+    assert!(owes(&little, 2 << 20), "together too much");
+    shared.relieve();
+    assert_eq!(much.go(), Rest::End(Ended::Closed));
+    assert!(little.go().may_read());
+    assert_eq!(little.bytes.len(), 2 << 20);
+    little.bytes.clear();
+    assert!(shared.unread.used() < SMALL_BYTES);
+
+    owes(&alone, UNREAD_BYTES_MAX + 1);
+    let mut alone = alone;
+    assert_eq!(alone.go(), Rest::End(Ended::Unread));
+    drop(alone);
+    assert_eq!(shared.unread.used(), 0);
+}
+
+/// C-46: a write that is stuck is given up when the session cannot live any more, soon after it has ended, and at once when the
+/// connection is closed.
+#[test]
+fn c_46_a_stuck_write_is_given_up_with_the_session() {
+    let mut client = Client::open(&server());
+    let silence_ms = TIMEOUT_MS + 2 * TICK_MS;
+    let patient = client.intake.stuck(100, 100);
+    assert_eq!(patient, Stuck::LookAgain(100 + STUCK_LOOK_MS));
+    let patient = client.intake.stuck(100, 99 + silence_ms);
+    assert_eq!(patient, Stuck::LookAgain(100 + silence_ms));
+    assert_eq!(client.intake.stuck(100, 100 + silence_ms), Stuck::GiveUp);
+    client.intake.sent_some(3000);
+    assert_eq!(client.conn().take_heard(), Some(3000));
+
+    client.conn().state().phase = ConnPhase::Closing;
+    let closing_ms = ms(CLOSING_TIME);
+    let patient = client.intake.stuck(4000, 3999 + closing_ms);
+    assert_eq!(patient, Stuck::LookAgain(4000 + closing_ms));
+    client.intake.sent_some(5000);
+    assert_eq!(client.conn().take_heard(), None, "its session has ended");
+    let now_ms = 4000 + closing_ms;
+    assert_eq!(client.intake.stuck(now_ms, now_ms), Stuck::GiveUp);
+
+    client.conn().close();
+    assert_eq!(client.intake.stuck(9000, 9000), Stuck::GiveUp);
+}
+
+/// C-47: what waits behind a write is bounded by bytes; then the connection is not read on.
+#[test]
+fn c_47_requests_that_wait_are_bounded_by_bytes() {
+    let shared = server();
+    let mut client = Client::open(&shared);
+    let exist: Vec<Box<str>> = (0..100).map(|at| format!("/{at:0>5000}").into()).collect();
+    let set = Request::SetWatches(SetWatches {
+        exist,
+        ..SetWatches::default()
+    });
+    assert!(client.asks(1, &[write()]).may_read());
+    let mut fed = 0;
+    while client
+        .asks(xid::SET_WATCHES, std::slice::from_ref(&set))
+        .may_read()
+    {
+        fed += 1;
+        assert!(fed < 1000, "it is read on for ever");
+    }
+    let held = client.conn().state().order.bytes();
+    assert!((WAITING_BYTES_MAX..WAITING_BYTES_MAX + (1 << 20)).contains(&held));
+    assert!(shared.waiting.used() > WAITING_BYTES_MAX - SMALL_BYTES);
+    client.write_is_done();
+    assert!(client.go().may_read());
+    drop(client);
+    assert_eq!(shared.waiting.used(), 0);
+}

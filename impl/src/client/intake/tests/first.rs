@@ -1,0 +1,94 @@
+//! The first frame, and who the client is.
+
+use super::*;
+
+#[test]
+fn an_operators_word_is_handed_out_and_nothing_more_is_taken() {
+    let mut client = Client::dials(&server());
+    client.intake.feed(b"ru");
+    assert!(client.go().may_read());
+    client.intake.feed(b"ok");
+    assert_eq!(client.go(), Rest::Word(FourLetter::Ruok));
+    assert_eq!(client.go(), Rest::End(Ended::Closed));
+}
+
+#[test]
+fn a_stranger_who_says_nothing_ends_in_time() {
+    let mut client = Client::dials(&server());
+    client.intake.feed(&[0, 0]);
+    let until_ms = ms(HANDSHAKE_TIME);
+    let wait = Wait {
+        read: true,
+        room: false,
+        until_ms,
+    };
+    assert_eq!(client.go(), Rest::Wait(wait));
+    client.now_ms = until_ms;
+    assert_eq!(client.go(), Rest::End(Ended::Late));
+}
+
+#[test]
+fn a_new_session_is_bound_and_its_requests_wait_until_it_is_confirmed() {
+    let shared = server();
+    let mut client = Client::dials(&shared);
+    let Rest::Connect(Connect::New(session)) = client.connect(&hello()) else {
+        panic!("no new session");
+    };
+    let conn = client.conn();
+    assert_eq!((conn.session(), conn.timeout_ms()), (session, 4000));
+    // A client may send before it has its answer.
+    assert!(client.asks(1, &[Request::Ping]).may_read());
+    assert!(client.heard().is_empty());
+    conn.state().phase = ConnPhase::Open;
+    assert!(client.go().may_read());
+    assert_eq!(client.heard(), [(xid::PING, 0)]);
+
+    let mut other = Client::dials(&shared);
+    let rest = other.connect(&hello());
+    assert!(matches!(rest, Rest::Connect(Connect::New(id)) if id != session));
+}
+
+#[test]
+fn who_comes_again_ends_its_old_connection_and_is_known_by_its_password() {
+    let shared = server();
+    let first = Client::open(&shared);
+    let session = first.conn().session();
+    let mut second = Client::dials(&shared);
+    let rest = second.connect(&again(session));
+    assert_eq!(rest, Rest::Connect(Connect::Again(session)));
+    assert_eq!(first.conn().state().phase, ConnPhase::Closed);
+    assert_eq!(first.rings(), (0, 1), "out of a write, too");
+}
+
+#[test]
+fn a_wrong_password_is_told_that_the_session_has_expired() {
+    let shared = server();
+    let mut client = Client::dials(&shared);
+    let wrong = ConnectRequest {
+        password: Some(Bytes::from_static(&[7; 16])),
+        read_only: None,
+        ..again(SessionId(5))
+    };
+    assert_eq!(client.connect(&wrong), Rest::Finish);
+    let mut frames = Vec::new();
+    split(&mut client.bytes, 100, &mut frames).unwrap();
+    let response = ConnectResponse::decode(&frames[0]).unwrap();
+    assert_eq!(response, ConnectResponse::expired(None));
+    assert_eq!(client.conn().session(), SessionId(0), "it is bound to none");
+}
+
+#[test]
+fn who_has_seen_more_and_who_comes_while_nobody_is_served_gets_no_answer() {
+    let shared = server();
+    let mut client = Client::dials(&shared);
+    let ahead = ConnectRequest {
+        last_zxid_seen: Zxid(LAST.0 + 1),
+        ..hello()
+    };
+    assert_eq!(client.connect(&ahead), Rest::End(Ended::SeenMore));
+    assert!(client.bytes.is_empty());
+    shared.set_mode(Mode::NotServing);
+    let mut client = Client::dials(&shared);
+    assert_eq!(client.connect(&hello()), Rest::End(Ended::NotServing));
+    assert!(client.bytes.is_empty());
+}

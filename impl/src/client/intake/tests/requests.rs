@@ -1,0 +1,139 @@
+//! Requests of every admission, and the order of their answers.
+
+use super::*;
+
+#[test]
+fn what_needs_the_leader_is_put_aside_and_decoded_where_this_server_leads() {
+    for (mode, decoded) in [(Mode::Leader, true), (Mode::Follower, false)] {
+        let shared = server();
+        shared.set_mode(mode);
+        let mut client = Client::open(&shared);
+        let sync = Request::Sync {
+            path: Some("/".into()),
+        };
+        assert!(client.asks(1, &[write(), sync, write()]).may_read());
+        let seen: Vec<_> = client
+            .submits
+            .iter()
+            .map(|s| (s.xid, s.token, s.opcode, s.request.is_some()))
+            .collect();
+        let expected = [
+            (1, 1, opcode::SET_DATA, decoded),
+            (2, 2, opcode::SYNC, false),
+            (3, 3, opcode::SET_DATA, decoded),
+        ];
+        assert_eq!(seen, expected);
+        assert!(client.bytes.is_empty(), "nobody is answered before");
+    }
+}
+
+#[test]
+fn what_this_server_answers_alone_is_answered_at_once_and_in_order() {
+    let shared = server();
+    apply(&shared, "/a");
+    let mut client = Client::open(&shared);
+    let mode = AddWatchMode::Persistent;
+    let asked = [
+        exists("/a", false),
+        exists("/b", false),
+        Request::AddWatch {
+            path: "/a".into(),
+            mode,
+        },
+        Request::WhoAmI,
+    ];
+    assert!(client.asks(1, &asked).may_read());
+    let no_node = ErrorCode::NoNode.code();
+    assert_eq!(client.heard(), [(1, 0), (2, no_node), (3, 0), (4, 0)]);
+    assert_eq!(client.conn().received.load(Ordering::Relaxed), 4);
+}
+
+/// C-42: only servers may have containers deleted; the rest of what such a client sent is not looked at.
+#[test]
+fn c_42_the_deletion_of_containers_is_no_clients_request() {
+    let mut client = Client::open(&server());
+    let path = Some("/c".into());
+    let asked = [Request::DeleteContainer { path }, write()];
+    assert_eq!(client.asks(1, &asked), Rest::Finish);
+    let unimplemented = ErrorCode::Unimplemented.code();
+    assert_eq!(client.heard(), [(1, unimplemented)]);
+    assert!(client.submits.is_empty());
+}
+
+/// C-44: a client that gets neither a token nor an end asks again as fast as it can.
+#[test]
+fn c_44_sasl_without_a_provider_is_an_error_and_the_end() {
+    let mut client = Client::open(&server());
+    let token = Some(Bytes::new());
+    let asked = [Request::Sasl { token }, Request::Ping];
+    assert_eq!(client.asks(1, &asked), Rest::Finish);
+    assert_eq!(client.heard(), [(1, ErrorCode::AuthFailed.code())]);
+}
+
+#[test]
+fn a_body_that_ends_early_is_refused_in_its_turn_and_the_connection_stays() {
+    let mut client = Client::open(&server());
+    assert!(client.asks(1, &[write()]).may_read());
+    let mut bytes = BytesMut::new();
+    put_frame(&mut bytes, |b| {
+        b.put_i32(2);
+        b.put_i32(opcode::EXISTS);
+        b.put_i32(100);
+    });
+    client.intake.feed(&bytes);
+    assert!(client.go().may_read());
+    assert!(client.heard().is_empty(), "behind the write");
+    client.write_is_done();
+    assert!(client.go().may_read());
+    let malformed = ErrorCode::MarshallingError.code();
+    assert_eq!(client.heard(), [(1, 0), (2, malformed)]);
+    assert!(client.asks(3, &[Request::Ping]).may_read());
+}
+
+#[test]
+fn identities_count_for_what_comes_behind_them_and_do_not_wait() {
+    let mut client = Client::open(&server());
+    let asked = [write(), auth("digest", Some(b"u:p")), write()];
+    assert!(client.asks(1, &asked).may_read());
+    assert_eq!(client.heard(), [(2, 0)]);
+    let held: Vec<_> = client.submits.iter().map(|s| s.ids.len()).collect();
+    assert_eq!(held, [1, 2], "the address, then the user");
+    assert!(client.asks(4, &[auth("digest", Some(b"u:p"))]).may_read());
+    assert_eq!(client.conn().state().ids.len(), 2, "once is enough");
+}
+
+#[test]
+fn an_identity_without_proof_or_beyond_their_bound_ends_the_connection() {
+    let failed = ErrorCode::AuthFailed.code();
+    let mut client = Client::open(&server());
+    assert_eq!(client.asks(1, &[auth("digest", None)]), Rest::Finish);
+    assert_eq!(client.heard(), [(1, failed)]);
+
+    let mut client = Client::open(&server());
+    let many: Vec<_> = (1..=IDENTITIES_MAX)
+        .map(|at| auth("digest", Some(format!("u{at}:p").as_bytes())))
+        .collect();
+    assert_eq!(client.asks(1, &many), Rest::Finish);
+    let last = client.heard().pop();
+    assert_eq!(last, Some((64, failed)), "the address is one of them");
+}
+
+#[test]
+fn reads_behind_a_write_are_answered_behind_it() {
+    let mut client = Client::open(&server());
+    let asked = [
+        exists("/", false),
+        write(),
+        exists("/", false),
+        write(),
+        Request::Ping,
+    ];
+    assert!(client.asks(1, &asked).may_read());
+    assert_eq!(client.heard(), [(1, 0)]);
+    client.write_is_done();
+    client.go();
+    assert_eq!(client.heard(), [(2, 0), (3, 0)]);
+    client.write_is_done();
+    client.go();
+    assert_eq!(client.heard(), [(4, 0), (xid::PING, 0)]);
+}

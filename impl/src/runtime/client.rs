@@ -1,0 +1,187 @@
+//! The task of one client connection: it owns the socket, and does what [`Intake`] says.
+
+use crate::admin::commands;
+use crate::client::ended::Ended;
+use crate::client::intake::{Intake, Step, Stuck, Wait};
+use crate::client::shared::Shared;
+use crate::edges::wake::Wake;
+use crate::host::inbox::{Event, Inbox};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep, sleep};
+use tracing::debug;
+
+/// Wakes a connection's task.
+#[derive(Default)]
+struct Bell {
+    wake: Notify,
+    /// Wakes it out of a write, too.
+    ended: Notify,
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    fn end(&self) {
+        self.wake.notify_one();
+        self.ended.notify_one();
+    }
+}
+
+struct Client {
+    shared: Arc<Shared>,
+    inbox: Arc<Inbox>,
+    bell: Arc<Bell>,
+    intake: Intake,
+    /// When the alarm rings, as the intake says it.
+    alarm_ms: u64,
+}
+
+/// Why a connection is over: what the intake says, or what the socket says.
+#[derive(Debug, thiserror::Error)]
+enum Over {
+    #[error(transparent)]
+    Intake(#[from] Ended),
+    #[error(transparent)]
+    Socket(#[from] io::Error),
+}
+
+/// Serves one client until it goes.
+pub async fn run(stream: TcpStream, shared: Arc<Shared>, inbox: Arc<Inbox>) {
+    let Ok(from) = stream.peer_addr() else { return };
+    let bell = Arc::new(Bell::default());
+    let wake = Arc::clone(&bell) as Arc<dyn Wake>;
+    let intake = Intake::new(Arc::clone(&shared), from, wake, shared.elapsed_ms());
+    let mut client = Client {
+        shared,
+        inbox,
+        bell,
+        intake,
+        alarm_ms: 0,
+    };
+    if let Err(why) = client.serve(stream).await {
+        let session = client.intake.conn().session();
+        debug!(%from, %session, %why, "a client connection has ended");
+    }
+}
+
+impl Client {
+    async fn serve(&mut self, stream: TcpStream) -> Result<(), Over> {
+        stream.set_nodelay(true)?;
+        let (mut reader, mut writer) = stream.into_split();
+        let alarm = sleep(Duration::ZERO);
+        tokio::pin!(alarm);
+        let mut now_ms = self.shared.elapsed_ms();
+        loop {
+            match self.intake.step(now_ms) {
+                Step::Word(word) => {
+                    let answer = commands::answer(word, &self.shared);
+                    writer.write_all(answer.as_bytes()).await?;
+                    writer.shutdown().await?;
+                    return Ok(());
+                }
+                Step::Connect(connect) => {
+                    let conn = Arc::clone(self.intake.conn());
+                    self.inbox.push(Event::Connect(conn, connect), 0);
+                }
+                Step::Submit(requests, bytes) => {
+                    let conn = Arc::clone(self.intake.conn());
+                    self.inbox.push(Event::Submitted(conn, requests), bytes);
+                    // Only who has asked for a write waits for room; its answers go out, and its session lives, meanwhile.
+                    self.intake.hold(self.inbox.is_crowded());
+                }
+                Step::Send => {
+                    self.send(&mut writer).await?;
+                    now_ms = self.shared.elapsed_ms();
+                }
+                Step::Apart(apart) => {
+                    let write = tokio::task::spawn_blocking(move || apart.write());
+                    let answer = write.await.map_err(io::Error::from)?;
+                    self.intake.answered_apart(answer);
+                    now_ms = self.shared.elapsed_ms();
+                }
+                Step::Wait(wait) => {
+                    if self.wait(wait, &mut reader, alarm.as_mut(), now_ms).await? == 0 {
+                        return Ok(());
+                    }
+                    now_ms = self.shared.elapsed_ms();
+                }
+                Step::Finish => {
+                    writer.shutdown().await?;
+                    return Ok(());
+                }
+                Step::End(why) => return Err(why.into()),
+            }
+        }
+    }
+
+    /// Waits; 0 if the client has ended its side.
+    async fn wait(
+        &mut self,
+        wait: Wait,
+        reader: &mut OwnedReadHalf,
+        mut alarm: Pin<&mut Sleep>,
+        now_ms: u64,
+    ) -> io::Result<usize> {
+        if self.alarm_ms != wait.until_ms {
+            self.alarm_ms = wait.until_ms;
+            let left = Duration::from_millis(wait.until_ms.saturating_sub(now_ms));
+            alarm.as_mut().reset(Instant::now() + left);
+        }
+        tokio::select! {
+            () = self.bell.wake.notified() => {}
+            () = self.inbox.wait_for_room(), if wait.room => self.intake.hold(false),
+            read = reader.read_buf(self.intake.room()), if wait.read => {
+                self.intake.heard();
+                return read;
+            }
+            () = alarm => self.alarm_ms = 0,
+        }
+        Ok(1)
+    }
+
+    /// Sends what is to be sent. An error: the client does not fetch it, or the connection is over.
+    async fn send(&mut self, writer: &mut OwnedWriteHalf) -> Result<(), Over> {
+        let output = self.intake.take_output();
+        let mut rest = &output[..];
+        loop {
+            let sent = tokio::select! {
+                biased;
+                sent = writer.write(rest) => sent?,
+                () = self.stuck() => return Err(Ended::Unread.into()),
+            };
+            rest = rest.get(sent..).unwrap_or_default();
+            if rest.is_empty() {
+                self.intake.sent(output);
+                return Ok(());
+            }
+            if sent == 0 {
+                return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+            }
+            self.intake.sent_some(self.shared.elapsed_ms());
+        }
+    }
+
+    /// Ends when a write that is stuck is to be given up.
+    async fn stuck(&mut self) {
+        let since_ms = self.shared.elapsed_ms();
+        let mut now_ms = since_ms;
+        while let Stuck::LookAgain(at_ms) = self.intake.stuck(since_ms, now_ms) {
+            let left = Duration::from_millis(at_ms.saturating_sub(now_ms));
+            // Not `wake`: its one permit belongs to the loop. A stuck write is rare, a look now and then is enough for the rest.
+            tokio::select! {
+                () = self.bell.ended.notified() => {}
+                () = sleep(left) => {}
+            }
+            now_ms = self.shared.elapsed_ms();
+        }
+    }
+}
