@@ -162,7 +162,7 @@ impl<M: Model> Reporter<M> for Line {
 }
 
 /// What one configuration came to.
-struct Outcome {
+struct RunReport {
     json: Value,
     text: String,
     holds: bool,
@@ -241,7 +241,7 @@ fn symmetric(b: &Bounds) -> Result<&'static Bounds, String> {
 /// "Complete" is shown, not assumed: no bound of the search was set, no step was refused, two engines with
 /// different orders and different fingerprints count the same where both can finish, the count is the recorded
 /// one, and every kind of step that the configuration is about has occurred.
-fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<Outcome, String> {
+fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<RunReport, String> {
     let b = arguments.other.of(b);
     let b = if arguments.symmetric && !b.symmetric {
         symmetric(b)?
@@ -358,7 +358,7 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<Outcome, String>
         "complete": levels.complete, "holds": holds, "held": held, "broken": broken,
         "witnessed": witnessed, "golden": b.golden.map(golden_json), "complaints": complaints});
     let row = (levels.complete && broken.is_empty()).then(|| table::row(b, &levels, seconds));
-    Ok(Outcome {
+    Ok(RunReport {
         json,
         text,
         holds,

@@ -8,7 +8,7 @@ use super::arena::Bytes;
 use super::bounds::{Bounds, Grain};
 use super::cluster::Mailbox;
 use super::cluster::index;
-use super::disk::{Disk, Image, Op, Quirk};
+use super::disk::{Disk, DiskImage, HostBug, PendingWrite};
 use super::link::{End, Frame, Wire};
 use super::node::Node;
 use super::page_cache::PageCache;
@@ -157,7 +157,7 @@ pub(super) fn node(node: &Node, bounds: &Bounds, out: &mut Bytes) {
         queue,
         quirk,
     } = disk;
-    let Image {
+    let DiskImage {
         accepted,
         current,
         snapshot,
@@ -198,8 +198,8 @@ pub(super) fn node(node: &Node, bounds: &Bounds, out: &mut Bytes) {
 }
 
 /// With a bug on, less follows from the rest.
-fn broken(peer: Option<&Peer>, quirk: &Quirk, out: &mut Bytes) {
-    let Quirk {
+fn broken(peer: Option<&Peer>, quirk: &HostBug, out: &mut Bytes) {
+    let HostBug {
         switches: _, // one for each exploration
         holding,
         held,
@@ -228,30 +228,30 @@ fn broken(peer: Option<&Peer>, quirk: &Quirk, out: &mut Bytes) {
     }
 }
 
-fn pending(op: &Op, out: &mut Bytes) {
+fn pending(op: &PendingWrite, out: &mut Bytes) {
     match op {
-        Op::AcceptedEpoch(e) => {
+        PendingWrite::AcceptedEpoch(e) => {
             out.push(0);
             epoch(*e, out);
         }
-        Op::CurrentEpoch(e) => {
+        PendingWrite::CurrentEpoch(e) => {
             out.push(1);
             epoch(*e, out);
         }
-        Op::Append(z, txn) => {
+        PendingWrite::Append(z, txn) => {
             out.extend([2, txn.members()]);
             zxid(*z, out);
         }
-        Op::Truncate(z) => {
+        PendingWrite::Truncate(z) => {
             out.push(3);
             zxid(*z, out);
         }
-        Op::Install(tree, active, next) => {
+        PendingWrite::Install(tree, active, next) => {
             out.push(4);
             zxids(tree, out);
             configurations((*active, *next), out);
         }
-        Op::Activate(version) => {
+        PendingWrite::Activate(version) => {
             out.push(5);
             zxid(*version, out);
         }

@@ -5,11 +5,11 @@ use super::action::{W_COMMIT_AFTER_RECOVERY, W_DIFF, W_EMPTY_DIFF, W_TRUNC, W_TR
 use super::arena::Bytes;
 use super::bounds::Grain;
 use super::disk::Disk;
+use super::election_end::{self, ElectionEnd};
 use super::host;
 use super::link::{End, Frame, Wire};
 use super::memo::{Moved, Out};
 use super::node::{Node, Outbox, Outward, Stimulus};
-use super::outcome::{self, Outcome};
 use super::txn::Txn;
 use crate::ids::{ServerId, Zxid};
 use crate::invariants::{Observation, Past, Violation};
@@ -335,10 +335,10 @@ impl Cluster {
     ) {
         let before = self.nodes[i];
         self.take(world, i, stimulus, operand, log);
-        match outcome::of(self, world, i, &world.nodes.get(before).0) {
-            Outcome::None => {}
-            Outcome::OfTheOracle(witnessed) => log.witnessed |= witnessed,
-            Outcome::Other => self.wrong(world, Violation::NotOfTheOracle, log),
+        match election_end::of(self, world, i, &world.nodes.get(before).0) {
+            ElectionEnd::None => {}
+            ElectionEnd::OfTheOracle(witnessed) => log.witnessed |= witnessed,
+            ElectionEnd::Other => self.wrong(world, Violation::NotOfTheOracle, log),
         }
     }
 

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 /// A pending write with its content.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Op {
+pub enum PendingWrite {
     /// acceptedEpoch.
     AcceptedEpoch(Epoch),
     /// currentEpoch.
@@ -30,7 +30,7 @@ pub enum Op {
 
 /// What is on the platter.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Image {
+pub struct DiskImage {
     /// acceptedEpoch.
     pub accepted: Epoch,
     /// currentEpoch.
@@ -48,7 +48,7 @@ pub struct Image {
     pub configs: Vec<Listed>,
 }
 
-impl Image {
+impl DiskImage {
     /// An empty disk of a server that knows who votes.
     #[must_use]
     pub const fn empty(members: u8) -> Self {
@@ -71,18 +71,18 @@ impl Image {
     }
 
     /// This image after one more write.
-    pub fn apply(&mut self, op: &Op) {
+    pub fn apply(&mut self, op: &PendingWrite) {
         match op {
-            Op::AcceptedEpoch(e) => self.accepted = *e,
-            Op::CurrentEpoch(e) => self.current = *e,
-            Op::Append(z, txn) => {
+            PendingWrite::AcceptedEpoch(e) => self.accepted = *e,
+            PendingWrite::CurrentEpoch(e) => self.current = *e,
+            PendingWrite::Append(z, txn) => {
                 self.log.push(*z);
                 if let Txn::Reconfigure(members) = *txn {
                     let version = *z;
                     self.configs.push(Listed { version, members });
                 }
             }
-            Op::Truncate(z) => {
+            PendingWrite::Truncate(z) => {
                 // A snapshot that is newer than the cut is retired with it; the healthy core never cuts so deep.
                 self.snapshot.retain(|x| x <= z);
                 self.log.retain(|x| x <= z);
@@ -92,14 +92,14 @@ impl Image {
                     self.taken = 0;
                 }
             }
-            Op::Install(tree, active, next) => {
+            PendingWrite::Install(tree, active, next) => {
                 self.snapshot.clone_from(tree);
                 self.log.clear();
                 self.taken = 0;
                 self.active = *active;
                 self.configs = next.iter().copied().collect();
             }
-            Op::Activate(version) => {
+            PendingWrite::Activate(version) => {
                 let named = self.configs.iter().find(|c| c.version == *version);
                 self.active = named.copied().unwrap_or(self.active);
             }
@@ -173,13 +173,13 @@ impl Image {
 
 /// What a host with a bug keeps in memory and takes for written. Nothing, unless a switch is on.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Quirk {
+pub struct HostBug {
     /// The bug.
     pub switches: Switches,
     /// Further transactions and snapshots are held back.
     pub holding: bool,
     /// What was reported to be durable and is only in memory.
-    pub held: Vec<Op>,
+    pub held: Vec<PendingWrite>,
     /// A snapshot of more than was committed, beside the log; it is on the disk.
     pub snapshot: Vec<Zxid>,
     /// Transactions that the list of recent commits lacks.
@@ -190,44 +190,44 @@ pub struct Quirk {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Disk {
     /// What was synced: it survives every crash.
-    pub image: Image,
+    pub image: DiskImage,
     /// What a process that died has written beyond it. Nothing, once a start has made durable what it found.
     pub cache: PageCache,
     /// What the running server has asked for: a crash keeps any prefix.
-    pub queue: VecDeque<Op>,
+    pub queue: VecDeque<PendingWrite>,
     /// The host's bug.
-    pub quirk: Quirk,
+    pub quirk: HostBug,
 }
 
 impl Disk {
     /// One without anything on its way.
     #[must_use]
-    pub fn quiet(image: Image) -> Self {
+    pub fn quiet(image: DiskImage) -> Self {
         Self {
             image,
             cache: PageCache::default(),
             queue: VecDeque::new(),
-            quirk: Quirk::default(),
+            quirk: HostBug::default(),
         }
     }
 
     /// Queues what a peer has asked for; `stream` is the tree that came beside a SNAP.
     pub fn persist(&mut self, write: &Write<Txn>, stream: &[Zxid]) {
         self.queue.push_back(match write {
-            Write::AcceptedEpoch(e) => Op::AcceptedEpoch(*e),
-            Write::CurrentEpoch(e) => Op::CurrentEpoch(*e),
-            Write::Append { zxid, txn } => Op::Append(*zxid, *txn),
-            Write::Truncate { zxid } => Op::Truncate(*zxid),
+            Write::AcceptedEpoch(e) => PendingWrite::AcceptedEpoch(*e),
+            Write::CurrentEpoch(e) => PendingWrite::CurrentEpoch(*e),
+            Write::Append { zxid, txn } => PendingWrite::Append(*zxid, *txn),
+            Write::Truncate { zxid } => PendingWrite::Truncate(*zxid),
             Write::Install { ensemble, .. } => {
                 let (active, next) = txn::listed(ensemble);
-                Op::Install(stream.to_vec(), active, next)
+                PendingWrite::Install(stream.to_vec(), active, next)
             }
-            Write::Activate { version } => Op::Activate(*version),
+            Write::Activate { version } => PendingWrite::Activate(*version),
         });
     }
 
     /// Completes a write that was taken from the queue.
-    pub fn write(&mut self, op: Op) {
+    pub fn write(&mut self, op: PendingWrite) {
         let switches = self.quirk.switches;
         let on = |s| switches.on(s);
         let (trunc, snap) = (
@@ -235,22 +235,26 @@ impl Disk {
             on(Switch::KeepDbAfterPartialSnap),
         );
         match &op {
-            Op::Truncate(_) if trunc => self.quirk.holding = true,
-            Op::Install(..) if snap => self.quirk.holding = true,
+            PendingWrite::Truncate(_) if trunc => self.quirk.holding = true,
+            PendingWrite::Install(..) if snap => self.quirk.holding = true,
             // A snapshot that is newer than the cut is retired with it.
-            Op::Truncate(z)
+            PendingWrite::Truncate(z)
                 if on(Switch::SnapshotUncommitted)
                     && self.quirk.snapshot.last().is_some_and(|end| end > z) =>
             {
                 self.quirk.snapshot.clear();
             }
             // NEWLEADER: the snapshot that holds all of it.
-            Op::CurrentEpoch(_) if self.quirk.holding && (trunc || snap) => self.release(),
+            PendingWrite::CurrentEpoch(_) if self.quirk.holding && (trunc || snap) => {
+                self.release()
+            }
             _ => {}
         }
         self.pass(&op);
         match &op {
-            Op::Append(..) | Op::Install(..) if self.quirk.holding => self.quirk.held.push(op),
+            PendingWrite::Append(..) | PendingWrite::Install(..) if self.quirk.holding => {
+                self.quirk.held.push(op)
+            }
             _ => self.image.apply(&op),
         }
     }
@@ -265,7 +269,7 @@ impl Disk {
 
     /// The image with the first `kept` of the writes that were not synced.
     #[must_use]
-    pub fn image_with(&self, kept: usize) -> Image {
+    pub fn image_with(&self, kept: usize) -> DiskImage {
         if self.quirk.switches == Switches::default() {
             let mut image = self.image.clone();
             let unsynced = self.cache.ops.iter().chain(&self.queue);
@@ -279,7 +283,7 @@ impl Disk {
 
     /// The image with every pending write: what the server's memory holds.
     #[must_use]
-    pub fn image_asked(&self) -> Image {
+    pub fn image_asked(&self) -> DiskImage {
         if self.quirk.switches == Switches::default() {
             return self.image_with(self.unsynced());
         }

@@ -3,7 +3,7 @@
 use super::action::{Action, FiredTimer};
 use super::bounds::Grain;
 use super::cluster::{Cluster, index};
-use super::disk::Op;
+use super::disk::PendingWrite;
 use super::host;
 use super::link::End;
 use super::model::{Zab, id, members, sid};
@@ -292,7 +292,7 @@ impl Zab {
         let server = id(node.at);
         for (kept, op) in (1..).zip(&node.disk.queue) {
             out.push(Action::Die { server, kept });
-            if matches!(op, Op::Append(..)) {
+            if matches!(op, PendingWrite::Append(..)) {
                 out.push(Action::FailSync { server, kept });
             }
         }

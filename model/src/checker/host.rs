@@ -2,7 +2,7 @@
 
 use super::bounds::Grain;
 use super::cluster::World;
-use super::disk::{Disk, Op, Quirk};
+use super::disk::{Disk, HostBug, PendingWrite};
 use super::link::{Frame, live_zxid};
 use super::node::Node;
 use super::txn::Txn;
@@ -22,7 +22,7 @@ use alloc::vec::Vec;
 /// A write has just been queued.
 pub(super) fn on_asked(switches: Switches, node: &mut Node) {
     let syncing = matches!(&node.peer, Some(Peer { role: Role::Following(f), .. }) if f.stage < Stage::Broadcast);
-    let Some(Op::Append(zxid, _)) = node.disk.queue.back() else {
+    let Some(PendingWrite::Append(zxid, _)) = node.disk.queue.back() else {
         return;
     };
     if syncing && switches.on(Switch::SyncTxnsSkipCommittedLog) {
@@ -71,7 +71,7 @@ pub(super) fn on_became(switches: Switches, node: &mut Node, effect: &Effect<Txn
 
 /// What a crash leaves of the host's bug.
 pub(super) fn on_crash(disk: &mut Disk) {
-    let Quirk {
+    let HostBug {
         switches, snapshot, ..
     } = core::mem::take(&mut disk.quirk);
     disk.quirk.switches = switches;
@@ -125,11 +125,15 @@ pub(super) fn kept_at_most(switches: Switches, node: &Node) -> usize {
 /// Whether a write may fail without anybody being told.
 pub(super) fn may_fail(switches: Switches, node: &Node) -> bool {
     match node.disk.queue.front() {
-        Some(Op::Append(..)) => switches.on(Switch::FsyncRetried),
-        Some(Op::AcceptedEpoch(_)) => switches.on(Switch::EpochMemBeforeDisk),
-        Some(Op::CurrentEpoch(_) | Op::Truncate(_) | Op::Install(..) | Op::Activate(_)) | None => {
-            false
-        }
+        Some(PendingWrite::Append(..)) => switches.on(Switch::FsyncRetried),
+        Some(PendingWrite::AcceptedEpoch(_)) => switches.on(Switch::EpochMemBeforeDisk),
+        Some(
+            PendingWrite::CurrentEpoch(_)
+            | PendingWrite::Truncate(_)
+            | PendingWrite::Install(..)
+            | PendingWrite::Activate(_),
+        )
+        | None => false,
     }
 }
 
@@ -156,7 +160,7 @@ pub(super) fn is_out_of_place(world: &World, peer: &Peer, input: &Input<Txn>) ->
 }
 
 /// What a looking server has heard when its election may end: when a vote arrives, or the finalize timer runs out.
-pub(super) struct Heard {
+pub(super) struct BallotsHeard {
     me: ServerId,
     ensemble: Ensemble,
     /// Whether a vote from outside the election has come, of its own round.
@@ -170,7 +174,7 @@ pub(super) struct Heard {
 }
 
 /// That, if the election is real.
-pub(super) fn ballots_of(world: &World, peer: &Peer, input: &Input<Txn>) -> Option<Heard> {
+pub(super) fn ballots_of(world: &World, peer: &Peer, input: &Input<Txn>) -> Option<BallotsHeard> {
     let Role::Looking(l) = &peer.role else {
         return None;
     };
@@ -179,7 +183,7 @@ pub(super) fn ballots_of(world: &World, peer: &Peer, input: &Input<Txn>) -> Opti
     }
     // A LOOKING vote that the own proposal has left behind is dead, and not part of a state.
     let live = |b: &Ballot| b.state != ServerState::Looking || b.vote == l.proposal;
-    let mut heard = Heard {
+    let mut heard = BallotsHeard {
         me: l.own.leader,
         ensemble: peer.ensemble().clone(),
         in_my_round: false,
@@ -216,7 +220,7 @@ pub(super) fn ballots_of(world: &World, peer: &Peer, input: &Input<Txn>) -> Opti
     Some(heard)
 }
 
-impl Heard {
+impl BallotsHeard {
     /// Whether the election may end as it has: by a quorum of its own round that has the same vote, or with a leader that
     /// has said itself that it leads, and that a quorum of those outside the election follows.
     pub(super) fn back(&self, after: &Peer) -> bool {

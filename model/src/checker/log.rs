@@ -1,7 +1,7 @@
 //! What one thread carries along while it takes steps, and what a step did beside changing the cluster.
 
 use super::arena::Bytes;
-use super::disk::Op;
+use super::disk::PendingWrite;
 use super::link::Frame;
 use super::memo::Memo;
 use super::txn::Txn;
@@ -56,7 +56,7 @@ pub enum Done {
         /// By whom, by index.
         server: usize,
         /// The write.
-        op: Op,
+        op: PendingWrite,
     },
     /// Anything else.
     Other {

@@ -4,8 +4,8 @@ use super::action::Action;
 use super::action::{W_CRASH_PENDING, W_LOST_FOUND};
 use super::bounds::{Bounds, Grain, Left, Start};
 use super::cluster::{Cluster, Log, World};
-use super::disk::{Disk, Image, Op};
-use super::explore::wedge::Duty;
+use super::disk::{Disk, DiskImage, PendingWrite};
+use super::explore::wedge::Obligation;
 use super::link::{End, Wire};
 use super::node::Stimulus;
 use super::properties;
@@ -106,7 +106,7 @@ impl Zab {
     }
 
     fn empty_disks(&self) -> Vec<Disk> {
-        vec![Disk::quiet(Image::empty(self.bounds.voters())); self.world.n()]
+        vec![Disk::quiet(DiskImage::empty(self.bounds.voters())); self.world.n()]
     }
 
     fn state(&self, cluster: Cluster, log: &mut Log) -> State {
@@ -186,12 +186,12 @@ impl Zab {
             list.iter().map(|(e, c)| Zxid::new(Epoch(*e), *c)).collect()
         };
         let disk = |d: &super::bounds::LeftDisk| {
-            Disk::quiet(Image {
+            Disk::quiet(DiskImage {
                 accepted: Epoch(d.accepted),
                 current: Epoch(d.current),
                 snapshot: zxids(d.snapshot),
                 log: zxids(d.log),
-                ..Image::empty(self.bounds.voters())
+                ..DiskImage::empty(self.bounds.voters())
             })
         };
         let mut cluster = self.booted(left.disks.iter().map(disk).collect());
@@ -238,10 +238,10 @@ impl Zab {
 
     /// What "no wedge" asks of a cluster.
     #[must_use]
-    pub fn duty(&self, c: &Cluster) -> Duty {
+    pub fn obligation(&self, c: &Cluster) -> Obligation {
         let (b, n) = (self.bounds, c.n());
         if (0..n).any(|leader| self.serves_with_all(c, leader)) {
-            return Duty::Serves;
+            return Obligation::Serves;
         }
         // The oracle of E0 can waste an epoch on a leader that nobody would elect.
         // A leader that completes a reconfiguration without a vote for itself hands over to one of a further epoch.
@@ -249,9 +249,9 @@ impl Zab {
         let epochs_left = (0..n).all(|i| self.accepted(c, i).0 + needed <= u32::from(b.epochs));
         let mut peers = c.nodes(&self.world).filter_map(|n| n.peer.as_ref());
         if epochs_left && peers.all(|p| self.may_look_again(p)) {
-            Duty::Recovers
+            Obligation::Recovers
         } else {
-            Duty::Exempt
+            Obligation::Exempt
         }
     }
 
@@ -395,7 +395,7 @@ impl Zab {
                     // Acceptance of the epoch becomes durable in the same step; nothing else is pending then.
                     let accepting = |c: &Cluster| {
                         let pending = c.node(&self.world, receiver).disk.queue.front();
-                        matches!(pending, Some(Op::AcceptedEpoch(_)))
+                        matches!(pending, Some(PendingWrite::AcceptedEpoch(_)))
                     };
                     while accepting(c) {
                         c.flush(&self.world, receiver, log);
@@ -470,11 +470,11 @@ impl Zab {
 fn uneven_disks(n: usize) -> Vec<Vec<Disk>> {
     let z = |e: u32, c: u32| Zxid::new(Epoch(e), c);
     let disk = |accepted: u32, current: u32, log: &[Zxid]| {
-        Disk::quiet(Image {
+        Disk::quiet(DiskImage {
             accepted: Epoch(accepted),
             current: Epoch(current),
             log: log.to_vec(),
-            ..Image::empty((1 << n) - 1)
+            ..DiskImage::empty((1 << n) - 1)
         })
     };
     let kinds = [

@@ -9,7 +9,7 @@ use super::action::{
 };
 use super::bounds::Disk as DiskGrain;
 use super::cluster::{World, index};
-use super::disk::{Disk, Op};
+use super::disk::{Disk, PendingWrite};
 use super::host;
 use super::link::Frame;
 use super::model::sid;
@@ -104,7 +104,7 @@ pub enum Outward {
     /// Something for the observer.
     Seen(Observation),
     /// A write was queued; for people.
-    Queued(Op),
+    Queued(PendingWrite),
     /// Any other effect; for people.
     Other(Effect<Txn>),
 }
@@ -308,11 +308,11 @@ impl Node {
                     self.disk.persist(&write, tree);
                     host::on_asked(world.switches(), self);
                     match self.disk.queue.back() {
-                        Some(Op::Truncate(z)) => {
+                        Some(PendingWrite::Truncate(z)) => {
                             self.tree.retain(|x| x <= z);
                             host::load_snapshot(self);
                         }
-                        Some(Op::Install(tree, ..)) => self.tree.clone_from(tree),
+                        Some(PendingWrite::Install(tree, ..)) => self.tree.clone_from(tree),
                         _ => {}
                     }
                     let queued = self.disk.queue.back().cloned();

@@ -4,7 +4,7 @@
 //! process that dies takes nothing with it: whoever reads the files finds all that was written. The disk thread syncs one kind
 //! of write before it begins the next, so what is in the page cache alone is a run of appends or one other write.
 
-use super::disk::{Disk, Image, Op};
+use super::disk::{Disk, DiskImage, PendingWrite};
 use crate::durable::{Found, Made, Part};
 use crate::ensemble::Ensemble;
 use crate::switch::Switches;
@@ -15,22 +15,25 @@ use core::mem::discriminant;
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct PageCache {
     /// Written and not synced; oldest first.
-    pub ops: VecDeque<Op>,
+    pub ops: VecDeque<PendingWrite>,
     /// A sync of them has failed: the pages are clean, and every further sync succeeds without them.
     pub clean: bool,
 }
 
 /// The part that a write belongs to.
-const fn part(op: &Op) -> Part {
+const fn part(op: &PendingWrite) -> Part {
     match op {
-        Op::AcceptedEpoch(_) => Part::AcceptedEpoch,
-        Op::CurrentEpoch(_) => Part::CurrentEpoch,
-        Op::Append(..) | Op::Truncate(_) | Op::Install(..) | Op::Activate(_) => Part::History,
+        PendingWrite::AcceptedEpoch(_) => Part::AcceptedEpoch,
+        PendingWrite::CurrentEpoch(_) => Part::CurrentEpoch,
+        PendingWrite::Append(..)
+        | PendingWrite::Truncate(_)
+        | PendingWrite::Install(..)
+        | PendingWrite::Activate(_) => Part::History,
     }
 }
 
-const fn is_append(op: &Op) -> bool {
-    matches!(op, Op::Append(..))
+const fn is_append(op: &PendingWrite) -> bool {
+    matches!(op, PendingWrite::Append(..))
 }
 
 impl PageCache {
@@ -51,7 +54,7 @@ impl Disk {
 
     /// What a start reads: the disk, and the page cache over it.
     #[must_use]
-    pub fn visible(&self) -> Image {
+    pub fn visible(&self) -> DiskImage {
         let mut image = self.image.clone();
         self.cache.ops.iter().for_each(|op| image.apply(op));
         image.log.sort_unstable(); // with a bug, newer transactions are on the disk without older ones
@@ -87,7 +90,7 @@ impl Disk {
         let ops = core::mem::take(&mut self.cache.ops);
         let (done, rest) = ops.into_iter().partition(|op| part(op) == settled);
         self.cache.ops = rest;
-        let done: VecDeque<Op> = done;
+        let done: VecDeque<PendingWrite> = done;
         done.iter().for_each(|op| self.image.apply(op));
         if self.cache.ops.is_empty() {
             self.cache.clean = false;
@@ -96,13 +99,14 @@ impl Disk {
 
     /// A write is about to become durable while older ones are in the page cache alone, as a start with a bug has left them.
     /// Another file does not take them along. Where the log is cut or replaced, they are on the disk or gone.
-    pub(super) fn pass(&mut self, op: &Op) {
+    pub(super) fn pass(&mut self, op: &PendingWrite) {
         if self.cache.ops.is_empty() {
             return;
         }
-        let apart = |op: &Op| is_append(op) || part(op) != Part::History;
+        let apart = |op: &PendingWrite| is_append(op) || part(op) != Part::History;
         if apart(op) && self.cache.ops.iter().all(apart) {
-            let replaced = |old: &Op| !is_append(old) && discriminant(old) == discriminant(op);
+            let replaced =
+                |old: &PendingWrite| !is_append(old) && discriminant(old) == discriminant(op);
             self.cache.ops.retain(|old| !replaced(old));
         } else {
             self.image = self.visible();
@@ -157,13 +161,13 @@ mod tests {
 
     const NONE: fn() -> Switches = Switches::default;
 
-    fn append(counter: u32) -> Op {
-        Op::Append(Zxid::new(Epoch(1), counter), Txn::Write)
+    fn append(counter: u32) -> PendingWrite {
+        PendingWrite::Append(Zxid::new(Epoch(1), counter), Txn::Write)
     }
 
     /// e1c1 is on the disk, these are pending.
-    fn disk(pending: &[Op]) -> Disk {
-        let mut image = Image::empty(0b111);
+    fn disk(pending: &[PendingWrite]) -> Disk {
+        let mut image = DiskImage::empty(0b111);
         (image.accepted, image.current) = (Epoch(1), Epoch(1));
         image.apply(&append(1));
         let mut disk = Disk::quiet(image);
@@ -193,12 +197,17 @@ mod tests {
         let ops = [
             append(2),
             append(3),
-            Op::AcceptedEpoch(Epoch(2)),
+            PendingWrite::AcceptedEpoch(Epoch(2)),
             append(4),
-            Op::CurrentEpoch(Epoch(2)),
+            PendingWrite::CurrentEpoch(Epoch(2)),
         ];
         let e1c1 = Zxid::new(Epoch(1), 1);
-        let cut = [append(2), Op::Truncate(e1c1), append(2), append(3)];
+        let cut = [
+            append(2),
+            PendingWrite::Truncate(e1c1),
+            append(2),
+            append(3),
+        ];
         for (queue, kept, clean) in [&ops[..], &cut[..]].into_iter().flat_map(|queue| {
             (0..=queue.len()).flat_map(move |kept| [(queue, kept, false), (queue, kept, true)])
         }) {

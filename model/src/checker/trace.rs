@@ -5,7 +5,7 @@
 
 use super::action::Action;
 use super::cluster::{Cluster, Done, Log, World};
-use super::disk::Op;
+use super::disk::PendingWrite;
 use super::link::{End, Frame};
 use super::model::Zab;
 use super::node::Node;
@@ -222,20 +222,22 @@ pub(super) fn vote_text(n: &Notification) -> String {
     )
 }
 
-fn op_record(op: &Op) -> (&'static str, u64) {
+fn op_record(op: &PendingWrite) -> (&'static str, u64) {
     match op {
-        Op::AcceptedEpoch(e) => ("acceptedEpoch", u64::from(e.0)),
-        Op::CurrentEpoch(e) => ("currentEpoch", u64::from(e.0)),
-        Op::Append(z, _) => ("append", z.0),
-        Op::Truncate(z) => ("truncate", z.0),
-        Op::Activate(z) => ("activate", z.0),
-        Op::Install(tree, ..) => ("install", tree.last().map_or(0, |z| z.0)),
+        PendingWrite::AcceptedEpoch(e) => ("acceptedEpoch", u64::from(e.0)),
+        PendingWrite::CurrentEpoch(e) => ("currentEpoch", u64::from(e.0)),
+        PendingWrite::Append(z, _) => ("append", z.0),
+        PendingWrite::Truncate(z) => ("truncate", z.0),
+        PendingWrite::Activate(z) => ("activate", z.0),
+        PendingWrite::Install(tree, ..) => ("install", tree.last().map_or(0, |z| z.0)),
     }
 }
 
-pub(super) fn op_text(op: &Op) -> String {
+pub(super) fn op_text(op: &PendingWrite) -> String {
     match (op, op_record(op)) {
-        (Op::AcceptedEpoch(_) | Op::CurrentEpoch(_), (kind, value)) => format!("{kind} {value}"),
+        (PendingWrite::AcceptedEpoch(_) | PendingWrite::CurrentEpoch(_), (kind, value)) => {
+            format!("{kind} {value}")
+        }
         (_, (kind, value)) => format!("{kind} {:?}", Zxid(value)),
     }
 }

@@ -399,7 +399,7 @@ impl Worker {
             return Ok(());
         }
         if shared.options.liveness {
-            self.notes.state(number, shared.model.duty(cluster));
+            self.notes.state(number, shared.model.obligation(cluster));
         }
         self.chunk
             .extend([here as u32, (here >> 32) as u32, number]);

@@ -23,7 +23,7 @@ pub(super) struct Notes {
 
 /// What is asked of a state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Duty {
+pub enum Obligation {
     /// All serve together.
     Serves,
     /// It has to be able to reach such a state.
@@ -46,12 +46,12 @@ pub struct Liveness {
 }
 
 impl Notes {
-    pub(super) fn state(&mut self, number: u32, duty: Duty) {
+    pub(super) fn state(&mut self, number: u32, obligation: Obligation) {
         self.numbers.push(number);
-        match duty {
-            Duty::Serves => self.serving.push(number),
-            Duty::Exempt => self.exempt.push(number),
-            Duty::Recovers => {}
+        match obligation {
+            Obligation::Serves => self.serving.push(number),
+            Obligation::Exempt => self.exempt.push(number),
+            Obligation::Recovers => {}
         }
     }
 
@@ -104,15 +104,15 @@ mod tests {
     fn a_state_that_only_leads_in_circles_is_wedged() {
         // 0 -> 1 -> 2 (serves), 0 -> 3 -> 4 -> 3, and 5, of which nothing is asked.
         let mut notes = Notes::default();
-        for (number, duty) in [
-            (0, Duty::Recovers),
-            (1, Duty::Recovers),
-            (2, Duty::Serves),
-            (3, Duty::Recovers),
-            (4, Duty::Recovers),
-            (5, Duty::Exempt),
+        for (number, obligation) in [
+            (0, Obligation::Recovers),
+            (1, Obligation::Recovers),
+            (2, Obligation::Serves),
+            (3, Obligation::Recovers),
+            (4, Obligation::Recovers),
+            (5, Obligation::Exempt),
         ] {
-            notes.state(number, duty);
+            notes.state(number, obligation);
         }
         for (from, to) in [(0, 1), (1, 2), (0, 3), (3, 4), (4, 3), (3, 5)] {
             notes.edge(from, to);

@@ -16,7 +16,7 @@ use crate::vote::Vote;
 
 /// What the end of an election was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Outcome {
+pub(super) enum ElectionEnd {
     /// There was none.
     None,
     /// One that E0 could have named; a bit of [`super::action::WITNESSES`] tells more.
@@ -40,13 +40,13 @@ fn own_vote(node: &Node) -> Vote {
 }
 
 /// What a step has made of the election of server `i`, which was `before` it.
-pub(super) fn of(c: &Cluster, world: &World, i: usize, before: &Node) -> Outcome {
+pub(super) fn of(c: &Cluster, world: &World, i: usize, before: &Node) -> ElectionEnd {
     let was_looking = matches!(
         before.peer.as_ref().map(|p| &p.role),
         Some(Role::Looking(_) | Role::Draining { .. })
     );
     if world.bounds.grain != Grain::E2 {
-        return Outcome::None;
+        return ElectionEnd::None;
     }
     if !was_looking {
         let led = matches!(
@@ -55,9 +55,9 @@ pub(super) fn of(c: &Cluster, world: &World, i: usize, before: &Node) -> Outcome
         );
         let leads = matches!(c.role(world, i), Some(Role::Leading(_)));
         return if leads && !led {
-            Outcome::Other
+            ElectionEnd::Other
         } else {
-            Outcome::None
+            ElectionEnd::None
         };
     }
     match c.role(world, i) {
@@ -66,23 +66,23 @@ pub(super) fn of(c: &Cluster, world: &World, i: usize, before: &Node) -> Outcome
             let leader = index(f.vote.leader);
             let known = leader < c.n() && !world.envs[leader].observer;
             match (known, known && c.leads(world, leader)) {
-                (false, _) => Outcome::Other,
-                (_, true) => Outcome::OfTheOracle(1 << W_FOLLOWS_LEADER),
-                (_, false) => Outcome::OfTheOracle(1 << W_FOLLOWS_NOBODY),
+                (false, _) => ElectionEnd::Other,
+                (_, true) => ElectionEnd::OfTheOracle(1 << W_FOLLOWS_LEADER),
+                (_, false) => ElectionEnd::OfTheOracle(1 << W_FOLLOWS_NOBODY),
             }
         }
-        _ => Outcome::None,
+        _ => ElectionEnd::None,
     }
 }
 
-fn leads(c: &Cluster, world: &World, i: usize) -> Outcome {
+fn leads(c: &Cluster, world: &World, i: usize) -> ElectionEnd {
     let node = c.node(world, i);
     let Some(peer) = &node.peer else {
-        return Outcome::Other;
+        return ElectionEnd::Other;
     };
     // Whether the budget has an epoch left for it is no question of the protocol.
     if !peer.ensemble().may_lead(sid(i)) {
-        return Outcome::Other;
+        return ElectionEnd::Other;
     }
     let backs = |n: &&Node| match n.peer.as_ref().map(|p| &p.role) {
         Some(Role::Looking(l)) => l.proposal.leader == sid(i),
@@ -94,8 +94,8 @@ fn leads(c: &Cluster, world: &World, i: usize) -> Outcome {
     let best = backers().all(|n| own_vote(n) <= own_vote(node));
     let servers = backers().map(|n| sid(n.at));
     if best && peer.ensemble().decides(servers, Switches::default()) {
-        Outcome::OfTheOracle(1 << W_ELECTED_BEST)
+        ElectionEnd::OfTheOracle(1 << W_ELECTED_BEST)
     } else {
-        Outcome::OfTheOracle(1 << W_ELECTED_OTHER)
+        ElectionEnd::OfTheOracle(1 << W_ELECTED_OTHER)
     }
 }
