@@ -195,6 +195,24 @@ fn every_phase_and_stage_stands_in_the_table() {
     }
 }
 
+#[test]
+fn every_input_effect_write_and_timer_stands_in_its_table() {
+    let step = include_str!("../src/step.rs");
+    let table = section(SPEC, "### 1.3 ");
+    for of in ["Input<T>", "Effect<T>", "Write<T>", "Timer"] {
+        let names = variants(step, &format!("pub enum {of} {{"));
+        assert!(names.len() >= 4, "{of}: {names:?}");
+        for name in names {
+            let first = rows(table).map(|cells| cells[0]);
+            let is_it = |word: &str| word.trim_matches('`').split('(').next() == Some(name);
+            assert!(
+                first.into_iter().any(|c| c.split(", ").any(is_it)),
+                "SPEC.md 1.3 has no row for {of} {name}"
+            );
+        }
+    }
+}
+
 /// The sources with handlers, each under the name that the table gives to its place.
 const HANDLED: [(&str, &[&str]); 4] = [
     ("peer", &[include_str!("../src/peer.rs")]),
@@ -333,4 +351,42 @@ fn the_contents_lead_to_headings() {
     }
     let numbered: Vec<&str> = SPEC.lines().filter(|l| l.starts_with("## ")).collect();
     assert!(numbered.len() >= 14, "{numbered:?}");
+}
+
+/// A file that a text names is there, whatever folder it has come to.
+#[test]
+fn every_file_that_a_text_names_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut files = Vec::new();
+    let mut folders: Vec<_> = ["model", "impl", "conformance", "benches"]
+        .map(|room| root.join(room))
+        .into();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder of the repository") {
+            let path = entry.expect("a file of the repository").path();
+            let shown = path.strip_prefix(&root).expect("below the root").display();
+            match path.is_dir() {
+                true if !path.ends_with("target") => folders.push(path),
+                true => {}
+                false => files.push(format!("/{shown}")),
+            }
+        }
+    }
+    let texts = [
+        ("SPEC.md", SPEC),
+        ("model/README.md", MODEL),
+        ("README.md", FRONT),
+        ("CONTRIBUTING.md", include_str!("../../CONTRIBUTING.md")),
+    ];
+    for (at, text) in texts {
+        let names = text.split('`').skip(1).step_by(2);
+        let names = names.filter(|n| n.ends_with(".rs") && !n.contains(['{', '*', ' ']));
+        for name in names {
+            let end = format!("/{name}");
+            assert!(
+                files.iter().any(|f| f.ends_with(&end)),
+                "{at} names {name}, which is not there"
+            );
+        }
+    }
 }
