@@ -15,7 +15,7 @@
 )]
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::OnceLock;
 use zabra_check::checker::bounds::{self, Bounds, Grain};
 use zabra_check::checker::cluster::{Cluster, Log};
@@ -274,7 +274,7 @@ impl Steps {
         mut look: impl FnMut(&View<'_>, &View<'_>) -> bool,
     ) -> bool {
         let mut next: VecDeque<Cluster> = self.model.initial().into();
-        let mut seen: HashSet<u128> = next.iter().map(|c| self.fingerprint(c)).collect();
+        let mut seen: BTreeSet<u128> = next.iter().map(|c| self.fingerprint(c)).collect();
         let mut enabled = Vec::new();
         while let Some(before) = next.pop_front() {
             enabled.clear();
