@@ -4,7 +4,7 @@ use crate::ensemble::{Config, Ensemble, Payload};
 use crate::history::History;
 use crate::ids::{Epoch, Zxid};
 use crate::step::{Effect, Effects, Mark, Write};
-use crate::switch::{Switch, Switches};
+use crate::switch::Switches;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
@@ -72,7 +72,7 @@ impl Found {
     /// What has to be made durable next, and how. Nothing: it may be reported.
     #[must_use]
     pub fn owes(&self, switches: Switches) -> Option<(Part, Made)> {
-        if switches.on(Switch::BootTrustsPageCache) {
+        if !switches.rules().start_syncs_what_it_found() {
             return None;
         }
         let part = Part::ALL
@@ -82,7 +82,7 @@ impl Found {
             .0;
         let doubtful = part == Part::History
             && self.durable.history.last() > self.synced
-            && !switches.on(Switch::RestartTrustsCleanPages);
+            && switches.rules().start_writes_its_end_anew();
         let how = if doubtful {
             Made::WrittenAnew
         } else {
@@ -216,7 +216,7 @@ impl Storage {
         if let Some(voters) = voters {
             let version = zxid;
             self.ensemble.append(Config { version, voters });
-            if switches.on(Switch::ActivateAtProposal) {
+            if !switches.rules().activation_waits_for_commit() {
                 self.activate(zxid, out);
             }
         }
@@ -225,7 +225,7 @@ impl Storage {
     /// Asks for the log to end at `zxid`.
     pub(crate) fn truncate<T>(&mut self, zxid: Zxid, switches: Switches, out: &mut Effects<T>) {
         self.persist(Write::Truncate { zxid }, out);
-        if !switches.on(Switch::NextConfigSurvivesTrunc) {
+        if switches.rules().trunc_takes_lists_back() {
             self.ensemble.truncate(zxid);
         }
     }
@@ -238,12 +238,12 @@ impl Storage {
         switches: Switches,
         out: &mut Effects<T>,
     ) {
-        let ensemble = if switches.on(Switch::SnapWithoutConfig) {
-            self.ensemble.truncate(Zxid::ZERO);
-            Box::new(self.ensemble.clone())
-        } else {
+        let ensemble = if switches.rules().snap_brings_lists() {
             self.ensemble.clone_from(&ensemble);
             ensemble
+        } else {
+            self.ensemble.truncate(Zxid::ZERO);
+            Box::new(self.ensemble.clone())
         };
         self.persist(Write::Install { zxid, ensemble }, out);
     }
@@ -268,13 +268,13 @@ impl Storage {
         switches: Switches,
         out: &mut Effects<T>,
     ) -> bool {
-        if switches.on(Switch::AcceptedEpochVolatile) {
+        if !switches.rules().accepted_epoch_is_written() {
             self.known.accepted = epoch;
             self.asked.accepted = epoch;
             return false;
         }
         self.persist(Write::AcceptedEpoch(epoch), out);
-        !switches.on(Switch::AckEpochBeforePersist)
+        switches.rules().epoch_promise_waits_for_fsync()
     }
 
     /// Takes the next write that is durable by `upto`, if there is one left.
@@ -299,12 +299,13 @@ impl Storage {
 impl Storage {
     /// The end of the history as votes and ACKEPOCH report it: what is durable, never a position in memory.
     pub(crate) fn last_reported(&self, delivered: Zxid, switches: Switches) -> Zxid {
-        if switches.on(Switch::VoteFromMemoryNotLog) {
+        let (rules, durable) = (switches.rules(), self.known.history.last());
+        if !rules.vote_speaks_of_the_log() {
             delivered
-        } else if switches.on(Switch::DiffBumpsLastProcessed) {
-            delivered.max(self.known.history.last())
+        } else if rules.diff_moves_nothing() {
+            durable
         } else {
-            self.known.history.last()
+            durable.max(delivered)
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use crate::ids::{ServerId, Zxid};
 use crate::quorum::{AckSet, VoterIndex, Voters};
-use crate::switch::{Switch, Switches};
+use crate::switch::Switches;
 use crate::vote::Vote;
 use alloc::sync::Arc;
 
@@ -232,13 +232,8 @@ impl Ensemble {
             return active;
         };
         let next = next.voters.is_quorum(set.next, switches);
-        if switches.on(Switch::ReconfigOldQuorumOnly) {
-            return active;
-        }
-        if switches.on(Switch::ReconfigNewQuorumOnly) {
-            return next;
-        }
-        active && next
+        let rules = switches.rules();
+        (active || !rules.old_list_decides_too()) && (next || !rules.new_list_decides_too())
     }
 
     /// Whether the servers in `synced` suffice to go on with these voters.

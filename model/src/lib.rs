@@ -13,7 +13,7 @@
 //! | [`peer`] | a server: disk and role, and `step`, the one transition function |
 //! | [`invariants`] | what must hold of every cluster and every step |
 //! | [`service`] | sessions, which request a transaction answers, and the order of answers to one connection |
-//! | [`switch`] | known bugs that a checker can bring back |
+//! | `rules`, [`switch`] | the rules that known bugs break, and the bugs that a checker can bring back |
 //! | [`tree`] | the replicated znodes |
 #![no_std]
 // What comes from outside must never reach one of these.
@@ -37,6 +37,7 @@ pub mod learner;
 pub mod packet;
 pub mod peer;
 pub mod quorum;
+mod rules;
 pub mod service;
 pub mod step;
 pub mod switch;

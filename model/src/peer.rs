@@ -9,8 +9,8 @@ use crate::leader::Leading;
 use crate::learner::Following;
 use crate::packet::Packet;
 use crate::quorum::Voters;
+use crate::rules::Rules;
 use crate::step::{Effect, Effects, Env, Input, Link, Mark, Timer};
-use crate::switch::Switch;
 use crate::vote::{Notification, ServerState, Vote};
 use alloc::collections::BTreeMap;
 
@@ -50,9 +50,14 @@ pub(crate) struct Context<'a, T> {
 }
 
 impl<T> Context<'_, T> {
+    /// The rules that hold.
+    pub(crate) const fn rules(&self) -> Rules {
+        self.env.rules()
+    }
+
     /// Has the host apply the log up to `upto`.
     pub(crate) fn deliver(&mut self, upto: Zxid) {
-        if upto > *self.delivered || self.env.switches.on(Switch::DiffBumpsLastProcessed) {
+        if upto > *self.delivered || !self.rules().diff_moves_nothing() {
             *self.delivered = upto.max(*self.delivered);
             self.out.push(Effect::Deliver { upto });
         }
@@ -77,7 +82,7 @@ impl Peer {
         mut ensemble: Ensemble,
         out: &mut Effects<T>,
     ) -> Self {
-        if env.switches.on(Switch::NextConfigVolatile) {
+        if !env.rules().next_list_survives_a_crash() {
             ensemble.truncate(Zxid::ZERO);
         }
         let mut peer = Self {
@@ -302,7 +307,7 @@ impl Peer {
             Role::Looking(_) | Role::Draining { .. } => {}
         }
         out.push(Effect::Became(ServerState::Looking));
-        if self.storage.is_idle() || env.switches.on(Switch::VoteBeforeLogDrain) {
+        if self.storage.is_idle() || !env.rules().vote_waits_for_the_disk() {
             self.start_election(env, out);
         }
     }
@@ -310,7 +315,7 @@ impl Peer {
     /// Enters a new round with a vote for itself, then hears what came in while the disk was busy.
     fn start_election<T: Clone>(&mut self, env: &Env, out: &mut Effects<T>) {
         assert!(
-            self.storage.is_idle() || env.switches.on(Switch::VoteBeforeLogDrain),
+            self.storage.is_idle() || !env.rules().vote_waits_for_the_disk(),
             "I-33: a vote tells only what is durable"
         );
         // Another server may have named any number, also the last one.

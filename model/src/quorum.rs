@@ -3,7 +3,7 @@
 //! Nobody outside this file counts voters: each question about a set of them is a method of [`Voters`].
 
 use crate::ids::ServerId;
-use crate::switch::{Switch, Switches};
+use crate::switch::Switches;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
@@ -267,19 +267,20 @@ impl Voters {
     #[inline]
     pub fn is_quorum(&self, set: AckSet, switches: Switches) -> bool {
         if self.groups.is_empty() {
-            let needed = if switches.on(Switch::QuorumIsHalf) {
-                self.ids.len().div_ceil(2)
-            } else {
+            let needed = if switches.rules().quorum_is_more_than_half() {
                 self.ids.len() / 2 + 1
+            } else {
+                self.ids.len().div_ceil(2)
             };
             return set.len() as usize >= needed;
         }
         let won = |group: &&Weighed| {
             let inside = AckSet(group.members.0 & set.0);
-            if switches.on(Switch::GroupByAnyMember) {
-                return !inside.is_empty();
+            if switches.rules().group_needs_more_than_half() {
+                self.weight(inside) * 2 > group.weight
+            } else {
+                !inside.is_empty()
             }
-            self.weight(inside) * 2 > group.weight
         };
         self.groups.iter().filter(won).count() * 2 > self.groups.len()
     }
@@ -397,7 +398,7 @@ mod tests {
     #[test]
     fn groups_won_by_any_member_make_quorums_that_do_not_meet() {
         let v = hierarchy(&[(1, 1), (1, 1), (2, 1), (2, 1), (3, 1)]).unwrap();
-        let on = Switches::with(Switch::GroupByAnyMember);
+        let on = Switches::with(crate::switch::Switch::GroupByAnyMember);
         let (a, b) = (v.set([1, 3].map(ServerId)), v.set([2, 4].map(ServerId)));
         assert!(v.is_quorum(a, on) && v.is_quorum(b, on));
         assert!(!v.is_quorum(a, Switches::default()));

@@ -4,6 +4,7 @@ use crate::ensemble::Ensemble;
 use crate::fault::Fault;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::packet::Packet;
+use crate::rules::Rules;
 use crate::switch::Switches;
 use crate::vote::{Notification, ServerState};
 use alloc::boxed::Box;
@@ -24,6 +25,13 @@ pub struct Env {
     pub counter_max: u32,
     /// Half ticks for which a leader waits for a disk, its own or a learner's, to confirm a proposal: syncLimit. 0 is for ever.
     pub ack_ticks_max: u32,
+}
+
+impl Env {
+    /// The rules that hold: all, unless a checker has switched a bug on.
+    pub(crate) const fn rules(&self) -> Rules {
+        self.switches.rules()
+    }
 }
 
 /// One connection between a learner and a leader; the host gives each a number of its own.

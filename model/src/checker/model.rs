@@ -500,17 +500,8 @@ fn uneven_disks(n: usize) -> Vec<Vec<Disk>> {
             disk(1, 1, &[]),
         ],
     ];
-    let rotate = |kind: &[Disk; 3], by: usize| (0..n).map(|i| kind[(i + by) % 3].clone()).collect();
-    let mut all = Vec::new();
-    for kind in &kinds {
-        for by in 0..1 {
-            let disks: Vec<Disk> = rotate(kind, by);
-            if !all.contains(&disks) {
-                all.push(disks);
-            }
-        }
-    }
-    all
+    let assigned = |kind: &[Disk; 3]| (0..n).map(|i| kind[i % 3].clone()).collect();
+    kinds.iter().map(assigned).collect()
 }
 
 impl Model for Zab {

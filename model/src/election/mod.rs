@@ -7,7 +7,6 @@ pub(crate) mod tally;
 use crate::ensemble::Ensemble;
 use crate::ids::{Round, ServerId};
 use crate::step::{Effect, Effects, Env, Timer};
-use crate::switch::Switch;
 use crate::vote::{Notification, ServerState, Vote};
 pub use tally::{Ballot, Ballots};
 
@@ -154,7 +153,7 @@ impl Looking {
                 vote: self.proposal,
             });
         }
-        let single = env.switches.on(Switch::SingleVoteElects) && !self.received.is_empty();
+        let single = !env.rules().election_needs_a_quorum() && !self.received.is_empty();
         if single || ensemble.is_quorum(agreeing, env.switches) {
             self.deciding = true;
             out.push(Effect::Arm(Timer::Finalize));

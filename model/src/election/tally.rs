@@ -3,7 +3,6 @@
 use crate::ensemble::{Acks, Ensemble};
 use crate::ids::ServerId;
 use crate::step::Env;
-use crate::switch::Switch;
 use crate::vote::{ServerState, Vote};
 use alloc::collections::BTreeMap;
 
@@ -53,6 +52,6 @@ pub(crate) fn is_settled(
             .clone()
             .any(|(sid, b)| sid == vote.leader && b.state == ServerState::Leading)
     };
-    let leader_confirms = leader_confirms || env.switches.on(Switch::NoCheckLeader);
+    let leader_confirms = leader_confirms || !env.rules().leaders_own_word_is_needed();
     leader_confirms && ensemble.is_quorum(set, env.switches)
 }

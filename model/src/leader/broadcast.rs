@@ -7,7 +7,6 @@ use crate::ids::Zxid;
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::step::Effect;
-use crate::switch::Switch;
 
 impl Leading {
     /// What the next proposal gets, behind a log that ends at `last`; with a counter that is used up the proposal is refused.
@@ -36,16 +35,16 @@ impl Leading {
         }
         let zxid = if last.epoch() < self.epoch || last.counter() < cx.env.counter_max {
             next
-        } else if cx.env.switches.on(Switch::NoRolloverReelection) {
+        } else if !cx.rules().counter_never_runs_over() {
             Zxid::new(last.epoch().next().unwrap_or_default(), 1)
         } else {
             // The next leader starts a new epoch; a wrapped counter would start a second history (ZOOKEEPER-1277).
             cx.out.push(Effect::Refused(Fault::CounterExhausted));
             return Next::Look;
         };
-        let acked_only = cx.env.switches.on(Switch::ProposeToAckedOnly);
+        let synced_too = cx.rules().synced_learners_get_proposals();
         let to = |l: &&Learner| {
-            l.is_forwarded_to() && !l.observer && !(acked_only && l.stage == Stage::Synced)
+            l.is_forwarded_to() && !l.observer && (synced_too || l.stage == Stage::Active)
         };
         for l in self.learners.iter().filter(to) {
             let packet = Packet::Proposal {
@@ -58,12 +57,12 @@ impl Leading {
             });
         }
         let mut acks = Acks::EMPTY;
-        if cx.env.switches.on(Switch::LeaderAckBeforeFsync) {
+        if !cx.rules().leader_ack_waits_for_fsync() {
             acks.insert(self.seat);
         }
         self.outstanding.push_back(Outstanding { zxid, acks });
         self.log(zxid, txn, cx);
-        if cx.env.switches.on(Switch::InformBeforeCommit) {
+        if !cx.rules().inform_waits_for_commit() {
             self.inform(zxid, cx);
         }
         Next::Stay
@@ -154,9 +153,9 @@ impl Leading {
             self.outstanding.pop_front();
             self.committed = zxid;
             let activates = self.activate(zxid, cx);
-            let acked_only = cx.env.switches.on(Switch::UptodateWithAckZxid);
+            let synced_too = cx.rules().synced_learners_get_commits();
             let to = |l: &&Learner| {
-                l.is_forwarded_to() && !l.observer && !(acked_only && l.stage == Stage::Synced)
+                l.is_forwarded_to() && !l.observer && (synced_too || l.stage == Stage::Active)
             };
             for l in self.learners.iter().filter(to) {
                 let packet = if activates {
@@ -169,7 +168,7 @@ impl Leading {
                     packet,
                 });
             }
-            if !cx.env.switches.on(Switch::InformBeforeCommit) {
+            if cx.rules().inform_waits_for_commit() {
                 self.inform(zxid, cx);
             }
             if self.is_retired() {
@@ -177,7 +176,7 @@ impl Leading {
             }
         }
         if self.committed > before {
-            if !cx.env.switches.on(Switch::LeaderForgetsToApply) {
+            if cx.rules().leader_applies() {
                 cx.deliver(self.committed);
             }
             self.sync_waiting(cx);

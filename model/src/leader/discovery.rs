@@ -7,7 +7,6 @@ use crate::ids::{Epoch, ServerId, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::step::{Effect, Link};
-use crate::switch::Switch;
 use alloc::vec::Vec;
 
 /// How far a follower's acceptedEpoch may be above the leader's. A server comes to a larger one than its leader's by accepting an
@@ -61,7 +60,7 @@ impl Leading {
             | Phase::AwaitNewLeaderAcks
             | Phase::Broadcast => {
                 self.invite(learner.link, cx);
-                if cx.env.switches.on(Switch::LeaderinfoTwice) {
+                if !cx.rules().leader_info_comes_once() {
                     let again = self.learners.iter().map(|l| (l.link, l.stage));
                     let again: Vec<Link> = again
                         .filter(|(l, s)| *s == Stage::Invited && *l != learner.link)
@@ -79,7 +78,7 @@ impl Leading {
     /// LEADERINFO waits until it is durable: a leader that forgot it could propose it twice (ZOOKEEPER-335).
     pub(super) fn choose_epoch<T>(&mut self, cx: &mut Context<'_, T>) -> Result<Next, Fault> {
         let introduced = |l: &super::Learner| matches!(l.stage, Stage::Introduced(_));
-        if !self.is_quorum_with_me(introduced, Switch::ObserverInDiscovery, cx) {
+        if !self.is_quorum_with_me(introduced, cx.rules().only_voters_introduce(), cx) {
             return Ok(Next::Stay);
         }
         // An observer promises nothing by its epoch, so it is not asked for it.
@@ -142,7 +141,7 @@ impl Leading {
                 );
                 if let Some(current) = current
                     && (current, last) > mine
-                    && !cx.env.switches.on(Switch::NoFollowerAheadCheck)
+                    && cx.rules().no_follower_is_ahead()
                 {
                     return Err(Fault::LearnerAhead { current, last });
                 }
@@ -163,8 +162,8 @@ impl Leading {
     fn close_discovery<T>(&mut self, cx: &mut Context<'_, T>) {
         let counts =
             |l: &super::Learner| matches!(l.stage, Stage::EpochAcked { counted: true, .. });
-        if self.is_quorum_with_me(counts, Switch::ObserverInDiscovery, cx)
-            || cx.env.switches.on(Switch::EpochAckWrongFlag)
+        if self.is_quorum_with_me(counts, cx.rules().only_voters_introduce(), cx)
+            || !cx.rules().epoch_needs_a_quorum()
         {
             self.begin_sync(cx);
         }
@@ -178,7 +177,7 @@ impl Leading {
             Written::AcceptedEpoch(_) | Written::Activate(_) => false,
             Written::Truncate(_) | Written::Install(_) => true,
         };
-        if of_earlier_role && cx.env.switches.on(Switch::VoteBeforeLogDrain) {
+        if of_earlier_role && !cx.rules().vote_waits_for_the_disk() {
             return;
         }
         match written {

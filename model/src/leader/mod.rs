@@ -15,7 +15,6 @@ use crate::ids::{Epoch, ServerId, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::step::{Effect, Env, Link, Timer};
-use crate::switch::Switch;
 use crate::vote::Vote;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -191,7 +190,7 @@ impl Leading {
 
     /// No quorum within initLimit.
     pub(crate) fn on_init_timeout(&self, env: &Env) -> Next {
-        if self.phase == Phase::Broadcast || env.switches.on(Switch::NoInitLimit) {
+        if self.phase == Phase::Broadcast || !env.rules().gives_up_after_init_limit() {
             Next::Stay
         } else {
             Next::Look
@@ -209,7 +208,7 @@ impl Leading {
                 return Next::Look;
             }
         }
-        if !self.has_live_quorum(cx) && !cx.env.switches.on(Switch::NoStepDown) {
+        if !self.has_live_quorum(cx) && cx.rules().steps_down_without_a_quorum() {
             cx.out.push(Effect::Refused(Fault::QuorumLost));
             return Next::Look;
         }
@@ -227,21 +226,21 @@ impl Leading {
 
     /// Whether this server and the active learners are a quorum.
     pub(crate) fn has_live_quorum<T>(&self, cx: &Context<'_, T>) -> bool {
-        let bug = Switch::ObserverInNewLeader;
-        self.is_quorum_with_me(|l| l.stage == Stage::Active, bug, cx)
+        let voters_only = cx.rules().only_voters_join();
+        self.is_quorum_with_me(|l| l.stage == Stage::Active, voters_only, cx)
     }
 
-    /// Whether this server and the learners that satisfy `counts` are a quorum; with `bug`, observers count, too.
+    /// Whether this server and the learners that satisfy `counts` are a quorum, by the votes of voters only.
     fn is_quorum_with_me<T>(
         &self,
         counts: impl Fn(&Learner) -> bool,
-        bug: Switch,
+        voters_only: bool,
         cx: &Context<'_, T>,
     ) -> bool {
         let mut set = Acks::EMPTY;
         set.insert(self.seat);
         for l in self.learners.iter().filter(|l| counts(l)) {
-            if l.observer && cx.env.switches.on(bug) {
+            if l.observer && !voters_only {
                 set.active
                     .insert(cx.storage.ensemble.active().voters.stranger());
             }

@@ -9,7 +9,6 @@ use crate::fault::Fault;
 use crate::ids::Zxid;
 use crate::peer::{Context, Next};
 use crate::step::Effect;
-use crate::switch::Switch;
 use alloc::vec::Vec;
 
 /// How far one disk has come with what was proposed.
@@ -76,7 +75,7 @@ impl Leading {
     pub(super) fn gives_way<T>(&mut self, cx: &mut Context<'_, T>) -> Next {
         let last = cx.storage.asked.history.last();
         let late = self.own.is_late(last, cx.env.ack_ticks_max);
-        if !late || self.is_quorum_with_me(|_| false, Switch::ObserverInNewLeader, cx) {
+        if !late || self.is_quorum_with_me(|_| false, cx.rules().only_voters_join(), cx) {
             return Next::Stay;
         }
         let done = self.own.done;

@@ -7,7 +7,6 @@ use crate::ids::Zxid;
 use crate::peer::Context;
 use crate::quorum::Voters;
 use crate::step::Env;
-use crate::switch::Switch;
 
 impl Leading {
     /// Whether a reconfiguration may be proposed: the last one is committed, and a quorum of the new configuration is
@@ -21,7 +20,7 @@ impl Leading {
         if self.phase != Phase::Broadcast {
             return Err(Fault::NotLeading);
         }
-        if ensemble.next().is_some() && !env.switches.on(Switch::TwoReconfigsAtOnce) {
+        if ensemble.next().is_some() && env.rules().reconfigurations_come_one_by_one() {
             return Err(Fault::ReconfigInProgress);
         }
         let active = self.learners.iter().filter(|l| l.stage == Stage::Active);

@@ -7,7 +7,6 @@ use crate::ids::Zxid;
 use crate::packet::Packet;
 use crate::peer::Context;
 use crate::step::{Effect, Timer, Write};
-use crate::switch::Switch;
 use alloc::boxed::Box;
 
 impl Leading {
@@ -31,7 +30,7 @@ impl Leading {
     /// leader that has no quorum of others steps down.
     pub(super) fn admit<T: Clone>(&mut self, at: usize, last: Zxid, cx: &mut Context<'_, T>) {
         let holds_outstanding = last > self.committed && cx.storage.asked.history.contains(last);
-        if !holds_outstanding || cx.env.switches.on(Switch::TruncOutstanding) {
+        if !holds_outstanding || !cx.rules().outstanding_is_not_cut() {
             self.sync_learner(at, last, cx);
             return;
         }
@@ -39,7 +38,7 @@ impl Leading {
             last,
             counted: false,
         };
-        if cx.env.switches.on(Switch::HoldingIsAcking) {
+        if !cx.rules().holding_is_not_acking() {
             let seat = self.learners[at].seat;
             let held = self.outstanding.iter_mut().filter(|o| o.zxid <= last);
             held.for_each(|o| o.acks.insert(seat));
@@ -66,10 +65,10 @@ impl Leading {
         let committed = self.committed;
         let history = &cx.storage.asked.history;
         let newest = history.last();
-        let known = if cx.env.switches.on(Switch::StaleCommittedLogRange) {
-            committed.min(*cx.delivered)
-        } else {
+        let known = if cx.rules().plan_knows_what_is_committed() {
             committed
+        } else {
+            committed.min(*cx.delivered)
         };
         let plan = plan_sync(history, known, last, cx.env.switches);
         let (first, after) = match plan {
@@ -84,7 +83,7 @@ impl Leading {
             SyncPlan::Snap => {
                 // A tree that trails the own history would take back what the learner may have helped to commit
                 // (D-5): before a quorum has formed, this applies the initial history early.
-                if !cx.env.switches.on(Switch::SnapBehindHistory) {
+                if cx.rules().snap_has_the_whole_history() {
                     cx.deliver(committed);
                 }
                 let zxid = *cx.delivered;
@@ -108,9 +107,8 @@ impl Leading {
         }
         // An observer is not asked for an ack, so it learns of these when they are committed.
         let outstanding_too =
-            !self.learners[at].observer || cx.env.switches.on(Switch::ObserverGetsOutstanding);
-        let skipped = cx.env.switches.on(Switch::ForwardAfterReadNotAtomic);
-        if committed < newest && outstanding_too && !skipped {
+            !self.learners[at].observer || !cx.rules().observers_wait_for_commits();
+        if committed < newest && outstanding_too && cx.rules().history_meets_the_live_stream() {
             cx.out.push(Effect::SendHistory {
                 link,
                 after: committed,
@@ -120,7 +118,7 @@ impl Leading {
         }
         let packet = Packet::NewLeader { epoch: self.epoch };
         cx.out.push(Effect::Send { link, packet });
-        if committed < newest && cx.env.switches.on(Switch::NoDuplicateProposalDrop) {
+        if committed < newest && !cx.rules().proposals_are_sent_once() {
             cx.out.push(Effect::SendHistory {
                 link,
                 after: committed,
@@ -156,8 +154,7 @@ impl Leading {
 
     /// Serves once a quorum, this server included, has the initial history and the epoch on disk.
     fn establish<T>(&mut self, cx: &mut Context<'_, T>) {
-        let formed =
-            self.has_live_quorum(cx) || cx.env.switches.on(Switch::ServeBeforeQuorumBroadcast);
+        let formed = self.has_live_quorum(cx) || !cx.rules().serving_needs_a_quorum();
         if self.phase != Phase::AwaitNewLeaderAcks || !formed {
             return;
         }

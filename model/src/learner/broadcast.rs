@@ -6,7 +6,6 @@ use crate::fault::Fault;
 use crate::ids::Zxid;
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
-use crate::switch::Switch;
 
 impl Following {
     /// PROPOSAL: log it. It is acknowledged when it is durable, and never before NEWLEADER is.
@@ -21,9 +20,7 @@ impl Following {
             return Err(Fault::UnexpectedPacket);
         }
         let is_old = zxid <= cx.storage.asked.history.last();
-        if self.is_in_snapshot(zxid, cx)
-            || is_old && cx.env.switches.on(Switch::NewleaderBeforeSnap)
-        {
+        if self.is_in_snapshot(zxid, cx) || is_old && !cx.rules().old_packets_are_refused() {
             return Ok(Next::Stay);
         }
         if !cx.storage.asked.history.is_next(zxid) {
@@ -31,8 +28,7 @@ impl Following {
             return Err(Fault::ProposalOutOfOrder { zxid, last });
         }
         cx.storage.append(zxid, txn, cx.env.switches, cx.out);
-        if self.stage >= Stage::AwaitUpToDate && cx.env.switches.on(Switch::AckProposalBeforeFsync)
-        {
+        if self.stage >= Stage::AwaitUpToDate && !cx.rules().ack_waits_for_fsync() {
             self.send(Packet::Ack { zxid }, cx);
         }
         Ok(Next::Stay)
@@ -40,10 +36,10 @@ impl Following {
 
     /// A proposal is durable: ACK.
     pub(super) fn on_append_durable<T>(&mut self, zxid: Zxid, cx: &mut Context<'_, T>) {
-        let first = if cx.env.switches.on(Switch::AckProposalBeforeAckNewleader) {
-            Stage::WritingCurrent
-        } else {
+        let first = if cx.rules().newleader_is_acked_first() {
             Stage::AwaitUpToDate
+        } else {
+            Stage::WritingCurrent
         };
         let owed = self.stage >= first && !self.observer;
         if owed && (self.stage > Stage::WritingCurrent || zxid > self.committed) {
@@ -62,26 +58,23 @@ impl Following {
         }
         let committed = self.committed;
         let is_old = zxid <= committed;
-        if self.is_in_snapshot(zxid, cx)
-            || is_old && cx.env.switches.on(Switch::NewleaderBeforeSnap)
-        {
+        if self.is_in_snapshot(zxid, cx) || is_old && !cx.rules().old_packets_are_refused() {
             return Ok(Next::Stay);
         }
         if zxid <= committed || !cx.storage.asked.history.contains(zxid) {
             return Err(Fault::CommitOutOfOrder { zxid, committed });
         }
-        let forgotten = cx.env.switches.on(Switch::DropOutstandingAtNewleader)
+        let forgotten = !cx.rules().newleader_forgets_nothing()
             && matches!(self.stage, Stage::WritingCurrent | Stage::AwaitUpToDate);
         if forgotten {
             return Err(Fault::CommitOutOfOrder { zxid, committed });
         }
         self.committed = zxid;
-        let at_once = [Switch::Pr1848, Switch::Pr2111].map(|s| cx.env.switches.on(s));
-        if self.stage == Stage::Broadcast || at_once.contains(&true) {
-            if !cx.env.switches.on(Switch::FollowerForgetsToApply) {
+        if self.stage == Stage::Broadcast || !cx.rules().history_waits_for_uptodate() {
+            if cx.rules().follower_applies() {
                 cx.deliver(zxid);
             }
-        } else if cx.env.switches.on(Switch::ActivateAtSyncCommit) {
+        } else if !cx.rules().activation_waits_for_a_quorum() {
             cx.storage.activate(zxid, cx.out);
         }
         Ok(Next::Stay)
@@ -141,7 +134,7 @@ impl Following {
         if self.stage < Stage::Syncing {
             return Err(Fault::UnexpectedPacket);
         }
-        if self.stage >= Stage::AwaitUpToDate || cx.env.switches.on(Switch::PingAnsweredEarly) {
+        if self.stage >= Stage::AwaitUpToDate || !cx.rules().ping_waits_for_newleader_ack() {
             self.send(Packet::Ping { zxid }, cx);
         }
         Ok(Next::Stay)

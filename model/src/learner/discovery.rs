@@ -6,7 +6,6 @@ use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::step::Link;
-use crate::switch::Switch;
 
 impl Following {
     /// The leader has answered the dial: FOLLOWERINFO, or OBSERVERINFO.
@@ -46,7 +45,7 @@ impl Following {
         self.epoch = epoch;
         if epoch <= accepted {
             // This promise may have been counted before, by a leader that is gone.
-            let counts = cx.env.switches.on(Switch::CountSameEpochAck);
+            let counts = !cx.rules().same_epoch_counts_once();
             self.ack_epoch(counts.then_some(cx.storage.known.current), cx);
         } else {
             self.stage = Stage::WritingAccepted;

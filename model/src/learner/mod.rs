@@ -11,7 +11,6 @@ use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::step::{Effect, Link};
-use crate::switch::Switch;
 use crate::vote::{ServerState, Vote};
 
 /// A server that follows the leader it has elected, or, without a vote, that others have.
@@ -113,7 +112,7 @@ impl Following {
             // NEWLEADER's epoch write comes after the first two; nobody waits for the third.
             Written::Truncate(_) | Written::Install(_) | Written::Activate(_) => {}
         }
-        if cx.env.switches.on(Switch::EpochAfterAck) {
+        if !cx.rules().newleader_ack_waits_for_epoch() {
             self.ack_without_epoch(cx);
         }
     }

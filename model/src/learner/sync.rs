@@ -11,7 +11,6 @@ use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
 use crate::peer::{Context, Next};
 use crate::step::{Effect, Write};
-use crate::switch::Switch;
 use alloc::boxed::Box;
 
 impl Following {
@@ -22,7 +21,7 @@ impl Following {
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
         self.begin_sync(cx)?;
-        if cx.env.switches.on(Switch::DiffBumpsLastProcessed) {
+        if !cx.rules().diff_moves_nothing() {
             *cx.delivered = zxid.max(*cx.delivered);
         }
         self.committed = cx.storage.asked.history.last();
@@ -44,10 +43,10 @@ impl Following {
             let last = history.last();
             return Err(Fault::TruncOutsideHistory { zxid, last });
         }
-        let zxid = if cx.env.switches.on(Switch::TruncOffByOne) {
-            history.floor(Zxid(zxid.0 - 1)).unwrap_or(zxid)
-        } else {
+        let zxid = if cx.rules().trunc_keeps_its_end() {
             zxid
+        } else {
+            history.floor(Zxid(zxid.0 - 1)).unwrap_or(zxid)
         };
         self.begin_sync(cx)?;
         cx.storage.truncate(zxid, cx.env.switches, cx.out);
@@ -72,7 +71,7 @@ impl Following {
     fn ask_for_snap<T>(&mut self, zxid: Zxid, cx: &mut Context<'_, T>) -> Result<Next, Fault> {
         let base = cx.storage.asked.history.base();
         let fault = Fault::TruncBelowSnapshot { zxid, base };
-        if cx.env.switches.on(Switch::TruncBelowSnapshotRefused) {
+        if !cx.rules().trunc_below_snapshot_asks_for_snap() {
             return Err(fault);
         }
         cx.out.push(Effect::Refused(fault));
@@ -103,7 +102,7 @@ impl Following {
     pub(super) fn is_in_snapshot<T>(&self, zxid: Zxid, cx: &Context<'_, T>) -> bool {
         self.stage == Stage::Syncing
             && zxid <= cx.storage.asked.history.base()
-            && !cx.env.switches.on(Switch::SnapDuplicateRefused)
+            && cx.rules().what_snap_has_brought_is_dropped()
     }
 
     fn begin_sync<T>(&mut self, cx: &mut Context<'_, T>) -> Result<(), Fault> {
@@ -111,7 +110,7 @@ impl Following {
             return Err(Fault::UnexpectedPacket);
         }
         self.stage = Stage::Syncing;
-        if cx.env.switches.on(Switch::EpochBeforeHistory) {
+        if !cx.rules().epoch_waits_for_history() {
             cx.storage.persist(Write::CurrentEpoch(self.epoch), cx.out);
         }
         Ok(())
@@ -130,12 +129,12 @@ impl Following {
             return Err(Fault::NewLeaderOfOtherEpoch { epoch });
         }
         self.stage = Stage::WritingCurrent;
-        if cx.env.switches.on(Switch::EpochAfterAck) {
+        if !cx.rules().newleader_ack_waits_for_epoch() {
             self.ack_without_epoch(cx);
             return Ok(Next::Stay);
         }
         cx.storage.persist(Write::CurrentEpoch(epoch), cx.out);
-        if cx.env.switches.on(Switch::AckNewleaderBeforeFsync) {
+        if !cx.rules().newleader_ack_waits_for_fsync() {
             self.ack_new_leader(cx);
         }
         Ok(Next::Stay)
@@ -171,7 +170,7 @@ impl Following {
         }
         // These waited: an ack of a proposal must not overtake the one of NEWLEADER (ZOOKEEPER-4685).
         let Some(link) = self.link else { return };
-        if cx.env.switches.on(Switch::NoImplicitAcks) {
+        if !cx.rules().history_is_acked_by_its_parts() {
             return;
         }
         let asked = &cx.storage.asked.history;
@@ -189,14 +188,14 @@ impl Following {
             return Err(Fault::UnexpectedPacket);
         }
         self.stage = Stage::Broadcast;
-        if !cx.env.switches.on(Switch::NoVoteUpdateAfterSync) {
+        if cx.rules().vote_moves_with_the_epoch() {
             self.vote.epoch = self.epoch;
         }
-        if cx.env.switches.on(Switch::EpochAfterAck) {
+        if !cx.rules().newleader_ack_waits_for_epoch() {
             cx.storage.persist(Write::CurrentEpoch(self.epoch), cx.out);
         }
         cx.storage.activate(self.committed, cx.out);
-        if !cx.env.switches.on(Switch::AsyncApplyOfSyncTxns) {
+        if cx.rules().history_is_applied_before_serving() {
             cx.deliver(self.committed);
         }
         cx.out.push(Effect::Serve { epoch: self.epoch });
