@@ -19,7 +19,7 @@ struct Room {
 /// The nouns of the protocol: files that the roles are written in. Among each other they may not go in a circle, as everywhere.
 #[rustfmt::skip]
 const NOUNS: &[&str] = &[
-    "context", "durable", "ensemble", "fault", "history", "ids", "packet", "quorum", "step", "switch", "vote",
+    "context", "durable", "ensemble", "fault", "history", "ids", "packet", "quorum", "rules", "step", "switch", "vote",
 ];
 
 /// The server's formats and settings, which use nothing but the model and each other.
