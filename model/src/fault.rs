@@ -137,26 +137,50 @@ impl Fault {
     }
 }
 
+/// Begins with the name, as SPEC.md has it, so that a line of a log can be looked up there.
 impl core::fmt::Display for Fault {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::LearnerLate { sid, done } => write!(
                 f,
-                "server {sid} has acknowledged no proposal above {done} within syncLimit, its connection is closed; look at its disk"
+                "LearnerLate: server {sid} has acknowledged no proposal above {done} within syncLimit, its connection is closed; look at its disk"
             ),
             Self::OwnDiskLate { done } => write!(
                 f,
-                "the disk of this server has confirmed nothing above {done} within syncLimit, so it does not lead on; look at it"
+                "OwnDiskLate: the disk of this server has confirmed nothing above {done} within syncLimit, so it does not lead on; look at it"
             ),
             Self::QuorumLost => f.write_str(
-                "too few followers are left for a quorum, so this server does not lead on; look for the others",
+                "QuorumLost: too few followers are left for a quorum, so this server does not lead on; look for the others",
             ),
             Self::EpochJump { accepted, own } => write!(
                 f,
-                "a follower says that it has accepted epoch {}, and this server's is {}: no elections lead there; look at its file acceptedEpoch, or for a stranger",
+                "EpochJump: a follower says that it has accepted epoch {}, and this server's is {}: no elections lead there; look at its file acceptedEpoch, or for a stranger",
                 accepted.0, own.0
             ),
             other => core::fmt::Debug::fmt(other, f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    #[test]
+    fn what_is_logged_begins_with_the_name() {
+        let (sid, done) = (ServerId(2), Zxid::ZERO);
+        let (accepted, own) = (Epoch(9), Epoch(1));
+        for fault in [
+            Fault::LearnerLate { sid, done },
+            Fault::OwnDiskLate { done },
+            Fault::EpochJump { accepted, own },
+            Fault::QuorumLost,
+            Fault::LearnerReplaced { sid },
+        ] {
+            let (name, said) = (format!("{fault:?}"), format!("{fault}"));
+            let name = name.split(' ').next().unwrap_or_default();
+            assert!(said.starts_with(name), "{said}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A server of an ensemble: what its disk holds, and its role. `step` is the whole protocol.
 
 use crate::durable::{Durable, Storage};
-use crate::election::{Looking, Outcome};
+use crate::election::{Elected, Looking};
 use crate::ensemble::{Ensemble, Payload};
 use crate::fault::Fault;
 use crate::ids::{Epoch, Round, ServerId, Zxid};
@@ -344,7 +344,7 @@ impl Peer {
     }
 
     /// The election is over: lead or follow.
-    fn conclude<T: Clone>(&mut self, env: &Env, outcome: Outcome, out: &mut Effects<T>) {
+    fn conclude<T: Clone>(&mut self, env: &Env, outcome: Elected, out: &mut Effects<T>) {
         out.extend([
             Effect::Disarm(Timer::Finalize),
             Effect::Disarm(Timer::Resend),
@@ -374,7 +374,7 @@ impl Peer {
     #[cfg(feature = "checker")]
     pub fn elect<T: Clone>(&mut self, env: &Env, vote: Vote, out: &mut Effects<T>) {
         if matches!(self.role, Role::Looking(_)) {
-            self.conclude(env, Outcome { vote }, out);
+            self.conclude(env, Elected { vote }, out);
         }
     }
 
@@ -392,7 +392,9 @@ impl Peer {
     #[must_use]
     pub fn serving(&self) -> Option<Epoch> {
         match &self.role {
-            Role::Following(f) if f.stage == crate::learner::Stage::Broadcast => Some(f.epoch),
+            Role::Following(f) if f.stage == crate::learner::FollowingStage::Broadcast => {
+                Some(f.epoch)
+            }
             Role::Leading(l) if l.phase == crate::leader::Phase::Broadcast => Some(l.epoch),
             Role::Draining { .. } | Role::Looking(_) | Role::Following(_) | Role::Leading(_) => {
                 None
@@ -476,14 +478,19 @@ impl Peer {
     /// Whether a learner has acknowledged NEWLEADER on this connection: before that its requests are nobody's.
     #[must_use]
     pub fn has_active_learner(&self, link: Link) -> bool {
-        matches!(&self.role, Role::Leading(l) if l.learners.iter().any(|x| x.link == link && x.stage == crate::leader::Stage::Active))
+        matches!(&self.role, Role::Leading(l) if l.learners.iter().any(|x| x.link == link && x.stage == crate::leader::LearnerStage::Active))
     }
 
     /// Whether a leader is sending its history to the learner behind this link, which says nothing meanwhile.
     #[must_use]
     pub fn synchronizes(&self, link: Link) -> bool {
-        use crate::leader::Stage;
-        let sends = |stage: Stage| matches!(stage, Stage::EpochAcked { .. } | Stage::Synced);
+        use crate::leader::LearnerStage;
+        let sends = |stage: LearnerStage| {
+            matches!(
+                stage,
+                LearnerStage::EpochAcked { .. } | LearnerStage::Synced
+            )
+        };
         matches!(&self.role, Role::Leading(l) if l.learners.iter().any(|x| x.link == link && sends(x.stage)))
     }
 
@@ -493,10 +500,9 @@ impl Peer {
         let Role::Leading(l) = &self.role else {
             return true;
         };
-        let others = l
-            .learners
-            .iter()
-            .filter(|x| x.link != link && !x.observer && x.stage == crate::leader::Stage::Active);
+        let others = l.learners.iter().filter(|x| {
+            x.link != link && !x.observer && x.stage == crate::leader::LearnerStage::Active
+        });
         let ensemble = &self.storage.ensemble;
         ensemble.decides(others.map(|x| x.sid).chain([env.me]), env.switches)
     }

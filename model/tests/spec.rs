@@ -183,8 +183,11 @@ fn every_phase_and_stage_stands_in_the_table() {
     );
     let all = [
         ("leader", variants(leader, "enum Phase {")),
-        ("a leader's learner", variants(leader, "enum Stage {")),
-        ("learner", variants(learner, "enum Stage {")),
+        (
+            "a leader's learner",
+            variants(leader, "enum LearnerStage {"),
+        ),
+        ("learner", variants(learner, "enum FollowingStage {")),
     ];
     for (who, names) in all {
         assert!(names.len() >= 6, "{who}: {names:?}");

@@ -19,8 +19,8 @@ use crate::election::tally::Ballot;
 use crate::ensemble::Acks;
 use crate::ids::{Epoch, Round, ServerId, Zxid};
 use crate::invariants::{Observation, Past};
-use crate::leader::{Leading, Learner, Outstanding, Stage};
-use crate::learner::{Following, Stage as LearnerStage};
+use crate::leader::{Leading, Learner, LearnerStage, Outstanding};
+use crate::learner::{Following, FollowingStage};
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
 use crate::quorum::AckSet;
@@ -393,7 +393,7 @@ fn following(f: &Following, elections: bool, out: &mut Bytes) {
     out.push(*stage as u8);
     epoch(*e, out);
     // It speaks only until ACKEPOCH is sent.
-    out.push(u8::from(*wants_snap && *stage < LearnerStage::AwaitSync));
+    out.push(u8::from(*wants_snap && *stage < FollowingStage::AwaitSync));
     zxid(*committed, out);
 }
 
@@ -436,18 +436,18 @@ fn learner(l: &Learner, out: &mut Bytes) {
     } = l;
     self::link(link.0, out);
     match stage {
-        Stage::Linked => out.push(0),
-        Stage::Introduced(e) => {
+        LearnerStage::Linked => out.push(0),
+        LearnerStage::Introduced(e) => {
             out.push(1);
             epoch(*e, out);
         }
-        Stage::Invited => out.push(2),
-        Stage::EpochAcked { last, counted } => {
+        LearnerStage::Invited => out.push(2),
+        LearnerStage::EpochAcked { last, counted } => {
             out.push(if *counted { 3 } else { 4 });
             zxid(*last, out);
         }
-        Stage::Synced => out.push(5),
-        Stage::Active => out.push(6),
+        LearnerStage::Synced => out.push(5),
+        LearnerStage::Active => out.push(6),
     }
 }
 

@@ -13,7 +13,7 @@ use super::node::{Node, Outbox, Outward, Stimulus};
 use super::txn::Txn;
 use crate::ids::{ServerId, Zxid};
 use crate::invariants::{Observation, Past, Violation};
-use crate::leader::{Learner, Phase, Stage};
+use crate::leader::{Learner, LearnerStage, Phase};
 use crate::packet::Packet;
 use crate::peer::Role;
 use alloc::boxed::Box;
@@ -654,7 +654,7 @@ impl Cluster {
     /// queued. One PING at a time says it all.
     pub(super) fn may_ping_early(&self, world: &World, w: &Wire) -> bool {
         let mut frames = w.inbox(End::Leader).iter().chain(w.inbox(End::Learner));
-        let waits = |l: &Learner| l.link.0 == w.id && l.stage == Stage::Synced;
+        let waits = |l: &Learner| l.link.0 == w.id && l.stage == LearnerStage::Synced;
         match self.role(world, w.leader) {
             Some(Role::Leading(l)) if l.phase == Phase::Broadcast => {
                 w.is_live() && l.learners.iter().any(waits) && !frames.any(is_ping)

@@ -10,7 +10,7 @@ use super::model::{Zab, id, members, sid};
 use super::node::Node;
 use super::txn;
 use crate::ids::{Epoch, ServerId};
-use crate::leader::{Learner, Phase, Stage};
+use crate::leader::{Learner, LearnerStage, Phase};
 use crate::peer::{Peer, Role};
 use alloc::vec::Vec;
 
@@ -87,7 +87,7 @@ impl Zab {
                         out.push(Action::Propose { server });
                     }
                     self.enabled_reconfigurations(c, i, peer, out);
-                    let active = |l: &&Learner| l.stage == Stage::Active;
+                    let active = |l: &&Learner| l.stage == LearnerStage::Active;
                     let active = l.learners.iter().filter(active).map(|l| l.sid);
                     let stepping_down = !peer
                         .ensemble()

@@ -10,7 +10,7 @@ use crate::election::tally::Ballot;
 use crate::ensemble::Ensemble;
 use crate::ids::ServerId;
 use crate::leader::{self, Learner};
-use crate::learner::Stage;
+use crate::learner::FollowingStage;
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
 use crate::step::{Effect, Input, Timer};
@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 
 /// A write has just been queued.
 pub(super) fn on_asked(switches: Switches, node: &mut Node) {
-    let syncing = matches!(&node.peer, Some(Peer { role: Role::Following(f), .. }) if f.stage < Stage::Broadcast);
+    let syncing = matches!(&node.peer, Some(Peer { role: Role::Following(f), .. }) if f.stage < FollowingStage::Broadcast);
     let Some(PendingWrite::Append(zxid, _)) = node.disk.queue.back() else {
         return;
     };
@@ -146,12 +146,12 @@ pub(super) fn is_out_of_place(world: &World, peer: &Peer, input: &Input<Txn>) ->
     };
     match &peer.role {
         Role::Leading(l) if world.bounds.zookeeper_leader => {
-            let owes = |l: &Learner| l.link == *link && l.stage == leader::Stage::Synced;
+            let owes = |l: &Learner| l.link == *link && l.stage == leader::LearnerStage::Synced;
             matches!(packet, Packet::Ping { .. }) && l.learners.iter().any(owes)
         }
         Role::Following(f) if !world.bounds.zookeeper_leader => {
             let base = peer.storage.asked.history.base();
-            f.stage == Stage::Syncing
+            f.stage == FollowingStage::Syncing
                 && live_zxid(packet).is_some_and(|z| z <= base)
                 && !world.switches().on(Switch::NewleaderBeforeSnap)
         }

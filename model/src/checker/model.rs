@@ -263,7 +263,7 @@ impl Zab {
         let serves = |w: &&Wire| match c.role(&self.world, w.learner) {
             Some(Role::Following(f)) => {
                 w.is_live()
-                    && f.stage == crate::learner::Stage::Broadcast
+                    && f.stage == crate::learner::FollowingStage::Broadcast
                     && f.link.is_some_and(|l| l.0 == w.id)
             }
             _ => false,

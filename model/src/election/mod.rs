@@ -27,7 +27,7 @@ pub struct Looking {
 
 /// How an election ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct Elected {
     /// The vote that won.
     pub(crate) vote: Vote,
 }
@@ -54,10 +54,10 @@ impl Looking {
     }
 
     /// A sole voter need not ask anybody.
-    pub(crate) fn alone(&self, env: &Env, ensemble: &Ensemble) -> Option<Outcome> {
+    pub(crate) fn alone(&self, env: &Env, ensemble: &Ensemble) -> Option<Elected> {
         ensemble
             .is_everybody(ensemble.set([env.me]))
-            .then_some(Outcome { vote: self.own })
+            .then_some(Elected { vote: self.own })
     }
 
     /// What this server says while it looks.
@@ -85,7 +85,7 @@ impl Looking {
         from: ServerId,
         n: Notification,
         out: &mut Effects<T>,
-    ) -> Option<Outcome> {
+    ) -> Option<Elected> {
         match n.state {
             ServerState::Looking => self.on_looking(env, ensemble, round, from, n, out),
             ServerState::Following | ServerState::Leading => {
@@ -104,7 +104,7 @@ impl Looking {
         from: ServerId,
         n: Notification,
         out: &mut Effects<T>,
-    ) -> Option<Outcome> {
+    ) -> Option<Elected> {
         if n.round < *round {
             if env.observer {
                 return None; // its proposal is no vote, it brings nobody anywhere
@@ -145,11 +145,11 @@ impl Looking {
         env: &Env,
         ensemble: &Ensemble,
         out: &mut Effects<T>,
-    ) -> Option<Outcome> {
+    ) -> Option<Elected> {
         let agreeing = tally::agreeing(env, ensemble, &self.received, self.proposal);
         if ensemble.is_everybody(agreeing) {
             // Nobody is left who could bring a better vote: no reason to wait.
-            return Some(Outcome {
+            return Some(Elected {
                 vote: self.proposal,
             });
         }
@@ -173,7 +173,7 @@ impl Looking {
         from: ServerId,
         n: Notification,
         out: &mut Effects<T>,
-    ) -> Option<Outcome> {
+    ) -> Option<Elected> {
         let ballot = Ballot {
             vote: n.vote,
             state: n.state,
@@ -182,14 +182,14 @@ impl Looking {
             self.received.insert(from, ballot);
             let settled = self.received.iter().map(|(sid, b)| (*sid, *b));
             if tally::is_settled(env, ensemble, settled, n.vote, n.round == *round) {
-                return Some(Outcome { vote: n.vote });
+                return Some(Elected { vote: n.vote });
             }
         }
         self.settled.insert(from, ballot);
         let settled = self.settled.iter().map(|(sid, b)| (*sid, *b));
         if tally::is_settled(env, ensemble, settled, n.vote, n.round == *round) {
             *round = n.round;
-            return Some(Outcome { vote: n.vote });
+            return Some(Elected { vote: n.vote });
         }
         // A ballot replaced in this round may have dissolved the quorum that was being finalized.
         if self.deciding {
@@ -199,8 +199,8 @@ impl Looking {
     }
 
     /// No better vote has come: the election is over.
-    pub(crate) fn on_finalize(&self) -> Option<Outcome> {
-        self.deciding.then_some(Outcome {
+    pub(crate) fn on_finalize(&self) -> Option<Elected> {
+        self.deciding.then_some(Elected {
             vote: self.proposal,
         })
     }

@@ -5,7 +5,7 @@ use crate::election::Ballots;
 use crate::ensemble::Ensemble;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::leader::Phase;
-use crate::learner::Stage;
+use crate::learner::FollowingStage;
 use crate::peer::{Peer, Role};
 use crate::vote::{ServerState, Vote};
 use alloc::vec::Vec;
@@ -68,7 +68,7 @@ impl Server {
         kept: Kept,
     ) -> Self {
         let epoch = match peer.map(|p| &p.role) {
-            Some(Role::Following(f)) if f.stage >= Stage::AwaitUpToDate => Some(f.epoch),
+            Some(Role::Following(f)) if f.stage >= FollowingStage::AwaitUpToDate => Some(f.epoch),
             Some(Role::Leading(l)) if l.phase >= Phase::WritingEpoch => Some(l.epoch),
             _ => None,
         };
@@ -173,8 +173,8 @@ impl<'a> Conduct<'a> {
             ),
             Role::Following(f) => (
                 f.epoch,
-                f.stage >= Stage::AwaitSync,
-                f.stage >= Stage::AwaitUpToDate,
+                f.stage >= FollowingStage::AwaitSync,
+                f.stage >= FollowingStage::AwaitUpToDate,
             ),
             Role::Draining { .. } | Role::Looking(_) => (Epoch(0), false, false),
         };

@@ -1,6 +1,6 @@
 //! Phase 3: proposals, acknowledgements, commits, in zxid order.
 
-use super::{Leading, Learner, Outstanding, Phase, Stage};
+use super::{Leading, Learner, LearnerStage, Outstanding, Phase};
 use crate::ensemble::{Acks, Payload, Seat};
 use crate::fault::Fault;
 use crate::ids::Zxid;
@@ -44,7 +44,7 @@ impl Leading {
         };
         let synced_too = cx.rules().synced_learners_get_proposals();
         let to = |l: &&Learner| {
-            l.is_forwarded_to() && !l.observer && (synced_too || l.stage == Stage::Active)
+            l.is_forwarded_to() && !l.observer && (synced_too || l.stage == LearnerStage::Active)
         };
         for l in self.learners.iter().filter(to) {
             let packet = Packet::Proposal {
@@ -84,13 +84,16 @@ impl Leading {
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
         match self.learners[at].stage {
-            Stage::Synced if zxid == Zxid::new(self.epoch, 0) => {
+            LearnerStage::Synced if zxid == Zxid::new(self.epoch, 0) => {
                 self.on_ack_new_leader(at, cx);
                 return Ok(Next::Stay);
             }
-            Stage::Synced => return Err(Fault::AckBeforeNewLeader { zxid }),
-            Stage::Active => {}
-            Stage::Linked | Stage::Introduced(_) | Stage::Invited | Stage::EpochAcked { .. } => {
+            LearnerStage::Synced => return Err(Fault::AckBeforeNewLeader { zxid }),
+            LearnerStage::Active => {}
+            LearnerStage::Linked
+            | LearnerStage::Introduced(_)
+            | LearnerStage::Invited
+            | LearnerStage::EpochAcked { .. } => {
                 return Err(Fault::UnexpectedPacket);
             }
         }
@@ -155,7 +158,9 @@ impl Leading {
             let activates = self.activate(zxid, cx);
             let synced_too = cx.rules().synced_learners_get_commits();
             let to = |l: &&Learner| {
-                l.is_forwarded_to() && !l.observer && (synced_too || l.stage == Stage::Active)
+                l.is_forwarded_to()
+                    && !l.observer
+                    && (synced_too || l.stage == LearnerStage::Active)
             };
             for l in self.learners.iter().filter(to) {
                 let packet = if activates {

@@ -1,6 +1,6 @@
 //! Phase 1: a new epoch, larger than any that a quorum has accepted.
 
-use super::{Leading, Phase, Seat, Stage};
+use super::{Leading, LearnerStage, Phase, Seat};
 use crate::durable::Written;
 use crate::fault::Fault;
 use crate::ids::{Epoch, ServerId, Zxid};
@@ -26,7 +26,7 @@ impl Leading {
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
         let learner = self.learners[at];
-        if learner.stage != Stage::Linked || sid == cx.env.me {
+        if learner.stage != LearnerStage::Linked || sid == cx.env.me {
             return Err(Fault::UnexpectedPacket);
         }
         let own = cx.storage.asked.accepted;
@@ -37,7 +37,7 @@ impl Leading {
         let old = self
             .learners
             .iter()
-            .find(|l| l.sid == sid && l.stage != Stage::Linked)
+            .find(|l| l.sid == sid && l.stage != LearnerStage::Linked)
             .map(|l| l.link);
         self.learners[at].sid = sid;
         self.learners[at].seat = if observer {
@@ -46,7 +46,7 @@ impl Leading {
             cx.storage.ensemble.seat(sid)
         };
         self.learners[at].observer = observer;
-        self.learners[at].stage = Stage::Introduced(accepted);
+        self.learners[at].stage = LearnerStage::Introduced(accepted);
         if let Some(old) = old {
             cx.out.push(Effect::Refused(Fault::LearnerReplaced { sid }));
             cx.out.push(Effect::Unlink(old));
@@ -63,7 +63,7 @@ impl Leading {
                 if !cx.rules().leader_info_comes_once() {
                     let again = self.learners.iter().map(|l| (l.link, l.stage));
                     let again: Vec<Link> = again
-                        .filter(|(l, s)| *s == Stage::Invited && *l != learner.link)
+                        .filter(|(l, s)| *s == LearnerStage::Invited && *l != learner.link)
                         .map(|(l, _)| l)
                         .collect();
                     again.into_iter().for_each(|l| self.invite(l, cx));
@@ -77,14 +77,14 @@ impl Leading {
     ///
     /// LEADERINFO waits until it is durable: a leader that forgot it could propose it twice (ZOOKEEPER-335).
     pub(super) fn choose_epoch<T>(&mut self, cx: &mut Context<'_, T>) -> Result<Next, Fault> {
-        let introduced = |l: &super::Learner| matches!(l.stage, Stage::Introduced(_));
+        let introduced = |l: &super::Learner| matches!(l.stage, LearnerStage::Introduced(_));
         if !self.is_quorum_with_me(introduced, cx.rules().only_voters_introduce(), cx) {
             return Ok(Next::Stay);
         }
         // An observer promises nothing by its epoch, so it is not asked for it.
         let followers = self.learners.iter().filter(|l| !l.observer);
         let accepted = followers.filter_map(|l| match l.stage {
-            Stage::Introduced(accepted) => Some(accepted),
+            LearnerStage::Introduced(accepted) => Some(accepted),
             _ => None,
         });
         let largest = accepted
@@ -107,7 +107,7 @@ impl Leading {
     fn on_epoch_accepted<T>(&mut self, cx: &mut Context<'_, T>) {
         self.phase = Phase::AwaitEpochAcks;
         for at in 0..self.learners.len() {
-            if matches!(self.learners[at].stage, Stage::Introduced(_)) {
+            if matches!(self.learners[at].stage, LearnerStage::Introduced(_)) {
                 self.invite(self.learners[at].link, cx);
             }
         }
@@ -116,7 +116,7 @@ impl Leading {
 
     fn invite<T>(&mut self, link: Link, cx: &mut Context<'_, T>) {
         for learner in self.learners.iter_mut().filter(|l| l.link == link) {
-            learner.stage = Stage::Invited;
+            learner.stage = LearnerStage::Invited;
             let packet = Packet::LeaderInfo { epoch: self.epoch };
             cx.out.push(Effect::Send { link, packet });
         }
@@ -130,7 +130,7 @@ impl Leading {
         current: Option<Epoch>,
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
-        if self.learners[at].stage != Stage::Invited {
+        if self.learners[at].stage != LearnerStage::Invited {
             return Err(Fault::UnexpectedPacket);
         }
         match self.phase {
@@ -145,7 +145,7 @@ impl Leading {
                 {
                     return Err(Fault::LearnerAhead { current, last });
                 }
-                self.learners[at].stage = Stage::EpochAcked {
+                self.learners[at].stage = LearnerStage::EpochAcked {
                     last,
                     counted: current.is_some(),
                 };
@@ -161,7 +161,7 @@ impl Leading {
     /// Ends discovery when a quorum has accepted the epoch.
     fn close_discovery<T>(&mut self, cx: &mut Context<'_, T>) {
         let counts =
-            |l: &super::Learner| matches!(l.stage, Stage::EpochAcked { counted: true, .. });
+            |l: &super::Learner| matches!(l.stage, LearnerStage::EpochAcked { counted: true, .. });
         if self.is_quorum_with_me(counts, cx.rules().only_voters_introduce(), cx)
             || !cx.rules().epoch_needs_a_quorum()
         {

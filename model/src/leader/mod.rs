@@ -18,7 +18,7 @@ use crate::step::{Effect, Env, Link, Timer};
 use crate::vote::Vote;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use progress::Progress;
+use progress::DiskProgress;
 
 /// A server that was elected, or believes so.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,7 +37,7 @@ pub struct Leading {
     /// Proposals above `committed` with the voters that have them on disk, in zxid order.
     pub(crate) outstanding: VecDeque<Outstanding>,
     /// How far the own disk is.
-    pub(crate) own: Progress,
+    pub(crate) own: DiskProgress,
 }
 
 /// How far the leader has come.
@@ -68,7 +68,7 @@ pub(crate) struct Outstanding {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Learner {
     pub(crate) link: Link,
-    pub(crate) stage: Stage,
+    pub(crate) stage: LearnerStage,
     /// Who it is, from FOLLOWERINFO on.
     pub(crate) sid: ServerId,
     /// Its vote, if it has one.
@@ -76,12 +76,12 @@ pub(crate) struct Learner {
     /// Whether it introduced itself by OBSERVERINFO: it gets INFORM instead of PROPOSAL and COMMIT.
     pub(crate) observer: bool,
     /// How far its disk is, from its ACK of NEWLEADER on.
-    pub(crate) progress: Progress,
+    pub(crate) progress: DiskProgress,
 }
 
 /// How far a learner has come.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Stage {
+pub(crate) enum LearnerStage {
     /// Connected, has not said who it is.
     Linked,
     /// FOLLOWERINFO came with its acceptedEpoch; LEADERINFO waits for the epoch.
@@ -99,7 +99,7 @@ pub(crate) enum Stage {
 impl Learner {
     /// Live proposals and commits go to it.
     pub(crate) fn is_forwarded_to(&self) -> bool {
-        matches!(self.stage, Stage::Synced | Stage::Active)
+        matches!(self.stage, LearnerStage::Synced | LearnerStage::Active)
     }
 }
 
@@ -113,7 +113,7 @@ impl Leading {
             learners: Vec::new(),
             committed: Zxid::ZERO,
             outstanding: VecDeque::new(),
-            own: Progress::default(),
+            own: DiskProgress::default(),
         }
     }
 
@@ -128,11 +128,11 @@ impl Leading {
         let at = self.learners.partition_point(|l| l.link < link);
         let learner = Learner {
             link,
-            stage: Stage::Linked,
+            stage: LearnerStage::Linked,
             sid: ServerId(0),
             seat: Seat::default(),
             observer: false,
-            progress: Progress::default(),
+            progress: DiskProgress::default(),
         };
         self.learners.insert(at, learner);
     }
@@ -213,7 +213,11 @@ impl Leading {
             return Next::Look;
         }
         let zxid = cx.storage.asked.history.last();
-        for l in self.learners.iter().filter(|l| l.stage == Stage::Active) {
+        for l in self
+            .learners
+            .iter()
+            .filter(|l| l.stage == LearnerStage::Active)
+        {
             let packet = Packet::Ping { zxid };
             cx.out.push(Effect::Send {
                 link: l.link,
@@ -227,7 +231,7 @@ impl Leading {
     /// Whether this server and the active learners are a quorum.
     pub(crate) fn has_live_quorum<T>(&self, cx: &Context<'_, T>) -> bool {
         let voters_only = cx.rules().only_voters_join();
-        self.is_quorum_with_me(|l| l.stage == Stage::Active, voters_only, cx)
+        self.is_quorum_with_me(|l| l.stage == LearnerStage::Active, voters_only, cx)
     }
 
     /// Whether this server and the learners that satisfy `counts` are a quorum, by the votes of voters only.

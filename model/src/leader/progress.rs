@@ -4,7 +4,7 @@
 //! What this does to a learner is what a broken connection does, which the checker lets happen at any moment; so the count of
 //! ticks is not part of what it explores (`ack_ticks_max` 0).
 
-use super::{Leading, Stage};
+use super::{Leading, LearnerStage};
 use crate::fault::Fault;
 use crate::ids::Zxid;
 use crate::peer::{Context, Next};
@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 /// How far one disk has come with what was proposed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct DiskProgress {
     /// It has confirmed everything up to here.
     done: Zxid,
     /// What was proposed last when the count began: it has to be confirmed before the count ends.
@@ -22,7 +22,7 @@ pub(crate) struct Progress {
     ticks: u32,
 }
 
-impl Progress {
+impl DiskProgress {
     /// Only what is proposed after `last` is asked for.
     pub(crate) fn starting_at(last: Zxid) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl Leading {
         let max = cx.env.ack_ticks_max;
         let last = cx.storage.asked.history.last();
         let mut late = Vec::new();
-        let asked = |l: &&mut super::Learner| l.stage == Stage::Active && !l.observer;
+        let asked = |l: &&mut super::Learner| l.stage == LearnerStage::Active && !l.observer;
         for l in self.learners.iter_mut().filter(asked) {
             if l.progress.is_late(last, max) {
                 late.push((l.link, l.sid, l.progress.done));
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn c_83_a_proposal_waits_for_so_many_half_ticks_and_no_longer() {
-        let mut p = Progress::starting_at(at(3));
+        let mut p = DiskProgress::starting_at(at(3));
         assert!(
             (0..100).all(|_| !p.is_late(at(3), 4)),
             "nothing is asked for"
@@ -120,7 +120,7 @@ mod tests {
             max in 1_u32..20,
             steps in prop::collection::vec((0_u32..3, 0_u32..20), 1..200),
         ) {
-            let mut p = Progress::starting_at(at(1));
+            let mut p = DiskProgress::starting_at(at(1));
             // Proposed at each half tick, and confirmed so many later.
             let (mut last, mut due) = (1, Vec::new());
             for (now, (proposed, delay)) in (0_u32..).zip(steps) {

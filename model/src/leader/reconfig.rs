@@ -1,6 +1,6 @@
 //! A reconfiguration at the leader: proposed if it can succeed, counted under both configurations, activated by its commit.
 
-use super::{Leading, Phase, Stage};
+use super::{Leading, LearnerStage, Phase};
 use crate::ensemble::{Ensemble, Payload};
 use crate::fault::Fault;
 use crate::ids::Zxid;
@@ -23,7 +23,10 @@ impl Leading {
         if ensemble.next().is_some() && env.rules().reconfigurations_come_one_by_one() {
             return Err(Fault::ReconfigInProgress);
         }
-        let active = self.learners.iter().filter(|l| l.stage == Stage::Active);
+        let active = self
+            .learners
+            .iter()
+            .filter(|l| l.stage == LearnerStage::Active);
         let synced = active.map(|l| l.sid).chain([env.me]);
         if Ensemble::can_become(voters, synced, env.switches) {
             Ok(())
@@ -63,7 +66,7 @@ impl Leading {
         for l in self
             .learners
             .iter_mut()
-            .filter(|l| l.stage != Stage::Linked)
+            .filter(|l| l.stage != LearnerStage::Linked)
         {
             l.seat = ensemble.seat(l.sid);
         }

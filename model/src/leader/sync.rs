@@ -1,8 +1,8 @@
 //! Phase 2: the leader's history on a quorum of disks.
 
-use super::progress::Progress;
+use super::progress::DiskProgress;
 use super::sync_plan::{SyncPlan, plan_sync};
-use super::{Leading, Phase, Stage};
+use super::{Leading, LearnerStage, Phase};
 use crate::ids::Zxid;
 use crate::packet::Packet;
 use crate::peer::Context;
@@ -16,7 +16,7 @@ impl Leading {
         self.phase = Phase::WritingEpoch;
         cx.storage.persist(Write::CurrentEpoch(self.epoch), cx.out);
         for at in 0..self.learners.len() {
-            if let Stage::EpochAcked { last, .. } = self.learners[at].stage {
+            if let LearnerStage::EpochAcked { last, .. } = self.learners[at].stage {
                 self.sync_learner(at, last, cx);
             }
         }
@@ -34,7 +34,7 @@ impl Leading {
             self.sync_learner(at, last, cx);
             return;
         }
-        self.learners[at].stage = Stage::EpochAcked {
+        self.learners[at].stage = LearnerStage::EpochAcked {
             last,
             counted: false,
         };
@@ -49,7 +49,7 @@ impl Leading {
     /// Synchronizes the learners that waited for what is committed now.
     pub(super) fn sync_waiting<T>(&mut self, cx: &mut Context<'_, T>) {
         for at in 0..self.learners.len() {
-            if let Stage::EpochAcked { last, .. } = self.learners[at].stage
+            if let LearnerStage::EpochAcked { last, .. } = self.learners[at].stage
                 && last <= self.committed
             {
                 self.sync_learner(at, last, cx);
@@ -126,7 +126,7 @@ impl Leading {
                 committed: false,
             });
         }
-        self.learners[at].stage = Stage::Synced;
+        self.learners[at].stage = LearnerStage::Synced;
     }
 
     /// The own currentEpoch is durable: the leader's own acknowledgement of NEWLEADER.
@@ -137,11 +137,11 @@ impl Leading {
 
     /// ACK of NEWLEADER.
     pub(super) fn on_ack_new_leader<T>(&mut self, at: usize, cx: &mut Context<'_, T>) {
-        self.learners[at].stage = Stage::Active;
+        self.learners[at].stage = LearnerStage::Active;
         if cx.env.ack_ticks_max > 0 {
             // What it was synchronized with it need not acknowledge.
             let last = cx.storage.asked.history.last();
-            self.learners[at].progress = Progress::starting_at(last);
+            self.learners[at].progress = DiskProgress::starting_at(last);
         }
         if self.phase == Phase::Broadcast {
             let link = self.learners[at].link;
@@ -161,14 +161,18 @@ impl Leading {
         self.phase = Phase::Broadcast;
         self.vote.epoch = self.epoch;
         if cx.env.ack_ticks_max > 0 {
-            self.own = Progress::starting_at(self.committed);
+            self.own = DiskProgress::starting_at(self.committed);
         }
         cx.out.push(Effect::Disarm(Timer::Init));
         cx.out.push(Effect::Arm(Timer::Tick));
         self.activate(self.committed, cx);
         cx.deliver(self.committed);
         cx.out.push(Effect::Serve { epoch: self.epoch });
-        for l in self.learners.iter().filter(|l| l.stage == Stage::Active) {
+        for l in self
+            .learners
+            .iter()
+            .filter(|l| l.stage == LearnerStage::Active)
+        {
             let packet = Packet::UpToDate;
             cx.out.push(Effect::Send {
                 link: l.link,

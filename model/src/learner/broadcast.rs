@@ -1,6 +1,6 @@
 //! Phase 3, the learner's side: log, acknowledge, apply.
 
-use super::{Following, Stage};
+use super::{Following, FollowingStage};
 use crate::ensemble::Payload;
 use crate::fault::Fault;
 use crate::ids::Zxid;
@@ -16,7 +16,9 @@ impl Following {
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
         // An observer gets PROPOSALs as part of the history only.
-        if self.stage < Stage::Syncing || self.observer && self.stage > Stage::Syncing {
+        if self.stage < FollowingStage::Syncing
+            || self.observer && self.stage > FollowingStage::Syncing
+        {
             return Err(Fault::UnexpectedPacket);
         }
         let is_old = zxid <= cx.storage.asked.history.last();
@@ -28,7 +30,7 @@ impl Following {
             return Err(Fault::ProposalOutOfOrder { zxid, last });
         }
         cx.storage.append(zxid, txn, cx.env.switches, cx.out);
-        if self.stage >= Stage::AwaitUpToDate && !cx.rules().ack_waits_for_fsync() {
+        if self.stage >= FollowingStage::AwaitUpToDate && !cx.rules().ack_waits_for_fsync() {
             self.send(Packet::Ack { zxid }, cx);
         }
         Ok(Next::Stay)
@@ -37,12 +39,12 @@ impl Following {
     /// A proposal is durable: ACK.
     pub(super) fn on_append_durable<T>(&mut self, zxid: Zxid, cx: &mut Context<'_, T>) {
         let first = if cx.rules().newleader_is_acked_first() {
-            Stage::AwaitUpToDate
+            FollowingStage::AwaitUpToDate
         } else {
-            Stage::WritingCurrent
+            FollowingStage::WritingCurrent
         };
         let owed = self.stage >= first && !self.observer;
-        if owed && (self.stage > Stage::WritingCurrent || zxid > self.committed) {
+        if owed && (self.stage > FollowingStage::WritingCurrent || zxid > self.committed) {
             self.send(Packet::Ack { zxid }, cx);
         }
     }
@@ -53,7 +55,7 @@ impl Following {
         zxid: Zxid,
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
-        if self.stage < Stage::Syncing {
+        if self.stage < FollowingStage::Syncing {
             return Err(Fault::UnexpectedPacket);
         }
         let committed = self.committed;
@@ -65,12 +67,15 @@ impl Following {
             return Err(Fault::CommitOutOfOrder { zxid, committed });
         }
         let forgotten = !cx.rules().newleader_forgets_nothing()
-            && matches!(self.stage, Stage::WritingCurrent | Stage::AwaitUpToDate);
+            && matches!(
+                self.stage,
+                FollowingStage::WritingCurrent | FollowingStage::AwaitUpToDate
+            );
         if forgotten {
             return Err(Fault::CommitOutOfOrder { zxid, committed });
         }
         self.committed = zxid;
-        if self.stage == Stage::Broadcast || !cx.rules().history_waits_for_uptodate() {
+        if self.stage == FollowingStage::Broadcast || !cx.rules().history_waits_for_uptodate() {
             if cx.rules().follower_applies() {
                 cx.deliver(zxid);
             }
@@ -87,7 +92,7 @@ impl Following {
         txn: T,
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
-        if !self.observer || self.stage < Stage::Syncing {
+        if !self.observer || self.stage < FollowingStage::Syncing {
             return Err(Fault::UnexpectedPacket);
         }
         if self.is_in_snapshot(zxid, cx) {
@@ -131,10 +136,11 @@ impl Following {
         zxid: Zxid,
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
-        if self.stage < Stage::Syncing {
+        if self.stage < FollowingStage::Syncing {
             return Err(Fault::UnexpectedPacket);
         }
-        if self.stage >= Stage::AwaitUpToDate || !cx.rules().ping_waits_for_newleader_ack() {
+        if self.stage >= FollowingStage::AwaitUpToDate || !cx.rules().ping_waits_for_newleader_ack()
+        {
             self.send(Packet::Ping { zxid }, cx);
         }
         Ok(Next::Stay)

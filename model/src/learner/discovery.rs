@@ -1,6 +1,6 @@
 //! Phase 1, the learner's side: accept the leader's epoch, durably, and say where the own history ends.
 
-use super::{Following, Stage};
+use super::{Following, FollowingStage};
 use crate::fault::Fault;
 use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
@@ -11,7 +11,7 @@ impl Following {
     /// The leader has answered the dial: FOLLOWERINFO, or OBSERVERINFO.
     pub(crate) fn on_linked<T>(&mut self, link: Link, cx: &mut Context<'_, T>) {
         self.link = Some(link);
-        self.stage = Stage::AwaitLeaderInfo;
+        self.stage = FollowingStage::AwaitLeaderInfo;
         let (sid, accepted) = (cx.env.me, cx.storage.known.accepted);
         let packet = if self.observer {
             Packet::ObserverInfo { sid, accepted }
@@ -28,7 +28,7 @@ impl Following {
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
         let accepted = cx.storage.known.accepted;
-        if self.stage != Stage::AwaitLeaderInfo {
+        if self.stage != FollowingStage::AwaitLeaderInfo {
             return Err(Fault::UnexpectedPacket);
         }
         // What an observer has accepted was no promise to anybody, and no leader asks for it: only a leader that is older than
@@ -48,7 +48,7 @@ impl Following {
             let counts = !cx.rules().same_epoch_counts_once();
             self.ack_epoch(counts.then_some(cx.storage.known.current), cx);
         } else {
-            self.stage = Stage::WritingAccepted;
+            self.stage = FollowingStage::WritingAccepted;
             if !cx.storage.accept(epoch, cx.env.switches, cx.out) {
                 self.on_epoch_accepted(cx);
             }
@@ -62,7 +62,7 @@ impl Following {
     }
 
     fn ack_epoch<T>(&mut self, current: Option<Epoch>, cx: &mut Context<'_, T>) {
-        self.stage = Stage::AwaitSync;
+        self.stage = FollowingStage::AwaitSync;
         let last = if self.wants_snap && current.is_none() {
             Zxid::NONE
         } else {

@@ -22,7 +22,7 @@ pub struct Following {
     pub(crate) observer: bool,
     /// The connection to the leader; `None` while it is dialled.
     pub(crate) link: Option<Link>,
-    pub(crate) stage: Stage,
+    pub(crate) stage: FollowingStage,
     /// The leader's epoch, from LEADERINFO on.
     pub(crate) epoch: Epoch,
     /// It could not carry out the leader's TRUNC, and asks for SNAP instead.
@@ -33,7 +33,7 @@ pub struct Following {
 
 /// How far the learner has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) enum Stage {
+pub(crate) enum FollowingStage {
     /// The leader is being dialled.
     Dialling,
     /// FOLLOWERINFO is out.
@@ -59,7 +59,7 @@ impl Following {
             vote,
             observer,
             link: None,
-            stage: Stage::Dialling,
+            stage: FollowingStage::Dialling,
             epoch: Epoch(0),
             wants_snap: false,
             committed: Zxid::ZERO,
@@ -103,7 +103,7 @@ impl Following {
     /// The disk holds one more write.
     pub(crate) fn on_durable<T>(&mut self, written: Written, cx: &mut Context<'_, T>) {
         match written {
-            Written::AcceptedEpoch(_) if self.stage == Stage::WritingAccepted => {
+            Written::AcceptedEpoch(_) if self.stage == FollowingStage::WritingAccepted => {
                 self.on_epoch_accepted(cx);
             }
             Written::AcceptedEpoch(_) => {} // only a switch goes on before it is durable

@@ -3,7 +3,7 @@
 //!
 //! Each swap of two of them is a known way to lose data, and a switch that the checker must catch.
 
-use super::{Following, Stage};
+use super::{Following, FollowingStage};
 use crate::ensemble::Ensemble;
 use crate::fault::Fault;
 use crate::history::History;
@@ -36,7 +36,7 @@ impl Following {
     ) -> Result<Next, Fault> {
         let history = &cx.storage.asked.history;
         let zxid = Self::cut(zxid, history);
-        if zxid < history.base() && self.stage == Stage::AwaitSync {
+        if zxid < history.base() && self.stage == FollowingStage::AwaitSync {
             return self.ask_for_snap(zxid, cx);
         }
         if !history.contains(zxid) {
@@ -76,7 +76,7 @@ impl Following {
         }
         cx.out.push(Effect::Refused(fault));
         cx.out.extend(self.link.take().map(Effect::Unlink));
-        self.stage = Stage::Dialling;
+        self.stage = FollowingStage::Dialling;
         self.wants_snap = true;
         cx.out.push(Effect::Dial(self.vote.leader));
         Ok(Next::Stay)
@@ -100,16 +100,16 @@ impl Following {
     /// Whether SNAP has brought this transaction already. A ZooKeeper leader begins to queue live packets before it
     /// reads the snapshot, so those of what was committed meanwhile come once more, before NEWLEADER (D-20).
     pub(super) fn is_in_snapshot<T>(&self, zxid: Zxid, cx: &Context<'_, T>) -> bool {
-        self.stage == Stage::Syncing
+        self.stage == FollowingStage::Syncing
             && zxid <= cx.storage.asked.history.base()
             && cx.rules().what_snap_has_brought_is_dropped()
     }
 
     fn begin_sync<T>(&mut self, cx: &mut Context<'_, T>) -> Result<(), Fault> {
-        if self.stage != Stage::AwaitSync {
+        if self.stage != FollowingStage::AwaitSync {
             return Err(Fault::UnexpectedPacket);
         }
-        self.stage = Stage::Syncing;
+        self.stage = FollowingStage::Syncing;
         if !cx.rules().epoch_waits_for_history() {
             cx.storage.persist(Write::CurrentEpoch(self.epoch), cx.out);
         }
@@ -122,13 +122,13 @@ impl Following {
         epoch: Epoch,
         cx: &mut Context<'_, T>,
     ) -> Result<Next, Fault> {
-        if self.stage != Stage::Syncing {
+        if self.stage != FollowingStage::Syncing {
             return Err(Fault::UnexpectedPacket);
         }
         if epoch != self.epoch {
             return Err(Fault::NewLeaderOfOtherEpoch { epoch });
         }
-        self.stage = Stage::WritingCurrent;
+        self.stage = FollowingStage::WritingCurrent;
         if !cx.rules().newleader_ack_waits_for_epoch() {
             self.ack_without_epoch(cx);
             return Ok(Next::Stay);
@@ -143,7 +143,7 @@ impl Following {
     /// History and epoch are durable: ACK of NEWLEADER, then of every proposal that is logged but not committed.
     pub(super) fn on_epoch_current<T>(&mut self, cx: &mut Context<'_, T>) {
         // Before NEWLEADER only a switch can have asked for this write.
-        if self.stage == Stage::WritingCurrent && cx.storage.asked.current == self.epoch {
+        if self.stage == FollowingStage::WritingCurrent && cx.storage.asked.current == self.epoch {
             let newer_write_pending = cx
                 .storage
                 .pending
@@ -156,13 +156,13 @@ impl Following {
 
     /// The bug of a switch: the history is durable, the epoch is not even asked for.
     pub(super) fn ack_without_epoch<T>(&mut self, cx: &mut Context<'_, T>) {
-        if self.stage == Stage::WritingCurrent && cx.storage.is_idle() {
+        if self.stage == FollowingStage::WritingCurrent && cx.storage.is_idle() {
             self.ack_new_leader(cx);
         }
     }
 
     fn ack_new_leader<T>(&mut self, cx: &mut Context<'_, T>) {
-        self.stage = Stage::AwaitUpToDate;
+        self.stage = FollowingStage::AwaitUpToDate;
         let zxid = Zxid::new(self.epoch, 0);
         self.send(Packet::Ack { zxid }, cx);
         if self.observer {
@@ -184,10 +184,10 @@ impl Following {
 
     /// UPTODATE: a quorum has this history. Apply what is committed, a reconfiguration too, and serve.
     pub(super) fn on_up_to_date<T>(&mut self, cx: &mut Context<'_, T>) -> Result<Next, Fault> {
-        if self.stage != Stage::AwaitUpToDate {
+        if self.stage != FollowingStage::AwaitUpToDate {
             return Err(Fault::UnexpectedPacket);
         }
-        self.stage = Stage::Broadcast;
+        self.stage = FollowingStage::Broadcast;
         if cx.rules().vote_moves_with_the_epoch() {
             self.vote.epoch = self.epoch;
         }

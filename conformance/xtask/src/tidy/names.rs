@@ -48,13 +48,13 @@ const ENUMS: &[Names] = &[
     },
     Names {
         file: "model/src/leader/mod.rs",
-        of: "Stage",
+        of: "LearnerStage",
         kind: "stage",
         spelt: in_code,
     },
     Names {
         file: "model/src/learner/mod.rs",
-        of: "Stage",
+        of: "FollowingStage",
         kind: "stage",
         spelt: in_code,
     },
