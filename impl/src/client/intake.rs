@@ -28,6 +28,7 @@ const STUCK_LOOK_MS: u64 = 500;
 ///         │    ├─► Submit(batch)     hand it to the core; hold(true) if the core has no room for more
 ///         │    ├─► Send              take_output, write all of it, asking stuck when a write does not go on; sent
 ///         │    ├─► Apart(job)        run the job where it may take long; answered_apart
+///         │    ├─► Yield             let others go on first, if there are any
 ///         │    ├─► Wait(wait)        until the bell rings, or bytes come if they may be read (room, heard), or there is
 ///         │    │                     room if it is held (hold(false)), or the clock says so
 ///         └────┘
@@ -80,6 +81,8 @@ pub enum Step {
     Send,
     /// A long read.
     Apart(Box<Apart>),
+    /// The rest of a long request is done in further turns; others may have theirs before.
+    Yield,
     /// Nothing, for now.
     Wait(Wait),
     /// Nothing more will come; what was to be sent is sent.
@@ -313,6 +316,9 @@ impl Intake {
                         }
                         if let Some(why) = batch.ended {
                             return Step::End(why);
+                        }
+                        if self.requests.has_turns_left() {
+                            return Step::Yield;
                         }
                         continue;
                     }

@@ -107,6 +107,11 @@ impl Requests {
         buf.len() >= 4 || !self.frames.is_empty() || self.watches_left.is_some()
     }
 
+    /// Whether a request has been begun that is done in turns.
+    pub(super) const fn has_turns_left(&self) -> bool {
+        self.watches_left.is_some()
+    }
+
     /// The long read that is to be answered before anything else is sent.
     pub(super) fn take_apart(&mut self) -> Option<Apart> {
         self.apart.take()

@@ -108,6 +108,7 @@ impl Client {
                     self.intake.answered_apart(answer);
                     now_ms = self.shared.elapsed_ms();
                 }
+                Step::Yield => tokio::task::yield_now().await,
                 Step::Wait(wait) => {
                     if self.wait(wait, &mut reader, alarm.as_mut(), now_ms).await? == 0 {
                         return Ok(());

@@ -133,6 +133,8 @@ struct Client {
     bytes: BytesMut,
     submits: Vec<Submit>,
     apart: Vec<Apart>,
+    /// Turns of long requests that were not the last.
+    yielded: usize,
 }
 
 impl Client {
@@ -148,6 +150,7 @@ impl Client {
             bytes: BytesMut::new(),
             submits: Vec::new(),
             apart: Vec::new(),
+            yielded: 0,
         }
     }
 
@@ -189,6 +192,7 @@ impl Client {
                     self.intake.sent(output);
                 }
                 Step::Apart(apart) => self.apart.push(*apart),
+                Step::Yield => self.yielded += 1,
                 Step::Wait(wait) => return Rest::Wait(wait),
                 Step::Finish => return Rest::Finish,
                 Step::End(why) => return Rest::End(why),

@@ -86,6 +86,10 @@ fn c_48_a_long_set_watches_is_done_in_turns_and_answered_once() {
     client.intake.feed(&bytes);
     assert!(client.go().may_read());
     assert_eq!(client.heard(), [(xid::SET_WATCHES, 0), (2, 0)]);
+    assert_eq!(
+        client.yielded, 3,
+        "when it was begun, and after 1024 and 2048"
+    );
     assert_eq!(lock(&shared.hub).watches.len(), 3000);
     apply(&shared, "/2999");
     client.go();
