@@ -101,6 +101,15 @@ fn arrows_between_the_rooms_point_to_the_model() {
 }
 
 #[test]
+fn what_a_simulator_runs_is_built_without_tokio() {
+    let without = ["--package", "zabra", "--no-default-features"];
+    let built = tree(&without);
+    assert!(built.contains("zabra-model v"), "{built}");
+    assert!(!built.contains("tokio"), "{built}");
+    assert!(tree(&without[..2]).contains("tokio"), "the server has it");
+}
+
+#[test]
 fn the_server_is_built_with_the_model_without_its_checker_and_switches() {
     // Also where one command builds the whole workspace, and so unites the features of each package.
     for selected in [&["--package", "zabra"][..], &["--workspace"]] {

@@ -18,17 +18,24 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod admin;
+#[cfg(feature = "runtime")]
 pub mod bench;
 pub mod client;
 pub mod config;
+#[cfg(feature = "runtime")]
 pub mod dev;
 pub mod edges;
 pub mod error;
+#[cfg(feature = "runtime")]
 pub mod host;
 pub mod limits;
+#[cfg(feature = "runtime")]
 pub mod net;
+#[cfg(feature = "runtime")]
 pub mod runtime;
+#[cfg(feature = "runtime")]
 pub mod serve;
+#[cfg(feature = "runtime")]
 pub mod shutdown;
 pub mod storage;
 pub mod wire;

@@ -113,6 +113,9 @@ fn check() -> Result<()> {
     cargo(&["fmt", "--all", "--check"])?;
     let lint = ["clippy", "--workspace", "--all-targets"];
     cargo(&[&lint[..], &["--", "-D", "warnings"]].concat())?;
+    // What a simulator runs has no runtime.
+    let lint = ["clippy", "-p", "zabra", "--no-default-features"];
+    cargo(&[&lint[..], &["--lib", "--", "-D", "warnings"]].concat())?;
     documentation()
 }
 
