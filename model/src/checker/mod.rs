@@ -11,7 +11,7 @@
 //! | [`explore`] | our search: shortest counterexamples, several threads, "no wedge" |
 //! | [`host`] | what a host with a bug does, behind its switch |
 //! | [`clients`], [`moves`] | clients on top of a cluster: what they see; sessions that move with requests in flight |
-//! | [`walk`], [`trace`], [`diagram`], [`browse`] | random walks; runs told, stored, drawn, shown in a browser |
+//! | [`walk`], [`trace`], `words`, [`diagram`], [`browse`] | random walks; runs told, stored, drawn, shown in a browser |
 //! | [`scenario`] | stories with the model's answers, for people and as tests |
 //! | [`tables`] | what README.md of the model shows of the zoo |
 
@@ -42,5 +42,6 @@ pub mod tables;
 pub mod trace;
 pub mod txn;
 pub mod walk;
+mod words;
 pub mod world;
 pub mod zoo;
