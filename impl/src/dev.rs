@@ -2,7 +2,7 @@
 
 use crate::config::join;
 use crate::error::ServerError;
-use crate::shutdown;
+use crate::runtime::shutdown;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

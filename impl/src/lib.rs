@@ -5,14 +5,13 @@
 //! | [`error`], [`config`] | what an operator gets wrong, and how it is said |
 //! | [`wire`] | bytes ↔ types |
 //! | [`storage`] | the data directory |
-//! | [`host`] | the task that owns the protocol core |
-//! | [`net`] | who dials whom |
+//! | [`core`] | one server as a state machine: events in, outputs out |
 //! | [`client`] | a client's connection |
 //! | [`edges`], [`runtime`] | what the server needs of the world, as traits, and the real side of them |
 //! | [`limits`] | bounds on what strangers can make this server hold |
 //! | [`admin`] | four-letter words, logging |
 //! | [`mod@bench`] | a load generator for any ZooKeeper server |
-//! | [`serve`], [`dev`], [`shutdown`] | a server, an ensemble on one machine, and their end |
+//! | [`serve`], [`dev`] | a server, an ensemble on one machine |
 
 // What comes from a socket, a disk or a person must never reach one of these.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
@@ -22,22 +21,17 @@ pub mod admin;
 pub mod bench;
 pub mod client;
 pub mod config;
+pub mod core;
 #[cfg(feature = "runtime")]
 pub mod dev;
 pub mod edges;
 pub mod error;
-#[cfg(feature = "runtime")]
-pub mod host;
+#[cfg(feature = "gate")]
+pub mod gate;
 pub mod limits;
-#[cfg(feature = "runtime")]
-pub mod net;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 #[cfg(feature = "runtime")]
 pub mod serve;
-#[cfg(feature = "runtime")]
-pub mod shutdown;
 pub mod storage;
 pub mod wire;
-
-pub use wire::payload;

@@ -2,18 +2,22 @@
 
 use crate::client::shared::Shared;
 use crate::config::Config;
+use crate::core::event::Event;
+use crate::core::turn::{Core, Start};
 use crate::error::ServerError;
-use crate::host::core::{Core, Start};
-use crate::host::inbox::{Event, Inbox};
-use crate::net::election::ElectionNet;
-use crate::net::{doors, quorum};
+#[cfg(feature = "gate")]
+use crate::gate::{self, Gate};
 use crate::runtime::boot::{self, Entrance};
 use crate::runtime::clock::SystemClock;
+use crate::runtime::driver::{self, Edges};
+use crate::runtime::inbox::Inbox;
 use crate::runtime::limits::budget_default;
-use crate::runtime::listener;
-use crate::shutdown;
-use crate::storage::worker;
+use crate::runtime::links::Knocking;
+use crate::runtime::mesh::ElectionNet;
+use crate::runtime::shutdown;
+use crate::runtime::{doors, listener, quorum};
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::{info, warn};
 use zabra_model::ensemble::Ensemble;
 use zabra_model::ids::Epoch;
@@ -46,7 +50,8 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     let election = ElectionNet::bind(&config).await?;
     let learners = quorum::bind(&config).await?;
     let clients = listener::bind(&config).await?;
-    let shared = Shared::new(config, Tree::new(), Arc::new(SystemClock::start()));
+    let clock = Arc::new(SystemClock::start());
+    let shared = Shared::new(config, Tree::new(), Arc::<SystemClock>::clone(&clock));
     // Who comes before the data is read is told so, and looks for another server.
     listener::listen(clients, Arc::clone(&shared), Arc::clone(&inbox));
     let reading = Arc::clone(&shared);
@@ -62,53 +67,45 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     *shared.tree_mut() = found.tree;
     let config = &shared.config;
     let last = found.durable.history.last();
-    let disk_inbox = Arc::clone(&inbox);
-    let thread = boot::start_disk(config, last, move |event| {
-        disk_inbox.push(disk_event(event), 0);
+    let told = Arc::clone(&inbox);
+    let disk = boot::start_disk(config, last, move |event| {
+        told.push(Event::Disk(event), 0);
     })?;
-    let history = boot::history_reader(config);
-    let election = election.map(|port| ElectionNet::start(config, port, Arc::clone(&inbox)));
+    #[cfg(feature = "gate")]
+    let gate = Gate::connect(Arc::clone(&inbox)).await?;
+    #[cfg(feature = "gate")]
+    let is_held = gate.is_some();
+    #[cfg(not(feature = "gate"))]
+    let is_held = false;
+    let knocking = Arc::new(Knocking::default());
+    let mesh = election.map(|port| ElectionNet::start(config, port, Arc::clone(&inbox)));
     if let Some(learners) = learners {
-        quorum::listen(config, learners, Arc::clone(&inbox));
+        let (knocking, inbox) = (Arc::clone(&knocking), Arc::clone(&inbox));
+        quorum::listen(config, learners, knocking, inbox, is_held);
     }
     shutdown::listen(Arc::clone(&inbox), until_stdin_ends);
-    #[cfg(feature = "gate")]
-    let gate = crate::host::gate::Gate::connect(Arc::clone(&inbox)).await?;
-    let again = Arc::clone(&shared);
-    #[cfg_attr(
-        not(feature = "gate"),
-        expect(unused_mut, reason = "only a harness changes it")
-    )]
-    let mut core = Core::new(Start {
-        dirs: boot::dirs(&shared.config),
+    let mut edges = Edges::new(clock, Arc::clone(&shared), disk, knocking, mesh, inbox);
+    if is_held {
+        edges.dial_within = Some(Duration::from_secs(3600));
+    }
+    let core = Core::new(Start {
         shared,
-        inbox,
         env,
         ensemble,
         found: found.durable,
         replayed: found.replayed,
-        thread,
-        reload: Arc::new(move || boot::read_again(&again.config)),
-        history,
-        election,
+        now: edges.now(),
+        timers_are_driven: is_held,
+        tells: is_held,
     });
     #[cfg(feature = "gate")]
     if let Some(gate) = gate {
-        core.hold_by(gate);
+        return gate::run(core, edges, gate).await;
     }
     // A task of its own: what `block_on` runs itself shares no queue with the connections.
-    match tokio::spawn(core.run()).await {
+    match tokio::spawn(driver::run(core, edges)).await {
         Ok(result) => result,
         Err(_) => Err(ServerError::Bug("the core task")),
-    }
-}
-
-fn disk_event(event: worker::Event) -> Event {
-    match event {
-        worker::Event::Durable { upto } => Event::DiskDurable(upto),
-        worker::Event::Full { what, error } => Event::DiskFull(format!("{what}: {error}")),
-        worker::Event::Room => Event::DiskRoom,
-        worker::Event::Failed { what, error } => Event::DiskFailed(format!("{what}: {error}")),
     }
 }
 

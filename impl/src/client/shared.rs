@@ -19,20 +19,7 @@ use zabra_model::service::order::ReplyOrder;
 use zabra_model::service::session::SessionIds;
 use zabra_model::tree::node::Tree;
 
-/// As what a server answers clients.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mode {
-    /// Not at all.
-    NotServing,
-    /// On its own.
-    Standalone,
-    /// With a leader.
-    Follower,
-    /// Follows a leader without a vote.
-    Observer,
-    /// As the leader.
-    Leader,
-}
+pub use zabra_model::service::mode::Mode;
 
 /// Counts for operators.
 #[derive(Debug, Default)]

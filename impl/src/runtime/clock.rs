@@ -1,7 +1,7 @@
 //! The system's clocks.
 
 use crate::edges::clock::Clock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The monotonic clock, counted from when this was made, and the date.
 #[derive(Debug)]
@@ -16,6 +16,12 @@ impl SystemClock {
         Self {
             started: Instant::now(),
         }
+    }
+
+    /// The moment that is so many milliseconds behind the start.
+    #[must_use]
+    pub fn at(&self, elapsed_ms: u64) -> tokio::time::Instant {
+        (self.started + Duration::from_millis(elapsed_ms)).into()
     }
 }
 

@@ -1,11 +1,11 @@
 //! The client port.
 
 use super::client;
+use super::inbox::Inbox;
 use super::limits::raise_descriptors;
 use crate::client::shared::Shared;
 use crate::config::Config;
 use crate::error::ServerError;
-use crate::host::inbox::Inbox;
 use crate::limits::{PerAddress, Seldom, client_descriptors};
 use std::io::ErrorKind;
 use std::sync::Arc;

@@ -12,36 +12,11 @@ use tracing::{info, warn};
 use zabra_model::durable::{self, Durable};
 use zabra_model::history::History;
 use zabra_model::ids::{SessionId, Zxid};
+use zabra_model::service::snapshots::Replay;
 use zabra_model::switch::Switches;
 use zabra_model::tree::acl::Acl;
 use zabra_model::tree::node::Tree;
 use zabra_model::tree::stat::StatPersisted;
-
-/// What lies behind a snapshot: transactions and their bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Replay {
-    /// How many.
-    pub txns: u64,
-    /// Of all of them.
-    pub bytes: u64,
-}
-
-impl Replay {
-    /// One more transaction.
-    pub const fn add(&mut self, bytes: usize) {
-        self.txns += 1;
-        self.bytes += bytes as u64;
-    }
-
-    /// Both together.
-    #[must_use]
-    pub const fn plus(self, more: Self) -> Self {
-        Self {
-            txns: self.txns + more.txns,
-            bytes: self.bytes + more.bytes,
-        }
-    }
-}
 
 /// How a server starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

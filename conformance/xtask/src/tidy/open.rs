@@ -13,8 +13,6 @@ struct Open {
     why: &'static str,
 }
 
-/// The host before it is a state machine: `core/` and `runtime/` take its place, and the three reasons with it.
-const HOST: &str = "host and net become core, client and runtime";
 /// Files of the model that are being divided.
 const MODEL: &str = "the model's longest files are being divided by idea";
 /// Files of the storage that are being divided.
@@ -23,14 +21,6 @@ const STORAGE: &str =
 
 #[rustfmt::skip]
 const OPEN: &[Open] = &[
-    Open { rule: Rule::Circle, place: "impl/src/host/core.rs", why: HOST },
-    Open { rule: Rule::Lines, place: "impl/src/host/core.rs", why: HOST },
-    Open { rule: Rule::Arrow, place: "impl/src/host", why: HOST },
-    Open { rule: Rule::Arrow, place: "impl/src/net", why: HOST },
-    Open { rule: Rule::Arrow, place: "impl/src/runtime/client.rs", why: HOST },
-    Open { rule: Rule::Arrow, place: "impl/src/runtime/listener.rs", why: HOST },
-    Open { rule: Rule::Arrow, place: "impl/src/serve.rs", why: HOST },
-    Open { rule: Rule::Arrow, place: "impl/src/shutdown.rs", why: HOST },
     Open { rule: Rule::Name, place: "impl/src/storage", why: STORAGE },
     Open { rule: Rule::Function, place: "impl/src/storage", why: STORAGE },
     Open { rule: Rule::Circle, place: "model/src/checker", why: MODEL },

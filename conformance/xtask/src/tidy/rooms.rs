@@ -48,10 +48,9 @@ const IMPL: &[Room] = &[
     Room { of: &["client"], uses: &[FORMATS] },
     Room { of: &["core"], uses: &[&["client", "error"], FORMATS] },
     Room { of: &["admin"], uses: &[&["core", "client", "error"], FORMATS] },
-    Room { of: &["shutdown"], uses: &[] },
-    Room { of: &["gate", "runtime"], uses: &[&["gate", "runtime", "admin", "core", "client", "error", "shutdown"], FORMATS] },
-    Room { of: &["serve"], uses: &[&["gate", "runtime", "admin", "core", "client", "error", "shutdown"], FORMATS] },
-    Room { of: &["dev"], uses: &[&["config", "error", "shutdown"]] },
+    Room { of: &["gate", "runtime"], uses: &[&["gate", "runtime", "admin", "core", "client", "error"], FORMATS] },
+    Room { of: &["serve"], uses: &[&["gate", "runtime", "admin", "core", "client", "error"], FORMATS] },
+    Room { of: &["dev"], uses: &[&["config", "error", "runtime"]] },
 ];
 
 /// The table of a crate, by its source folder.

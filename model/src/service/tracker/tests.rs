@@ -1,3 +1,5 @@
+//! The lives of sessions: expiry on its grid, its pace, owners, and who is not silent.
+
 use super::*;
 
 const S: SessionId = SessionId(7);

@@ -1,22 +1,20 @@
 //! The core's timers: it names them, this knows how long they are.
 
-use std::time::Duration;
-use tokio::time::Instant;
 use zabra_model::step::Timer;
 
 const ALL: [Timer; 4] = [Timer::Finalize, Timer::Resend, Timer::Init, Timer::Tick];
 /// ZooKeeper's finalizeWait.
-const FINALIZE: Duration = Duration::from_millis(200);
-const RESEND_MIN: Duration = Duration::from_millis(200);
-const RESEND_MAX: Duration = Duration::from_secs(60);
+const FINALIZE_MS: u64 = 200;
+const RESEND_MIN_MS: u64 = 200;
+const RESEND_MAX_MS: u64 = 60_000;
 
 /// Which timers run, and until when.
 #[derive(Debug)]
 pub struct Timers {
-    due: [Option<Instant>; 4],
-    resend: Duration,
-    init: Duration,
-    tick: Duration,
+    due_ms: [Option<u64>; 4],
+    resend_ms: u64,
+    init_ms: u64,
+    half_tick_ms: u64,
 }
 
 const fn place(timer: Timer) -> usize {
@@ -33,61 +31,60 @@ impl Timers {
     #[must_use]
     pub const fn new(tick_ms: u64, init_ms: u64) -> Self {
         Self {
-            due: [None; 4],
-            resend: RESEND_MIN,
-            init: Duration::from_millis(init_ms),
+            due_ms: [None; 4],
+            resend_ms: RESEND_MIN_MS,
+            init_ms,
             // Never zero, or a tick would follow a tick without end.
-            tick: Duration::from_millis(if tick_ms < 2 { 1 } else { tick_ms / 2 }),
+            half_tick_ms: if tick_ms < 2 { 1 } else { tick_ms / 2 },
         }
     }
 
     /// Starts a timer, anew if it runs.
-    pub fn arm(&mut self, timer: Timer, now: Instant) {
-        let length = match timer {
-            Timer::Finalize => FINALIZE,
+    pub fn arm(&mut self, timer: Timer, now_ms: u64) {
+        let length_ms = match timer {
+            Timer::Finalize => FINALIZE_MS,
             Timer::Resend => {
-                let length = self.resend;
-                self.resend = (length * 2).min(RESEND_MAX);
-                length
+                let length_ms = self.resend_ms;
+                self.resend_ms = (length_ms * 2).min(RESEND_MAX_MS);
+                length_ms
             }
-            Timer::Init => self.init,
-            Timer::Tick => self.tick,
+            Timer::Init => self.init_ms,
+            Timer::Tick => self.half_tick_ms,
         };
-        self.due[place(timer)] = Some(now + length);
+        self.due_ms[place(timer)] = Some(now_ms.saturating_add(length_ms));
     }
 
     /// Stops a timer. The next election begins with short pauses again.
     pub fn disarm(&mut self, timer: Timer) {
-        self.due[place(timer)] = None;
+        self.due_ms[place(timer)] = None;
         if timer == Timer::Resend {
-            self.resend = RESEND_MIN;
+            self.resend_ms = RESEND_MIN_MS;
         }
     }
 
-    /// When the next one runs out.
+    /// When the next one runs out, in the milliseconds that they were started in.
     #[must_use]
-    pub fn next(&self) -> Option<Instant> {
-        self.due.iter().flatten().min().copied()
+    pub fn next(&self) -> Option<u64> {
+        self.due_ms.iter().flatten().min().copied()
     }
 
     /// Takes a timer that has run out.
-    pub fn fired(&mut self, now: Instant) -> Option<Timer> {
+    pub fn fired(&mut self, now_ms: u64) -> Option<Timer> {
         let timer = ALL
             .into_iter()
-            .find(|t| self.due[place(*t)].is_some_and(|due| due <= now))?;
-        self.due[place(timer)] = None;
+            .find(|t| self.due_ms[place(*t)].is_some_and(|due| due <= now_ms))?;
+        self.due_ms[place(timer)] = None;
         Some(timer)
     }
 
     /// Takes a timer before its time; whether it ran.
-    #[cfg(feature = "gate")]
     pub fn take(&mut self, timer: Timer) -> bool {
-        self.due[place(timer)].take().is_some()
+        self.due_ms[place(timer)].take().is_some()
     }
 
     /// Which run.
     pub fn armed(&self) -> impl Iterator<Item = Timer> + '_ {
-        ALL.into_iter().filter(|t| self.due[place(*t)].is_some())
+        ALL.into_iter().filter(|t| self.due_ms[place(*t)].is_some())
     }
 }
 
@@ -98,18 +95,18 @@ mod tests {
     #[test]
     fn the_pause_between_proposals_doubles_until_the_election_ends() {
         let mut timers = Timers::new(2000, 20_000);
-        let start = Instant::now();
+        let start = 7;
         let mut length = || {
             timers.arm(Timer::Resend, start);
             timers.next().map(|due| due - start)
         };
         let lengths = [length(), length(), length()].map(Option::unwrap_or_default);
-        assert_eq!(lengths, [200, 400, 800].map(Duration::from_millis));
+        assert_eq!(lengths, [200, 400, 800]);
         timers.disarm(Timer::Resend);
         timers.arm(Timer::Resend, start);
-        assert_eq!(timers.next(), Some(start + RESEND_MIN));
+        assert_eq!(timers.next(), Some(start + RESEND_MIN_MS));
         assert_eq!(timers.fired(start), None);
-        assert_eq!(timers.fired(start + RESEND_MIN), Some(Timer::Resend));
+        assert_eq!(timers.fired(start + RESEND_MIN_MS), Some(Timer::Resend));
         assert_eq!(timers.armed().count(), 0);
     }
 }

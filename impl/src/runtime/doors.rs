@@ -1,7 +1,7 @@
 //! The ports between the servers: who may speak there, and what strangers may hold while nobody knows who they are.
 
+use crate::client::lock::lock;
 use crate::config::Config;
-use crate::host::lock;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::net::IpAddr;

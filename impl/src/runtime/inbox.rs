@@ -1,67 +1,11 @@
 //! Everything that happens to the core, in one queue: it is emptied completely at each wake-up.
 
-use super::lock;
-use super::payload::Payload;
-use crate::client::conn::Conn;
-use crate::client::submit::{Connect, Submit};
-use crate::error::ServerError;
+use crate::client::lock::lock;
+use crate::core::event::Event;
 use crate::limits::INBOX_BYTES_MAX;
-use crate::storage::snapshot::StagedSnapshot;
-use crate::wire::link::{Heard, Hello};
-use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use zabra_model::step::{Input, Link, Mark};
-use zabra_model::tree::node::Tree;
-
-/// Something for the core.
-pub enum Event {
-    /// Of the protocol: the election, a timer.
-    Input(Input<Payload>),
-    /// Every write up to this token of the disk thread is durable.
-    DiskDurable(u64),
-    /// A learner has dialled.
-    Accepted(Dialled),
-    /// An attempt to dial the leader has ended; `None`: in vain.
-    Dialled(u64, Option<TcpStream>),
-    /// What has come over a link, in order.
-    Heard(Link, Vec<Heard>),
-    /// A link has ended.
-    LinkClosed(Link),
-    /// Requests of one connection, in order.
-    Submitted(Arc<Conn>, Vec<Submit>),
-    /// A client has introduced itself; its password is right.
-    Connect(Arc<Conn>, Connect),
-    /// A snapshot of this generation of the history was written to its temporary file, or not.
-    SnapshotDone(u64, Result<StagedSnapshot, String>),
-    /// The snapshot that is to be installed by the write with this mark lies in its temporary file.
-    Staged(Mark, Result<StagedSnapshot, String>),
-    /// The tree was read anew after the truncation with this mark.
-    Reloaded(Mark, Result<Box<Tree>, ServerError>),
-    /// A command of the test harness.
-    #[cfg(feature = "gate")]
-    Gate(super::gate::Command),
-    /// There is no room for this operation of the disk; it waits.
-    DiskFull(String),
-    /// There was room for it after all.
-    DiskRoom,
-    /// The disk has failed.
-    DiskFailed(String),
-    /// Stop orderly.
-    Shutdown,
-}
-
-/// A learner that has dialled.
-pub struct Dialled {
-    /// The connection.
-    pub stream: TcpStream,
-    /// Where it comes from.
-    pub from: SocketAddr,
-    /// Who it is; `None` where a harness holds its first packet back.
-    pub hello: Option<Hello>,
-}
 
 /// The queue.
 #[derive(Default)]
@@ -100,6 +44,11 @@ impl Inbox {
         if self.bytes.swap(0, Ordering::Relaxed) > INBOX_BYTES_MAX {
             self.room.notify_waiters();
         }
+    }
+
+    /// Wakes whoever waits for something, though there may be no event.
+    pub fn poke(&self) {
+        self.wake.notify_one();
     }
 
     /// Waits until there is something.
@@ -153,6 +102,7 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use std::time::Duration;
     use tokio::time::timeout;
 

@@ -1,24 +1,29 @@
 //! The quorum port: learners come in, the leader is dialled.
 
 use super::doors::{Doors, Strangers};
-use super::limits::{HANDSHAKE_TIME, HANDSHAKES_MAX, HELLO_BYTES_MAX};
-use super::link::hello;
+use super::inbox::Inbox;
+use super::links::Knocking;
 use crate::config::{Config, join};
+use crate::core::event::Event;
 use crate::error::ServerError;
-use crate::host::inbox::{Dialled, Event, Inbox};
+use crate::limits::{HANDSHAKE_TIME, HANDSHAKES_MAX, HELLO_BYTES_MAX};
+use crate::wire::link::{Hello, hello};
 use crate::wire::quorum::parse;
 use bytes::BytesMut;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 use zabra_model::ids::ServerId;
 use zabra_model::service::membership::{Listed, may_be_led};
+use zabra_model::step::Link;
 
+/// How long the look-up of a member's name may take.
+const LOOKUP_TIME: Duration = Duration::from_secs(1);
 /// Pauses between tries to reach the leader: short at first, it has just been elected.
 const RETRY: [Duration; 4] = [
     Duration::from_millis(2),
@@ -50,8 +55,15 @@ pub async fn bind(config: &Config) -> Result<Option<TcpListener>, ServerError> {
     })
 }
 
-/// Listens for learners; each that is let in becomes an [`Event::Accepted`].
-pub fn listen(config: &Config, listener: TcpListener, inbox: Arc<Inbox>) {
+/// Listens for learners; each that may be led becomes an [`Event::Accepted`]. `unheard`: it does so before it has said a word, which a
+/// harness holds back.
+pub fn listen(
+    config: &Config,
+    listener: TcpListener,
+    knocking: Arc<Knocking>,
+    inbox: Arc<Inbox>,
+    unheard: bool,
+) {
     let door = Door {
         doors: Doors::new(config, "quorum"),
         listed: config
@@ -59,8 +71,15 @@ pub fn listen(config: &Config, listener: TcpListener, inbox: Arc<Inbox>) {
             .keys()
             .filter_map(|sid| Some((*sid, config.listed(*sid)?)))
             .collect(),
+        hosts: config
+            .members
+            .iter()
+            .map(|(sid, member)| (*sid, member.host.clone()))
+            .collect(),
         me: config.me,
+        knocking,
         inbox,
+        unheard,
     };
     tokio::spawn(accept(listener, Arc::new(door)));
 }
@@ -69,8 +88,11 @@ pub fn listen(config: &Config, listener: TcpListener, inbox: Arc<Inbox>) {
 struct Door {
     doors: Doors,
     listed: BTreeMap<ServerId, Listed>,
+    hosts: BTreeMap<ServerId, String>,
     me: ServerId,
+    knocking: Arc<Knocking>,
     inbox: Arc<Inbox>,
+    unheard: bool,
 }
 
 async fn accept(listener: TcpListener, door: Arc<Door>) {
@@ -79,20 +101,14 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
         match listener.accept().await {
             Ok((stream, from)) => {
                 debug!(%from, "a learner has dialled");
-                if is_held() {
-                    let hello = None;
-                    let dialled = Dialled {
-                        stream,
-                        from,
-                        hello,
-                    };
-                    door.inbox.push(Event::Accepted(dialled), 0);
+                if door.unheard {
+                    door.accepted(door.knocking.add(stream), from, false, None);
                     continue;
                 }
                 let door = Arc::clone(&door);
                 strangers.hear_out(from.ip(), async move {
                     match timeout(HANDSHAKE_TIME, door.introduce(stream, from)).await {
-                        Ok(Ok(dialled)) => door.inbox.push(Event::Accepted(dialled), 0),
+                        Ok(Ok(())) => {}
                         Ok(Err(why)) => door.doors.refused(from, why),
                         Err(_) => debug!(%from, "a quorum connection said nothing"),
                     }
@@ -106,17 +122,9 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
     }
 }
 
-/// Whether a harness holds the learners' first words back.
-fn is_held() -> bool {
-    #[cfg(feature = "gate")]
-    return std::env::var_os("ZABRA_GATE").is_some();
-    #[cfg(not(feature = "gate"))]
-    false
-}
-
 impl Door {
-    /// Reads who has dialled: only a member, in its role, is let in.
-    async fn introduce(&self, mut stream: TcpStream, from: SocketAddr) -> Result<Dialled, String> {
+    /// Reads who has dialled: only a member, in its role, may be let in.
+    async fn introduce(&self, mut stream: TcpStream, from: SocketAddr) -> Result<(), String> {
         if !self.doors.is_open_to(from.ip()).await {
             return Err("its address is no member's".into());
         }
@@ -145,12 +153,32 @@ impl Door {
         let claim = hello.claim;
         may_be_led(self.me, claim, self.listed.get(&claim.sid).copied())
             .map_err(|turned| format!("server id {}: {turned}", claim.sid))?;
-        let hello = Some(hello);
-        Ok(Dialled {
-            stream,
-            from,
+        let expected = self.is_listed_at(claim.sid, from.ip()).await;
+        let link = self.knocking.add_learner(stream, &self.inbox);
+        self.accepted(link, from, expected, Some(hello));
+        Ok(())
+    }
+
+    fn accepted(&self, link: Link, from: SocketAddr, expected: bool, hello: Option<Hello>) {
+        let event = Event::Accepted {
+            link,
+            from: from.ip().to_canonical(),
+            expected,
             hello,
-        })
+        };
+        self.inbox.push(event, 0);
+    }
+
+    /// Whether the configuration lists this address for a member. A name that cannot be looked up in time is no reason to wait.
+    async fn is_listed_at(&self, sid: ServerId, from: IpAddr) -> bool {
+        let Some(host) = self.hosts.get(&sid) else {
+            return false;
+        };
+        let from = from.to_canonical();
+        match timeout(LOOKUP_TIME, lookup_host((host.as_str(), 0))).await {
+            Ok(Ok(mut found)) => found.any(|address| address.ip().to_canonical() == from),
+            Ok(Err(_)) | Err(_) => false,
+        }
     }
 }
 
@@ -160,6 +188,7 @@ pub fn dial(
     leader: ServerId,
     attempt: u64,
     within: Duration,
+    knocking: Arc<Knocking>,
     inbox: Arc<Inbox>,
 ) -> tokio::task::JoinHandle<()> {
     let addr = config
@@ -171,7 +200,8 @@ pub fn dial(
             Some(addr) => connect(&addr, within).await,
             None => None, // a vote for a server that is not configured here
         };
-        inbox.push(Event::Dialled(attempt, stream), 0);
+        let link = stream.map(|stream| knocking.add(stream));
+        inbox.push(Event::Dialled(attempt, link), 0);
     })
 }
 

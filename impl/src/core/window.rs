@@ -1,6 +1,6 @@
 //! The newest part of the log in memory: what waits to be applied, and what learners may still need.
 
-use super::payload::Payload;
+use crate::wire::payload::Payload;
 use std::collections::VecDeque;
 use zabra_model::ids::Zxid;
 
@@ -105,8 +105,8 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use super::super::payload::Logged;
     use super::*;
+    use crate::wire::payload::Logged;
     use bytes::BytesMut;
     use std::sync::Arc;
     use zabra_model::tree::txn::{Txn, TxnHeader};

@@ -1,6 +1,7 @@
 //! The orderly stop: SIGTERM, SIGINT, or the end of standard input.
 
-use crate::host::inbox::{Event, Inbox};
+use super::inbox::Inbox;
+use crate::core::event::Event;
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};

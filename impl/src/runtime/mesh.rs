@@ -2,17 +2,19 @@
 //! waiting message for each peer, replaced by newer ones.
 
 use super::doors::{Doors, Strangers};
-use super::limits::{HANDSHAKE_TIME, HANDSHAKES_MAX, HELLO_BYTES_MAX, WRITE_TIME};
+use super::inbox::Inbox;
+use crate::client::lock::lock;
 use crate::config::{Config, join};
+use crate::core::event::Event;
 use crate::error::ServerError;
-use crate::host::inbox::{Event, Inbox};
-use crate::host::lock;
+use crate::limits::{HANDSHAKE_TIME, HANDSHAKES_MAX, HELLO_BYTES_MAX, WRITE_TIME};
 use crate::wire::WireError;
 use crate::wire::election::{Address, InitialForm, InitialMessage};
 use crate::wire::mail;
 use bytes::{Bytes, BytesMut};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,7 +24,6 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 use zabra_model::ids::ServerId;
 use zabra_model::service::membership::{Listed, is_member};
-use zabra_model::step::Input;
 use zabra_model::vote::Notification;
 
 const DIAL_TIME: Duration = Duration::from_secs(5);
@@ -49,6 +50,17 @@ struct Slot {
     incoming: mpsc::Sender<Incoming>,
 }
 
+/// How much mail there was.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// Notifications that were to be sent.
+    pub asked: AtomicU64,
+    /// Those of them that took the place of one that still waited.
+    pub replaced: AtomicU64,
+    /// Notifications that are in a socket.
+    pub sent: AtomicU64,
+}
+
 /// The election port, taken and not yet listened to.
 pub struct ElectionPort {
     listener: TcpListener,
@@ -65,6 +77,7 @@ pub struct ElectionNet {
     doors: Doors,
     observer: bool,
     inbox: Arc<Inbox>,
+    sent: Sent,
 }
 
 impl ElectionNet {
@@ -118,6 +131,7 @@ impl ElectionNet {
             doors: Doors::new(config, "election"),
             observer: config.is_observer(),
             inbox,
+            sent: Sent::default(),
         });
         for (slot, receiver) in runs {
             tokio::spawn(Arc::clone(&net).run(slot, receiver));
@@ -126,15 +140,21 @@ impl ElectionNet {
         net
     }
 
+    /// How much was sent so far.
+    #[must_use]
+    pub const fn sent(&self) -> &Sent {
+        &self.sent
+    }
+
     /// Leaves `notification` for `to`, in place of an older one.
     pub fn notify(&self, to: ServerId, notification: Notification) {
         let Some(slot) = self.slots.get(&to) else {
             return;
         };
         let replaced = lock(&slot.waiting).replace(self.encode(notification));
-        #[cfg(feature = "gate")]
-        crate::host::gate::SENT.vote_asked(replaced.is_some());
-        drop(replaced);
+        self.sent.asked.fetch_add(1, Ordering::Relaxed);
+        let replaces = u64::from(replaced.is_some());
+        self.sent.replaced.fetch_add(replaces, Ordering::Relaxed);
         slot.wake.notify_one();
     }
 
@@ -284,8 +304,7 @@ impl ElectionNet {
                 if !matches!(sent, Ok(Ok(()))) {
                     return None;
                 }
-                #[cfg(feature = "gate")]
-                crate::host::gate::SENT.vote_sent();
+                self.sent.sent.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
             match self.hear(slot.sid, &mut buf) {
@@ -321,8 +340,7 @@ impl ElectionNet {
         let mut any = false;
         mail::read(buf, |said| match said {
             Ok(notification) => {
-                let input = Input::Notified { from, notification };
-                self.inbox.push(Event::Input(input), 0);
+                self.inbox.push(Event::Mail(from, notification), 0);
                 any = true;
             }
             Err(bytes) => debug!(peer = %from, bytes, "an election message was skipped"),

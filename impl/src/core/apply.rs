@@ -1,0 +1,259 @@
+//! Committed transactions become changes of the tree, watch events, and replies.
+
+use super::replica::Replica;
+use super::service::{OwnSync, Service, Submitted};
+use super::turn::Core;
+use crate::client::answer::{HubAccess, Outcome, answer, put_result};
+use crate::client::conn::{Conn, ConnPhase};
+use crate::client::hub::Hub;
+use crate::client::lock::lock;
+use crate::client::shared::Shared;
+use crate::wire::client::{ReplyHeader, opcode, reply};
+use bytes::BytesMut;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use zabra_model::ids::Zxid;
+use zabra_model::service::delivery::{Need, Share};
+use zabra_model::service::snapshots::Replay;
+use zabra_model::tree::apply::TxnResult;
+use zabra_model::tree::error::ErrorCode;
+use zabra_model::tree::node::Tree;
+use zabra_model::tree::txn::{Txn, TxnHeader};
+
+/// What answers are written with, while the tree is held.
+struct Answering<'a> {
+    shared: &'a Shared,
+    hub: &'a mut Hub,
+    dirty: &'a mut Vec<Arc<Conn>>,
+    date_ms: u64,
+}
+
+impl Core {
+    /// Applies what is committed, as much of it as this need asks for, with one lock for all of it.
+    pub(super) fn deliver(&mut self, need: Need) {
+        let Some(share) = self.replica.delivery.begin(need) else {
+            return;
+        };
+        let shared = Arc::clone(&self.replica.shared);
+        let mut tree = shared.tree_mut();
+        let mut hub = lock(&shared.hub);
+        let mut to = Answering {
+            shared: &shared,
+            hub: &mut hub,
+            dirty: &mut self.out.woken,
+            date_ms: self.now.date_ms,
+        };
+        let elapsed_ms = self.now.elapsed_ms;
+        let (replica, service) = (&mut self.replica, &mut self.service);
+        let (last, delivered) = apply(replica, service, &mut to, &mut tree, share, elapsed_ms);
+        let applied = replica.delivery.end(share, delivered.txns, last);
+        while let Some(sync) = service.awaited.syncs.next_after(applied) {
+            to.sync(sync, &tree);
+        }
+        to.hub.relieve(&shared.unread);
+        drop(hub);
+        drop(tree);
+        self.replica.applied(applied);
+        let durable = self.protocol.peer.durable().history.last();
+        self.replica.window.trim(durable);
+        self.disk.snapshots.count(delivered);
+        let commits = &shared.stats.commits;
+        commits.fetch_add(delivered.txns, Ordering::Relaxed);
+    }
+
+    /// Answers a request that no transaction will answer, in its turn.
+    pub(super) fn answer_refused(&mut self, done: &Submitted, code: ErrorCode) {
+        self.with_tree(|to, tree| {
+            let header = ReplyHeader {
+                err: code.code(),
+                ..ReplyHeader::ok(done.xid, tree.last_zxid())
+            };
+            to.finish(done, tree, false, |out| reply::put_empty(header, out));
+        });
+    }
+
+    /// Answers a sync of a client of this server.
+    pub(super) fn answer_sync(&mut self, sync: OwnSync) {
+        self.with_tree(|to, tree| to.sync(sync, tree));
+    }
+
+    /// Writes answers from the tree as clients may see it now.
+    fn with_tree(&mut self, write: impl FnOnce(&mut Answering<'_>, &Tree)) {
+        self.deliver(Need::Answer);
+        let shared = Arc::clone(&self.replica.shared);
+        let tree = shared.tree();
+        let mut hub = lock(&shared.hub);
+        let mut to = Answering {
+            shared: &shared,
+            hub: &mut hub,
+            dirty: &mut self.out.woken,
+            date_ms: self.now.date_ms,
+        };
+        write(&mut to, &tree);
+    }
+}
+
+/// Applies a share of what is committed; the last transaction of it, and how much it was.
+fn apply(
+    replica: &mut Replica,
+    service: &mut Service,
+    to: &mut Answering<'_>,
+    tree: &mut Tree,
+    share: Share,
+    elapsed_ms: u64,
+) -> (Zxid, Replay) {
+    let (mut last, mut delivered) = (share.upto, Replay::default());
+    while delivered.txns < share.most
+        && let Some(payload) = replica.window.next(share.upto)
+    {
+        let (header, txn) = (&payload.header, &payload.txn);
+        last = header.zxid;
+        while let Some(sync) = service.awaited.syncs.next_before(last) {
+            to.sync(sync, tree);
+        }
+        delivered.add(payload.bytes.len());
+        let result = {
+            let (hub, dirty, unread) = (&mut *to.hub, &mut *to.dirty, &to.shared.unread);
+            tree.apply(header, txn, &mut |trigger| {
+                hub.fire(&trigger, header.zxid, unread, dirty);
+            })
+        };
+        service.applied(header, txn, elapsed_ms);
+        let answers = &mut service.awaited.answers;
+        let own = answers.take(header, |lost| lost.conn.close());
+        if let Some(done) = &own {
+            to.reply(done, header, txn, &result, tree);
+        }
+        if matches!(txn, Txn::CloseSession { .. }) {
+            to.session_is_over(header, own.as_ref());
+        }
+    }
+    (last, delivered)
+}
+
+impl Answering<'_> {
+    fn reply(
+        &mut self,
+        done: &Submitted,
+        header: &TxnHeader,
+        txn: &Txn,
+        result: &TxnResult<'_>,
+        tree: &Tree,
+    ) {
+        let took_ms = self.date_ms.saturating_sub(done.since_ms);
+        self.shared.stats.latency(took_ms);
+        if done.opcode == opcode::CREATE_SESSION {
+            let valid = matches!(txn, Txn::CreateSession { .. });
+            super::clients::connected(self.shared, &done.conn, valid, self.dirty);
+            return;
+        }
+        if *result == TxnResult::Error(ErrorCode::SessionMoved.code()) {
+            done.conn.close(); // ZooKeeper never says this to a client: it has another connection by now
+            return;
+        }
+        let reply_header = ReplyHeader::ok(done.xid, header.zxid);
+        let close = done.opcode == opcode::CLOSE_SESSION;
+        if *result == TxnResult::Error(ErrorCode::Unimplemented.code()) {
+            let err = ErrorCode::Unimplemented.code();
+            let header = ReplyHeader {
+                err,
+                ..reply_header
+            };
+            self.finish(done, tree, close, |out| reply::put_empty(header, out));
+        } else {
+            self.finish(done, tree, close, |out| {
+                put_result(reply_header, result, out)
+            });
+        }
+    }
+
+    /// A session has expired, or was closed over another connection than the one that it has here.
+    fn session_is_over(&mut self, header: &TxnHeader, own: Option<&Submitted>) {
+        let conn = lock(&self.shared.sessions).remove(&header.session);
+        let closes = |conn: &Arc<Conn>| own.is_some_and(|own| own.conn.id == conn.id);
+        let Some(conn) = conn.filter(|conn| !closes(conn)) else {
+            return;
+        };
+        let mut state = conn.state();
+        if state.phase != ConnPhase::Closed {
+            state.phase = ConnPhase::Closing;
+            state.mark_dirty(&conn, self.dirty);
+        }
+    }
+
+    fn sync(&mut self, OwnSync { conn, submit }: OwnSync, tree: &Tree) {
+        let done = Submitted {
+            xid: submit.xid,
+            token: submit.token,
+            conn,
+            opcode: opcode::SYNC,
+            since_ms: self.date_ms,
+        };
+        let header = ReplyHeader::ok(submit.xid, tree.last_zxid());
+        let path = crate::wire::cursor::Reader::new(&submit.record).ustring("path");
+        self.finish(&done, tree, false, |out| match &path {
+            Ok(path) => reply::put_path(header, path.as_deref(), out),
+            Err(_) => {
+                let err = ErrorCode::MarshallingError.code();
+                reply::put_empty(ReplyHeader { err, ..header }, out);
+            }
+        });
+    }
+
+    /// Writes a reply, and answers the reads that have waited behind it.
+    fn finish(
+        &mut self,
+        done: &Submitted,
+        tree: &Tree,
+        close: bool,
+        write: impl FnOnce(&mut BytesMut),
+    ) {
+        let (shared, conn) = (self.shared, &done.conn);
+        let mut guard = conn.state();
+        if guard.phase != ConnPhase::Open {
+            return;
+        }
+        write(&mut guard.out);
+        let mut sent = 1;
+        let mut outcome = Outcome::Go;
+        let found = guard.order.pop_write(&done.token);
+        debug_assert!(found, "replies come in the order of requests");
+        while outcome == Outcome::Go
+            && !close
+            && !guard.is_overfull()
+            && let Some((xid, request)) = guard.order.pop_read()
+        {
+            let state = &mut *guard;
+            let (out, ids) = (&mut state.out, &state.ids);
+            outcome = answer(
+                tree,
+                &mut HubAccess::Held(self.hub),
+                conn,
+                ids,
+                xid,
+                &request,
+                out,
+            );
+            sent += 1;
+            if state.settle_unread(&shared.unread) {
+                // All clients together leave too much unread: whoever has most of it goes, which may be this one.
+                drop(guard);
+                self.hub.relieve(&shared.unread);
+                guard = conn.state();
+                if guard.phase != ConnPhase::Open {
+                    return;
+                }
+            }
+        }
+        let state = &mut *guard;
+        if close || outcome == Outcome::Close {
+            state.phase = ConnPhase::Closing;
+        } else if state.is_overfull() {
+            state.phase = ConnPhase::Closed; // it has left unread what there is, so it gets no more
+        }
+        state.settle(&shared.unread, &shared.waiting);
+        conn.sent.fetch_add(sent, Ordering::Relaxed);
+        shared.stats.sent.fetch_add(sent, Ordering::Relaxed);
+        state.mark_dirty(conn, self.dirty);
+    }
+}

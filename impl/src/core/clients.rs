@@ -1,0 +1,97 @@
+//! Sessions at their connections: how they begin and go on, and which of them were heard.
+
+use super::turn::Core;
+use crate::client::conn::{Conn, ConnPhase};
+use crate::client::lock::lock;
+use crate::client::shared::Shared;
+use crate::client::submit::Connect;
+use crate::wire::client::ConnectResponse;
+use std::sync::Arc;
+use tracing::debug;
+use zabra_model::ids::SessionId;
+use zabra_model::service::mode::Way;
+use zabra_model::service::session::password;
+use zabra_model::service::tracker::word_of;
+
+impl Core {
+    /// A client has introduced itself.
+    pub(super) fn on_connect(&mut self, conn: Arc<Conn>, connect: Connect) {
+        match (self.service.mode.way(), connect) {
+            (Way::Close, _) => conn.close(),
+            (_, Connect::Refused) => {}
+            (way, Connect::New(session)) => self.create_session(conn, session, way),
+            (Way::Judge, Connect::Again(session)) => {
+                let (me, elapsed_ms) = (self.service.me, self.now.elapsed_ms);
+                let tracker = &mut self.service.tracker;
+                let valid = tracker.revalidate(session, conn.timeout_ms(), me, elapsed_ms);
+                self.connected(&conn, valid);
+            }
+            (Way::Forward, Connect::Again(session)) => {
+                let timeout_ms = conn.timeout_ms();
+                self.quorum
+                    .ask_revalidate(session, timeout_ms, &mut self.out);
+                self.service.awaited.revalidations.ask(session, conn);
+            }
+        }
+    }
+
+    /// A connection's session is confirmed, or not.
+    pub(super) fn connected(&mut self, conn: &Arc<Conn>, valid: bool) {
+        connected(&self.replica.shared, conn, valid, &mut self.out.woken);
+    }
+
+    /// The sessions attached here of which PING has something to say, with their timeouts.
+    pub(super) fn heard_sessions(&self) -> Vec<(SessionId, i32)> {
+        let (held_up, now_ms) = (self.out.hold_clients, self.now.elapsed_ms);
+        lock(&self.replica.shared.sessions)
+            .iter()
+            .filter(|(_, conn)| word_of(conn.take_heard(), held_up, now_ms).is_some())
+            .map(|(session, conn)| (*session, conn.timeout_ms()))
+            .collect()
+    }
+
+    /// The leader's own clients that were heard since the last time live on.
+    pub(super) fn hear_own_sessions(&mut self) {
+        let held_up = self.out.hold_clients;
+        for (session, conn) in lock(&self.replica.shared.sessions).iter() {
+            let tracker = &mut self.service.tracker;
+            tracker.hear(*session, conn.take_heard(), held_up);
+        }
+    }
+}
+
+/// A connection's session is confirmed, or not; `dirty` gets it if it has something to send.
+pub(super) fn connected(
+    shared: &Shared,
+    conn: &Arc<Conn>,
+    valid: bool,
+    dirty: &mut Vec<Arc<Conn>>,
+) {
+    let mut state = conn.state();
+    if state.phase != ConnPhase::Connecting {
+        return; // it has gone meanwhile
+    }
+    let session = conn.session();
+    let response = if valid {
+        state.phase = ConnPhase::Open;
+        ConnectResponse {
+            timeout_ms: conn.timeout_ms(),
+            session,
+            password: password(session),
+            read_only: state.read_only,
+        }
+    } else {
+        state.phase = ConnPhase::Closing;
+        ConnectResponse::expired(state.read_only)
+    };
+    response.put(&mut state.out);
+    state.mark_dirty(conn, dirty);
+    drop(state);
+    debug!(%session, valid, from = %conn.from, "session");
+    if valid {
+        let old = lock(&shared.sessions).insert(session, Arc::clone(conn));
+        if let Some(old) = old.filter(|old| old.id != conn.id) {
+            old.close();
+        }
+    }
+}

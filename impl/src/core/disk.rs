@@ -1,0 +1,202 @@
+//! The way to the disk: writes leave in one batch, in the order in which the protocol asked for them; snapshots and reloads.
+//!
+//! Two writes need a job before or after them, and everything behind them waits meanwhile: a snapshot is written to a file
+//! before it is installed, and after a truncation the tree is read again before anybody hears that it is durable.
+
+use super::out::{Job, Outputs};
+use crate::storage::snapshot::StagedSnapshot;
+use crate::storage::worker::Op;
+use crate::wire::payload::Payload;
+use std::collections::VecDeque;
+use zabra_model::ids::Zxid;
+use zabra_model::service::snapshots::{Finished, Generation, Moment, Snapshots};
+use zabra_model::step::{Mark, Write};
+use zabra_model::tree::image::Image;
+
+/// Operations of this file between two of the protocol's.
+const EXTRA_BITS: u32 = 16;
+
+/// Writes on their way, and what is written beside them.
+pub(super) struct ToDisk {
+    batch: Vec<(u64, Op)>,
+    last_token: u64,
+    /// Bytes of all transactions that were to be written, and of those that are on the disk.
+    asked_bytes: u64,
+    durable_bytes: u64,
+    /// Tokens, and what was to be written up to them.
+    asked: VecDeque<(u64, u64)>,
+    /// Everything from here on waits.
+    held: Option<Vec<(u64, Op)>>,
+    /// An install whose snapshot is still being written to its temporary file.
+    staging: bool,
+    /// A truncation that the tree must follow before the protocol hears that it is durable.
+    reload_at: Option<Mark>,
+    /// When the next snapshot is due, and which one counts.
+    pub(super) snapshots: Snapshots,
+}
+
+impl ToDisk {
+    pub(super) const fn new(snapshots: Snapshots) -> Self {
+        Self {
+            batch: Vec::new(),
+            last_token: 0,
+            asked_bytes: 0,
+            durable_bytes: 0,
+            asked: VecDeque::new(),
+            held: None,
+            staging: false,
+            reload_at: None,
+            snapshots,
+        }
+    }
+
+    /// Writes that wait for a job, and those that wait behind them.
+    pub(super) fn waiting(&self) -> usize {
+        self.held.as_ref().map_or(0, Vec::len) + usize::from(self.staging)
+    }
+
+    /// Queues one of the protocol's writes. An install has another way: [`ToDisk::stage`].
+    pub(super) fn write(&mut self, mark: Mark, write: Write<Payload>) {
+        if let Write::Append { txn, .. } = &write {
+            self.asked_bytes += txn.bytes.len() as u64;
+        }
+        let op = match write {
+            Write::AcceptedEpoch(epoch) => Op::AcceptedEpoch(epoch),
+            Write::CurrentEpoch(epoch) => Op::CurrentEpoch(epoch),
+            Write::Append { zxid, txn } => Op::Append {
+                zxid,
+                payload: txn.bytes.clone(),
+            },
+            Write::Truncate { zxid } => Op::Truncate { after: zxid },
+            Write::Install { .. } => return,
+            Write::Activate { .. } => {
+                unreachable!("no payload of this server is a reconfiguration")
+            }
+        };
+        self.push(mark.0 << EXTRA_BITS, op);
+    }
+
+    /// Queues an operation that the protocol knows nothing of.
+    pub(super) fn extra(&mut self, op: Op) {
+        self.push(self.last_token + 1, op);
+    }
+
+    fn push(&mut self, token: u64, op: Op) {
+        self.last_token = token;
+        let queue = self.held.as_mut().unwrap_or(&mut self.batch);
+        queue.push((token, op));
+    }
+
+    /// The history was cut behind `zxid`. If the tree holds more than that, it is read anew when the cut is durable.
+    pub(super) fn truncated(&mut self, mark: Mark, tree_holds_more: bool) {
+        self.snapshots.cut();
+        if tree_holds_more {
+            self.reload_at = Some(mark);
+            self.held.get_or_insert_default();
+        }
+    }
+
+    /// A snapshot takes the place of the history: it is written to a temporary file first, and what comes behind waits.
+    pub(super) fn stage(&mut self, mark: Mark, image: Image, out: &mut Outputs) {
+        self.snapshots.installed();
+        // A truncation asked for in the same step needs no other tree than this one, and whatever was cut before is gone with the
+        // old tree.
+        self.reload_at = None;
+        self.last_token = mark.0 << EXTRA_BITS;
+        self.staging = true;
+        self.held.get_or_insert_default();
+        out.jobs.push(Job::Stage { mark, image });
+    }
+
+    /// That file is there: it is installed before all that waits.
+    pub(super) fn staged(&mut self, mark: Mark, staged: StagedSnapshot) {
+        let install = Op::InstallSnapshot(staged);
+        self.batch.push((mark.0 << EXTRA_BITS, install));
+        self.staging = false;
+        self.release();
+    }
+
+    /// The tree was read anew: what waited may go.
+    pub(super) fn reloaded(&mut self) {
+        self.reload_at = None;
+        self.release();
+    }
+
+    fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.batch.extend(held);
+        }
+    }
+
+    /// Whether something waits for a job.
+    pub(super) const fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Whether the tree is to follow a truncation.
+    pub(super) const fn is_reloading(&self) -> bool {
+        self.reload_at.is_some()
+    }
+
+    /// Everything up to this token is on the disk. The mark of it that the protocol may hear now; if there is none, the tree is
+    /// read anew before.
+    pub(super) fn durable(&mut self, token: u64, out: &mut Outputs) -> Option<Mark> {
+        while let Some((_, bytes)) = self.asked.pop_front_if(|(last, _)| *last <= token) {
+            self.durable_bytes = bytes;
+        }
+        let mark = Mark(token >> EXTRA_BITS);
+        if self.reload_at.is_some_and(|at| mark >= at) {
+            out.jobs.push(Job::Reload { mark });
+            return None;
+        }
+        Some(mark)
+    }
+
+    /// Bytes of transactions that wait for the disk.
+    pub(super) fn unwritten_bytes(&self) -> usize {
+        usize::try_from(self.asked_bytes - self.durable_bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Whether a snapshot of the tree is to be written now.
+    pub(super) const fn may_snapshot(&self, serves: bool, now_ms: u64) -> bool {
+        self.snapshots.may_begin(Moment {
+            serves,
+            is_held: self.is_held(),
+            now_ms,
+        })
+    }
+
+    /// A snapshot of the tree is written.
+    pub(super) fn snapshot(&mut self, image: Image, out: &mut Outputs) {
+        let generation = self.snapshots.begin();
+        out.jobs.push(Job::Snapshot { generation, image });
+    }
+
+    /// A snapshot was written to its temporary file, or could not be. It gets its name, if it is still of this history.
+    pub(super) fn snapshot_done(
+        &mut self,
+        of: Generation,
+        staged: Option<StagedSnapshot>,
+        now_ms: u64,
+    ) -> Finished {
+        let finished = self.snapshots.finished(of, staged.is_some(), now_ms);
+        if let (Finished::Publish, Some(staged)) = (finished, staged) {
+            self.extra(Op::PublishSnapshot(staged));
+        }
+        finished
+    }
+
+    /// Removes old snapshots and logs.
+    pub(super) fn purge(&mut self, retain: usize, base: Zxid) {
+        self.extra(Op::Purge { retain, base });
+    }
+
+    /// Hands everything over.
+    pub(super) fn flush(&mut self, out: &mut Outputs) {
+        let counted = self.asked.back().map_or(self.durable_bytes, |(_, b)| *b);
+        if self.asked_bytes > counted {
+            self.asked.push_back((self.last_token, self.asked_bytes));
+        }
+        out.disk.append(&mut self.batch);
+    }
+}

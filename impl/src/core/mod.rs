@@ -1,0 +1,35 @@
+//! The server as a state machine: what has happened goes in, what is to be done comes out.
+//!
+//! [`turn::Core::turn`] takes events ([`event`]) and the time, and gives outputs ([`out`]). Nothing in here knows a runtime, a socket,
+//! a file, a thread or a clock, so that the server, the replay of the model's traces and the simulator run the very same code:
+//!
+//! | file | holds | may touch |
+//! |---|---|---|
+//! | [`event`], [`out`] | what comes in and goes out, as plain data | nothing |
+//! | [`turn`] | the order of a turn; the core and its parts | every part, to hand it what is its own |
+//! | `peer`, `protocol` | the peer of the model, its timers; a step and what it asks for | every part, effect by effect |
+//! | `replica` | the tree, what is logged above it and what is prepared above that | the tree; the only way to it |
+//! | `apply` | committed transactions become changes, events and replies | tree, service, clients |
+//! | `service` | sessions, requests and syncs that wait, by the rules of `zabra_model::service` | no disk, no link, no socket's buffer |
+//! | `requests` | what a request of a client or a learner comes to | service and replica; it ends in a proposal or a packet |
+//! | `clients` | sessions at their connections | connections |
+//! | `quorum`, `learners` | links to other servers, and who may have one | links |
+//! | `disk` | writes on their way, snapshots, reloads | the disk's queue, jobs |
+//! | `room` | a full disk, and slow ones | what they hold up |
+
+mod apply;
+mod clients;
+mod disk;
+pub mod event;
+mod learners;
+pub mod out;
+mod peer;
+mod protocol;
+mod quorum;
+mod replica;
+mod requests;
+mod room;
+mod service;
+pub mod timers;
+pub mod turn;
+mod window;

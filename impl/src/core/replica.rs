@@ -1,0 +1,85 @@
+//! The tree, what is logged above it, and what is prepared above that.
+//!
+//! What is committed is put together until something depends on it. Whoever wants to see the tree as clients may see it asks
+//! [`Core::deliver`](super::turn::Core) first: only preparation, which knows what is above the tree, goes without it.
+
+use super::window::Window;
+use crate::client::shared::Shared;
+use std::sync::Arc;
+use zabra_model::ids::Zxid;
+use zabra_model::service::delivery::Delivery;
+use zabra_model::service::sweep::Sweep;
+use zabra_model::tree::image::Image;
+use zabra_model::tree::node::Tree;
+use zabra_model::tree::op::WriteOp;
+use zabra_model::tree::prep::{Prep, Request};
+use zabra_model::tree::txn::{Txn, TxnHeader};
+
+/// See the module.
+pub(super) struct Replica {
+    /// Where the tree is, for those who read it beside the core.
+    pub(super) shared: Arc<Shared>,
+    /// What is logged, from a little below the tree on.
+    pub(super) window: Window,
+    prep: Prep,
+    /// What is committed and not applied.
+    pub(super) delivery: Delivery,
+}
+
+impl Replica {
+    pub(super) fn new(shared: Arc<Shared>, prep: Prep, last: Zxid) -> Self {
+        Self {
+            shared,
+            window: Window::starting_at(last),
+            prep,
+            delivery: Delivery::default(),
+        }
+    }
+
+    /// Everything up to here is applied: it is no longer pending.
+    pub(super) fn applied(&mut self, upto: Zxid) {
+        self.prep.committed(upto);
+    }
+
+    /// Serving ends: what was prepared is forgotten.
+    pub(super) fn forget_prepared(&mut self) {
+        self.prep.reset();
+    }
+
+    /// The transaction that a request becomes, above all that is prepared.
+    pub(super) fn prepare(&mut self, request: &Request<'_>, op: WriteOp) -> Txn {
+        let tree = self.shared.tree();
+        self.prep.prepare(&tree, request, op)
+    }
+
+    /// The transaction that deletes an empty container or an expired node.
+    pub(super) fn delete_container(&mut self, header: TxnHeader, path: &str) -> Txn {
+        let tree = self.shared.tree();
+        self.prep.delete_container(&tree, header, path)
+    }
+
+    /// Containers and expired nodes that are due now.
+    pub(super) fn swept(&self, sweep: &mut Sweep, elapsed_ms: u64, date_ms: i64) -> Vec<Box<str>> {
+        let tree = self.shared.tree();
+        sweep.turn(&tree, elapsed_ms, date_ms)
+    }
+
+    /// The tree as it is. Nothing may be committed above it.
+    pub(super) fn image(&self) -> Image {
+        assert!(
+            !self.delivery.is_due(),
+            "what is committed is applied first"
+        );
+        self.shared.tree().image()
+    }
+
+    /// The zxid that the tree is at.
+    pub(super) fn tree_zxid(&self) -> Zxid {
+        self.shared.tree().last_zxid()
+    }
+
+    /// Puts another tree in place of this one, which comes back.
+    pub(super) fn replace(&self, tree: Tree) -> Tree {
+        std::mem::replace(&mut *self.shared.tree_mut(), tree)
+    }
+}

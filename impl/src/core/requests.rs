@@ -1,0 +1,458 @@
+//! Requests on their way to a transaction: prepared here while this server leads, forwarded while it follows.
+
+use super::service::{OwnSync, Submitted};
+use super::turn::Core;
+use crate::client::conn::Conn;
+use crate::client::submit::Submit;
+use crate::storage::txn_log::PAYLOAD_BYTES_MAX;
+use crate::wire::client::{Request, opcode};
+use crate::wire::link::{Heard, hello_of};
+use crate::wire::payload::Logged;
+use crate::wire::quorum::{ForwardedRequest, decode_revalidate, decode_revalidated};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tracing::{debug, info, warn};
+use zabra_model::ids::{ServerId, SessionId, Zxid};
+use zabra_model::packet::Packet;
+use zabra_model::service::admission::{counts_of_learner, may_forward};
+use zabra_model::service::delivery::Need;
+use zabra_model::service::mode::{Way, counts_at_leader, counts_at_learner};
+use zabra_model::service::room::Verdict;
+use zabra_model::service::tracker::{Asks, Standing, lost};
+use zabra_model::step::{Input, Link};
+use zabra_model::tree::acl::Id;
+use zabra_model::tree::error::ErrorCode;
+use zabra_model::tree::op::WriteOp;
+use zabra_model::tree::prep;
+use zabra_model::tree::txn::{Txn, TxnHeader};
+
+const fn refusal(code: ErrorCode) -> Txn {
+    Txn::Error { code: code.code() }
+}
+
+/// Whose a session is that a learner asks for: the learner's, or, where a harness lets it speak before it has said who it is, its
+/// link's.
+const fn owner_of(sid: Option<ServerId>, link: Link) -> ServerId {
+    match sid {
+        Some(sid) => sid,
+        None => ServerId(u64::MAX - link.0),
+    }
+}
+
+/// A request on its way to a transaction.
+struct Asked<'a> {
+    session: SessionId,
+    cxid: i32,
+    opcode: i32,
+    /// `None` if its record cannot be understood.
+    request: Option<Request>,
+    /// The client's identities.
+    ids: &'a [Id],
+    /// The server that the client is connected to.
+    owner: ServerId,
+}
+
+impl Core {
+    fn header(&self, session: SessionId, cxid: i32, zxid: Zxid) -> TxnHeader {
+        TxnHeader {
+            session,
+            cxid,
+            zxid,
+            time: i64::try_from(self.now.date_ms).unwrap_or(i64::MAX),
+        }
+    }
+
+    fn propose(&mut self, header: TxnHeader, txn: Txn) {
+        let stats = &self.replica.shared.stats;
+        stats.proposals.fetch_add(1, Ordering::Relaxed);
+        let closes = matches!(txn, Txn::CloseSession { .. });
+        let mut logged = Logged::encode(header, txn, &mut self.scratch);
+        if logged.bytes.len() > PAYLOAD_BYTES_MAX {
+            // No log reader would take it back. Without the list of paths, a session's end is small and means the same.
+            let smaller = if closes {
+                Txn::CloseSession { paths: None }
+            } else {
+                refusal(ErrorCode::MarshallingError)
+            };
+            logged = Logged::encode(header, smaller, &mut self.scratch);
+        }
+        stats.proposal_size(logged.bytes.len());
+        self.step(Input::Propose(Arc::new(logged)));
+    }
+
+    /// A transaction of a harness, without a session, so that no other one is needed.
+    pub(super) fn propose_of_harness(&mut self, txn: Txn) {
+        if let Some(zxid) = self.next_proposal() {
+            let header = self.header(SessionId(0), 0, zxid);
+            self.propose(header, txn);
+        }
+    }
+
+    /// A request of a client: judged, and proposed, refusals included.
+    fn lead(&mut self, asked: Asked<'_>) {
+        let Some(zxid) = self.next_proposal() else {
+            return;
+        };
+        let (session, owner) = (asked.session, asked.owner);
+        let header = self.header(session, asked.cxid, zxid);
+        let asks = match &asked.request {
+            Some(Request::Write(WriteOp::CreateSession { timeout_ms })) => Asks::Begin {
+                timeout_ms: *timeout_ms,
+            },
+            Some(Request::Write(WriteOp::CloseSession)) => Asks::End,
+            _ => Asks::Other,
+        };
+        let elapsed_ms = self.now.elapsed_ms;
+        let admitted = self.service.tracker.admit(session, asks, owner, elapsed_ms);
+        let txn = match asked.request {
+            Some(Request::Write(op)) => {
+                let request = prep::Request {
+                    header,
+                    ids: asked.ids,
+                    session: admitted,
+                };
+                self.replica.prepare(&request, op)
+            }
+            Some(Request::Reconfig { .. }) => refusal(ErrorCode::ReconfigDisabled),
+            // Only a server says this, and a leader does not say it to itself as a request (D-36).
+            _ if !may_forward(asked.opcode) => refusal(ErrorCode::Unimplemented),
+            _ => refusal(ErrorCode::MarshallingError),
+        };
+        self.propose(header, txn);
+    }
+
+    fn propose_close(&mut self, session: SessionId) {
+        self.lead(Asked {
+            session,
+            cxid: 0,
+            opcode: opcode::CLOSE_SESSION,
+            request: Some(Request::Write(WriteOp::CloseSession)),
+            ids: &[],
+            owner: self.service.me,
+        });
+    }
+
+    /// A quorum has formed behind this server.
+    pub(super) fn start_leading(&mut self) {
+        self.replica.forget_prepared();
+        let shared = Arc::clone(&self.replica.shared);
+        let tree = shared.tree();
+        self.service
+            .start_leading(tree.sessions(), self.now.elapsed_ms);
+    }
+
+    /// A new leader ends the sessions of which only their ephemeral nodes are left.
+    pub(super) fn close_lost_sessions(&mut self) {
+        if !self.service.leads() {
+            return;
+        }
+        let lost: Vec<_> = {
+            let tree = self.replica.shared.tree();
+            lost(tree.owners(), |s| tree.session_timeout(s).is_some()).collect()
+        };
+        for session in lost {
+            debug!(%session, "its session is gone, its ephemeral nodes go too");
+            self.service.tracker.track_lost(session);
+        }
+        self.close_due();
+    }
+
+    /// Looks for sessions that nobody has heard of for too long, and closes them.
+    pub(super) fn look_at_sessions(&mut self) {
+        if !self.service.leads() {
+            return;
+        }
+        if let Some(silent_ms) = self.service.tracker.look(self.now.elapsed_ms) {
+            warn!(
+                silent_ms,
+                "sessions get their full timeouts again after a stall of this server"
+            );
+        }
+        self.hear_own_sessions();
+        self.close_due();
+    }
+
+    /// Proposes the end of sessions that were over at the last look, as many as the tracker's pace allows now.
+    pub(super) fn close_due(&mut self) {
+        for session in self.service.tracker.take_due(self.service.room) {
+            info!(%session, "session expired");
+            self.propose_close(session);
+        }
+    }
+
+    /// Empty containers and expired nodes are deleted, a turn's share of them.
+    pub(super) fn delete_containers(&mut self) {
+        if !self.service.leads() || !self.service.room.may_log() {
+            return;
+        }
+        let date_ms = i64::try_from(self.now.date_ms).unwrap_or(i64::MAX);
+        let elapsed_ms = self.now.elapsed_ms;
+        let sweep = &mut self.service.sweep;
+        for path in self.replica.swept(sweep, elapsed_ms, date_ms) {
+            let Some(zxid) = self.next_proposal() else {
+                return;
+            };
+            let header = self.header(SessionId(0), 0, zxid);
+            let txn = self.replica.delete_container(header, &path);
+            self.propose(header, txn);
+        }
+    }
+
+    /// Requests of a client of this server, in order.
+    pub(super) fn on_submitted(&mut self, conn: &Arc<Conn>, requests: Vec<Submit>) {
+        for submit in requests {
+            match self.service.mode.way() {
+                Way::Close => conn.close(),
+                Way::Judge => self.lead_own(conn, submit),
+                Way::Forward => self.forward_own(conn, submit),
+            }
+        }
+    }
+
+    fn submitted(&self, conn: &Arc<Conn>, xid: i32, token: u64, opcode: i32) -> Submitted {
+        Submitted {
+            xid,
+            token,
+            conn: Arc::clone(conn),
+            opcode,
+            since_ms: self.now.date_ms,
+        }
+    }
+
+    /// A client of this server waits for the next proposal; false, and it waits no more, if there will be none.
+    fn await_proposal(&mut self, session: SessionId, submitted: Submitted) -> bool {
+        let Some(zxid) = self.next_proposal() else {
+            submitted.conn.close();
+            return false;
+        };
+        self.service
+            .awaited
+            .answers
+            .proposed(session, zxid, submitted);
+        true
+    }
+
+    /// A request goes to the leader, under the number by which its transaction will be known.
+    fn forward(&mut self, mut request: ForwardedRequest, ids: Option<&[Id]>, submitted: Submitted) {
+        let conn = Arc::clone(&submitted.conn);
+        request.cxid = self
+            .service
+            .awaited
+            .answers
+            .forwarded(request.session, submitted);
+        if !self.quorum.forward(&request, ids, &mut self.out) {
+            conn.close();
+        }
+    }
+
+    fn lead_own(&mut self, conn: &Arc<Conn>, submit: Submit) {
+        match self.service.tracker.standing(conn.session()) {
+            Standing::Lives => {}
+            Standing::Ends => return,
+            Standing::Unknown => return conn.close(),
+        }
+        if submit.opcode == opcode::SYNC {
+            self.sync_own(conn, submit);
+            return;
+        }
+        let own = self.submitted(conn, submit.xid, submit.token, submit.opcode);
+        if !self.is_admitted(&own) || !self.await_proposal(conn.session(), own) {
+            return;
+        }
+        let decoded = submit.request;
+        let request = decoded.or_else(|| Request::decode(submit.opcode, &submit.record).ok());
+        self.lead(Asked {
+            session: conn.session(),
+            cxid: submit.xid,
+            opcode: submit.opcode,
+            request,
+            ids: &submit.ids,
+            owner: self.service.me,
+        });
+    }
+
+    /// A sync of the leader's own client waits until all that is logged is applied.
+    fn sync_own(&mut self, conn: &Arc<Conn>, submit: Submit) {
+        let peer = &self.protocol.peer;
+        let (last_logged, delivered) = (peer.last_logged(), peer.delivered());
+        if last_logged > delivered {
+            let own = self.submitted(conn, submit.xid, submit.token, submit.opcode);
+            if !self.is_admitted(&own) {
+                return;
+            }
+        }
+        let conn = Arc::clone(conn);
+        let syncs = &mut self.service.awaited.syncs;
+        if let Some(sync) = syncs.lead(last_logged, delivered, OwnSync { conn, submit }) {
+            self.answer_sync(sync);
+        }
+    }
+
+    fn forward_own(&mut self, conn: &Arc<Conn>, submit: Submit) {
+        let request = ForwardedRequest {
+            session: conn.session(),
+            cxid: submit.xid,
+            opcode: submit.opcode,
+            record: submit.record.clone(),
+        };
+        if submit.opcode != opcode::SYNC {
+            let own = self.submitted(conn, submit.xid, submit.token, submit.opcode);
+            self.forward(request, Some(&submit.ids), own);
+        } else if self
+            .quorum
+            .forward(&request, Some(&submit.ids), &mut self.out)
+        {
+            let conn = Arc::clone(conn);
+            let syncs = &mut self.service.awaited.syncs;
+            syncs.forwarded(OwnSync { conn, submit });
+        } else {
+            conn.close();
+        }
+    }
+
+    /// A new session for a client of this server.
+    pub(super) fn create_session(&mut self, conn: Arc<Conn>, session: SessionId, way: Way) {
+        let timeout_ms = conn.timeout_ms();
+        let own = self.submitted(&conn, 0, 0, opcode::CREATE_SESSION);
+        if way == Way::Judge {
+            if !self.is_admitted(&own) || !self.await_proposal(session, own) {
+                return;
+            }
+            self.lead(Asked {
+                session,
+                cxid: 0,
+                opcode: opcode::CREATE_SESSION,
+                request: Some(Request::Write(WriteOp::CreateSession { timeout_ms })),
+                ids: &[],
+                owner: self.service.me,
+            });
+            return;
+        }
+        let request = ForwardedRequest {
+            session,
+            cxid: 0,
+            opcode: opcode::CREATE_SESSION,
+            record: Bytes::copy_from_slice(&timeout_ms.to_be_bytes()),
+        };
+        self.forward(request, None, own);
+    }
+
+    /// What has come over a link.
+    pub(super) fn on_heard(&mut self, link: Link, heard: Vec<Heard>) {
+        for what in heard {
+            let Some(from_leader) = self.quorum.heard(link, self.now.elapsed_ms) else {
+                return; // it was told to go, this was still in flight
+            };
+            match what {
+                Heard::Core(packet) => {
+                    // Only a harness lets a learner be linked before it has said who it is.
+                    if let Some(hello) = hello_of(&packet) {
+                        self.quorum.name(link, hello.claim.sid);
+                    }
+                    self.step(Input::Received { link, packet });
+                }
+                Heard::Ping(zxid, table) => {
+                    if self.counts_at_leader(link) {
+                        let tracker = &mut self.service.tracker;
+                        for (session, _) in table {
+                            tracker.touch(session, self.now.elapsed_ms);
+                        }
+                    }
+                    let packet = Packet::Ping { zxid };
+                    self.step(Input::Received { link, packet });
+                }
+                Heard::Snapshot(zxid, tree) => {
+                    self.quorum.keep_tree(tree);
+                    // The members are those of the configuration file, at the leader too.
+                    let ensemble = Box::new(self.protocol.peer.ensemble().clone());
+                    let packet = Packet::Snap { zxid, ensemble };
+                    self.step(Input::Received { link, packet });
+                }
+                Heard::Request(request, ids) => {
+                    self.on_forwarded(link, request, ids.as_deref().unwrap_or_default());
+                }
+                Heard::Revalidate(data) => self.on_revalidate(link, from_leader, &data),
+                Heard::Synced => self.on_synced(from_leader),
+            }
+        }
+    }
+
+    fn on_forwarded(&mut self, link: Link, request: ForwardedRequest, ids: &[Id]) {
+        if !self.counts_at_leader(link) {
+            return;
+        }
+        if request.opcode == opcode::SYNC {
+            let peer = &self.protocol.peer;
+            let (last_logged, delivered) = (peer.last_logged(), peer.delivered());
+            self.quorum
+                .sync(link, last_logged, delivered, &mut self.out);
+            return;
+        }
+        if self.service.room.admits_learners() != Verdict::Take {
+            self.unlink(link);
+            return;
+        }
+        let sid = self.quorum.sid(link);
+        let knows_super_user = self.replica.shared.config.super_digest.is_some();
+        let counts = |id: &Id| counts_of_learner(id, knows_super_user);
+        let left: Vec<Id>;
+        let ids = if ids.iter().all(counts) {
+            ids
+        } else {
+            warn!(
+                ?sid,
+                "a learner reports a super user, and none is configured here: not believed"
+            );
+            left = ids.iter().filter(|id| counts(id)).cloned().collect();
+            &left
+        };
+        self.lead(Asked {
+            session: request.session,
+            cxid: request.cxid,
+            opcode: request.opcode,
+            request: Request::decode(request.opcode, &request.record).ok(),
+            ids,
+            owner: owner_of(sid, link),
+        });
+    }
+
+    /// Whether a learner has something to ask for its clients.
+    fn counts_at_leader(&self, link: Link) -> bool {
+        let is_active = self.protocol.peer.has_active_learner(link);
+        counts_at_leader(self.service.mode, is_active)
+    }
+
+    fn on_revalidate(&mut self, link: Link, from_leader: bool, data: &Bytes) {
+        if self.counts_at_leader(link) {
+            let Ok((session, timeout_ms)) = decode_revalidate(Some(data)) else {
+                warn!(link = link.0, "REVALIDATE without a session");
+                return;
+            };
+            let owner = owner_of(self.quorum.sid(link), link);
+            let elapsed_ms = self.now.elapsed_ms;
+            let tracker = &mut self.service.tracker;
+            let valid = tracker.revalidate(session, timeout_ms, owner, elapsed_ms);
+            self.quorum
+                .answer_revalidate(link, session, valid, &mut self.out);
+        } else if counts_at_learner(self.service.mode, from_leader)
+            && let Ok((session, valid)) = decode_revalidated(Some(data))
+        {
+            match self.service.awaited.revalidations.on_answer(session) {
+                Some(conn) => self.connected(&conn, valid),
+                None => debug!(%session, "nobody asked for this session"),
+            }
+        }
+    }
+
+    /// The leader has answered the oldest sync: everything before it is committed here, too.
+    fn on_synced(&mut self, from_leader: bool) {
+        if !counts_at_learner(self.service.mode, from_leader) {
+            return;
+        }
+        self.deliver(Need::Answer);
+        if let Some(sync) = self.service.awaited.syncs.on_answer() {
+            self.answer_sync(sync);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Drives the core: what sockets, the disk thread and jobs say goes in, and what comes out is carried out.
+
+use super::boot;
+use super::clock::SystemClock;
+use super::disk::{DiskThread, Rejected};
+use super::inbox::Inbox;
+use super::links::{Knocking, Links};
+use super::mesh::ElectionNet;
+use super::quorum::dial;
+use crate::client::shared::Shared;
+use crate::core::event::{Done, Event, Now};
+use crate::core::out::{DialAct, Job, Outputs};
+use crate::core::turn::Core;
+use crate::edges::clock::Clock;
+use crate::error::ServerError;
+use crate::storage::disk::RealDisk;
+use crate::storage::snapshot::StagedSnapshot;
+use crate::storage::stage::stage;
+use crate::storage::worker::{self, Op};
+use crate::storage::{Dirs, StorageError};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::sleep_until;
+use zabra_model::tree::image::Image;
+
+/// Between two tries to write a snapshot that everything waits for.
+const ROOM_PAUSE: Duration = Duration::from_millis(500);
+
+/// The real side of everything that a core asks for.
+pub struct Edges {
+    /// Where events come from.
+    pub inbox: Arc<Inbox>,
+    /// The time.
+    pub clock: Arc<SystemClock>,
+    /// What the connections of clients share with the core.
+    pub shared: Arc<Shared>,
+    /// The disk.
+    pub disk: DiskThread,
+    /// What the disk thread has no room for yet.
+    pub waiting: VecDeque<(u64, Op)>,
+    /// Where its files are.
+    pub dirs: Dirs,
+    /// Connections that the core has not opened yet.
+    pub knocking: Arc<Knocking>,
+    /// Those that it has.
+    pub links: Links,
+    /// The connections for elections, if there are other servers.
+    pub mesh: Option<Arc<ElectionNet>>,
+    /// The attempt to dial that is under way.
+    pub dialling: Option<JoinHandle<()>>,
+    /// How long to dial, whatever the core says: a harness holds the links, too.
+    pub dial_within: Option<Duration>,
+}
+
+/// Runs a core until it is told to stop.
+///
+/// # Errors
+/// [`ServerError::Disk`], [`ServerError::Data`].
+pub async fn run(mut core: Core, mut edges: Edges) -> Result<(), ServerError> {
+    let (mut events, mut out) = (Vec::new(), Outputs::default());
+    loop {
+        core.turn(edges.now(), &mut events, &mut out)?;
+        edges.carry_out(&mut out);
+        if out.ended {
+            return Ok(());
+        }
+        edges.wait(&mut events, out.wake_ms).await;
+    }
+}
+
+impl Edges {
+    /// Around the data directory of the configuration, before anything happens.
+    #[must_use]
+    pub fn new(
+        clock: Arc<SystemClock>,
+        shared: Arc<Shared>,
+        disk: DiskThread,
+        knocking: Arc<Knocking>,
+        mesh: Option<Arc<ElectionNet>>,
+        inbox: Arc<Inbox>,
+    ) -> Self {
+        let history = boot::history_reader(&shared.config);
+        Self {
+            clock,
+            disk,
+            waiting: VecDeque::new(),
+            dirs: boot::dirs(&shared.config),
+            links: Links::new(Arc::clone(&knocking), Arc::clone(&inbox), history),
+            knocking,
+            mesh,
+            dialling: None,
+            dial_within: None,
+            inbox,
+            shared,
+        }
+    }
+
+    /// The time of a turn.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        Now {
+            elapsed_ms: self.clock.elapsed_ms(),
+            date_ms: self.clock.date_ms(),
+        }
+    }
+
+    /// Takes all events that there are; if there are none, waits until there are some, or `wake_ms` has come.
+    pub async fn wait(&self, events: &mut Vec<Event>, wake_ms: u64) {
+        self.inbox.take(events);
+        if !events.is_empty() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = self.inbox.wait() => {}
+            () = sleep_until(self.clock.at(wake_ms)) => {}
+        }
+        // The scheduler runs a task that was woken before all others that are ready: connections with requests to
+        // hand over among them. Behind them, one turn takes what they all have.
+        tokio::task::yield_now().await;
+        self.inbox.take(events);
+    }
+
+    /// Carries out what a turn asks for, and leaves it empty.
+    pub fn carry_out(&mut self, out: &mut Outputs) {
+        self.waiting.extend(out.disk.drain(..));
+        self.write();
+        self.links.carry_out(&mut out.links, &mut out.spare);
+        out.woken.drain(..).for_each(|conn| conn.wake());
+        self.inbox.hold_clients(out.hold_clients);
+        self.inbox.hold_leader(out.hold_leader);
+        for (to, notification) in out.mail.drain(..) {
+            if let Some(mesh) = &self.mesh {
+                mesh.notify(to, notification);
+            }
+        }
+        out.dials.drain(..).for_each(|act| self.dial(act));
+        out.jobs.drain(..).for_each(|job| self.begin(job));
+    }
+
+    /// Hands over what the disk thread has room for; when there is more room, there is another turn.
+    fn write(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let (waiting, mut last) = (&mut self.waiting, 0);
+        let next = || waiting.pop_front().inspect(|(token, _)| last = *token);
+        match self.disk.submit_all(std::iter::from_fn(next)) {
+            Ok(()) => {}
+            // Full: the next `Durable` brings another try. Stopped: the thread has reported why.
+            Err((_, Rejected::Full(op) | Rejected::Stopped(op))) => {
+                self.waiting.push_front((last, op));
+            }
+        }
+    }
+
+    fn dial(&mut self, act: DialAct) {
+        if let Some(before) = self.dialling.take() {
+            before.abort();
+        }
+        if let DialAct::Begin {
+            leader,
+            attempt,
+            within_ms,
+        } = act
+        {
+            let within = Duration::from_millis(within_ms);
+            let within = self.dial_within.unwrap_or(within);
+            let (knocking, inbox) = (Arc::clone(&self.knocking), Arc::clone(&self.inbox));
+            let config = &self.shared.config;
+            self.dialling = Some(dial(config, leader, attempt, within, knocking, inbox));
+        }
+    }
+
+    /// Begins what takes long, on a thread that may wait.
+    fn begin(&self, job: Job) {
+        let (inbox, dirs) = (Arc::clone(&self.inbox), self.dirs.clone());
+        let done = move |done| inbox.push(Event::Done(done), 0);
+        match job {
+            Job::Snapshot { generation, image } => {
+                tokio::task::spawn_blocking(move || {
+                    let staged = stage(&RealDisk, &dirs, &image).map_err(|e| e.to_string());
+                    done(Done::Snapshot(generation, staged));
+                });
+            }
+            Job::Stage { mark, image } => {
+                let inbox = Arc::clone(&self.inbox);
+                tokio::task::spawn_blocking(move || {
+                    let staged = stage_until_room(&dirs, &image, &inbox);
+                    done(Done::Staged(mark, staged.map_err(|e| e.to_string())));
+                });
+            }
+            Job::Reload { mark } => {
+                let shared = Arc::clone(&self.shared);
+                tokio::task::spawn_blocking(move || {
+                    let tree = boot::read_again(&shared.config);
+                    done(Done::Reloaded(mark, tree.map(Box::new)));
+                });
+            }
+            Job::Free(tree) => {
+                tokio::task::spawn_blocking(move || drop(tree));
+            }
+        }
+    }
+}
+
+/// Writes the snapshot that is to be installed: everything waits for it, so it is tried until there is room.
+fn stage_until_room(
+    dirs: &Dirs,
+    image: &Image,
+    inbox: &Inbox,
+) -> Result<StagedSnapshot, StorageError> {
+    let mut full = false;
+    let result = loop {
+        match stage(&RealDisk, dirs, image) {
+            Err(e) if e.is_passing() => {
+                if !std::mem::replace(&mut full, true) {
+                    let event = worker::Event::Full {
+                        what: "install snapshot",
+                        error: e.to_string(),
+                    };
+                    inbox.push(Event::Disk(event), 0);
+                }
+                std::thread::sleep(ROOM_PAUSE);
+            }
+            other => break other,
+        }
+    };
+    if full {
+        inbox.push(Event::Disk(worker::Event::Room), 0);
+    }
+    result
+}

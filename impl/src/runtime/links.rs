@@ -1,0 +1,481 @@
+//! Connections between learners and leaders: what is read from one becomes batches for the core, what is written to it waits in
+//! one queue and leaves in one write.
+
+use super::boot::HistoryReader;
+use super::inbox::Inbox;
+use crate::client::hub::Map;
+use crate::client::lock::lock;
+use crate::core::event::Event;
+use crate::core::out::{Item, LinkAct};
+use crate::limits::{SYNC_BYTES_MAX, WRITE_TIME};
+use crate::wire::link::{Reader, put_history};
+use crate::wire::snapshot::tree::TreeStream;
+use bytes::{Buf, BytesMut};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::{Instrument, info, info_span, warn};
+use zabra_model::ids::Zxid;
+use zabra_model::step::Link;
+use zabra_model::tree::image::Image;
+
+/// Bytes that are read at once. What is read is kept by what is made of it, so buffers are filled before there is a new one:
+/// a transaction alone in a buffer of its own would hold all of that.
+const READ_BYTES: usize = 64 << 10;
+/// Below this a new buffer is begun.
+const READ_BYTES_MIN: usize = 8 << 10;
+/// The room that packets keep from one write to the next.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+/// What one read is expected to bring, at most.
+const HEARD_MAX: usize = 1024;
+/// Bytes of a snapshot that are gathered for one write.
+const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+/// Packets that wait are kept in pieces of about this size, so that what was sent is not held by what was not.
+const PACKETS_BYTES: usize = 1 << 20;
+/// Bytes of history from the files that are gathered for one write.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Connections that the core knows by their numbers, and has not opened yet.
+pub struct Knocking {
+    last: AtomicU64,
+    waiting: Mutex<Map<Link, Waiting>>,
+}
+
+struct Waiting {
+    stream: Arc<TcpStream>,
+    watch: Option<JoinHandle<()>>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(watch) = &self.watch {
+            watch.abort();
+        }
+    }
+}
+
+impl Default for Knocking {
+    fn default() -> Self {
+        Self {
+            last: AtomicU64::new(0),
+            waiting: Mutex::default(),
+        }
+    }
+}
+
+impl Knocking {
+    /// A connection gets its number.
+    pub fn add(&self, stream: TcpStream) -> Link {
+        self.keep(Arc::new(stream), |_| None)
+    }
+
+    /// A learner that has said who it is gets its number. After its first words it says nothing before it is answered: whatever
+    /// can be read until it is opened is its end, and the core hears of that.
+    pub fn add_learner(&self, stream: TcpStream, inbox: &Arc<Inbox>) -> Link {
+        let stream = Arc::new(stream);
+        let (watched, inbox) = (Arc::clone(&stream), Arc::clone(inbox));
+        self.keep(stream, |link| {
+            Some(tokio::spawn(async move {
+                loop {
+                    let ready = watched.readable().await;
+                    let read = watched.try_read(&mut [0]);
+                    if ready.is_err() || !read.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+                    {
+                        break;
+                    }
+                }
+                inbox.push(Event::Ended(link), 0);
+            }))
+        })
+    }
+
+    fn keep(
+        &self,
+        stream: Arc<TcpStream>,
+        watch: impl FnOnce(Link) -> Option<JoinHandle<()>>,
+    ) -> Link {
+        let link = Link(self.last.fetch_add(1, Ordering::Relaxed) + 1);
+        let watch = watch(link);
+        lock(&self.waiting).insert(link, Waiting { stream, watch });
+        link
+    }
+
+    fn take(&self, link: Link) -> Option<Arc<TcpStream>> {
+        let waiting = lock(&self.waiting).remove(&link)?;
+        Some(Arc::clone(&waiting.stream))
+    }
+}
+
+/// All links that the core has opened.
+pub struct Links {
+    knocking: Arc<Knocking>,
+    open: Map<Link, Handle>,
+    inbox: Arc<Inbox>,
+    history: HistoryReader,
+    /// Bytes that were sent over all of them.
+    sent_bytes: Arc<AtomicU64>,
+}
+
+struct Handle {
+    out: Arc<LinkOut>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Links {
+    /// None is open.
+    #[must_use]
+    pub fn new(knocking: Arc<Knocking>, inbox: Arc<Inbox>, history: HistoryReader) -> Self {
+        Self {
+            knocking,
+            open: Map::default(),
+            inbox,
+            history,
+            sent_bytes: Arc::default(),
+        }
+    }
+
+    /// Does what the core asks for. `spare` gets the buffers of packets that have left.
+    pub fn carry_out(&mut self, acts: &mut Vec<LinkAct>, spare: &mut Vec<BytesMut>) {
+        for act in acts.drain(..) {
+            match act {
+                LinkAct::Open {
+                    link,
+                    to_leader,
+                    silence_ms,
+                } => self.open(link, to_leader, silence_ms),
+                LinkAct::Send(link, item) => {
+                    if let Some(handle) = self.open.get(&link)
+                        && handle.out.send(item, spare)
+                    {
+                        self.inbox.push(Event::Behind(link), 0);
+                    }
+                }
+                LinkAct::Silence(link, ms) => {
+                    if let Some(handle) = self.open.get(&link) {
+                        handle.out.silence_ms.store(ms, Ordering::Relaxed);
+                    }
+                }
+                LinkAct::Bound(link, bytes) => {
+                    if let Some(handle) = self.open.get(&link) {
+                        handle.out.bytes_max.store(bytes, Ordering::Relaxed);
+                    }
+                }
+                LinkAct::Close(link) => {
+                    self.open.remove(&link);
+                    drop(self.knocking.take(link));
+                }
+            }
+        }
+    }
+
+    /// Starts the tasks of a link.
+    fn open(&mut self, link: Link, to_leader: bool, silence_ms: u64) {
+        let Some(stream) = self.knocking.take(link) else {
+            self.inbox.push(Event::Ended(link), 0);
+            return;
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            warn!(link = link.0, %error, "cannot set TCP_NODELAY");
+        }
+        let out = Arc::new(LinkOut {
+            stream,
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            silence_ms: AtomicU64::new(silence_ms),
+            bytes_max: AtomicUsize::new(SYNC_BYTES_MAX),
+            sent_bytes: Arc::clone(&self.sent_bytes),
+        });
+        let span = info_span!("link", link = link.0, peer = ?out.stream.peer_addr().ok());
+        let (read_out, read_inbox) = (Arc::clone(&out), Arc::clone(&self.inbox));
+        let reads = async move {
+            if let Err(error) = read(link, to_leader, &read_out, &read_inbox).await {
+                info!(%error, "a quorum connection has ended");
+            }
+            read_inbox.push(Event::Ended(link), 0);
+        };
+        let (write_out, write_inbox) = (Arc::clone(&out), Arc::clone(&self.inbox));
+        let history = Arc::clone(&self.history);
+        let writes = async move {
+            if let Err(error) = write(&write_out, &history).await {
+                info!(%error, "a quorum connection cannot be written to");
+            }
+            write_inbox.push(Event::Ended(link), 0);
+        };
+        let tasks = [
+            tokio::spawn(reads.instrument(span.clone())),
+            tokio::spawn(writes.instrument(span)),
+        ];
+        self.open.insert(link, Handle { out, tasks });
+    }
+
+    /// Ends all of them.
+    pub fn close(&mut self) {
+        self.open.clear();
+    }
+
+    /// Whether all that was to be sent is in the sockets.
+    #[must_use]
+    pub fn are_idle(&self) -> bool {
+        self.open.values().all(|handle| handle.out.is_idle())
+    }
+
+    /// Bytes that were sent over all links so far.
+    #[must_use]
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    /// Of packets.
+    bytes: usize,
+    /// The writer task has an item in its hands: nothing may overtake it.
+    writing: bool,
+    overfull: bool,
+}
+
+/// The sending side of a link, shared by the driver and the writer task.
+struct LinkOut {
+    stream: Arc<TcpStream>,
+    queue: Mutex<Queue>,
+    wake: Notify,
+    silence_ms: AtomicU64,
+    /// Above this the core is asked whether the peer can be spared.
+    bytes_max: AtomicUsize,
+    sent_bytes: Arc<AtomicU64>,
+}
+
+impl LinkOut {
+    /// Sends what the socket takes at once, and leaves the rest to the writer: waking a task for what one call does would cost more
+    /// than the call. Returns whether more waits than is meant to.
+    fn send(&self, item: Item, spare: &mut Vec<BytesMut>) -> bool {
+        let bytes = {
+            let mut queue = lock(&self.queue);
+            match item {
+                Item::Packets(packets) => {
+                    if let Some(packets) = self.send_now(&queue, packets, spare) {
+                        queue.put(packets, spare);
+                    }
+                }
+                other => queue.items.push_back(other),
+            }
+            if queue.items.is_empty() {
+                return false;
+            }
+            queue.bytes
+        };
+        self.wake.notify_one();
+        bytes > self.bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// What is left of `packets` when the socket has taken what it takes now, if nothing is before them.
+    fn send_now(
+        &self,
+        queue: &Queue,
+        mut packets: BytesMut,
+        spare: &mut Vec<BytesMut>,
+    ) -> Option<BytesMut> {
+        if queue.writing || queue.overfull || !queue.items.is_empty() {
+            return Some(packets);
+        }
+        // A broken connection is the writer's to find, too.
+        let sent = self.stream.try_write(&packets).unwrap_or(0);
+        self.sent_bytes.fetch_add(sent as u64, Ordering::Relaxed);
+        if sent == packets.len() {
+            give_back(packets, spare);
+            return None;
+        }
+        packets.advance(sent);
+        Some(packets)
+    }
+
+    /// What the writer sends next. What it had before has been sent.
+    fn take(&self) -> io::Result<Option<Item>> {
+        let mut queue = lock(&self.queue);
+        if queue.overfull {
+            return Err(io::Error::other(
+                "the peer does not fetch what is sent to it, it may come back when it does",
+            ));
+        }
+        let item = queue.items.pop_front();
+        queue.writing = item.is_some();
+        Ok(item)
+    }
+
+    fn is_idle(&self) -> bool {
+        let queue = lock(&self.queue);
+        queue.items.is_empty() && !queue.writing
+    }
+}
+
+impl Queue {
+    fn put(&mut self, packets: BytesMut, spare: &mut Vec<BytesMut>) {
+        self.bytes += packets.len();
+        self.overfull |= self.bytes > SYNC_BYTES_MAX;
+        match self.items.back_mut() {
+            Some(Item::Packets(last)) if last.len() < PACKETS_BYTES => {
+                last.extend_from_slice(&packets);
+                give_back(packets, spare);
+            }
+            _ => self.items.push_back(Item::Packets(packets)),
+        }
+    }
+}
+
+/// Keeps the room of packets that have left for the next ones, if it is not unusually much.
+fn give_back(mut packets: BytesMut, spare: &mut Vec<BytesMut>) {
+    packets.clear();
+    if packets.capacity() <= KEPT_BYTES_MAX {
+        spare.push(packets);
+    }
+}
+
+async fn read(link: Link, to_leader: bool, out: &LinkOut, inbox: &Inbox) -> io::Result<()> {
+    let mut buf = BytesMut::with_capacity(READ_BYTES);
+    let mut reader = Reader::new(!to_leader);
+    let mut before = 0;
+    loop {
+        let mut heard = Vec::with_capacity(before);
+        let understood = loop {
+            match reader.take(&mut buf) {
+                Ok(Some(what)) => heard.push(what),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+            }
+        };
+        if !heard.is_empty() {
+            before = heard.len().min(HEARD_MAX);
+            inbox.push(Event::Heard(link, heard), 0);
+        }
+        understood?;
+        if to_leader {
+            // What the disk has not written yet must not fill the memory. The leader waits as well, or gives this server up.
+            inbox.wait_for_disk().await;
+        }
+        more(&mut buf, out).await?;
+    }
+}
+
+async fn more(buf: &mut BytesMut, out: &LinkOut) -> io::Result<()> {
+    if buf.capacity() - buf.len() < READ_BYTES_MIN {
+        buf.reserve(READ_BYTES);
+    }
+    let silence = Duration::from_millis(out.silence_ms.load(Ordering::Relaxed));
+    match timeout(silence, receive(&out.stream, buf)).await {
+        Ok(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("silent for {} ms", silence.as_millis()),
+        )),
+    }
+}
+
+async fn receive(stream: &TcpStream, buf: &mut BytesMut) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        match stream.try_read_buf(buf) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            received => return received,
+        }
+    }
+}
+
+async fn write(out: &LinkOut, history: &HistoryReader) -> io::Result<()> {
+    loop {
+        match out.take()? {
+            None => out.wake.notified().await,
+            Some(Item::Packets(packets)) => {
+                send(out, &packets).await?;
+                lock(&out.queue).bytes -= packets.len();
+            }
+            Some(Item::History {
+                after,
+                upto,
+                committed,
+            }) => {
+                send_history(out, history, after, upto, committed).await?;
+            }
+            Some(Item::Tree(image)) => write_tree(out, &image).await?,
+        }
+    }
+}
+
+/// Reads on one thread while this one sends, a few pieces ahead at most.
+async fn send_history(
+    out: &LinkOut,
+    history: &HistoryReader,
+    after: Zxid,
+    upto: Zxid,
+    committed: bool,
+) -> io::Result<()> {
+    let history = Arc::clone(history);
+    let (pieces, mut read) = mpsc::channel::<BytesMut>(2);
+    let reader = tokio::task::spawn_blocking(move || {
+        let mut piece = BytesMut::new();
+        history(after, upto, &mut |zxid, payload| {
+            put_history(zxid, payload, committed, &mut piece);
+            piece.len() < PIECE_BYTES || pieces.blocking_send(std::mem::take(&mut piece)).is_ok()
+        })?;
+        let _ = pieces.blocking_send(piece); // the learner has gone: the writer knows
+        Ok::<_, io::Error>(())
+    });
+    while let Some(piece) = read.recv().await {
+        send(out, &piece).await?;
+    }
+    reader.await.map_err(io::Error::other)?
+}
+
+async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn send(out: &LinkOut, bytes: &[u8]) -> io::Result<()> {
+    // A snapshot in the peer's hands may take a while; each piece of it may not.
+    for piece in bytes.chunks(4 << 20) {
+        timeout(WRITE_TIME, write_all(&out.stream, piece))
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        out.sent_bytes
+            .fetch_add(piece.len() as u64, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+async fn write_tree(out: &LinkOut, image: &Image) -> io::Result<()> {
+    let mut chunk = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES * 2);
+    let mut stream = TreeStream::begin(image, &mut chunk);
+    loop {
+        let more = stream.fill(SNAPSHOT_CHUNK_BYTES, &mut chunk);
+        let more = more.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+        send(out, &chunk).await?;
+        chunk.clear();
+        if !more {
+            return Ok(());
+        }
+    }
+}
