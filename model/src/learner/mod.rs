@@ -3,6 +3,8 @@
 mod broadcast;
 mod discovery;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 use crate::context::{Context, Next};
 use crate::durable::Written;
