@@ -391,5 +391,14 @@ fn every_file_that_a_text_names_is_there() {
                 "{at} names {name}, which is not there"
             );
         }
+        let folders = text.split('`').skip(1).step_by(2);
+        for name in
+            folders.filter(|n| n.starts_with("impl/") && n.ends_with('/') && !n.contains('{'))
+        {
+            assert!(
+                root.join(name).is_dir(),
+                "{at} names {name}, which is not there"
+            );
+        }
     }
 }
