@@ -25,7 +25,6 @@ extern crate std;
 
 #[cfg(feature = "checker")]
 pub mod checker;
-mod context;
 pub mod durable;
 pub mod election;
 pub mod ensemble;

@@ -1,7 +1,7 @@
 //! SPEC.md, README.md of the model and the code say the same: names, counts, switches, invariants, handlers, faults.
 
 use std::collections::BTreeSet;
-use zabra_check::checker::{bounds, clients, moves, properties, scenario, tables, zoo};
+use zabra_check::checker::{bounds, properties, scenario, tables, zoo};
 use zabra_check::switch::Switch;
 
 const SPEC: &str = include_str!("../../SPEC.md");
@@ -79,12 +79,11 @@ fn the_table_of_the_zoo_is_the_zoo() {
 
 #[test]
 fn the_table_of_clients_has_the_recorded_numbers() {
-    let clients = clients::ALL.iter().map(|v| (v.ensemble.name, v.golden));
-    let moves = moves::ALL.iter().map(|v| (v.ensemble.name, v.golden));
-    for (name, (distinct, generated)) in clients.chain(moves) {
-        let cells = row(MODEL, &format!("`{name}`"));
+    for run in tables::runs() {
+        let cells = row(MODEL, &format!("`{}`", run.name));
         let numbers = [2, 3].map(|i| cells[i].replace(',', "").parse().ok());
-        assert_eq!(numbers, [Some(distinct), Some(generated)], "{name}");
+        let (distinct, generated) = run.golden;
+        assert_eq!(numbers, [Some(distinct), Some(generated)], "{}", run.name);
     }
 }
 
@@ -115,10 +114,7 @@ fn who_counted_what_is_said_with_the_recorded_numbers() {
     let (small, large): (Vec<u64>, Vec<u64>) = counts
         .map(|g| g.distinct)
         .partition(|distinct| *distinct <= 10_000_000);
-    let of_clients = clients::ALL.iter().map(|v| v.golden.0);
-    let of_clients: Vec<u64> = of_clients
-        .chain(moves::ALL.iter().map(|v| v.golden.0))
-        .collect();
+    let of_clients: Vec<u64> = tables::runs().map(|run| run.golden.0).collect();
     let all = [small.clone(), large.clone()].concat();
     let said = [&all, &small, &large, &of_clients]
         .map(|c| (c.len().to_string(), grouped(c.iter().sum::<u64>())));

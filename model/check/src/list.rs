@@ -1,11 +1,11 @@
 //! `zabra-check list`: what there is to run.
 
-use crate::configuration::golden_json;
+use crate::golden_json;
 use crate::out::say;
 use serde_json::{Value, json};
 use zabra_check::checker::bounds::{self, Bounds, Tier};
+use zabra_check::checker::tables;
 use zabra_check::checker::zoo;
-use zabra_check::checker::{clients, moves};
 
 const TIERS: [(Tier, &str); 4] = [
     (Tier::Ci, "all of them under two minutes together"),
@@ -13,13 +13,6 @@ const TIERS: [(Tier, &str); 4] = [
     (Tier::Nightly, "up to two hours each"),
     (Tier::Walk, "not to be exhausted: for walks"),
 ];
-
-/// Configurations of clients, with what was counted.
-fn views() -> impl Iterator<Item = (&'static Bounds, (u64, u64))> {
-    let moves = moves::ALL.iter().map(|v| (v.ensemble, v.golden));
-    let clients = clients::ALL.iter().map(|v| (v.ensemble, v.golden));
-    clients.chain(moves)
-}
 
 pub(crate) fn list(as_json: bool) -> bool {
     if as_json {
@@ -33,8 +26,9 @@ pub(crate) fn list(as_json: bool) -> bool {
             .chain(zoo::ALL.iter().map(|c| &c.bounds))
             .map(entry)
             .collect();
-        let clients: Vec<Value> = views()
-            .map(|(b, golden)| {
+        let clients: Vec<Value> = tables::runs()
+            .map(|b| {
+                let golden = b.golden;
                 json!({"name": b.name, "about": b.about,
                 "golden": {"distinct": golden.0, "generated": golden.1}})
             })
@@ -58,9 +52,9 @@ pub(crate) fn list(as_json: bool) -> bool {
         }
     }
     say!("clients (`zabra-check clients`):");
-    for (b, golden) in views() {
+    for b in tables::runs() {
         say!("  {:<22} {}", b.name, b.about);
-        counts(golden.0, &format!("{} generated", golden.1));
+        counts(b.golden.0, &format!("{} generated", b.golden.1));
     }
     say!("known bugs (`zabra-check zoo`):");
     for c in zoo::ALL {

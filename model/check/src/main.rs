@@ -6,7 +6,6 @@
 )]
 
 mod clients;
-mod configuration;
 mod draw;
 mod explore;
 mod export;
@@ -20,8 +19,10 @@ mod table;
 mod zoo;
 
 use clap::{Parser, Subcommand};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use zabra_check::checker::bounds::{self, Bounds, Golden};
 
 /// Explores the protocol of Zabra exhaustively: the functions that the server runs.
 ///
@@ -82,8 +83,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Exhaust what two clients can see, and show what each wrong answer of the service leads to.
+    /// Exhaust the models of the service, and show what each wrong rule of it leads to.
     Clients {
+        /// Configurations and wrong rules; all, if none is named.
+        names: Vec<String>,
         /// For programs.
         #[arg(long)]
         json: bool,
@@ -147,10 +150,11 @@ fn main() -> ExitCode {
         Command::Explore { name, address } => explore::explore_in_browser(&name, &address),
         Command::Replay { trace, json } => replay::replay(&trace, json),
         Command::Clients {
+            names,
             json,
             show,
             threads,
-        } => Ok(clients::clients(json, show, threads)),
+        } => Ok(clients::clients(&names, json, show, threads)),
         Command::Scenario(arguments) => scenario::scenario(&arguments),
         Command::Draw { trace, format } => draw::draw(&trace, format),
         Command::Export {
@@ -170,4 +174,13 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn configuration(name: &str) -> Result<&'static Bounds, String> {
+    bounds::find(name)
+        .ok_or_else(|| format!("{name} is not a configuration; `zabra-check list` names them"))
+}
+
+fn golden_json(g: Golden) -> Value {
+    json!({"distinct": g.distinct, "generated": g.generated, "depth": g.depth})
 }

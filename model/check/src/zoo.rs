@@ -10,7 +10,6 @@ use std::time::Instant;
 use zabra_check::checker::bounds::Bounds;
 use zabra_check::checker::explore::{Explored, NO_WEDGE};
 use zabra_check::checker::model::Zab;
-use zabra_check::checker::moves::Slip;
 use zabra_check::checker::zoo::{self, Cage};
 use zabra_check::checker::{properties, trace};
 
@@ -38,7 +37,8 @@ pub(crate) fn zoo(
     let mut results = Vec::new();
     let mut all_caught = true;
     // Slips of the service are no switches of the core, and have a model of their own.
-    let is_slip = |name: &String| Slip::ALL.iter().any(|s| format!("{s:?}") == *name);
+    let all: Vec<_> = clients::slips().collect();
+    let is_slip = |name: &String| all.iter().any(|slip| slip.name == *name);
     let (slips, switches): (Vec<String>, Vec<String>) = names.iter().cloned().partition(is_slip);
     let cages = if switches.is_empty() && !slips.is_empty() {
         Vec::new()
@@ -88,23 +88,22 @@ pub(crate) fn zoo(
             say!("  kept as {base}.txt, .ndjson, .mmd, .svg");
         }
     }
-    for slip in Slip::ALL {
-        if !names.is_empty() && !slips.contains(&format!("{slip:?}")) {
+    for slip in all {
+        if !names.is_empty() && !slips.contains(&slip.name) {
             continue;
         }
-        let caught = clients::catch_move(slip);
+        let (as_recorded, caught) = slip.catch();
         let found = caught.by.map(|by| (by, caught.steps.len()));
-        let as_recorded = found == Some(slip.expected());
         all_caught &= as_recorded;
         if as_json {
-            results.push(json!({"switch": format!("{slip:?}"), "about": slip.about(), "source": slip.source(), "caught": found.is_some(),
+            results.push(json!({"switch": slip.name, "about": slip.about, "source": slip.source, "caught": found.is_some(),
                 "as_recorded": as_recorded, "invariant": found.map(|f| f.0), "steps": found.map(|f| f.1),
                 "distinct": caught.states, "actions": caught.steps}));
             continue;
         }
         caught.say(show);
         if !as_recorded {
-            let (by, steps) = slip.expected();
+            let (by, steps) = slip.expected;
             say!("  DIFFERS: recorded is \"{by}\" after {steps} steps");
         }
     }

@@ -2,19 +2,21 @@
 //!
 //! All clients use one znode, and every transaction changes it: its value is how many transactions a server has applied, so a
 //! reply says by itself where in the history it belongs. Who is answered when is decided by the server's own code:
-//! [`ReplyOrder`], [`Watches`] and [`may_connect`]. A request reaches the leader in the step that sends it, as one that is
-//! still on the way is not different from one that was not sent. An answer is heard in the step that gives it: one that is late
-//! or lost leaves its client, and whoever asks after it, with fewer claims on what follows.
+//! [`ReplyOrder`], [`OwnSyncs`] and [`LearnerSyncs`], [`Delivery`], [`Watches`] and [`may_connect`]. A request reaches the leader in the
+//! step that sends it, as one that is still on the way is not different from one that was not sent. An answer is heard in the step
+//! that gives it: one that is late or lost leaves its client, and whoever asks after it, with fewer claims on what follows. A server's
+//! tree may be behind what its core has had applied; where something needs all of it, it is not.
 
 use super::action::Action;
-use super::bounds::{self, Bounds, Disk, Grain, Start};
 use super::cluster::Cluster;
 use super::model::Zab;
-use super::{serving, trace};
+use super::serving::{self, Ensemble, Judged, Wrongs};
+use super::trace;
 use crate::ids::{Epoch, Zxid};
-use crate::peer::Peer;
+use crate::service::delivery::{Delivery, Need};
 use crate::service::order::ReplyOrder;
 use crate::service::session::may_connect;
+use crate::service::syncs::{LearnerSyncs, OwnSyncs};
 use crate::tree::event::{EventKind, Trigger};
 use crate::tree::watch::{WatchMode, WatcherId, Watches};
 use alloc::collections::VecDeque;
@@ -24,71 +26,10 @@ use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 use stateright::{Model, Property};
 
-/// What a client asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Op {
-    /// setData.
-    Write,
-    /// getData.
-    Read,
-    /// getData that leaves a watch.
-    Watch,
-    /// sync.
-    Sync,
-}
-
-/// A wrong answer of the service, which only clients can notice.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Slip {
-    /// A write is answered when the leader has committed it, though the client's server has not applied it.
-    ReplyBeforeApply,
-    /// A server that is behind takes over a client.
-    NoLastSeenZxidCheck,
-    /// A watch fires after the replies that show the change.
-    WatchAfterReply,
-    /// A server answers sync without asking the leader.
-    SyncLocal,
-    /// No slip but a limit, ZooKeeper's and ours: a leader that does not know yet that it was replaced answers sync. The
-    /// property that leaves this out is [`SYNC`]; with this, it leaves nothing out.
-    DeposedLeaderCounts,
-}
-
-impl Slip {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::ReplyBeforeApply,
-        Self::NoLastSeenZxidCheck,
-        Self::WatchAfterReply,
-        Self::SyncLocal,
-        Self::DeposedLeaderCounts,
-    ];
-
-    /// The configuration in which it shows.
-    #[must_use]
-    pub const fn view(self) -> &'static View {
-        match self {
-            Self::DeposedLeaderCounts => &DEPOSED,
-            Self::ReplyBeforeApply
-            | Self::NoLastSeenZxidCheck
-            | Self::WatchAfterReply
-            | Self::SyncLocal => &CRASH,
-        }
-    }
-}
-
-/// Answers of a session come in the order of its requests.
-pub const FIFO: &str = "session order";
-/// No reply shows less than an earlier one did, own writes included, over a change of server too.
-pub const READS: &str = "reads never go back";
-/// A watcher hears of a change before any reply shows it.
-pub const WATCH: &str = "watch event before data";
-/// A write is behind all that anybody was told before it was sent, and is in the history. Each answer names its place, which
-/// is unique; so this is linearizability, without a search for an order.
-pub const WRITES: &str = "writes linearizable";
-/// A read behind a sync shows all that anybody was told before the sync was sent, if the leader that answers was not replaced.
-pub const SYNC: &str = "sync and read linearizable";
-/// The properties, by their bits.
-pub const PROPERTIES: [&str; 5] = [FIFO, READS, WATCH, WRITES, SYNC];
+mod asked;
+pub use asked::{
+    ALL, CRASH, DEPOSED, FIFO, Op, PROPERTIES, READS, SYNC, SYNCS, Slip, View, WATCH, WRITES,
+};
 
 /// An answer on the way to a client.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -116,9 +57,8 @@ struct Client {
     /// The server's queue of its requests.
     order: ReplyOrder<u8, u8>,
     writes: Vec<Due>,
-    syncs: Vec<Due>,
-    /// What the server had applied when it last looked after this client.
-    applied: u8,
+    /// Under [`Slip::WatchAfterReply`]: its event comes at the end of the step.
+    late: bool,
     /// The server holds its watch.
     armed: bool,
     inbox: VecDeque<Reply>,
@@ -136,29 +76,63 @@ struct Client {
     moves: u8,
 }
 
+/// The syncs of one client of a server: whose, and which request.
+type Sync = (u8, u8);
+
+/// What a server does for clients.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+struct Host {
+    /// How much of what its core has had applied is in its tree.
+    applied: u8,
+    delivery: Delivery,
+    syncs: OwnSyncs<Sync>,
+    /// Where it leads: the syncs of each server that follows.
+    links: [LearnerSyncs; SERVERS],
+    /// Where it follows: the leader's answers to syncs on the way to it, each with the transaction whose COMMIT is before it on the link.
+    coming: VecDeque<Zxid>,
+}
+
+const SERVERS: usize = 3;
+
 /// A cluster with clients.
 #[derive(Clone, Debug)]
 pub struct State {
     cluster: Cluster,
+    hosts: [Host; SERVERS],
     clients: [Client; 2],
     /// The largest value that any client was told.
     told: u8,
-    /// Bits of [`PROPERTIES`].
-    wrongs: u8,
+    wrongs: Wrongs,
+}
+
+impl State {
+    fn rest(&self) -> impl Hash + PartialEq + '_ {
+        (&self.hosts, &self.clients, self.told, self.wrongs)
+    }
+}
+
+impl serving::With<Slip> for Clients {
+    fn with(slip: Slip) -> Self {
+        Self::new(slip.view(), Some(slip))
+    }
+}
+
+impl Judged for State {
+    fn wrongs(&self) -> Wrongs {
+        self.wrongs
+    }
 }
 
 impl Hash for State {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let mut words = Vec::with_capacity(32);
-        self.cluster.pack(true, &mut words);
-        (words, &self.clients, self.told, self.wrongs).hash(state);
+        serving::hash(&self.cluster, state);
+        self.rest().hash(state);
     }
 }
 
 impl PartialEq for State {
     fn eq(&self, other: &Self) -> bool {
-        self.cluster == other.cluster
-            && (&self.clients, self.told, self.wrongs) == (&other.clients, other.told, other.wrongs)
+        self.cluster == other.cluster && self.rest() == other.rest()
     }
 }
 
@@ -173,81 +147,33 @@ pub enum Step {
     Send(u8),
     /// A client is connected to that server, and leaves the one it had.
     Connect(u8, u8),
+    /// A server ends a turn: it applies one transaction.
+    Turn(u8),
 }
 
 /// The model.
 #[derive(Debug)]
 pub struct Clients {
-    zab: Zab,
+    ensemble: Ensemble,
     scripts: [&'static [Op]; 2],
     at: [u8; 2],
     moves: [u8; 2],
+    turns: bool,
     slip: Option<Slip>,
 }
-
-/// A configuration of clients.
-#[derive(Clone, Copy, Debug)]
-pub struct View {
-    /// The ensemble under them.
-    pub ensemble: &'static Bounds,
-    /// What each asks for, in order.
-    pub scripts: [&'static [Op]; 2],
-    /// The server that each is connected to at first, by index.
-    pub at: [u8; 2],
-    /// How often each changes its server by its own will.
-    pub moves: [u8; 2],
-    /// Distinct and generated states, when it was last run to its end.
-    pub golden: (u64, u64),
-}
-
-const ENSEMBLE: Bounds = Bounds {
-    name: "clients",
-    about: "two clients write, read, watch and sync through different servers; a server crashes, the leader too",
-    grain: Grain::E1,
-    disk: Disk::Atomic,
-    start: Start::Warm,
-    txns: 3,
-    disconnects: 0,
-    ..bounds::BASE
-};
-
-/// Everything that clients do, over a crash.
-pub const CRASH: View = View {
-    ensemble: &ENSEMBLE,
-    scripts: [&[Op::Write, Op::Read], &[Op::Watch, Op::Sync, Op::Read]],
-    at: [1, 0],
-    moves: [0, 0],
-    golden: (2_206_280, 6_667_263),
-};
-
-/// A leader that has lost both connections answers while another one is elected.
-pub const DEPOSED: View = View {
-    ensemble: &Bounds {
-        name: "clients-deposed",
-        about: "a client syncs and reads through a leader that others replace, while another client writes",
-        crashes: 0,
-        disconnects: 2,
-        faults: 2,
-        ..ENSEMBLE
-    },
-    scripts: [&[Op::Write], &[Op::Sync, Op::Read]],
-    at: [1, 2],
-    moves: [0, 0],
-    golden: (1_949_428, 6_850_448),
-};
-
-/// Every configuration of clients.
-pub const ALL: &[View] = &[CRASH, DEPOSED];
 
 impl Clients {
     /// The configuration, and what is wrong with it.
     #[must_use]
     pub fn new(view: &View, slip: Option<Slip>) -> Self {
         Self {
-            zab: Zab::new(view.ensemble),
+            ensemble: Ensemble {
+                zab: Zab::new(view.ensemble),
+            },
             scripts: view.scripts,
             at: view.at,
             moves: view.moves,
+            turns: view.turns,
             slip,
         }
     }
@@ -256,16 +182,11 @@ impl Clients {
         self.slip == Some(slip)
     }
 
-    fn peer<'a>(&'a self, c: &Cluster, i: u8) -> Option<&'a Peer> {
-        serving::peer(&self.zab, c, i)
-    }
-
-    fn tree<'a>(&'a self, c: &Cluster, i: u8) -> &'a [Zxid] {
-        serving::tree(&self.zab, c, i)
-    }
-
-    fn leader_of(&self, c: &Cluster, i: u8) -> Option<u8> {
-        serving::leader_of(&self.zab, c, i)
+    /// The last transaction of a server's tree.
+    fn zxid(&self, s: &State, server: u8) -> Zxid {
+        let tree = self.ensemble.tree(&s.cluster, server);
+        let last = usize::from(s.hosts[usize::from(server)].applied).checked_sub(1);
+        last.and_then(|i| tree.get(i)).copied().unwrap_or_default()
     }
 
     fn may_send(&self, s: &State, client: u8) -> bool {
@@ -274,20 +195,18 @@ impl Clients {
         let (Some(op), Some(at)) = (script.get(usize::from(c.next)), c.at) else {
             return false;
         };
+        let leader = || self.ensemble.leader_of(&s.cluster, at);
         match op {
             Op::Read | Op::Watch => true,
-            Op::Sync => self.slips(Slip::SyncLocal) || self.leader_of(&s.cluster, at).is_some(),
-            Op::Write => {
-                let left = s.cluster.spent.txns < self.zab.bounds.txns;
-                left && self.leader_of(&s.cluster, at).is_some()
-            }
+            Op::Sync => self.slips(Slip::SyncLocal) || leader().is_some(),
+            Op::Write => s.cluster.spent.txns < self.ensemble.zab.bounds.txns && leader().is_some(),
         }
     }
 
     fn send(&self, s: &mut State, client: u8) {
         let i = usize::from(client);
         let Some(at) = s.clients[i].at else { return };
-        let leader = self.leader_of(&s.cluster, at);
+        let leader = self.ensemble.leader_of(&s.cluster, at);
         let told = s.told;
         let c = &mut s.clients[i];
         let op = c.next;
@@ -296,32 +215,20 @@ impl Clients {
         match (self.scripts[i][usize::from(op)], leader) {
             (Op::Read | Op::Watch, _) => {
                 if let Some(op) = c.order.push_read(op, 0) {
-                    self.read(&s.cluster, &mut s.clients[i], client, op);
+                    self.read(s, client, op);
                 }
             }
-            (Op::Sync, leader) => {
+            (Op::Sync, Some(leader)) if !self.slips(Slip::SyncLocal) => {
                 c.order.push_write(op, 0);
-                let mut zxid = Zxid::ZERO;
-                if let Some(l) = leader.filter(|_| !self.slips(Slip::SyncLocal))
-                    && let Some(peer) = self.peer(&s.cluster, l)
-                {
-                    zxid = peer.last_logged();
-                    let ghost = s.cluster.past(&self.zab.world);
-                    let newest = ghost.initial.last().map_or(Epoch(0), |(e, _)| *e);
-                    let replaced = peer.serving() < Some(newest);
-                    if replaced && !self.slips(Slip::DeposedLeaderCounts) {
-                        *c.floors.last_mut().unwrap_or(&mut 0) = 0;
-                    }
-                }
-                c.syncs.push(Due { op, zxid });
-                self.look_after(s, client);
+                self.sync(s, client, op, at, leader);
+            }
+            (Op::Sync, _) => {
+                c.order.push_write(op, 0);
+                self.answer_sync(s, at, (client, op));
             }
             (Op::Write, Some(l)) => {
                 c.order.push_write(op, 0);
-                let action = Action::Propose { server: l + 1 };
-                self.zab.apply(&mut s.cluster, action, &mut self.zab.log());
-                if let Some(peer) = self.peer(&s.cluster, l) {
-                    let zxid = peer.last_logged();
+                if let Some(zxid) = self.ensemble.propose(&mut s.cluster, l) {
                     s.clients[i].writes.push(Due { op, zxid });
                 }
             }
@@ -329,101 +236,205 @@ impl Clients {
         }
     }
 
-    /// A server answers a read from its tree.
-    fn read(&self, cluster: &Cluster, c: &mut Client, client: u8, op: u8) {
-        if self.scripts[usize::from(client)][usize::from(op)] == Op::Watch {
-            c.armed = true;
+    /// A sync is at the leader.
+    fn sync(&self, s: &mut State, client: u8, op: u8, at: u8, leader: u8) {
+        let Some(peer) = self.ensemble.peer(&s.cluster, leader) else {
+            return;
+        };
+        let (logged, delivered) = (peer.last_logged(), peer.delivered());
+        let ghost = s.cluster.past(&self.ensemble.zab.world);
+        let newest = ghost.initial.last().map_or(Epoch(0), |(e, _)| *e);
+        let replaced = peer.serving() < Some(newest);
+        if replaced && !self.slips(Slip::DeposedLeaderCounts) {
+            let floors = &mut s.clients[usize::from(client)].floors;
+            *floors.last_mut().unwrap_or(&mut 0) = 0;
         }
-        let value = c.applied;
-        c.inbox
-            .push_back(Reply::To(op, value, self.zxid(cluster, c)));
-    }
-
-    /// The last transaction that a client's server had applied when it last looked after it.
-    fn zxid(&self, cluster: &Cluster, c: &Client) -> Zxid {
-        let tree = c.at.map_or(&[][..], |at| self.tree(cluster, at));
-        let last = usize::from(c.applied).checked_sub(1);
-        last.and_then(|i| tree.get(i)).copied().unwrap_or_default()
-    }
-
-    /// What a server does for a client after a step: the connection ends if it serves no more; else what it has applied fires
-    /// the watch and is answered, transaction by transaction.
-    fn look_after(&self, s: &mut State, client: u8) {
-        let cluster = s.cluster;
-        let c = &mut s.clients[usize::from(client)];
-        let Some(at) = c.at else { return };
-        if self.peer(&cluster, at).is_none() {
-            c.leave();
+        let host = &mut s.hosts[usize::from(leader)];
+        if at == leader {
+            if let Some(now) = host.syncs.lead(logged, delivered, (client, op)) {
+                if !self.slips(Slip::SyncFromTreeBehind) {
+                    self.deliver(s, at, Need::Answer);
+                }
+                self.answer_sync(s, at, now);
+            }
             return;
         }
-        self.answer_due(&cluster, c, client);
-        while usize::from(c.applied) < self.tree(&cluster, at).len() {
-            c.applied += 1;
-            let fired = c.fires();
-            if fired && !self.slips(Slip::WatchAfterReply) {
-                c.inbox.push_back(Reply::Event);
-            }
-            self.answer_due(&cluster, c, client);
-            if fired && self.slips(Slip::WatchAfterReply) {
-                c.inbox.push_back(Reply::Event);
-            }
+        let now = host.links[usize::from(at)].asked(logged, delivered);
+        let host = &mut s.hosts[usize::from(at)];
+        host.syncs.forwarded((client, op));
+        if now || self.slips(Slip::SyncAtOnce) {
+            host.coming.push_back(delivered);
         }
     }
 
-    /// Answers writes that are applied and syncs that have waited long enough, and the reads behind them.
-    fn answer_due(&self, cluster: &Cluster, c: &mut Client, client: u8) {
-        let Some(at) = c.at else { return };
-        let applied = self.zxid(cluster, c);
-        let place = |zxid: Zxid| {
-            let leader = self.leader_of(cluster, at);
-            let leader = leader.filter(|_| self.slips(Slip::ReplyBeforeApply));
-            let tree = self.tree(cluster, leader.unwrap_or(at));
-            let known = leader.is_some() || zxid <= applied;
-            let place = tree.iter().position(|z| *z == zxid).filter(|_| known)?;
-            u8::try_from(place + 1).ok()
+    /// A server answers a read from its tree.
+    fn read(&self, s: &mut State, client: u8, op: u8) {
+        let i = usize::from(client);
+        let Some(at) = s.clients[i].at else { return };
+        if self.scripts[i][usize::from(op)] == Op::Watch {
+            s.clients[i].armed = true;
+        }
+        let value = s.hosts[usize::from(at)].applied;
+        let zxid = self.zxid(s, at);
+        s.clients[i].inbox.push_back(Reply::To(op, value, zxid));
+    }
+
+    /// A server writes a reply, and the reads behind it.
+    fn reply(&self, s: &mut State, client: u8, op: u8, value: u8, zxid: Zxid) {
+        let c = &mut s.clients[usize::from(client)];
+        c.inbox.push_back(Reply::To(op, value, zxid));
+        let mut ready = Vec::new();
+        c.order.answered(&op, |read| ready.push(read));
+        for op in ready {
+            self.read(s, client, op);
+        }
+    }
+
+    /// A sync is answered, if its connection is still there.
+    fn answer_sync(&self, s: &mut State, at: u8, (client, op): Sync) {
+        let c = &s.clients[usize::from(client)];
+        if c.at == Some(at) && op >= c.awaits {
+            let value = s.hosts[usize::from(at)].applied;
+            self.reply(s, client, op, value, self.zxid(s, at));
+        }
+    }
+
+    /// What a server does after a step: its clients' connections end if it serves no more; else it hears the leader's answers, and
+    /// applies what its core has had applied. `last` is the cluster before the step.
+    fn look_after(&self, s: &mut State, server: u8, last: &Cluster) {
+        let (cluster, had) = (s.cluster, self.ensemble.tree(last, server));
+        let tree = self.ensemble.tree(&cluster, server);
+        let at = usize::from(server);
+        if !self.ensemble.mode(&cluster, server).serves() {
+            for c in s.clients.iter_mut().filter(|c| c.at == Some(server)) {
+                c.leave();
+            }
+            s.hosts[at] = Host {
+                applied: u8::try_from(tree.len()).unwrap_or(u8::MAX),
+                ..Host::default()
+            };
+            for host in &mut s.hosts {
+                host.links[at] = LearnerSyncs::default();
+            }
+            return;
+        }
+        let new = tree.get(had.len()..).unwrap_or_default();
+        if let Some(last) = new.last() {
+            s.hosts[at].delivery.ask(*last);
+        }
+        if !self.ensemble.mode(last, server).serves() {
+            self.deliver(s, server, Need::Serve);
+        }
+        // Each COMMIT has left in this step, and behind it the answers to syncs that have waited for it.
+        for zxid in new {
+            for learner in 0..SERVERS {
+                let answers = s.hosts[at].links[learner].committed(*zxid);
+                let on_the_way = &mut s.hosts[learner].coming;
+                on_the_way.extend(core::iter::repeat_n(*zxid, answers));
+            }
+        }
+        let last = tree.last().copied().unwrap_or_default();
+        while s.hosts[at]
+            .coming
+            .pop_front_if(|behind| *behind <= last)
+            .is_some()
+        {
+            self.deliver(s, server, Need::Answer);
+            if let Some(sync) = s.hosts[at].syncs.on_answer() {
+                self.answer_sync(s, server, sync);
+            }
+        }
+        if !self.turns {
+            self.deliver(s, server, Need::Turn);
+        }
+        if self.slips(Slip::ReplyBeforeApply)
+            && let Some(leader) = self.ensemble.leader_of(&cluster, server)
+        {
+            self.answer_writes(s, server, self.ensemble.tree(&cluster, leader).len());
+        }
+    }
+
+    /// A server applies what its core has had applied, as much as that needs.
+    fn deliver(&self, s: &mut State, server: u8, need: Need) {
+        let cluster = s.cluster;
+        let leads = self.ensemble.mode(&cluster, server).leads();
+        let at = usize::from(server);
+        let Some(mut share) = s.hosts[at].delivery.begin(need) else {
+            return;
         };
-        loop {
-            let Some(head) = c.order.head().copied() else {
-                return;
-            };
-            let zxid = if let Some(due) = c.writes.first().filter(|d| d.op == head)
-                && let Some(value) = place(due.zxid)
-            {
-                let Due { zxid, .. } = c.writes.remove(0);
-                c.inbox.push_back(Reply::To(head, value, zxid));
-                zxid
-            } else if let Some(due) = c.syncs.first().filter(|d| d.op == head)
-                && due.zxid <= applied
-            {
-                c.syncs.remove(0);
-                c.inbox.push_back(Reply::To(head, c.applied, applied));
-                applied
+        if need == Need::Turn && self.turns {
+            share.most = 1;
+        }
+        let mut applied = 0;
+        while applied < share.most
+            && let Some(zxid) = self
+                .ensemble
+                .tree(&cluster, server)
+                .get(usize::from(s.hosts[at].applied))
+        {
+            while let Some(sync) = s.hosts[at].syncs.next_before(*zxid) {
+                self.answer_sync(s, server, sync);
+            }
+            applied += 1;
+            self.apply(s, server);
+        }
+        let last = self.zxid(s, server);
+        let upto = s.hosts[at].delivery.end(share, applied, last);
+        while leads && let Some(sync) = s.hosts[at].syncs.next_after(upto) {
+            self.answer_sync(s, server, sync);
+        }
+    }
+
+    /// One transaction is applied: it fires watches, and is answered.
+    fn apply(&self, s: &mut State, server: u8) {
+        let host = &mut s.hosts[usize::from(server)];
+        host.applied += 1;
+        let applied = host.applied;
+        let here = |c: &Client| c.at == Some(server);
+        let fired = s.clients.each_mut().map(|c| here(c) && c.fires());
+        for (c, _) in s.clients.iter_mut().zip(fired).filter(|(_, fired)| *fired) {
+            if self.slips(Slip::WatchAfterReply) {
+                c.late = true;
             } else {
-                return;
-            };
-            debug_assert!(zxid > Zxid::ZERO || c.applied == 0, "answered by a place");
-            let mut ready = Vec::new();
-            c.order.answered(&head, |read| ready.push(read));
-            for op in ready {
-                self.read(cluster, c, client, op);
+                c.inbox.push_back(Reply::Event);
+            }
+        }
+        self.answer_writes(s, server, usize::from(applied));
+    }
+
+    /// Answers the writes of a server's clients that are among so many transactions.
+    fn answer_writes(&self, s: &mut State, server: u8, known: usize) {
+        let cluster = s.cluster;
+        let leader = self.ensemble.leader_of(&cluster, server);
+        let leader = leader.filter(|_| self.slips(Slip::ReplyBeforeApply));
+        let tree = self.ensemble.tree(&cluster, leader.unwrap_or(server));
+        let tree = tree.get(..known).unwrap_or(tree);
+        for client in 0..2 {
+            let c = &s.clients[usize::from(client)];
+            let head = c.order.head().filter(|_| c.at == Some(server));
+            let due = c.writes.first().filter(|d| Some(&d.op) == head).copied();
+            if let Some(Due { op, zxid }) = due
+                && let Some(place) = tree.iter().position(|z| *z == zxid)
+            {
+                s.clients[usize::from(client)].writes.remove(0);
+                let value = u8::try_from(place + 1).unwrap_or(u8::MAX);
+                self.reply(s, client, op, value, zxid);
             }
         }
     }
 
     /// A client is connected to a server, with its watch set again.
     fn connect(&self, s: &mut State, client: u8, server: u8) {
+        let last = self.zxid(s, server);
         let c = &mut s.clients[usize::from(client)];
         if c.at.is_some() {
             c.moves -= 1;
         }
         c.leave();
-        let tree = self.tree(&s.cluster, server);
         c.at = Some(server);
-        c.applied = u8::try_from(tree.len()).unwrap_or(u8::MAX);
         if c.watching.is_some() {
             c.armed = true;
-            let missed = tree.last().is_some_and(|last| *last > c.seen);
-            if missed && c.fires() {
+            if last > c.seen && c.fires() {
                 c.inbox.push_back(Reply::Event);
             }
         }
@@ -442,7 +453,7 @@ impl Clients {
         };
         let floor = c.floors[usize::from(op)];
         let is = self.scripts[i][usize::from(op)];
-        let committed = &s.cluster.past(&self.zab.world).committed;
+        let committed = &s.cluster.past(&self.ensemble.zab.world).committed;
         let wrong = [
             op != c.awaits,
             value < c.told,
@@ -450,8 +461,8 @@ impl Clients {
             is == Op::Write && (value <= floor || !committed.contains(&zxid)),
             matches!(is, Op::Read | Op::Watch) && value < c.fresh,
         ];
-        for (bit, _) in wrong.iter().enumerate().filter(|(_, wrong)| **wrong) {
-            s.wrongs |= 1 << bit;
+        for (property, _) in PROPERTIES.iter().zip(wrong).filter(|(_, wrong)| *wrong) {
+            s.wrongs.add(&PROPERTIES, property);
         }
         c.awaits = op + 1;
         match is {
@@ -464,42 +475,17 @@ impl Clients {
         s.told = s.told.max(value);
         true
     }
-
-    /// A step in words.
-    #[must_use]
-    pub fn text(&self, s: &State, step: Step) -> String {
-        match step {
-            Step::Ensemble(action) => trace::action_text(&self.zab.world, &s.cluster, action),
-            Step::Send(client) => {
-                let c = &s.clients[usize::from(client)];
-                let op = self.scripts[usize::from(client)].get(usize::from(c.next));
-                format!(
-                    "client {} sends {op:?} to server {:?}",
-                    client + 1,
-                    c.at.map(|at| at + 1)
-                )
-            }
-            Step::Connect(client, server) => {
-                format!(
-                    "client {} is connected to server {}",
-                    client + 1,
-                    server + 1
-                )
-            }
-        }
-    }
 }
 
 impl Client {
-    fn new(at: u8, applied: u8, moves: u8) -> Self {
+    fn new(at: u8, moves: u8) -> Self {
         Self {
             at: Some(at),
             next: 0,
             awaits: 0,
             order: ReplyOrder::new(),
             writes: Vec::new(),
-            syncs: Vec::new(),
-            applied,
+            late: false,
             armed: false,
             inbox: VecDeque::new(),
             seen: Zxid::ZERO,
@@ -516,10 +502,8 @@ impl Client {
         self.at = None;
         self.order = ReplyOrder::new();
         self.writes.clear();
-        self.syncs.clear();
         self.inbox.clear();
         self.armed = false;
-        self.applied = 0;
         self.awaits = self.next;
     }
 
@@ -542,37 +526,36 @@ impl Client {
     }
 }
 
-fn holds<const BIT: u8>(_: &Clients, s: &State) -> bool {
-    s.wrongs >> BIT & 1 == 0
-}
-
 impl Model for Clients {
     type State = State;
     type Action = Step;
 
     fn init_states(&self) -> Vec<State> {
-        let states = self.zab.initial().into_iter().map(|cluster| {
-            let applied = |at| u8::try_from(self.tree(&cluster, at).len()).unwrap_or(u8::MAX);
-            let client = |i: usize| Client::new(self.at[i], applied(self.at[i]), self.moves[i]);
+        let states = self.ensemble.zab.initial().into_iter().map(|cluster| {
+            let host = |server| Host {
+                applied: u8::try_from(self.ensemble.tree(&cluster, server).len())
+                    .unwrap_or(u8::MAX),
+                ..Host::default()
+            };
             State {
-                clients: [client(0), client(1)],
+                hosts: [host(0), host(1), host(2)],
+                clients: [0, 1].map(|i| Client::new(self.at[i], self.moves[i])),
                 cluster,
                 told: 0,
-                wrongs: 0,
+                wrongs: Wrongs::default(),
             }
         });
         states.collect()
     }
 
     fn actions(&self, s: &State, steps: &mut Vec<Step>) {
-        if s.wrongs != 0 {
+        if !s.wrongs.is_none() {
             return; // what follows a wrong says nothing
         }
-        let mut actions = Vec::new();
-        self.zab.enabled(&s.cluster, &mut actions);
-        // All transactions are the clients'.
-        actions.retain(|a| !matches!(a, Action::Propose { .. }));
-        steps.extend(actions.into_iter().map(Step::Ensemble));
+        let actions = self.ensemble.enabled(&s.cluster);
+        steps.extend(actions.map(Step::Ensemble));
+        let behind = (0..).zip(&s.hosts).filter(|(_, h)| h.delivery.is_due());
+        steps.extend(behind.map(|(server, _)| Step::Turn(server)));
         for (client, c) in (0..).zip(&s.clients) {
             if self.may_send(s, client) {
                 steps.push(Step::Send(client));
@@ -581,10 +564,9 @@ impl Model for Clients {
             if c.at.is_some() && (c.moves == 0 || idle) || idle && c.watching.is_none() {
                 continue;
             }
-            for server in (0..self.zab.bounds.servers).filter(|server| c.at != Some(*server)) {
-                let last = self.tree(&s.cluster, server).last().copied();
-                let fits = may_connect(c.seen, last.unwrap_or_default());
-                if self.peer(&s.cluster, server).is_some()
+            for server in (0..SERVERS as u8).filter(|server| c.at != Some(*server)) {
+                let fits = may_connect(c.seen, self.zxid(s, server));
+                if self.ensemble.mode(&s.cluster, server).serves()
                     && (fits || self.slips(Slip::NoLastSeenZxidCheck))
                 {
                     steps.push(Step::Connect(client, server));
@@ -596,38 +578,65 @@ impl Model for Clients {
     fn next_state(&self, last: &State, step: Step) -> Option<State> {
         let mut s = last.clone();
         match step {
-            Step::Ensemble(action) => {
-                self.zab.apply(&mut s.cluster, action, &mut self.zab.log());
-            }
+            Step::Ensemble(action) => self.ensemble.apply(&mut s.cluster, action),
             Step::Send(client) => self.send(&mut s, client),
             Step::Connect(client, server) => self.connect(&mut s, client, server),
+            Step::Turn(server) => self.deliver(&mut s, server, Need::Turn),
+        }
+        // The leader first: what it says behind a COMMIT of this step is on the way before anybody has that COMMIT.
+        for server in (0..SERVERS as u8).rev() {
+            self.look_after(&mut s, server, &last.cluster);
         }
         for client in 0..2 {
-            self.look_after(&mut s, client);
+            let c = &mut s.clients[usize::from(client)];
+            if core::mem::take(&mut c.late) {
+                c.inbox.push_back(Reply::Event);
+            }
             while self.hear(&mut s, client) {}
         }
         Some(s)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        let [fifo, reads, watch, writes, sync] = PROPERTIES;
-        Vec::from([
-            Property::always(fifo, holds::<0>),
-            Property::always(reads, holds::<1>),
-            Property::always(watch, holds::<2>),
-            Property::always(writes, holds::<3>),
-            Property::always(sync, holds::<4>),
-        ])
+        serving::properties(&PROPERTIES)
+    }
+}
+
+impl serving::Service for Clients {
+    fn text(&self, s: &State, step: Step) -> String {
+        match step {
+            Step::Ensemble(action) => {
+                trace::action_text(&self.ensemble.zab.world, &s.cluster, action)
+            }
+            Step::Send(client) => {
+                let c = &s.clients[usize::from(client)];
+                let op = self.scripts[usize::from(client)].get(usize::from(c.next));
+                format!(
+                    "client {} sends {op:?} to server {:?}",
+                    client + 1,
+                    c.at.map(|at| at + 1)
+                )
+            }
+            Step::Turn(server) => format!("server {} applies a transaction", server + 1),
+            Step::Connect(client, server) => {
+                format!(
+                    "client {} is connected to server {}",
+                    client + 1,
+                    server + 1
+                )
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serving::With as _;
     use stateright::Checker;
 
     fn broken(slip: Slip) -> Vec<&'static str> {
-        let checker = Clients::new(slip.view(), Some(slip)).checker();
+        let checker = Clients::with(slip).checker();
         let found = checker
             .finish_when(stateright::HasDiscoveries::Any)
             .spawn_bfs()

@@ -11,7 +11,9 @@
 //! | [`explore`] | our search: shortest counterexamples, several threads, "no wedge" |
 //! | [`host`] | what a host with a bug does, behind its switch |
 //! | [`clients`], [`moves`] | clients on top of a cluster: what they see; sessions that move with requests in flight |
-//! | [`walk`], [`trace`], `words`, [`diagram`], [`browse`] | random walks; runs told, stored, drawn, shown in a browser |
+//! | [`lives`], [`claims`], [`copies`] | the service apart from a cluster: sessions and time; who is led as a member; tree and snapshots |
+//! | [`serving`] | what the models of the service have in common |
+//! | [`walk`], [`trace`], [`diagram`], [`browse`] | random walks; runs told, stored, drawn, shown in a browser |
 //! | [`scenario`] | stories with the model's answers, for people and as tests |
 //! | [`tables`] | what README.md of the model shows of the zoo |
 
@@ -20,8 +22,10 @@ pub mod arena;
 pub mod bounds;
 pub mod browse;
 pub mod canon;
+pub mod claims;
 pub mod clients;
 pub mod cluster;
+pub mod copies;
 pub mod diagram;
 pub mod disk;
 mod election_end;
@@ -29,6 +33,7 @@ mod enabled;
 pub mod explore;
 pub mod host;
 pub mod link;
+pub mod lives;
 pub mod log;
 pub mod memo;
 pub mod model;
@@ -37,11 +42,10 @@ pub mod node;
 pub mod page_cache;
 pub mod properties;
 pub mod scenario;
-mod serving;
+pub mod serving;
 pub mod tables;
 pub mod trace;
 pub mod txn;
 pub mod walk;
-mod words;
 pub mod world;
 pub mod zoo;

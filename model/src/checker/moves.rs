@@ -2,18 +2,19 @@
 //!
 //! Each connection of a session counts its requests from 1. A request goes from its server to the leader in a step of its own
 //! ([`Step::Reach`]), so it may be overtaken by the session itself, which is another server's by then; its transaction comes back
-//! when the ensemble brings it. The leader may also drop a request. Which waiting request a transaction answers is decided by the
-//! server's own [`Answers`], whom a session belongs to by its own [`SessionTracker`]. What the checker knows beside them is
-//! which request each transaction was made for.
+//! when the ensemble brings it. The leader may also drop a request. Which waiting request a transaction answers, and who is given up
+//! when serving ends, is decided by the server's own [`Awaited`], whom a session belongs to by its own [`SessionTracker`]. What the
+//! checker knows beside them is which request each transaction was made for.
 
 use super::action::Action;
-use super::bounds::{self, Bounds, Disk, Grain, Start};
 use super::cluster::Cluster;
 use super::model::Zab;
-use super::{serving, trace};
+use super::serving::{self, Ensemble, Judged, Wrongs};
+use super::trace;
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
-use crate::service::answers::Answers;
-use crate::service::session::SessionTracker;
+use crate::peer::Peer;
+use crate::service::mode::{Awaited, InVain, Way};
+use crate::service::tracker::{Asks, SessionTracker};
 use crate::tree::txn::TxnHeader;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -22,71 +23,32 @@ use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 use stateright::{Model, Property};
 
-/// A wrong rule.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Slip {
-    /// A transaction answers the oldest waiting request with its session and xid, and those before that are given up.
-    MatchBySessionAndXid,
-    /// A server that restarts numbers its requests from the same value again.
-    NumbersStartAnew,
-}
-
-impl Slip {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::MatchBySessionAndXid, Self::NumbersStartAnew];
-
-    /// The configuration in which it shows.
-    #[must_use]
-    pub const fn view(self) -> &'static View {
-        match self {
-            Self::MatchBySessionAndXid => &MOVES,
-            Self::NumbersStartAnew => &CRASH,
-        }
-    }
-
-    /// The property that notices it first, and after how many steps.
-    #[must_use]
-    pub const fn expected(self) -> (&'static str, usize) {
-        match self {
-            Self::MatchBySessionAndXid => (OWN, 8),
-            Self::NumbersStartAnew => (OWN, 15),
-        }
-    }
-
-    /// Where it is from.
-    #[must_use]
-    pub const fn source(self) -> &'static str {
-        match self {
-            Self::MatchBySessionAndXid => "found here (D-24)",
-            Self::NumbersStartAnew => "a textbook mistake",
-        }
-    }
-
-    /// What is wrong.
-    #[must_use]
-    pub const fn about(self) -> &'static str {
-        match self {
-            Self::MatchBySessionAndXid => {
-                "a transaction answers whichever waiting request has its session and xid, which a client uses again on each connection"
-            }
-            Self::NumbersStartAnew => {
-                "a server that restarts gives its requests the numbers of those that it sent before"
-            }
-        }
-    }
-}
-
-/// An answer is of the request of its own connection.
-pub const OWN: &str = "an answer is of the own request";
-/// A connection ends for its own session's request only: because that was refused, or will never be answered.
-pub const NOBODY: &str = "nobody is closed for another's answer";
-/// When the transaction of a request is applied at its server, the request is answered.
-pub const EACH: &str = "an answer is given when it is there";
-/// The properties, by their bits.
-pub const PROPERTIES: [&str; 3] = [OWN, NOBODY, EACH];
+mod asked;
+pub use asked::{ALL, CRASH, EACH, LEFT, MOVES, NOBODY, ORDER, OWN, PROPERTIES, Slip, View, WORD};
 
 /// A request as the checker knows it: whose, and the how many-th of its client.
 type Request = (u8, u8);
+
+/// A connection: whose, and the how many-th.
+type Conn = (u8, u8);
+
+/// What a server says to its leader, in order.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Said {
+    /// REQUEST, with its cxid.
+    Request(i32, Waiting),
+    /// REVALIDATE: a session is to go on over this connection.
+    Revalidate(Conn),
+}
+
+impl Said {
+    const fn client(self) -> u8 {
+        match self {
+            Self::Request(_, w) => w.request.0,
+            Self::Revalidate((client, _)) => client,
+        }
+    }
+}
 
 /// Who waits, and for what.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -103,11 +65,11 @@ struct Waiting {
 struct Host {
     /// Since when it serves: the epoch.
     serves: Option<Epoch>,
-    answers: Answers<Waiting>,
+    awaited: Awaited<Waiting, (), Conn>,
     /// What waits under [`Slip::MatchBySessionAndXid`].
     by_xid: VecDeque<Waiting>,
-    /// On the way to the leader: the cxid of each REQUEST, and whose it is.
-    forwarded: VecDeque<(i32, Request)>,
+    /// On the way to the leader.
+    said: VecDeque<Said>,
     /// What it had applied when it last looked.
     applied: u8,
     starts: u8,
@@ -119,6 +81,8 @@ struct Client {
     at: Option<u8>,
     /// Its connections so far.
     conn: u8,
+    /// The session goes on over this one.
+    open: bool,
     /// Requests sent over this one.
     xid: u8,
     /// Requests sent over all of them.
@@ -145,11 +109,10 @@ pub struct State {
     hosts: Vec<Host>,
     clients: [Client; 2],
     made: Vec<Made>,
-    /// In which epoch which session is at which server.
-    owners: (Epoch, [Option<u8>; 2]),
+    /// In which epoch which session is at which server, and over which connection the leader has let it go on there.
+    owners: (Epoch, [Option<ServerId>; 2], [u8; 2]),
     drops: u8,
-    /// Bits of [`PROPERTIES`].
-    wrongs: u8,
+    wrongs: Wrongs,
 }
 
 impl State {
@@ -167,11 +130,22 @@ impl State {
     }
 }
 
+impl serving::With<Slip> for Moves {
+    fn with(slip: Slip) -> Self {
+        Self::new(slip.view(), Some(slip))
+    }
+}
+
+impl Judged for State {
+    fn wrongs(&self) -> Wrongs {
+        self.wrongs
+    }
+}
+
 impl Hash for State {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let mut words = Vec::with_capacity(32);
-        self.cluster.pack(true, &mut words);
-        (words, self.rest()).hash(state);
+        serving::hash(&self.cluster, state);
+        self.rest().hash(state);
     }
 }
 
@@ -190,9 +164,9 @@ pub enum Step {
     Ensemble(Action),
     /// A client sends its next request.
     Send(u8),
-    /// A client's session goes on at that server; the leader agrees at once.
+    /// A client's session is to go on at that server.
     Connect(u8, u8),
-    /// The leader takes the oldest request that a server has forwarded.
+    /// The leader takes what a server has said to it first.
     Reach(u8),
     /// The leader drops it.
     Drop(u8),
@@ -201,75 +175,14 @@ pub enum Step {
 /// The model.
 #[derive(Debug)]
 pub struct Moves {
-    zab: Zab,
+    ensemble: Ensemble,
     view: &'static View,
     slip: Option<Slip>,
 }
 
-/// A configuration.
-#[derive(Clone, Copy, Debug)]
-pub struct View {
-    /// The ensemble under them.
-    pub ensemble: &'static Bounds,
-    /// How many requests each client sends.
-    pub requests: [u8; 2],
-    /// The server that each is connected to at first, by index.
-    pub at: [u8; 2],
-    /// How often each changes its server by its own will.
-    pub moves: [u8; 2],
-    /// How many requests the leader drops.
-    pub drops: u8,
-    /// Distinct and generated states, when it was last run to its end.
-    pub golden: (u64, u64),
+const fn sid(server: u8) -> ServerId {
+    ServerId(server as u64 + 1)
 }
-
-const ENSEMBLE: Bounds = Bounds {
-    name: "clients-moves",
-    about: "a session moves between follower, leader and observer with requests in flight; another one waits beside it; the leader drops a request",
-    servers: 2,
-    observers: 1,
-    grain: Grain::E1,
-    disk: Disk::Atomic,
-    start: Start::Warm,
-    txns: 7,
-    crashes: 0,
-    disconnects: 0,
-    faults: 0,
-    ..bounds::BASE
-};
-
-/// Every kind of server, and there and back.
-pub const MOVES: View = View {
-    ensemble: &ENSEMBLE,
-    requests: [3, 2],
-    at: [0, 2],
-    moves: [3, 0],
-    drops: 1,
-    golden: (2_820_760, 7_629_494),
-};
-
-/// A server restarts, the leader too.
-pub const CRASH: View = View {
-    ensemble: &Bounds {
-        name: "clients-moves-crash",
-        about: "a session moves with a request in flight while a server crashes or loses its connection, the leader too",
-        servers: 3,
-        observers: 0,
-        txns: 4,
-        crashes: 1,
-        disconnects: 1,
-        faults: 1,
-        ..ENSEMBLE
-    },
-    requests: [2, 0],
-    at: [0, 1],
-    moves: [2, 0],
-    drops: 0,
-    golden: (4_818_148, 14_465_373),
-};
-
-/// Every configuration of sessions that move.
-pub const ALL: &[View] = &[MOVES, CRASH];
 
 const fn session(client: u8) -> SessionId {
     SessionId(client as i64 + 1)
@@ -284,19 +197,24 @@ impl Host {
         };
         Self {
             serves: None,
-            answers: Answers::new(ServerId(u64::from(server) + 1), u64::from(clock_ms)),
+            awaited: Awaited::new(sid(server), u64::from(clock_ms)),
             by_xid: VecDeque::new(),
-            forwarded: VecDeque::new(),
+            said: VecDeque::new(),
             applied: 0,
             starts,
         }
     }
 
-    /// Nothing that waits here will be answered.
-    fn end(&mut self) {
-        drop(self.answers.end());
-        self.by_xid.clear();
-        self.forwarded.clear();
+    /// Nothing that waits here will be answered: who is told so.
+    fn end(&mut self) -> Vec<Waiting> {
+        let mut told = Vec::new();
+        self.awaited.end(|who| match who {
+            InVain::Answer(w) => told.push(w),
+            InVain::Sync(()) | InVain::Revalidation(_) => {}
+        });
+        told.extend(self.by_xid.drain(..));
+        self.said.clear();
+        told
     }
 
     /// [`Slip::MatchBySessionAndXid`]; `here`: the session has a connection to this server.
@@ -318,8 +236,7 @@ impl State {
     }
 
     fn is_wrong(&mut self, property: &str) {
-        let bit = PROPERTIES.iter().position(|p| *p == property);
-        self.wrongs |= 1 << bit.unwrap_or_default();
+        self.wrongs.add(&PROPERTIES, property);
     }
 
     fn close(&mut self, client: u8) {
@@ -334,7 +251,9 @@ impl Moves {
     #[must_use]
     pub fn new(view: &'static View, slip: Option<Slip>) -> Self {
         Self {
-            zab: Zab::new(view.ensemble),
+            ensemble: Ensemble {
+                zab: Zab::new(view.ensemble),
+            },
             view,
             slip,
         }
@@ -348,38 +267,114 @@ impl Moves {
         (0..).take(self.view.ensemble.n())
     }
 
-    /// The leader, asked through `server`: may the session go on there? A new leader knows no owners.
-    fn owner<'s>(&self, s: &'s mut State, leader: u8, client: u8) -> &'s mut Option<u8> {
-        let epoch = serving::peer(&self.zab, &s.cluster, leader).and_then(|p| p.serving());
-        let epoch = epoch.unwrap_or_default();
+    /// The leader's tracker. A new leader knows no owners. What it has learned is to be kept by [`Moves::keep`].
+    fn tracker(&self, s: &mut State, leader: u8) -> SessionTracker {
+        let epoch = self.ensemble.serves(&s.cluster, leader).unwrap_or_default();
         if s.owners.0 != epoch {
-            s.owners = (epoch, [None; 2]);
+            s.owners = (epoch, [None; 2], [0; 2]);
         }
-        &mut s.owners.1[usize::from(client)]
+        let sessions = (0..2).map(|client| (session(client), 1));
+        let mut tracker = SessionTracker::begin(1, 0, sessions);
+        for (client, owner) in (0..).zip(s.owners.1) {
+            if let Some(owner) = owner {
+                tracker.set_owner(session(client), owner);
+            }
+        }
+        tracker
+    }
+
+    fn keep(s: &mut State, tracker: &SessionTracker) {
+        s.owners.1 = [0, 1].map(|client| tracker.owner(session(client)));
     }
 
     /// A request is at the leader: a transaction is made of it, or of its refusal.
-    fn propose(&self, s: &mut State, leader: u8, from: u8, cxid: i32, request: Request) {
-        let owner = self.owner(s, leader, request.0);
-        let mut tracker = SessionTracker::new(1);
-        tracker.track(session(request.0), 1, 0);
-        if let Some(owner) = owner {
-            tracker.set_owner(session(request.0), ServerId(u64::from(*owner)));
+    fn propose(&self, s: &mut State, leader: u8, from: u8, cxid: i32, w: Waiting) {
+        let mut tracker = self.tracker(s, leader);
+        let client = w.request.0;
+        let taken = tracker.admit(session(client), Asks::Other, sid(from), 0);
+        let moved = taken.is_err() && self.slip != Some(Slip::OldConnectionCounts);
+        Self::keep(s, &tracker);
+        if !moved && w.conn < s.owners.2[usize::from(client)] {
+            s.is_wrong(ORDER);
         }
-        owner.get_or_insert(from);
-        let moved = tracker
-            .check(session(request.0), ServerId(u64::from(from)))
-            .is_err();
-        let action = Action::Propose { server: leader + 1 };
-        self.zab.apply(&mut s.cluster, action, &mut self.zab.log());
-        if let Some(peer) = serving::peer(&self.zab, &s.cluster, leader) {
+        if let Some(zxid) = self.ensemble.propose(&mut s.cluster, leader) {
             s.made.push(Made {
-                zxid: peer.last_logged(),
+                zxid,
                 cxid,
-                request,
+                request: w.request,
                 moved,
             });
         }
+    }
+
+    /// The leader lets a session go on over a connection to a server.
+    fn go_on(&self, s: &mut State, leader: u8, server: u8, (client, conn): Conn) {
+        let mut tracker = self.tracker(s, leader);
+        let valid = tracker.revalidate(session(client), 1, sid(server), 0);
+        assert!(valid, "no session ends here");
+        Self::keep(s, &tracker);
+        s.owners.2[usize::from(client)] = conn;
+    }
+
+    /// A session is to go on at a server, over a new connection.
+    fn connect(&self, s: &mut State, client: u8, server: u8) {
+        let c = &mut s.clients[usize::from(client)];
+        if c.at.is_some() {
+            c.moves -= 1;
+        }
+        *c = Client {
+            at: Some(server),
+            conn: c.conn + 1,
+            open: false,
+            xid: 0,
+            waits: false,
+            ..*c
+        };
+        let conn = (client, c.conn);
+        match self.ensemble.mode(&s.cluster, server).way() {
+            Way::Close => s.close(client),
+            Way::Judge => {
+                c.open = true;
+                self.go_on(s, server, server, conn);
+            }
+            Way::Forward => {
+                let host = &mut s.hosts[usize::from(server)];
+                host.awaited.revalidations.ask(session(client), conn);
+                host.said.push_back(Said::Revalidate(conn));
+            }
+        }
+    }
+
+    /// The leader hears what a server has said. Its word on a session is heard in the same step.
+    fn reach(&self, s: &mut State, server: u8) -> Option<()> {
+        let leader = self.ensemble.leader_of(&s.cluster, server)?;
+        match s.hosts[usize::from(server)].said.pop_front()? {
+            Said::Request(cxid, waiting) => self.propose(s, leader, server, cxid, waiting),
+            Said::Revalidate(asked) => {
+                self.go_on(s, leader, server, asked);
+                let (client, _) = asked;
+                let told = self.word(&mut s.hosts[usize::from(server)], session(client));
+                if told != Some(asked) {
+                    s.is_wrong(WORD);
+                }
+                let c = &mut s.clients[usize::from(client)];
+                c.open |= told == Some((client, c.conn)) && c.at == Some(server);
+            }
+        }
+        Some(())
+    }
+
+    /// The leader's word on a session is here: whom it is for.
+    fn word(&self, host: &mut Host, session: SessionId) -> Option<Conn> {
+        let revalidations = &mut host.awaited.revalidations;
+        if self.slip != Some(Slip::WordToTheNewest) {
+            return revalidations.on_answer(session);
+        }
+        let mut all: Vec<_> = core::iter::from_fn(|| revalidations.on_answer(session)).collect();
+        let newest = all.pop();
+        all.into_iter()
+            .for_each(|conn| revalidations.ask(session, conn));
+        newest
     }
 
     fn send(&self, s: &mut State, client: u8) {
@@ -399,30 +394,42 @@ impl Moves {
         if self.is_by_xid() {
             host.by_xid.push_back(waiting);
         }
-        if serving::leader_of(&self.zab, &s.cluster, at) == Some(at) {
-            let next = serving::peer(&self.zab, &s.cluster, at).and_then(|p| p.next_zxid());
-            if let Some(next) = next.filter(|_| !self.is_by_xid()) {
-                host.answers.proposed(session(client), next, waiting);
+        match self.ensemble.mode(&s.cluster, at).way() {
+            Way::Close => {}
+            Way::Judge => {
+                let next = self.ensemble.peer(&s.cluster, at).and_then(Peer::next_zxid);
+                if let Some(next) = next.filter(|_| !self.is_by_xid()) {
+                    let answers = &mut host.awaited.answers;
+                    answers.proposed(session(client), next, waiting);
+                }
+                self.propose(s, at, at, xid, waiting);
             }
-            self.propose(s, at, at, xid, request);
-        } else if self.is_by_xid() {
-            host.forwarded.push_back((xid, request));
-        } else {
-            let number = host.answers.forwarded(session(client), waiting);
-            host.forwarded.push_back((number, request));
+            Way::Forward if self.is_by_xid() => {
+                host.said.push_back(Said::Request(xid, waiting));
+            }
+            Way::Forward => {
+                let number = host.awaited.answers.forwarded(session(client), waiting);
+                host.said.push_back(Said::Request(number, waiting));
+            }
         }
     }
 
     /// What a server does after a step: those who wait are given up if it serves no more; else it applies what has come, and
     /// answers.
     fn look_after(&self, s: &mut State, server: u8) {
-        let serves = serving::peer(&self.zab, &s.cluster, server).and_then(|p| p.serving());
-        let tree = serving::tree(&self.zab, &s.cluster, server);
+        let serves = self.ensemble.serves(&s.cluster, server);
+        let tree = self.ensemble.tree(&s.cluster, server);
         let host = &mut s.hosts[usize::from(server)];
         if serves != host.serves {
-            host.end();
+            if self.slip != Some(Slip::WaitOnAfterServing) {
+                host.end();
+            }
+            let is_left = !host.awaited.is_empty();
             host.serves = serves;
             host.applied = u8::try_from(tree.len()).unwrap_or(u8::MAX);
+            if is_left {
+                s.is_wrong(LEFT);
+            }
             for client in 0..2 {
                 if s.clients[usize::from(client)].at == Some(server) {
                     s.close(client);
@@ -455,14 +462,15 @@ impl Moves {
                 zxid: made.zxid,
                 time: 0,
             };
-            host.answers.take(&header, |w| lost.push(w))
+            host.awaited.answers.take(&header, |w| lost.push(w))
         };
         for w in lost {
             if !s.is_current(&w, server) {
                 continue;
             }
-            let forwarded = &s.hosts[usize::from(server)].forwarded;
-            let comes = forwarded.iter().any(|(_, r)| *r == w.request)
+            let said = &s.hosts[usize::from(server)].said;
+            let is_it = |said: &Said| matches!(said, Said::Request(_, r) if r.request == w.request);
+            let comes = said.iter().any(is_it)
                 || s.made
                     .iter()
                     .any(|m| m.request == w.request && m.zxid >= made.zxid);
@@ -488,45 +496,6 @@ impl Moves {
             s.is_wrong(EACH);
         }
     }
-
-    /// A step in words.
-    #[must_use]
-    pub fn text(&self, s: &State, step: Step) -> String {
-        match step {
-            Step::Ensemble(action) => trace::action_text(&self.zab.world, &s.cluster, action),
-            Step::Send(client) => {
-                let c = &s.clients[usize::from(client)];
-                format!(
-                    "client {} sends xid {} to server {:?}",
-                    client + 1,
-                    c.xid + 1,
-                    c.at.map_or(0, |at| at + 1)
-                )
-            }
-            Step::Connect(client, server) => format!(
-                "client {}'s session goes on at server {}, over a new connection",
-                client + 1,
-                server + 1
-            ),
-            Step::Reach(server) | Step::Drop(server) => {
-                let forwarded = &s.hosts[usize::from(server)].forwarded;
-                let does = if matches!(step, Step::Drop(_)) {
-                    "drops"
-                } else {
-                    "takes"
-                };
-                let whose = forwarded.front().map_or(0, |(_, (client, _))| client + 1);
-                format!(
-                    "the leader {does} a request of client {whose} that server {} has forwarded",
-                    server + 1
-                )
-            }
-        }
-    }
-}
-
-fn holds<const BIT: u8>(_: &Moves, s: &State) -> bool {
-    s.wrongs >> BIT & 1 == 0
 }
 
 impl Model for Moves {
@@ -534,19 +503,20 @@ impl Model for Moves {
     type Action = Step;
 
     fn init_states(&self) -> Vec<State> {
-        let states = self.zab.initial().into_iter().map(|cluster| {
+        let states = self.ensemble.zab.initial().into_iter().map(|cluster| {
             let client = |i: usize| Client {
                 at: Some(self.view.at[i]),
                 conn: 1,
+                open: true,
                 xid: 0,
                 sent: 0,
                 waits: false,
                 moves: self.view.moves[i],
             };
             let host = |server| {
-                let tree = serving::tree(&self.zab, &cluster, server);
+                let tree = self.ensemble.tree(&cluster, server);
                 Host {
-                    serves: serving::peer(&self.zab, &cluster, server).and_then(|p| p.serving()),
+                    serves: self.ensemble.serves(&cluster, server),
                     applied: u8::try_from(tree.len()).unwrap_or(u8::MAX),
                     ..Host::new(server, 0, self.slip)
                 }
@@ -556,27 +526,23 @@ impl Model for Moves {
                 cluster,
                 clients: [client(0), client(1)],
                 made: Vec::new(),
-                owners: (Epoch(1), self.view.at.map(Some)),
+                owners: (Epoch(1), self.view.at.map(|at| Some(sid(at))), [1; 2]),
                 drops: self.view.drops,
-                wrongs: 0,
+                wrongs: Wrongs::default(),
             }
         });
         states.collect()
     }
 
     fn actions(&self, s: &State, steps: &mut Vec<Step>) {
-        if s.wrongs != 0 {
+        if !s.wrongs.is_none() {
             return; // what follows a wrong says nothing
         }
-        let mut actions = Vec::new();
-        self.zab.enabled(&s.cluster, &mut actions);
-        // All transactions are the clients'.
-        actions.retain(|a| !matches!(a, Action::Propose { .. }));
-        steps.extend(actions.into_iter().map(Step::Ensemble));
-        let reachable = |server| serving::leader_of(&self.zab, &s.cluster, server).is_some();
+        steps.extend(self.ensemble.enabled(&s.cluster).map(Step::Ensemble));
+        let reachable = |server| self.ensemble.leader_of(&s.cluster, server).is_some();
         for (client, c) in (0..).zip(&s.clients) {
             let left = c.sent < self.view.requests[usize::from(client)];
-            if c.at.is_some() && !c.waits && left {
+            if c.at.is_some() && c.open && !c.waits && left {
                 steps.push(Step::Send(client));
             }
             if left && (c.at.is_none() || c.moves > 0) {
@@ -588,9 +554,10 @@ impl Model for Moves {
             }
         }
         for server in self.servers() {
-            if !s.hosts[usize::from(server)].forwarded.is_empty() && reachable(server) {
+            let said = s.hosts[usize::from(server)].said.front();
+            if let Some(said) = said.filter(|_| reachable(server)) {
                 steps.push(Step::Reach(server));
-                if s.drops > 0 {
+                if s.drops > 0 && matches!(said, Said::Request(..)) {
                     steps.push(Step::Drop(server));
                 }
             }
@@ -601,7 +568,7 @@ impl Model for Moves {
         let mut s = last.clone();
         match step {
             Step::Ensemble(action) => {
-                self.zab.apply(&mut s.cluster, action, &mut self.zab.log());
+                self.ensemble.apply(&mut s.cluster, action);
                 if let Action::Crash { server, .. } = action {
                     let i = server - 1;
                     let starts = s.hosts[usize::from(i)].starts + 1;
@@ -614,28 +581,10 @@ impl Model for Moves {
                 }
             }
             Step::Send(client) => self.send(&mut s, client),
-            Step::Connect(client, server) => {
-                let leader = serving::leader_of(&self.zab, &s.cluster, server)?;
-                *self.owner(&mut s, leader, client) = Some(server);
-                let c = &mut s.clients[usize::from(client)];
-                if c.at.is_some() {
-                    c.moves -= 1;
-                }
-                *c = Client {
-                    at: Some(server),
-                    conn: c.conn + 1,
-                    xid: 0,
-                    waits: false,
-                    ..*c
-                };
-            }
-            Step::Reach(server) => {
-                let leader = serving::leader_of(&self.zab, &s.cluster, server)?;
-                let (cxid, request) = s.hosts[usize::from(server)].forwarded.pop_front()?;
-                self.propose(&mut s, leader, server, cxid, request);
-            }
+            Step::Connect(client, server) => self.connect(&mut s, client, server),
+            Step::Reach(server) => self.reach(&mut s, server)?,
             Step::Drop(server) => {
-                s.hosts[usize::from(server)].forwarded.pop_front()?;
+                s.hosts[usize::from(server)].said.pop_front()?;
                 s.drops -= 1;
             }
         }
@@ -646,18 +595,55 @@ impl Model for Moves {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        let [own, nobody, each] = PROPERTIES;
-        Vec::from([
-            Property::always(own, holds::<0>),
-            Property::always(nobody, holds::<1>),
-            Property::always(each, holds::<2>),
-        ])
+        serving::properties(&PROPERTIES)
+    }
+}
+
+impl serving::Service for Moves {
+    fn text(&self, s: &State, step: Step) -> String {
+        match step {
+            Step::Ensemble(action) => {
+                trace::action_text(&self.ensemble.zab.world, &s.cluster, action)
+            }
+            Step::Send(client) => {
+                let c = &s.clients[usize::from(client)];
+                format!(
+                    "client {} sends xid {} to server {:?}",
+                    client + 1,
+                    c.xid + 1,
+                    c.at.map_or(0, |at| at + 1)
+                )
+            }
+            Step::Connect(client, server) => format!(
+                "client {}'s session is to go on at server {}, over a new connection",
+                client + 1,
+                server + 1
+            ),
+            Step::Reach(server) | Step::Drop(server) => {
+                let said = s.hosts[usize::from(server)].said.front();
+                let does = if matches!(step, Step::Drop(_)) {
+                    "drops"
+                } else {
+                    "takes"
+                };
+                let what = match said {
+                    Some(Said::Revalidate(_)) => "the question about the session",
+                    Some(Said::Request(..)) | None => "a request",
+                };
+                let whose = said.map_or(0, |said| said.client() + 1);
+                format!(
+                    "the leader {does} {what} of client {whose} that server {} has forwarded",
+                    server + 1
+                )
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serving::{Slip as _, With as _};
     use stateright::{Checker, HasDiscoveries};
 
     /// Both cases of the kind: the answer of a request that the session sent elsewhere, and the end of a connection for a refusal
@@ -666,7 +652,7 @@ mod tests {
     fn by_session_and_xid_clients_get_each_others_answers_and_are_closed_for_them() {
         let slip = Slip::MatchBySessionAndXid;
         for property in [OWN, NOBODY] {
-            let checker = Moves::new(slip.view(), Some(slip)).checker();
+            let checker = Moves::with(slip).checker();
             let until = HasDiscoveries::AnyOf([property].into());
             let found = checker.finish_when(until).spawn_bfs().join();
             let path = found.discovery(property).expect("a way");

@@ -75,6 +75,12 @@ impl Mode {
         }
     }
 
+    /// Whether it answers clients at all.
+    #[must_use]
+    pub const fn serves(self) -> bool {
+        !matches!(self, Self::NotServing)
+    }
+
     /// Whether it judges requests, its own sessions' and its learners'.
     #[must_use]
     pub const fn leads(self) -> bool {

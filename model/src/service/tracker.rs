@@ -378,6 +378,12 @@ impl SessionTracker {
         }
     }
 
+    /// At which server the client is, as far as the leader knows.
+    #[must_use]
+    pub fn owner(&self, session: SessionId) -> Option<ServerId> {
+        self.sessions.get(&session)?.owner
+    }
+
     /// Whether a write of `session` that came through `server` may go on. The first server that asks becomes the owner.
     ///
     /// Errors: `SessionExpired` if it is unknown or over; `SessionMoved` if another server owns it.
