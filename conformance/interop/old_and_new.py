@@ -37,7 +37,7 @@ def measure(args, data) -> dict:
             data / name,
             command=lambda config, binary=binary: [str(binary), "serve", str(config)],
             settings={"forceSync": "yes"},
-            environment={"ZABRA_LOG": "info", "RUST_LOG": "info"},
+            environment={"ZABRA_LOG": "info"},
         )
         for name, binary, offset in [("old", args.old, 0), ("new", args.new, 100)]
     }

@@ -103,7 +103,7 @@ def measure(args, binary, data) -> dict:
             command=lambda config: [str(binary), "serve", str(config)],
             settings=settings,
             # What people run: warnings and the changes of roles, no more.
-            environment={"RUST_LOG": "info"},
+            environment={"ZABRA_LOG": "info"},
         ),
     }
     ensembles = {name: e for name, e in ensembles.items() if args.only in (None, name)}

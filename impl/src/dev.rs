@@ -6,7 +6,7 @@ use crate::runtime::shutdown;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// What is wanted.
@@ -48,28 +48,20 @@ pub async fn run(options: Options) -> Result<(), ServerError> {
 
 async fn run_in(dir: &Path, options: &Options) -> Result<(), ServerError> {
     let configs = write_configs(dir, options)?;
+    let ports: Vec<u16> = (0..options.servers)
+        .map(|i| options.base_port + i)
+        .collect();
+    are_free(&ports)?;
     let mut ensemble = Ensemble::default();
     for config in &configs {
         ensemble.start(config)?;
     }
-    let ports: Vec<u16> = (0..options.servers)
-        .map(|i| options.base_port + i)
-        .collect();
-    let waiting = ports.clone();
-    let ready = tokio::task::spawn_blocking(move || wait_until_serving(&waiting));
-    let ready = tokio::select! {
-        ready = ready => ready.map_err(|_| ServerError::Bug("waiting for the ensemble"))?,
+    tokio::select! {
+        ready = wait_until_serving(&mut ensemble, &ports) => ready?,
         _ = shutdown::signalled() => {
             ensemble.stop();
             return Ok(());
         }
-    };
-    if let Err(port) = ready {
-        ensemble.stop();
-        return Err(ServerError::Dev(format!(
-            "the server on port {port} does not serve after {} s; see its log above",
-            START_TIME.as_secs()
-        )));
     }
     let connect: Vec<String> = ports.iter().map(|port| join(HOST, *port)).collect();
     println!("{}", connect.join(","));
@@ -152,6 +144,12 @@ impl Ensemble {
         Ok(())
     }
 
+    /// The first server that has ended by itself, by its number from 1.
+    fn ended(&mut self) -> Option<(usize, ExitStatus)> {
+        let mut numbered = (1..).zip(&mut self.children);
+        numbered.find_map(|(n, child)| Some((n, child.try_wait().ok()??)))
+    }
+
     fn stop(&mut self) {
         for child in &mut self.children {
             drop(child.stdin.take());
@@ -174,14 +172,35 @@ impl Drop for Ensemble {
     }
 }
 
-fn wait_until_serving(ports: &[u16]) -> Result<(), u16> {
-    let deadline = Instant::now() + START_TIME;
+/// Whether clients can be listened for. A server would say so, too, and then nobody would read it among the others' lines.
+fn are_free(ports: &[u16]) -> Result<(), ServerError> {
     for port in ports {
-        while !is_serving(*port) {
-            if Instant::now() > deadline {
-                return Err(*port);
+        if let Err(error) = TcpListener::bind((HOST, *port)) {
+            return Err(ServerError::Dev(format!(
+                "port {port}: {error}; end what listens there, or take other ports with --base-port"
+            )));
+        }
+    }
+    Ok(())
+}
+
+async fn wait_until_serving(ensemble: &mut Ensemble, ports: &[u16]) -> Result<(), ServerError> {
+    let deadline = Instant::now() + START_TIME;
+    for port in ports.iter().copied() {
+        let asked = || tokio::task::spawn_blocking(move || is_serving(port));
+        while !asked().await.unwrap_or(false) {
+            if let Some((server, how)) = ensemble.ended() {
+                return Err(ServerError::Dev(format!(
+                    "server {server} has ended before the ensemble served ({how}); its own line above says why"
+                )));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            if Instant::now() > deadline {
+                return Err(ServerError::Dev(format!(
+                    "the server on port {port} does not serve after {} s; see its log above",
+                    START_TIME.as_secs()
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
     Ok(())
@@ -197,4 +216,34 @@ fn is_serving(port: u16) -> bool {
         Ok(answer)
     };
     ask().is_ok_and(|answer| answer == "rw")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_named_before_anything_is_started() {
+        let held = TcpListener::bind((HOST, 0)).unwrap();
+        let port = held.local_addr().unwrap().port();
+        let said = are_free(&[port]).unwrap_err().to_string();
+        assert!(said.contains(&format!("port {port}: ")), "{said}");
+        assert!(said.contains("--base-port"), "{said}");
+        drop(held);
+        are_free(&[port]).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ends_is_told_of_at_once() {
+        let mut ensemble = Ensemble::default();
+        for code in ["sleep 600", "exit 3"] {
+            let child = Command::new("sh").args(["-c", code]).spawn().unwrap();
+            ensemble.children.push(child);
+        }
+        let begun = Instant::now();
+        // Nobody serves on port 1.
+        let said = wait_until_serving(&mut ensemble, &[1]).await.unwrap_err();
+        assert!(said.to_string().contains("server 2 has ended"), "{said}");
+        assert!(begun.elapsed() < START_TIME, "not by the deadline");
+    }
 }

@@ -144,7 +144,7 @@ impl Server {
             .arg("serve")
             .arg(self.dir.join("zoo.cfg"))
             .env("ZABRA_GATE", &self.gate)
-            .env("RUST_LOG", "info")
+            .env("ZABRA_LOG", "info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
