@@ -99,12 +99,22 @@ fn write_configs(dir: &Path, options: &Options) -> Result<Vec<PathBuf>, ServerEr
             }
         }
     }
+    if !members.is_empty() {
+        members.push_str("zabra.quorumFromMembersOnly=true\n");
+    }
+    let data = |i: u16| dir.join(format!("server-{}", i + 1));
+    // All of them begin together, so none can have forgotten anything; one that is new among others is told of.
+    let is_new = !(0..options.servers).any(|i| data(i).exists());
     let mut configs = Vec::new();
     for i in 0..options.servers {
-        let data = dir.join(format!("server-{}", i + 1));
+        let data = data(i);
         std::fs::create_dir_all(&data).map_err(io(&data))?;
         let myid = data.join("myid");
         std::fs::write(&myid, (i + 1).to_string()).map_err(io(&myid))?;
+        if is_new {
+            let initialize = data.join("initialize");
+            std::fs::write(&initialize, "").map_err(io(&initialize))?;
+        }
         let text = format!(
             "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir={}\nclientPort={}\nclientPortAddress={HOST}\nmaxClientCnxns=0\n4lw.commands.whitelist=*\nextendedTypesEnabled=true\n{members}",
             data.display(),
@@ -233,11 +243,36 @@ mod tests {
         are_free(&[port]).unwrap();
     }
 
+    #[test]
+    fn only_an_ensemble_that_is_new_as_a_whole_may_begin_without_data() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options {
+            servers: 3,
+            base_port: 2181,
+            data: None,
+        };
+        let initialize = |i: u16| dir.path().join(format!("server-{i}/initialize"));
+        write_configs(dir.path(), &options).unwrap();
+        for i in 1..=3 {
+            assert!(initialize(i).exists());
+            std::fs::remove_file(initialize(i)).unwrap();
+        }
+        std::fs::remove_dir_all(dir.path().join("server-2")).unwrap();
+        write_configs(dir.path(), &options).unwrap();
+        assert!(
+            !initialize(2).exists(),
+            "it may have acknowledged something"
+        );
+    }
+
     #[tokio::test]
     async fn a_server_that_ends_is_told_of_at_once() {
         let mut ensemble = Ensemble::default();
-        for code in ["sleep 600", "exit 3"] {
-            let child = Command::new("sh").args(["-c", code]).spawn().unwrap();
+        // The first one lives until its input ends, as a server does.
+        for code in ["exec cat", "exit 3"] {
+            let mut child = Command::new("sh");
+            child.args(["-c", code]).stdin(Stdio::piped());
+            let child = child.stdout(Stdio::null()).spawn().unwrap();
             ensemble.children.push(child);
         }
         let begun = Instant::now();
