@@ -25,6 +25,7 @@ extern crate std;
 
 #[cfg(feature = "checker")]
 pub mod checker;
+mod context;
 pub mod durable;
 pub mod election;
 pub mod ensemble;

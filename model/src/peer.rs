@@ -1,5 +1,6 @@
 //! A server of an ensemble: what its disk holds, and its role. `step` is the whole protocol.
 
+use crate::context::{Context, Next};
 use crate::durable::{Durable, Storage};
 use crate::election::{Elected, Looking};
 use crate::ensemble::{Ensemble, Payload};
@@ -9,7 +10,6 @@ use crate::leader::Leading;
 use crate::learner::Following;
 use crate::packet::Packet;
 use crate::quorum::Voters;
-use crate::rules::Rules;
 use crate::step::{Effect, Effects, Env, Input, Link, Mark, Timer};
 use crate::vote::{Notification, ServerState, Vote};
 use alloc::collections::BTreeMap;
@@ -39,38 +39,6 @@ pub(crate) enum Role {
     Following(Following),
     /// As the leader.
     Leading(Leading),
-}
-
-/// What a role may use while it handles an input.
-pub(crate) struct Context<'a, T> {
-    pub(crate) env: &'a Env,
-    pub(crate) storage: &'a mut Storage,
-    pub(crate) delivered: &'a mut Zxid,
-    pub(crate) out: &'a mut Effects<T>,
-}
-
-impl<T> Context<'_, T> {
-    /// The rules that hold.
-    pub(crate) const fn rules(&self) -> Rules {
-        self.env.rules()
-    }
-
-    /// Has the host apply the log up to `upto`.
-    pub(crate) fn deliver(&mut self, upto: Zxid) {
-        if upto > *self.delivered || !self.rules().diff_moves_nothing() {
-            *self.delivered = upto.max(*self.delivered);
-            self.out.push(Effect::Deliver { upto });
-        }
-    }
-}
-
-/// What a role wants next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Next {
-    /// To go on.
-    Stay,
-    /// To look for a leader.
-    Look,
 }
 
 impl Peer {

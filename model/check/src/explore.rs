@@ -1,6 +1,6 @@
 //! `zabra-check explore`: stateright's Explorer in a browser.
 
-use crate::configuration;
+use crate::configuration::configuration;
 use stateright::Model;
 use zabra_check::checker::browse::Browsed;
 use zabra_check::checker::model::Zab;

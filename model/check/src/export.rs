@@ -1,6 +1,6 @@
 //! `zabra-check export`: writes the traces that running servers are held against.
 
-use crate::configuration;
+use crate::configuration::configuration;
 use crate::out::say;
 use serde_json::json;
 use std::collections::BTreeMap;

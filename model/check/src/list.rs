@@ -1,6 +1,6 @@
 //! `zabra-check list`: what there is to run.
 
-use crate::golden_json;
+use crate::configuration::golden_json;
 use crate::out::say;
 use serde_json::{Value, json};
 use zabra_check::checker::bounds::{self, Bounds, Tier};

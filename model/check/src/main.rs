@@ -6,6 +6,7 @@
 )]
 
 mod clients;
+mod configuration;
 mod draw;
 mod explore;
 mod export;
@@ -19,10 +20,8 @@ mod table;
 mod zoo;
 
 use clap::{Parser, Subcommand};
-use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use zabra_check::checker::bounds::{self, Bounds, Golden};
 
 /// Explores the protocol of Zabra exhaustively: the functions that the server runs.
 ///
@@ -174,13 +173,4 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-fn configuration(name: &str) -> Result<&'static Bounds, String> {
-    bounds::find(name)
-        .ok_or_else(|| format!("{name} is not a configuration; `zabra-check list` names them"))
-}
-
-fn golden_json(g: Golden) -> Value {
-    json!({"distinct": g.distinct, "generated": g.generated, "depth": g.depth})
 }

@@ -1,8 +1,9 @@
 //! `zabra-check run`: exhausts configurations and says what was counted, held and seen.
 
+use crate::configuration::{configuration, golden_json};
 use crate::out::{put, say};
 use crate::progress::{peak_bytes, shown};
-use crate::{configuration, draw, golden_json, table};
+use crate::{draw, table};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use stateright::{Checker, Model, report::ReportData, report::ReportDiscovery, report::Reporter};

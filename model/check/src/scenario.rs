@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn scenario(arguments: &Arguments) -> Result<bool, String> {
     if let Some(name) = &arguments.begin {
-        let model = Zab::new(super::configuration(name)?);
+        let model = Zab::new(crate::configuration::configuration(name)?);
         let Some(way) = way_to(&model, &arguments.until, STATES_MAX) else {
             eprintln!("no step of {name} says that within {STATES_MAX} states");
             return Ok(false);

@@ -13,7 +13,7 @@
 //! | [`clients`], [`moves`] | clients on top of a cluster: what they see; sessions that move with requests in flight |
 //! | [`lives`], [`claims`], [`copies`] | the service apart from a cluster: sessions and time; who is led as a member; tree and snapshots |
 //! | [`serving`] | what the models of the service have in common |
-//! | [`walk`], [`trace`], [`diagram`], [`browse`] | random walks; runs told, stored, drawn, shown in a browser |
+//! | [`walk`], [`trace`], `words`, [`diagram`], [`browse`] | random walks; runs told, stored, drawn, shown in a browser |
 //! | [`scenario`] | stories with the model's answers, for people and as tests |
 //! | [`tables`] | what README.md of the model shows of the zoo |
 
@@ -47,5 +47,6 @@ pub mod tables;
 pub mod trace;
 pub mod txn;
 pub mod walk;
+mod words;
 pub mod world;
 pub mod zoo;

@@ -1,11 +1,11 @@
 //! Phase 3: proposals, acknowledgements, commits, in zxid order.
 
 use super::{Leading, Learner, LearnerStage, Outstanding, Phase};
+use crate::context::{Context, Next};
 use crate::ensemble::{Acks, Payload, Seat};
 use crate::fault::Fault;
 use crate::ids::Zxid;
 use crate::packet::Packet;
-use crate::peer::{Context, Next};
 use crate::step::Effect;
 
 impl Leading {

@@ -1,11 +1,11 @@
 //! Phase 1: a new epoch, larger than any that a quorum has accepted.
 
 use super::{Leading, LearnerStage, Phase, Seat};
+use crate::context::{Context, Next};
 use crate::durable::Written;
 use crate::fault::Fault;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::packet::Packet;
-use crate::peer::{Context, Next};
 use crate::step::{Effect, Link};
 use alloc::vec::Vec;
 

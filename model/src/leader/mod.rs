@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod discovery;
+mod late;
 mod progress;
 mod reconfig;
 mod sync;
@@ -9,11 +10,11 @@ pub(crate) mod sync_plan;
 #[cfg(test)]
 mod tests;
 
+use crate::context::{Context, Next};
 use crate::ensemble::{Acks, Seat};
 use crate::fault::Fault;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::packet::Packet;
-use crate::peer::{Context, Next};
 use crate::step::{Effect, Env, Link, Timer};
 use crate::vote::Vote;
 use alloc::collections::VecDeque;

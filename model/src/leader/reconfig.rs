@@ -1,10 +1,10 @@
 //! A reconfiguration at the leader: proposed if it can succeed, counted under both configurations, activated by its commit.
 
 use super::{Leading, LearnerStage, Phase};
+use crate::context::Context;
 use crate::ensemble::{Ensemble, Payload};
 use crate::fault::Fault;
 use crate::ids::Zxid;
-use crate::peer::Context;
 use crate::quorum::Voters;
 use crate::step::Env;
 

@@ -3,9 +3,9 @@
 use super::progress::DiskProgress;
 use super::sync_plan::{SyncPlan, plan_sync};
 use super::{Leading, LearnerStage, Phase};
+use crate::context::Context;
 use crate::ids::Zxid;
 use crate::packet::Packet;
-use crate::peer::Context;
 use crate::step::{Effect, Timer, Write};
 use alloc::boxed::Box;
 

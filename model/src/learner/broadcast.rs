@@ -1,11 +1,11 @@
 //! Phase 3, the learner's side: log, acknowledge, apply.
 
 use super::{Following, FollowingStage};
+use crate::context::{Context, Next};
 use crate::ensemble::Payload;
 use crate::fault::Fault;
 use crate::ids::Zxid;
 use crate::packet::Packet;
-use crate::peer::{Context, Next};
 
 impl Following {
     /// PROPOSAL: log it. It is acknowledged when it is durable, and never before NEWLEADER is.

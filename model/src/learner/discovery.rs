@@ -1,10 +1,10 @@
 //! Phase 1, the learner's side: accept the leader's epoch, durably, and say where the own history ends.
 
 use super::{Following, FollowingStage};
+use crate::context::{Context, Next};
 use crate::fault::Fault;
 use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
-use crate::peer::{Context, Next};
 use crate::step::Link;
 
 impl Following {

@@ -6,12 +6,12 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
+use crate::context::{Context, Next};
 use crate::durable::Written;
 use crate::ensemble::Payload;
 use crate::fault::Fault;
 use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
-use crate::peer::{Context, Next};
 use crate::step::{Effect, Link};
 use crate::vote::{ServerState, Vote};
 

@@ -4,12 +4,12 @@
 //! Each swap of two of them is a known way to lose data, and a switch that the checker must catch.
 
 use super::{Following, FollowingStage};
+use crate::context::{Context, Next};
 use crate::ensemble::Ensemble;
 use crate::fault::Fault;
 use crate::history::History;
 use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
-use crate::peer::{Context, Next};
 use crate::step::{Effect, Write};
 use alloc::boxed::Box;
 

@@ -24,14 +24,9 @@ const OPEN: &[Open] = &[
     Open { rule: Rule::Name, place: "impl/src/storage", why: STORAGE },
     Open { rule: Rule::Function, place: "impl/src/storage", why: STORAGE },
     Open { rule: Rule::Circle, place: "model/src/checker", why: MODEL },
-    Open { rule: Rule::Lines, place: "model/src/checker", why: MODEL },
     Open { rule: Rule::Function, place: "model/src/checker", why: MODEL },
     Open { rule: Rule::Function, place: "model/src/tree/prep.rs", why: MODEL },
-    Open { rule: Rule::Circle, place: "model/check/src", why: MODEL },
     Open { rule: Rule::Function, place: "model/check/src", why: MODEL },
-    Open { rule: Rule::Circle, place: "model/src/leader", why: "Context and Next get a file of their own" },
-    Open { rule: Rule::Arrow, place: "model/src/leader", why: "Context and Next get a file of their own" },
-    Open { rule: Rule::Arrow, place: "model/src/learner", why: "Context and Next get a file of their own" },
     Open { rule: Rule::Arrow, place: "impl/src/config/check.rs", why: "limits get a room of their own" },
 ];
 

@@ -1,12 +1,13 @@
 //! Configurations: which cluster is explored, by which grain, within which budgets.
 
 mod all;
+mod base;
 mod witnesses;
 
 use crate::switch::Switch;
 
 pub use all::{ALL, find};
-pub(super) use all::{BASE, GROUPS};
+pub(super) use base::{BASE, GROUPS};
 
 /// How elections are modelled. `model/README.md` tells what each one includes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
