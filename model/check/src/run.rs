@@ -257,19 +257,7 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<RunReport, Strin
         Engine::Levels => false,
     };
     let first = both.then(|| depth_first(b, arguments.threads));
-    let options = Options {
-        threads: arguments.threads,
-        width: if arguments.narrow {
-            Width::Bits64
-        } else {
-            Width::Bits128
-        },
-        states_max: arguments.states.unwrap_or(u64::MAX),
-        expected: expected.or(arguments.expect).unwrap_or(0),
-        memo: !arguments.no_memo,
-        ignored: InvariantSet::NONE,
-        liveness: (b.liveness && !arguments.no_liveness) || arguments.liveness,
-    };
+    let options = options(b, arguments, expected);
     let model = Zab::new(b);
     let progress = Progress::default();
     let began = Instant::now();
@@ -288,37 +276,7 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<RunReport, Strin
         complaints.push("NOT COMPLETE: it was told to give up after so many states".to_string());
     }
     let holds = broken.is_empty() && complaints.is_empty();
-    let mut text = String::new();
-    text.push_str(&format!(
-        "{}: {}\n  {} distinct states, {} generated, depth {}\n",
-        b.name,
-        if holds {
-            "complete, all properties hold"
-        } else {
-            "FAILED"
-        },
-        levels.distinct,
-        levels.generated,
-        levels.depth
-    ));
-    if b.symmetric {
-        text.push_str(&format!(
-            "  up to the servers' names: these stand for {} states\n",
-            levels.renamed
-        ));
-    }
-    text.push_str(&format!(
-        "  level by level: {seconds:.1} s, {} threads, {:.0} k distinct/s, {}-bit fingerprints ({:.1e} collisions expected), peak memory {:.0} MB\n",
-        arguments.threads,
-        levels.distinct as f64 / seconds / 1e3,
-        levels.width.bits(),
-        levels.width.expected_collisions(levels.distinct),
-        peak_bytes().unwrap_or(0) as f64 / 1e6
-    ));
-    match &first {
-        Some(f) => text.push_str(&format!("  depth-first (stateright, 64-bit): {} distinct, {} generated, {:.1} s\n", f.distinct, f.generated, f.seconds)),
-        None => text.push_str("  depth-first (stateright): not run, it is for configurations of up to 10 million states\n"),
-    }
+    let mut text = counted(b, arguments, &levels, first.as_ref(), (holds, seconds));
     let held = |p: &&Invariant| levels.complete && !broken.contains(&p.name);
     let held: Vec<&str> = properties::ALL
         .iter()
@@ -326,12 +284,7 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<RunReport, Strin
         .map(|p| p.name)
         .collect();
     text.push_str(&format!("  holds: {}\n", held.join(", ")));
-    if let Some(l) = levels.liveness {
-        text.push_str(&format!(
-            "  no wedge: {} states serve, {} have no epoch or round left, {} of the others cannot reach one that serves ({} transitions without faults)\n",
-            l.serving, l.exempt, l.wedged, l.edges
-        ));
-    }
+    text.push_str(&liveness(&levels));
     let witnessed: BTreeMap<&str, u64> = witnessed(&levels);
     let seen: Vec<String> = witnessed.iter().map(|(w, c)| format!("{w} {c}")).collect();
     text.push_str(&format!("  seen: {}\n", seen.join(", ")));
@@ -364,6 +317,73 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<RunReport, Strin
         text,
         holds,
         row,
+    })
+}
+
+fn options(b: &Bounds, arguments: &Arguments, expected: Option<u64>) -> Options {
+    Options {
+        threads: arguments.threads,
+        width: if arguments.narrow {
+            Width::Bits64
+        } else {
+            Width::Bits128
+        },
+        states_max: arguments.states.unwrap_or(u64::MAX),
+        expected: expected.or(arguments.expect).unwrap_or(0),
+        memo: !arguments.no_memo,
+        ignored: InvariantSet::NONE,
+        liveness: (b.liveness && !arguments.no_liveness) || arguments.liveness,
+    }
+}
+
+/// What a run has counted, and at what cost.
+fn counted(
+    b: &Bounds,
+    arguments: &Arguments,
+    levels: &Explored,
+    first: Option<&DepthFirst>,
+    (holds, seconds): (bool, f64),
+) -> String {
+    let mut text = String::new();
+    text.push_str(&format!(
+        "{}: {}\n  {} distinct states, {} generated, depth {}\n",
+        b.name,
+        if holds {
+            "complete, all properties hold"
+        } else {
+            "FAILED"
+        },
+        levels.distinct,
+        levels.generated,
+        levels.depth
+    ));
+    if b.symmetric {
+        text.push_str(&format!(
+            "  up to the servers' names: these stand for {} states\n",
+            levels.renamed
+        ));
+    }
+    text.push_str(&format!(
+        "  level by level: {seconds:.1} s, {} threads, {:.0} k distinct/s, {}-bit fingerprints ({:.1e} collisions expected), peak memory {:.0} MB\n",
+        arguments.threads,
+        levels.distinct as f64 / seconds / 1e3,
+        levels.width.bits(),
+        levels.width.expected_collisions(levels.distinct),
+        peak_bytes().unwrap_or(0) as f64 / 1e6
+    ));
+    match first {
+        Some(f) => text.push_str(&format!("  depth-first (stateright, 64-bit): {} distinct, {} generated, {:.1} s\n", f.distinct, f.generated, f.seconds)),
+        None => text.push_str("  depth-first (stateright): not run, it is for configurations of up to 10 million states\n"),
+    }
+    text
+}
+
+fn liveness(levels: &Explored) -> String {
+    levels.liveness.map_or_else(String::new, |l| {
+        format!(
+            "  no wedge: {} states serve, {} have no epoch or round left, {} of the others cannot reach one that serves ({} transitions without faults)\n",
+            l.serving, l.exempt, l.wedged, l.edges
+        )
     })
 }
 

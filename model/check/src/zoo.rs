@@ -2,7 +2,7 @@
 
 use crate::out::{put, say};
 use crate::{clients, draw};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -89,22 +89,8 @@ pub(crate) fn zoo(
         }
     }
     for slip in all {
-        if !names.is_empty() && !slips.contains(&slip.name) {
-            continue;
-        }
-        let (as_recorded, caught) = slip.catch();
-        let found = caught.by.map(|by| (by, caught.steps.len()));
-        all_caught &= as_recorded;
-        if as_json {
-            results.push(json!({"switch": slip.name, "about": slip.about, "source": slip.source, "caught": found.is_some(),
-                "as_recorded": as_recorded, "invariant": found.map(|f| f.0), "steps": found.map(|f| f.1),
-                "distinct": caught.states, "actions": caught.steps}));
-            continue;
-        }
-        caught.say(show);
-        if !as_recorded {
-            let (by, steps) = slip.expected;
-            say!("  DIFFERS: recorded is \"{by}\" after {steps} steps");
+        if names.is_empty() || slips.contains(&slip.name) {
+            all_caught &= catch_slip(&slip, as_json, show, &mut results);
         }
     }
     if as_json {
@@ -114,6 +100,24 @@ pub(crate) fn zoo(
         );
     }
     Ok(all_caught)
+}
+
+/// Looks for a wrong answer of the service. Whether it is caught as recorded.
+fn catch_slip(slip: &clients::Entry, as_json: bool, show: bool, results: &mut Vec<Value>) -> bool {
+    let (as_recorded, caught) = slip.catch();
+    let found = caught.by.map(|by| (by, caught.steps.len()));
+    if as_json {
+        results.push(json!({"switch": slip.name, "about": slip.about, "source": slip.source, "caught": found.is_some(),
+            "as_recorded": as_recorded, "invariant": found.map(|f| f.0), "steps": found.map(|f| f.1),
+            "distinct": caught.states, "actions": caught.steps}));
+        return as_recorded;
+    }
+    caught.say(show);
+    if !as_recorded {
+        let (by, steps) = slip.expected;
+        say!("  DIFFERS: recorded is \"{by}\" after {steps} steps");
+    }
+    as_recorded
 }
 
 /// Every configuration of the zoo with its bug off.

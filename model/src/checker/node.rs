@@ -293,30 +293,11 @@ impl Node {
         served: bool,
         out: &mut Outbox,
     ) {
-        if effects.iter().any(is_activation) {
-            for effect in &effects {
-                out.witnessed |= match effect {
-                    Effect::Serve { .. } => 1 << W_LATE_ACTIVATION,
-                    Effect::Became(ServerState::Looking) => 1 << W_RETIRED,
-                    _ => 0,
-                };
-            }
-        }
+        out.witnessed |= late_activation(&effects);
         for effect in effects {
             match effect {
                 Effect::Persist { write, .. } => {
-                    self.disk.persist(&write, tree);
-                    host::on_asked(world.switches(), self);
-                    match self.disk.queue.back() {
-                        Some(PendingWrite::Truncate(z)) => {
-                            self.tree.retain(|x| x <= z);
-                            host::load_snapshot(self);
-                        }
-                        Some(PendingWrite::Install(tree, ..)) => self.tree.clone_from(tree),
-                        _ => {}
-                    }
-                    let queued = self.disk.queue.back().cloned();
-                    out.sent.extend(queued.map(Outward::Queued));
+                    self.persist(world, &write, tree, out);
                 }
                 Effect::Notify { to, notification } => out.sent.push(Outward::Post {
                     to: index(to),
@@ -329,16 +310,7 @@ impl Node {
                     upto,
                     committed,
                 } => {
-                    let asked = self.disk.image_asked();
-                    let lacks = self.disk.quirk.skipped.clone();
-                    let listed = |z: &&Zxid| **z > after && **z <= upto && !lacks.contains(z);
-                    for zxid in asked.log.iter().filter(listed).copied() {
-                        let txn = asked.txn(zxid);
-                        Self::send(link, Packet::Proposal { zxid, txn }, Vec::new(), out);
-                        if committed {
-                            Self::send(link, Packet::Commit { zxid }, Vec::new(), out);
-                        }
-                    }
+                    self.send_history(link, (after, upto), committed, out);
                 }
                 Effect::SendInform { link, zxid } => {
                     out.witnessed |= 1 << W_INFORM;
@@ -366,19 +338,7 @@ impl Node {
                 }
                 Effect::Serve { epoch } => {
                     out.sent.push(Outward::Other(effect));
-                    host::on_serve(world.switches(), self);
-                    if world.envs[self.at].observer {
-                        out.witnessed |= 1 << W_OBSERVER_SERVES;
-                    }
-                    self.applied(out);
-                    // A leader may have stepped down since, in the same step.
-                    if !matches!(
-                        self.peer.as_ref().map(|p| &p.role),
-                        Some(Role::Following(_))
-                    ) {
-                        let initial = self.disk.image_asked().content();
-                        out.seen(Observation::Established(epoch, initial));
-                    }
+                    self.serve(world, epoch, out);
                 }
                 Effect::Refused(fault) => {
                     out.sent.push(Outward::Other(Effect::Refused(fault)));
@@ -401,6 +361,59 @@ impl Node {
             while !self.disk.queue.is_empty() {
                 self.flush(world, out);
             }
+        }
+    }
+
+    /// Queues a write; what it does to the tree in memory is done at once.
+    fn persist(&mut self, world: &World, write: &Write<Txn>, tree: &[Zxid], out: &mut Outbox) {
+        self.disk.persist(write, tree);
+        host::on_asked(world.switches(), self);
+        match self.disk.queue.back() {
+            Some(PendingWrite::Truncate(z)) => {
+                self.tree.retain(|x| x <= z);
+                host::load_snapshot(self);
+            }
+            Some(PendingWrite::Install(tree, ..)) => self.tree.clone_from(tree),
+            _ => {}
+        }
+        let queued = self.disk.queue.back().cloned();
+        out.sent.extend(queued.map(Outward::Queued));
+    }
+
+    /// Sends the transactions of the own log in `(after, upto]`.
+    fn send_history(
+        &self,
+        link: Link,
+        (after, upto): (Zxid, Zxid),
+        committed: bool,
+        out: &mut Outbox,
+    ) {
+        let asked = self.disk.image_asked();
+        let lacks = self.disk.quirk.skipped.clone();
+        let listed = |z: &&Zxid| **z > after && **z <= upto && !lacks.contains(z);
+        for zxid in asked.log.iter().filter(listed).copied() {
+            let txn = asked.txn(zxid);
+            Self::send(link, Packet::Proposal { zxid, txn }, Vec::new(), out);
+            if committed {
+                Self::send(link, Packet::Commit { zxid }, Vec::new(), out);
+            }
+        }
+    }
+
+    /// Begins to serve an epoch.
+    fn serve(&mut self, world: &World, epoch: Epoch, out: &mut Outbox) {
+        host::on_serve(world.switches(), self);
+        if world.envs[self.at].observer {
+            out.witnessed |= 1 << W_OBSERVER_SERVES;
+        }
+        self.applied(out);
+        // A leader may have stepped down since, in the same step.
+        if !matches!(
+            self.peer.as_ref().map(|p| &p.role),
+            Some(Role::Following(_))
+        ) {
+            let initial = self.disk.image_asked().content();
+            out.seen(Observation::Established(epoch, initial));
         }
     }
 
@@ -434,6 +447,19 @@ impl Node {
             out.seen(Observation::Applied(self.tree.clone()));
         }
     }
+}
+
+/// Bits for a configuration that is activated as a server begins to serve, or ends the lead of one.
+fn late_activation(effects: &[Effect<Txn>]) -> u64 {
+    if !effects.iter().any(is_activation) {
+        return 0;
+    }
+    let bit = |effect: &Effect<Txn>| match effect {
+        Effect::Serve { .. } => 1 << W_LATE_ACTIVATION,
+        Effect::Became(ServerState::Looking) => 1 << W_RETIRED,
+        _ => 0,
+    };
+    effects.iter().map(bit).fold(0, |bits, bit| bits | bit)
 }
 
 const fn is_activation(effect: &Effect<Txn>) -> bool {

@@ -185,6 +185,33 @@ impl Prep {
         Txn::Multi(txns)
     }
 
+    /// New data of a node.
+    fn set_data(
+        &mut self,
+        tree: &Tree,
+        request: &Request<'_>,
+        path: Option<Box<str>>,
+        data: Option<Bytes>,
+        version: i32,
+    ) -> Result<Txn, ErrorCode> {
+        request.session?;
+        let path = path.ok_or(ErrorCode::MarshallingError)?;
+        path::validate(&path)?;
+        let mut node = self.record(tree, &path)?;
+        permit(&node, perms::WRITE, request.ids)?;
+        let version = next_version(node.stat.version, version)?;
+        node.stat.version = version;
+        node.stat.mzxid = request.header.zxid;
+        node.stat.mtime = request.header.time;
+        self.put(request.header.zxid, &path, node);
+        Ok(Txn::SetData {
+            path,
+            data,
+            version,
+            reconfig: false,
+        })
+    }
+
     fn single(
         &mut self,
         tree: &Tree,
@@ -226,24 +253,7 @@ impl Prep {
                 path,
                 data,
                 version,
-            } => {
-                request.session?;
-                let path = path.ok_or(ErrorCode::MarshallingError)?;
-                path::validate(&path)?;
-                let mut node = self.record(tree, &path)?;
-                permit(&node, perms::WRITE, request.ids)?;
-                let version = next_version(node.stat.version, version)?;
-                node.stat.version = version;
-                node.stat.mzxid = request.header.zxid;
-                node.stat.mtime = request.header.time;
-                self.put(request.header.zxid, &path, node);
-                Ok(Txn::SetData {
-                    path,
-                    data,
-                    version,
-                    reconfig: false,
-                })
-            }
+            } => self.set_data(tree, request, path, data, version),
             WriteOp::SetAcl { path, acl, version } => {
                 request.session?;
                 let path = path.ok_or(ErrorCode::MarshallingError)?;

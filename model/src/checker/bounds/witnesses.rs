@@ -5,6 +5,7 @@ use super::Bounds;
 impl Bounds {
     /// The kinds of steps without which an exploration of this configuration says nothing.
     #[must_use]
+    // long: a table, with an arm for each group of configurations.
     pub fn must_witness(&self) -> &'static [&'static str] {
         match self.name {
             "zab-cold-1" | "zab-cold-2tx" | "zab-cold-2f" => &[

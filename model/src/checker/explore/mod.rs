@@ -184,21 +184,7 @@ impl Worker {
 /// # Errors
 /// If a temporary file cannot be written or read.
 pub fn explore(model: &Zab, options: &Options, progress: &Progress) -> io::Result<Explored> {
-    let shared = Shared {
-        model,
-        options: *options,
-        progress,
-        table: RwLock::new(if options.liveness {
-            Table::numbering(options.expected)
-        } else {
-            Table::new(options.width, options.expected)
-        }),
-        level: Mutex::default(),
-        next: Mutex::default(),
-        stop: AtomicBool::new(false),
-        broken: Mutex::new(None),
-        failed: Mutex::new(None),
-    };
+    let shared = Shared::new(model, options, progress);
     let mut workers: Vec<Worker> = (0..options.threads.max(1)).map(Worker::new).collect();
     for (i, cluster) in model.initial().iter().enumerate() {
         workers[0].found(&shared, cluster, (ORIGIN, 0), (i, false))?;
@@ -249,20 +235,9 @@ pub fn explore(model: &Zab, options: &Options, progress: &Progress) -> io::Resul
     };
     let mut liveness = None;
     if options.liveness && complete {
-        let count = progress.distinct.load(Ordering::Relaxed);
-        let mut notes: Vec<&mut Notes> = workers.iter_mut().map(|w| &mut w.notes).collect();
-        let (found, wedged) = wedge::settle(&mut notes, count);
+        let (found, wedged) = wedges(model, progress, &mut workers)?;
         liveness = Some(found);
-        if let Some(number) = wedged {
-            let here = workers.iter().find_map(|w| {
-                let place = w.notes.numbers.iter().position(|n| *n == number)?;
-                Some(w.number << PLACE_BITS | place as u64)
-            });
-            violation = match here {
-                Some(at) => Some(way_to(model, at, NO_WEDGE, &mut workers)?),
-                None => None,
-            };
-        }
+        violation = wedged.or(violation);
     }
     let count = |w: usize| workers.iter().map(|worker| worker.witnessed[w]).sum();
     let table_bytes = shared.table.read().map_or(0, |t| t.bytes() as u64);
@@ -280,6 +255,45 @@ pub fn explore(model: &Zab, options: &Options, progress: &Progress) -> io::Resul
         spilled: progress.spilled.load(Ordering::Relaxed),
         liveness,
     })
+}
+
+impl<'a> Shared<'a> {
+    fn new(model: &'a Zab, options: &Options, progress: &'a Progress) -> Self {
+        Self {
+            model,
+            options: *options,
+            progress,
+            table: RwLock::new(if options.liveness {
+                Table::numbering(options.expected)
+            } else {
+                Table::new(options.width, options.expected)
+            }),
+            level: Mutex::default(),
+            next: Mutex::default(),
+            stop: AtomicBool::new(false),
+            broken: Mutex::new(None),
+            failed: Mutex::new(None),
+        }
+    }
+}
+
+/// Whether every state can reach one that serves, and a way to one that cannot.
+fn wedges(
+    model: &Zab,
+    progress: &Progress,
+    workers: &mut [Worker],
+) -> io::Result<(Liveness, Option<Violation>)> {
+    let count = progress.distinct.load(Ordering::Relaxed);
+    let mut notes: Vec<&mut Notes> = workers.iter_mut().map(|w| &mut w.notes).collect();
+    let (found, wedged) = wedge::settle(&mut notes, count);
+    let here = wedged.and_then(|number| {
+        workers.iter().find_map(|w| {
+            let place = w.notes.numbers.iter().position(|n| *n == number)?;
+            Some(w.number << PLACE_BITS | place as u64)
+        })
+    });
+    let way = here.map(|at| way_to(model, at, NO_WEDGE, workers));
+    Ok((found, way.transpose()?))
 }
 
 impl Worker {
