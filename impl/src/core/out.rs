@@ -4,6 +4,7 @@ use crate::client::conn::Conn;
 use crate::storage::worker::Op;
 use bytes::BytesMut;
 use std::sync::Arc;
+use zabra_model::fault::Fault;
 use zabra_model::ids::{ServerId, Zxid};
 use zabra_model::service::snapshots::Generation;
 use zabra_model::step::{Link, Mark, Timer};
@@ -129,4 +130,6 @@ pub enum Told {
     Disarmed(Timer),
     /// The protocol asked for a write of this kind and value.
     Write(&'static str, u64),
+    /// The protocol has refused something.
+    Refused(Fault),
 }

@@ -78,7 +78,10 @@ impl Core {
                     self.serve(epoch);
                     serves = true;
                 }
-                Effect::Refused(fault) => warn!(%fault, "refused"),
+                Effect::Refused(fault) => {
+                    warn!(%fault, "refused");
+                    self.tell(Told::Refused(fault));
+                }
             }
         }
         self.protocol.effects = effects;

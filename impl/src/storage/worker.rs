@@ -135,7 +135,17 @@ pub struct Worker<D: Disk> {
     mark: high_water::Keeper<D>,
     /// Appends that are written and not synced: the last one's token, and what they count for.
     unsynced: Option<(u64, usize)>,
-    is_full: bool,
+    /// What there is no room for.
+    full: Option<Full>,
+}
+
+/// What there is no room for: it is the next thing to be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Full {
+    /// The first operation of the batch.
+    Operation,
+    /// The appends before it, which are gathered.
+    Sync,
 }
 
 /// Why an operation was not done.
@@ -154,7 +164,7 @@ impl<D: Disk> Worker<D> {
             dirs,
             log,
             unsynced: None,
-            is_full: false,
+            full: None,
         }
     }
 
@@ -210,17 +220,20 @@ impl<D: Disk> Worker<D> {
         now: Duration,
         tell: &mut impl FnMut(Event, usize),
     ) -> std::result::Result<(), Undone> {
+        if self.full == Some(Full::Sync) {
+            self.sync(tell)?;
+        }
         while let Some((token, op)) = batch.front() {
             let (token, name, bytes) = (*token, op.name(), op.bytes());
             if let Op::Append { zxid, payload } = op {
                 let appended = self.log.append(*zxid, payload);
-                self.has_room(name, appended, tell)?;
+                self.has_room((Full::Operation, name), appended, tell)?;
                 let before = self.unsynced.map_or(0, |(_, bytes)| bytes);
                 self.unsynced = Some((token, before + bytes));
             } else {
                 self.sync(tell)?;
                 let done = self.apart(op, now);
-                self.has_room(name, done, tell)?;
+                self.has_room((Full::Operation, name), done, tell)?;
                 tell(Event::Durable { upto: token }, bytes);
             }
             batch.pop_front();
@@ -232,7 +245,7 @@ impl<D: Disk> Worker<D> {
     fn sync(&mut self, tell: &mut impl FnMut(Event, usize)) -> std::result::Result<(), Undone> {
         if let Some((upto, bytes)) = self.unsynced {
             let synced = self.log.sync();
-            self.has_room("append", synced, tell)?;
+            self.has_room((Full::Sync, "append"), synced, tell)?;
             self.unsynced = None;
             tell(Event::Durable { upto }, bytes);
         }
@@ -242,19 +255,19 @@ impl<D: Disk> Worker<D> {
     /// Whether `done` is done, or finds no room for now. Each operation may be done again from its beginning.
     fn has_room(
         &mut self,
-        what: &'static str,
+        (full, what): (Full, &'static str),
         done: Result<()>,
         tell: &mut impl FnMut(Event, usize),
     ) -> std::result::Result<(), Undone> {
         match done {
             Ok(()) => {
-                if std::mem::take(&mut self.is_full) {
+                if self.full.take().is_some() {
                     tell(Event::Room, 0);
                 }
                 Ok(())
             }
             Err(e) if e.is_no_room() => {
-                if !std::mem::replace(&mut self.is_full, true) {
+                if self.full.replace(full).is_none() {
                     let error = e.to_string();
                     tell(Event::Full { what, error }, 0);
                 }
@@ -463,6 +476,30 @@ mod tests {
             assert_eq!(found.epochs.accepted, Epoch(2));
         }
         assert!(times_full > 20, "{times_full}");
+    }
+
+    /// C-10: appends are gathered before it shows that there is no room for them; what comes behind them meanwhile does not make it
+    /// look as if there were.
+    #[test]
+    fn c_10_more_to_do_is_no_room() {
+        let disk = RecordingDisk::default();
+        let mut worker = worker(&disk);
+        disk.fill_after(2);
+        let mut events = Vec::new();
+        let mut batch = VecDeque::from([(1, append(1)), (2, append(2))]);
+        let outcome = worker.carry_out(&mut batch, Duration::ZERO, |e, _| events.push(e));
+        assert_eq!((outcome, batch.len()), (Outcome::NoRoom, 0));
+        assert!(matches!(events[..], [Event::Full { .. }]), "{events:?}");
+        for token in 3..6 {
+            batch.push_back((token, append(token)));
+            let outcome = worker.carry_out(&mut batch, Duration::ZERO, |e, _| events.push(e));
+            assert_eq!((outcome, events.len()), (Outcome::NoRoom, 1));
+        }
+        disk.make_room();
+        worker.carry_out(&mut batch, Duration::ZERO, |e, _| events.push(e));
+        let durable = |upto| Event::Durable { upto };
+        assert_eq!(events[1..], [Event::Room, durable(2), durable(5)]);
+        assert!(batch.is_empty());
     }
 
     #[test]
