@@ -7,3 +7,4 @@ pub mod lossy;
 pub mod power;
 pub mod raw;
 pub mod replay;
+pub mod sim;

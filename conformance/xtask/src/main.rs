@@ -20,9 +20,18 @@ struct Cli {
     /// `power`: how many power cuts.
     #[arg(long, default_value_t = 50)]
     cuts: u64,
-    /// `power`: where every choice comes from; drawn and printed if not given.
+    /// `power`: where every choice comes from; drawn and printed if not given. `sim`: only this seed, telling what happens.
     #[arg(long)]
     seed: Option<u64>,
+    /// `sim`: how many seeds.
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// `sim`: with a planted bug of this name, or, without a name, a table of how each of them is found.
+    #[arg(long, num_args = 0..=1, default_missing_value = "all")]
+    planted: Option<String>,
+    /// `sim`: JSON on standard output.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -43,6 +52,8 @@ enum Task {
     Gaps,
     /// Cuts the power of running servers under load, of an ensemble and of one alone; CI does it for fewer cuts.
     Power,
+    /// Simulates whole servers and their clients on virtual disks, network and time; CI does it for fewer seeds.
+    Sim,
     /// Rewrites the stored traces, the answers in the scenarios and the table of the zoo from the model; review the difference as a
     /// change of behaviour.
     Bless,
@@ -95,6 +106,7 @@ fn run(cli: &Cli) -> Result<()> {
         }
         Task::Gaps => gaps(),
         Task::Power => power(cli.cuts, cli.seed),
+        Task::Sim => sim(cli),
         Task::Bless => bless(),
         Task::Ci => {
             check()?;
@@ -186,6 +198,23 @@ fn power(cuts: u64, seed: Option<u64>) -> Result<()> {
         cargo(&args)?;
     }
     Ok(())
+}
+
+fn sim(cli: &Cli) -> Result<()> {
+    let mut args = vec!["--seeds".to_owned(), cli.seeds.to_string()];
+    if let Some(seed) = cli.seed {
+        args.extend(["--seed".to_owned(), seed.to_string()]);
+    }
+    if let Some(planted) = &cli.planted {
+        args.extend(["--planted".to_owned(), planted.clone()]);
+    }
+    if cli.json {
+        args.push("--json".to_owned());
+    }
+    let run = ["run", "--quiet", "--release", "-p", "zabra-conformance"];
+    let run = run.into_iter().chain(["--bin", "zabra-sim", "--"]);
+    let args: Vec<&str> = run.chain(args.iter().map(String::as_str)).collect();
+    cargo(&args)
 }
 
 fn bless() -> Result<()> {
