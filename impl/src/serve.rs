@@ -72,9 +72,7 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
         told.push(Event::Disk(event), 0);
     })?;
     #[cfg(feature = "gate")]
-    let gate = Gate::connect(Arc::clone(&inbox)).await?;
-    #[cfg(feature = "gate")]
-    let is_held = gate.is_some();
+    let is_held = gate::is_wanted();
     #[cfg(not(feature = "gate"))]
     let is_held = false;
     let knocking = Arc::new(Knocking::default());
@@ -84,6 +82,8 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
         quorum::listen(config, learners, knocking, inbox, is_held);
     }
     shutdown::listen(Arc::clone(&inbox), until_stdin_ends);
+    #[cfg(feature = "gate")]
+    let gate = Gate::connect(Arc::clone(&inbox)).await?;
     let mut edges = Edges::new(clock, Arc::clone(&shared), disk, knocking, mesh, inbox);
     if is_held {
         edges.dial_within = Some(Duration::from_secs(3600));

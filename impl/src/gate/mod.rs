@@ -64,6 +64,12 @@ pub struct Gate {
     allowed: usize,
 }
 
+/// Whether a harness wants to hold this server.
+#[must_use]
+pub fn is_wanted() -> bool {
+    std::env::var_os("ZABRA_GATE").is_some()
+}
+
 impl Gate {
     /// Connects, if `ZABRA_GATE` says where to.
     ///

@@ -258,7 +258,10 @@ impl ElectionNet {
                 backoff = BACKOFF_MIN;
                 debug!(peer = %slot.sid, "election connection");
                 next = self.talk(&slot, stream, buf, &mut incoming).await;
-                continue;
+                if next.is_some() || lock(&slot.waiting).is_none() {
+                    continue;
+                }
+                // The connection has ended before it took what waits: there is another one, after a pause.
             }
             let has_waiting = lock(&slot.waiting).is_some();
             next = tokio::select! {
@@ -302,6 +305,7 @@ impl ElectionNet {
                 *lock(&slot.last) = Some(message.clone());
                 let sent = timeout(WRITE_TIME, writer.write_all(&message)).await;
                 if !matches!(sent, Ok(Ok(()))) {
+                    lock(&slot.waiting).get_or_insert(message);
                     return None;
                 }
                 self.sent.sent.fetch_add(1, Ordering::Relaxed);
