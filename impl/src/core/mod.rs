@@ -30,6 +30,8 @@ mod replica;
 mod requests;
 mod room;
 mod service;
+#[cfg(test)]
+mod tests;
 pub mod timers;
 pub mod turn;
 mod window;

@@ -1,0 +1,191 @@
+//! A follower of three: dialling, requests on their way, truncation, a whole tree.
+
+use super::*;
+
+const UP: Link = Link(5);
+
+fn says(packet: Packet<crate::wire::payload::Payload>) -> Event {
+    Event::Heard(UP, vec![Heard::Core(packet)])
+}
+
+/// Server 1, which has elected server 3 with server 2, and dials it.
+fn dialling() -> (Server, u64) {
+    let mut server = Server::boot(1, OF_THREE);
+    for other in [2, 3] {
+        let vote = vote(ServerState::Looking, 3);
+        server.turn(vec![Event::Mail(ServerId(other), vote)]);
+    }
+    server.pass(300);
+    let [
+        DialAct::Begin {
+            leader, attempt, ..
+        },
+    ] = server.dials[..]
+    else {
+        panic!("it dials: {:?}", server.dials);
+    };
+    assert_eq!(leader, ServerId(3));
+    (server, attempt)
+}
+
+/// The same, linked, with the epoch accepted.
+fn linked() -> Server {
+    let (mut server, attempt) = dialling();
+    server.turn(vec![Event::Dialled(attempt, Some(UP))]);
+    assert_eq!(kinds(&mut server, UP), [PacketKind::FollowerInfo]);
+    server.turn(vec![says(Packet::LeaderInfo { epoch: Epoch(1) })]);
+    assert_eq!(kinds(&mut server, UP), [], "the epoch is not on the disk");
+    server.sync();
+    assert_eq!(kinds(&mut server, UP), [PacketKind::AckEpoch]);
+    server
+}
+
+/// The same, serving.
+fn serving() -> Server {
+    let mut server = linked();
+    server.turn(vec![
+        says(Packet::Diff { zxid: Zxid::ZERO }),
+        says(Packet::NewLeader { epoch: Epoch(1) }),
+    ]);
+    server.sync();
+    server.turn(vec![says(Packet::UpToDate)]);
+    server.sync();
+    assert_eq!(server.mode(), Mode::Follower);
+    packets(&mut server, UP);
+    server
+}
+
+#[test]
+fn an_attempt_to_dial_that_is_not_awaited_any_more_is_closed() {
+    let (mut server, attempt) = dialling();
+    let steps = server.core.steps();
+    server.turn(vec![Event::Dialled(attempt + 1, Some(Link(9)))]);
+    server.turn(vec![Event::Dialled(attempt + 1, None)]);
+    assert!(closes(&server, Link(9)));
+    assert_eq!(server.core.steps(), steps);
+    server.turn(vec![Event::Dialled(attempt, None)]);
+    assert_eq!(server.core.steps(), steps + 1, "in vain: it looks again");
+    server.turn(vec![Event::Dialled(attempt, None)]);
+    assert_eq!(server.core.steps(), steps + 1, "it has ended before");
+}
+
+#[test]
+fn learners_that_come_to_a_follower_are_turned_away() {
+    let mut server = serving();
+    let event = Event::Accepted {
+        link: Link(9),
+        from: [127, 0, 0, 1].into(),
+        expected: true,
+        hello: None,
+    };
+    server.turn(vec![event]);
+    assert!(closes(&server, Link(9)));
+}
+
+#[test]
+fn requests_and_syncs_go_to_the_leader_and_its_answer_is_for_the_oldest_sync() {
+    let mut server = serving();
+    let conn = server.conn(7);
+    conn.state().phase = ConnPhase::Open;
+    server.submit(&conn, 1, sync());
+    server.submit(&conn, 2, sync());
+    server.submit(&conn, 3, create("/a"));
+    let requests = [PacketKind::Request; 3];
+    assert_eq!(kinds(&mut server, UP), requests);
+    server.turn(vec![Event::Heard(UP, vec![Heard::Synced])]);
+    assert_eq!(answers(&conn), [(1, 0)]);
+    server.turn(vec![Event::Heard(UP, vec![Heard::Synced, Heard::Synced])]);
+    assert_eq!(answers(&conn), [(2, 0)], "the write is not a sync");
+}
+
+#[test]
+fn a_session_goes_on_when_the_leader_says_so_in_the_order_of_the_questions() {
+    let mut server = serving();
+    let (first, second) = (server.conn(7), server.conn(7));
+    for conn in [&first, &second] {
+        let again = Connect::Again(SessionId(7));
+        server.turn(vec![Event::Connect(Arc::clone(conn), again)]);
+    }
+    assert_eq!(kinds(&mut server, UP), [PacketKind::Revalidate; 2]);
+    let word = |valid| {
+        let data = crate::wire::quorum::encode_revalidated(SessionId(7), valid);
+        Event::Heard(UP, vec![Heard::Revalidate(data.into())])
+    };
+    server.turn(vec![word(false)]);
+    assert_eq!(first.state().phase, ConnPhase::Closing);
+    server.turn(vec![word(true)]);
+    assert_eq!(second.state().phase, ConnPhase::Open);
+    server.turn(vec![word(true)]);
+}
+
+#[test]
+fn a_ping_is_answered_with_the_sessions_that_were_heard() {
+    let mut server = serving();
+    let conn = server.conn(7);
+    let again = Connect::Again(SessionId(7));
+    server.turn(vec![Event::Connect(Arc::clone(&conn), again)]);
+    let data = crate::wire::quorum::encode_revalidated(SessionId(7), true);
+    server.turn(vec![Event::Heard(UP, vec![Heard::Revalidate(data.into())])]);
+    packets(&mut server, UP);
+    for heard in [true, false] {
+        if heard {
+            conn.hear(server.now_ms);
+        }
+        let ping = Heard::Ping(Zxid::ZERO, Vec::new());
+        server.turn(vec![Event::Heard(UP, vec![ping])]);
+        let sent = packets(&mut server, UP);
+        assert_eq!(sent[0].kind, PacketKind::Ping);
+        let table = crate::wire::quorum::decode_session_table(sent[0].data.as_ref()).unwrap();
+        let expected = [(SessionId(7), TIMEOUT_MS)];
+        assert_eq!(table, if heard { &expected[..] } else { &[] });
+    }
+}
+
+#[test]
+fn a_whole_tree_is_staged_before_it_is_installed_and_what_comes_behind_waits() {
+    let mut server = linked();
+    let mut tree = Tree::new();
+    let zxid = Zxid(0x77);
+    tree.raise_last_zxid(zxid);
+    server.turn(vec![
+        Event::Heard(UP, vec![Heard::Snapshot(zxid, Box::new(tree))]),
+        says(Packet::NewLeader { epoch: Epoch(1) }),
+    ]);
+    let [Job::Free(_), Job::Stage { mark, .. }] = &server.jobs[..] else {
+        panic!("a tree is staged, the old one is freed");
+    };
+    let mark = *mark;
+    assert!(server.disk.is_empty(), "nothing overtakes it");
+    assert_eq!(server.shared().tree().last_zxid(), zxid);
+    let staged = StagedSnapshot {
+        zxid,
+        tmp: "snapshot.77.tmp".into(),
+    };
+    server.turn(vec![Event::Done(Done::Staged(mark, Ok(staged)))]);
+    assert!(matches!(server.disk[0], (_, Op::InstallSnapshot(_))));
+    assert!(server.disk.len() > 1, "what waited goes behind it");
+    packets(&mut server, UP);
+    server.sync();
+    assert_eq!(kinds(&mut server, UP), [PacketKind::Ack]);
+}
+
+#[test]
+fn serving_ends_with_the_leader_and_clients_go_elsewhere() {
+    let mut server = serving();
+    let conn = server.conn(7);
+    conn.state().phase = ConnPhase::Open;
+    server.submit(&conn, 1, sync());
+    server.turn(vec![Event::Ended(UP)]);
+    assert_eq!(server.mode(), Mode::NotServing);
+    assert_eq!(conn.state().phase, ConnPhase::Closed);
+    assert_eq!(server.core.peer().state(), ServerState::Looking);
+    server.turn(vec![Event::Heard(UP, vec![Heard::Synced])]);
+}
+
+#[test]
+fn a_timer_of_the_driver_is_heard_only_if_it_runs() {
+    let mut server = serving();
+    let steps = server.core.steps();
+    server.turn(vec![Event::Fired(Timer::Finalize)]);
+    assert_eq!(server.core.steps(), steps);
+}

@@ -1,0 +1,280 @@
+//! A leader of three: who is let in, what learners bring, who is given up.
+
+use super::*;
+use crate::wire::quorum::ForwardedRequest;
+
+const TWO: Link = Link(2);
+
+fn accepted(link: Link, sid: u64, from: u8, expected: bool) -> Event {
+    let claim = Claim {
+        sid: ServerId(sid),
+        observer: false,
+    };
+    Event::Accepted {
+        link,
+        from: [127, 0, 0, from].into(),
+        expected,
+        hello: Some(Hello {
+            claim,
+            accepted: Epoch(0),
+        }),
+    }
+}
+
+fn says(link: Link, packet: Packet<crate::wire::payload::Payload>) -> Event {
+    Event::Heard(link, vec![Heard::Core(packet)])
+}
+
+/// Server 3, elected by all, with nobody to lead yet.
+fn elected() -> Server {
+    let mut server = Server::boot(3, OF_THREE);
+    for other in [1, 2] {
+        let vote = vote(ServerState::Looking, 3);
+        server.turn(vec![Event::Mail(ServerId(other), vote)]);
+    }
+    server.pass(300);
+    assert_eq!(server.core.peer().state(), ServerState::Leading);
+    server
+}
+
+/// The same, with server 2 behind it, serving in epoch 1.
+fn serving() -> Server {
+    let mut server = elected();
+    server.turn(vec![accepted(TWO, 2, 2, true)]);
+    assert!(opens(&server, TWO));
+    join(&mut server, TWO);
+    assert_eq!(server.mode(), Mode::Leader);
+    server
+}
+
+fn join(server: &mut Server, link: Link) {
+    server.sync();
+    let ack = Packet::AckEpoch {
+        last: Zxid::ZERO,
+        current: Some(Epoch(0)),
+    };
+    server.turn(vec![says(link, ack)]);
+    server.sync();
+    let zxid = Zxid::new(Epoch(1), 0);
+    server.turn(vec![says(link, Packet::Ack { zxid })]);
+    server.sync();
+}
+
+/// The learner acknowledges all that the leader has logged.
+fn acknowledge(server: &mut Server) {
+    let last = server.core.peer().last_logged();
+    for counter in 1..=last.counter() {
+        let zxid = Zxid::new(last.epoch(), counter);
+        server.turn(vec![says(TWO, Packet::Ack { zxid })]);
+    }
+}
+
+fn forwarded(session: i64, cxid: i32, what: &Request) -> Event {
+    let mut record = BytesMut::new();
+    what.put_record(&mut record);
+    let request = ForwardedRequest {
+        session: SessionId(session),
+        cxid,
+        opcode: what.opcode(),
+        record: record.freeze(),
+    };
+    Event::Heard(TWO, vec![Heard::Request(request, None)])
+}
+
+fn begin_session() -> Request {
+    Request::Write(WriteOp::CreateSession {
+        timeout_ms: TIMEOUT_MS,
+    })
+}
+
+#[test]
+fn a_learner_that_is_quicker_waits_and_is_let_in_when_this_server_leads() {
+    let mut server = Server::boot(3, OF_THREE);
+    server.turn(vec![
+        accepted(Link(1), 1, 1, true),
+        accepted(TWO, 2, 2, true),
+    ]);
+    assert!(!opens(&server, TWO) && !closes(&server, TWO));
+    server.turn(vec![Event::Ended(Link(1))]);
+    for other in [1, 2] {
+        let vote = vote(ServerState::Looking, 3);
+        server.turn(vec![Event::Mail(ServerId(other), vote)]);
+    }
+    server.pass(300);
+    assert!(opens(&server, TWO));
+    assert!(!opens(&server, Link(1)), "it has gone meanwhile");
+}
+
+#[test]
+fn a_write_is_committed_by_its_own_disk_and_a_learner_together() {
+    let mut server = serving();
+    let conn = server.conn(7);
+    let connect = Connect::New(SessionId(7));
+    server.turn(vec![Event::Connect(Arc::clone(&conn), connect)]);
+    server.sync();
+    assert_eq!(conn.state().phase, ConnPhase::Connecting, "one of three");
+    packets(&mut server, TWO);
+    acknowledge(&mut server);
+    assert_eq!(conn.state().phase, ConnPhase::Open);
+    assert_eq!(kinds(&mut server, TWO), [PacketKind::Commit]);
+}
+
+#[test]
+fn what_a_learner_forwards_is_proposed_and_its_sync_is_answered_behind_the_commit() {
+    let mut server = serving();
+    packets(&mut server, TWO);
+    server.turn(vec![
+        forwarded(9, 5, &begin_session()),
+        forwarded(9, 0, &sync()),
+    ]);
+    let sent = packets(&mut server, TWO);
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].kind, PacketKind::Proposal);
+    server.sync();
+    acknowledge(&mut server);
+    assert_eq!(
+        kinds(&mut server, TWO),
+        [PacketKind::Commit, PacketKind::Sync]
+    );
+    server.turn(vec![forwarded(9, 0, &sync())]);
+    assert_eq!(
+        kinds(&mut server, TWO),
+        [PacketKind::Sync],
+        "nothing is open"
+    );
+}
+
+#[test]
+fn c_80_a_learner_that_is_not_synchronized_has_nothing_to_ask() {
+    let mut server = elected();
+    server.turn(vec![accepted(TWO, 2, 2, true)]);
+    packets(&mut server, TWO);
+    server.turn(vec![
+        forwarded(9, 5, &begin_session()),
+        forwarded(9, 0, &sync()),
+    ]);
+    assert_eq!(kinds(&mut server, TWO), []);
+}
+
+#[test]
+fn a_frame_of_a_link_that_was_closed_is_nobodys() {
+    let mut server = serving();
+    server.turn(vec![Event::Ended(TWO)]);
+    let steps = server.core.steps();
+    acknowledge(&mut server);
+    server.turn(vec![forwarded(9, 5, &begin_session())]);
+    assert_eq!(server.core.steps(), steps);
+}
+
+#[test]
+fn a_session_goes_on_at_a_learner_if_the_leader_knows_it() {
+    let mut server = serving();
+    server.turn(vec![forwarded(9, 5, &begin_session())]);
+    server.sync();
+    acknowledge(&mut server);
+    packets(&mut server, TWO);
+    for (session, valid) in [(9, true), (10, false)] {
+        let data = crate::wire::quorum::encode_revalidate(SessionId(session), TIMEOUT_MS);
+        server.turn(vec![Event::Heard(
+            TWO,
+            vec![Heard::Revalidate(data.into())],
+        )]);
+        let sent = packets(&mut server, TWO);
+        let data = sent[0].data.as_ref();
+        let told = crate::wire::quorum::decode_revalidated(data).unwrap();
+        assert_eq!(told, (SessionId(session), valid));
+    }
+}
+
+#[test]
+fn sessions_that_a_learner_reports_live_on() {
+    let mut server = serving();
+    server.turn(vec![
+        forwarded(9, 5, &begin_session()),
+        forwarded(10, 5, &begin_session()),
+    ]);
+    server.sync();
+    acknowledge(&mut server);
+    for _ in 0..10 {
+        let table = vec![(SessionId(9), TIMEOUT_MS)];
+        let zxid = server.core.peer().last_logged();
+        let ping = Heard::Ping(zxid, table);
+        server.turn(vec![Event::Heard(TWO, vec![ping])]);
+        server.pass(TICK_MS);
+        server.sync();
+        acknowledge(&mut server);
+    }
+    let shared = server.shared();
+    let sessions: Vec<_> = shared.tree().sessions().map(|(id, _)| id.0).collect();
+    assert_eq!(sessions, [9]);
+}
+
+#[test]
+fn c_80_a_second_claim_of_an_id_that_answers_is_turned_away() {
+    let mut server = serving();
+    server.turn(vec![accepted(Link(9), 2, 9, false)]);
+    assert!(closes(&server, Link(9)) && !closes(&server, TWO));
+}
+
+#[test]
+fn c_80_a_silent_link_gives_way_to_a_claim_of_its_id() {
+    let mut server = serving();
+    server.pass(TICK_MS + 100);
+    server.turn(vec![accepted(Link(9), 2, 2, true)]);
+    assert!(closes(&server, TWO) && opens(&server, Link(9)));
+}
+
+#[test]
+fn c_82_strangers_that_dial_again_and_again_keep_no_member_out() {
+    let mut server = elected();
+    for at in 0..20 {
+        server.turn(vec![accepted(Link(100 + at), 2, 9, false)]);
+        server.pass(100);
+    }
+    server.turn(vec![accepted(TWO, 2, 2, true)]);
+    assert!(opens(&server, TWO), "it is where the configuration says");
+    join(&mut server, TWO);
+    assert_eq!(server.mode(), Mode::Leader);
+}
+
+#[test]
+fn c_84_a_learner_that_is_not_needed_is_cut_off_when_too_much_waits_for_it() {
+    let mut server = serving();
+    server.turn(vec![Event::Behind(TWO)]);
+    assert!(!closes(&server, TWO), "without it there is no quorum");
+    server.turn(vec![accepted(Link(1), 1, 1, true)]);
+    let ack = Packet::AckEpoch {
+        last: Zxid::ZERO,
+        current: Some(Epoch(0)),
+    };
+    server.turn(vec![says(Link(1), ack)]);
+    let zxid = Zxid::new(Epoch(1), 0);
+    server.turn(vec![says(Link(1), Packet::Ack { zxid })]);
+    server.turn(vec![Event::Behind(TWO)]);
+    assert!(closes(&server, TWO));
+}
+
+#[test]
+fn c_10_a_leader_without_room_gives_its_place_up() {
+    let mut server = serving();
+    let full = worker::Event::Full {
+        what: "append",
+        error: "no space".into(),
+    };
+    server.turn(vec![Event::Disk(full)]);
+    assert!(closes(&server, TWO));
+    assert_eq!(server.core.peer().state(), ServerState::Looking);
+    assert_eq!(server.mode(), Mode::NotServing);
+}
+
+#[test]
+fn serving_ends_with_the_quorum_and_nobody_is_answered() {
+    let mut server = serving();
+    let conn = server.conn(7);
+    let connect = Connect::New(SessionId(7));
+    server.turn(vec![Event::Connect(Arc::clone(&conn), connect)]);
+    server.turn(vec![Event::Ended(TWO)]);
+    server.pass(5 * TICK_MS);
+    assert_eq!(server.core.peer().state(), ServerState::Looking);
+    assert_eq!(conn.state().phase, ConnPhase::Closed);
+}
