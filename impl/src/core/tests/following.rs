@@ -109,7 +109,7 @@ fn a_session_goes_on_when_the_leader_says_so_in_the_order_of_the_questions() {
     assert_eq!(kinds(&mut server, UP), [PacketKind::Revalidate; 2]);
     let word = |valid| {
         let data = crate::wire::quorum::encode_revalidated(SessionId(7), valid);
-        Event::Heard(UP, vec![Heard::Revalidate(data.into())])
+        Event::Heard(UP, vec![Heard::Revalidate(data)])
     };
     server.turn(vec![word(false)]);
     assert_eq!(first.state().phase, ConnPhase::Closing);
@@ -125,7 +125,7 @@ fn a_ping_is_answered_with_the_sessions_that_were_heard() {
     let again = Connect::Again(SessionId(7));
     server.turn(vec![Event::Connect(Arc::clone(&conn), again)]);
     let data = crate::wire::quorum::encode_revalidated(SessionId(7), true);
-    server.turn(vec![Event::Heard(UP, vec![Heard::Revalidate(data.into())])]);
+    server.turn(vec![Event::Heard(UP, vec![Heard::Revalidate(data)])]);
     packets(&mut server, UP);
     for heard in [true, false] {
         if heard {

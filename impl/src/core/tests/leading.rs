@@ -175,10 +175,7 @@ fn a_session_goes_on_at_a_learner_if_the_leader_knows_it() {
     packets(&mut server, TWO);
     for (session, valid) in [(9, true), (10, false)] {
         let data = crate::wire::quorum::encode_revalidate(SessionId(session), TIMEOUT_MS);
-        server.turn(vec![Event::Heard(
-            TWO,
-            vec![Heard::Revalidate(data.into())],
-        )]);
+        server.turn(vec![Event::Heard(TWO, vec![Heard::Revalidate(data)])]);
         let sent = packets(&mut server, TWO);
         let data = sent[0].data.as_ref();
         let told = crate::wire::quorum::decode_revalidated(data).unwrap();
