@@ -87,7 +87,8 @@ impl Log {
                 let before = self.history.last().copied().unwrap_or(Zxid::ZERO);
                 chain.link(before, *zxid)?;
                 self.history.push(*zxid);
-                if state == ServerState::Leading {
+                // Perhaps it has given its place up in the turn in which it has proposed.
+                if state == ServerState::Leading || self.primary == Some(zxid.epoch()) {
                     self.proposed.push(*zxid);
                 }
             }
