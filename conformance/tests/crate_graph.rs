@@ -235,14 +235,14 @@ fn each_decision_of_the_protocol_is_defined_in_the_model_and_nowhere_else() {
 }
 
 #[test]
-fn the_host_alone_steps_the_peer() {
+fn the_core_alone_steps_the_peer() {
     let server = sources("impl/src");
     let stepping = holders(&server, "peer.step(");
     assert!(!stepping.is_empty(), "nobody steps the peer");
     assert!(
         stepping
             .iter()
-            .all(|path| path.starts_with("impl/src/host/")),
+            .all(|path| path.starts_with("impl/src/core/")),
         "{stepping:?}"
     );
 }

@@ -19,11 +19,10 @@ use zabra_model::vote::ServerState;
 impl Core {
     /// One step, and all that it asks for.
     pub(super) fn step(&mut self, input: Input<Payload>) {
+        self.protocol.steps += 1;
         let protocol = &mut self.protocol;
-        protocol.steps += 1;
-        protocol
-            .peer
-            .step(&protocol.env, input, &mut protocol.effects);
+        let (peer, effects) = (&mut protocol.peer, &mut protocol.effects);
+        peer.step(&protocol.env, input, effects);
         self.carry_out();
     }
 
