@@ -220,11 +220,6 @@ impl Links {
         self.open.insert(link, Handle { out, tasks });
     }
 
-    /// Ends all of them.
-    pub fn close(&mut self) {
-        self.open.clear();
-    }
-
     /// Whether all that was to be sent is in the sockets.
     #[must_use]
     pub fn are_idle(&self) -> bool {

@@ -23,17 +23,6 @@ pub struct Claim {
     pub observer: bool,
 }
 
-/// Another link of the same id.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Standing {
-    /// There is none.
-    Nothing,
-    /// It has answered the last PING, or is being synchronized within its time.
-    Answers,
-    /// It should have answered, and has not: its server may have been started anew without this one being told.
-    Silent,
-}
-
 /// Why somebody is not let in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Turned {
@@ -94,18 +83,6 @@ pub fn may_be_led(me: ServerId, claim: Claim, listed: Option<Listed>) -> Result<
     }
 }
 
-/// Whether a learner takes the place of another link of the same id. One that answers is not displaced; one that does not
-/// gives way, as a server that has lost its power is back before its connection is known to be dead.
-///
-/// # Errors
-/// [`Turned::Present`].
-pub const fn may_take_over(standing: Standing) -> Result<(), Turned> {
-    match standing {
-        Standing::Nothing | Standing::Silent => Ok(()),
-        Standing::Answers => Err(Turned::Present),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,13 +107,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    /// C-80: one link an id.
-    #[test]
-    fn c_80_only_a_silent_link_gives_way() {
-        assert_eq!(may_take_over(Standing::Answers), Err(Turned::Present));
-        assert_eq!(may_take_over(Standing::Silent), Ok(()));
-        assert_eq!(may_take_over(Standing::Nothing), Ok(()));
     }
 }

@@ -112,7 +112,9 @@ fn c_84_clients_are_held_up_by_what_waits_and_are_not_silent_meanwhile() {
     server.sync();
     server.submit(&writer, 2, large);
     assert!(server.out.hold_clients && !server.out.hold_leader);
+    let asked = server.disk.len();
     server.pass(20 * TICK_MS);
+    assert_eq!(server.disk.len(), asked, "no session's end is proposed");
     assert_eq!(
         idle.state().phase,
         ConnPhase::Open,

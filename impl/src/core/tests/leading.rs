@@ -146,14 +146,19 @@ fn what_a_learner_forwards_is_proposed_and_its_sync_is_answered_behind_the_commi
 
 #[test]
 fn c_80_a_learner_that_is_not_synchronized_has_nothing_to_ask() {
-    let mut server = elected();
-    server.turn(vec![accepted(TWO, 2, 2, true)]);
-    packets(&mut server, TWO);
-    server.turn(vec![
-        forwarded(9, 5, &begin_session()),
-        forwarded(9, 0, &sync()),
-    ]);
-    assert_eq!(kinds(&mut server, TWO), []);
+    let mut server = serving();
+    let new = Link(1);
+    server.turn(vec![accepted(new, 1, 1, true)]);
+    packets(&mut server, new);
+    let asked = server.disk.len();
+    for what in [begin_session(), sync()] {
+        let Event::Heard(_, heard) = forwarded(9, 5, &what) else {
+            unreachable!("a request is heard")
+        };
+        server.turn(vec![Event::Heard(new, heard)]);
+    }
+    assert_eq!(kinds(&mut server, new), []);
+    assert_eq!(server.disk.len(), asked, "nothing is proposed");
 }
 
 #[test]
