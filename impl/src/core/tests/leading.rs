@@ -166,7 +166,8 @@ fn a_frame_of_a_link_that_was_closed_is_nobodys() {
     let mut server = serving();
     server.turn(vec![Event::Ended(TWO)]);
     let steps = server.core.steps();
-    acknowledge(&mut server);
+    let zxid = Zxid::new(Epoch(1), 0);
+    server.turn(vec![says(TWO, Packet::Ack { zxid })]);
     server.turn(vec![forwarded(9, 5, &begin_session())]);
     assert_eq!(server.core.steps(), steps);
 }
