@@ -37,11 +37,14 @@ const SERVERS: u64 = 3;
 /// # Errors
 /// [`ConfigError`]; also if the files that they are read from cannot be written.
 pub fn configs() -> Result<Vec<Config>, ConfigError> {
-    let dir = std::env::temp_dir().join(format!("zabra-sim-{}", std::process::id()));
-    let configs = (1..=SERVERS).map(|id| config(&dir.join(id.to_string()), id));
-    let configs = configs.collect();
-    let _ = std::fs::remove_dir_all(&dir); // a leftover in the system's own place for such
-    configs
+    // A directory of this call alone: tests of one process call this at the same time.
+    let dir = tempfile::tempdir().map_err(|source| ConfigError::Unreadable {
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    (1..=SERVERS)
+        .map(|id| config(&dir.path().join(id.to_string()), id))
+        .collect()
 }
 
 fn config(dir: &Path, id: u64) -> Result<Config, ConfigError> {
