@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zabra_model::ids::Zxid;
+use zabra_model::service::answers::{Told, told};
 use zabra_model::service::delivery::{Need, Share};
 use zabra_model::service::snapshots::Replay;
 use zabra_model::tree::apply::TxnResult;
@@ -122,7 +123,7 @@ fn apply(
         let answers = &mut service.awaited.answers;
         let own = answers.take(header, |lost| lost.conn.close());
         if let Some(done) = &own {
-            to.reply(done, header, txn, &result, tree);
+            to.reply(done, header, &result, tree);
         }
         if matches!(txn, Txn::CloseSession { .. }) {
             to.session_is_over(header, own.as_ref());
@@ -132,38 +133,18 @@ fn apply(
 }
 
 impl Answering<'_> {
-    fn reply(
-        &mut self,
-        done: &Submitted,
-        header: &TxnHeader,
-        txn: &Txn,
-        result: &TxnResult<'_>,
-        tree: &Tree,
-    ) {
+    fn reply(&mut self, done: &Submitted, header: &TxnHeader, result: &TxnResult<'_>, tree: &Tree) {
         let took_ms = self.date_ms.saturating_sub(done.since_ms);
         self.shared.stats.latency(took_ms);
-        if done.opcode == opcode::CREATE_SESSION {
-            let valid = matches!(txn, Txn::CreateSession { .. });
-            super::clients::connected(self.shared, &done.conn, valid, self.dirty);
-            return;
-        }
-        if *result == TxnResult::Error(ErrorCode::SessionMoved.code()) {
-            done.conn.close(); // ZooKeeper never says this to a client: it has another connection by now
-            return;
-        }
-        let reply_header = ReplyHeader::ok(done.xid, header.zxid);
-        let close = done.opcode == opcode::CLOSE_SESSION;
-        if *result == TxnResult::Error(ErrorCode::Unimplemented.code()) {
-            let err = ErrorCode::Unimplemented.code();
-            let header = ReplyHeader {
-                err,
-                ..reply_header
-            };
-            self.finish(done, tree, close, |out| reply::put_empty(header, out));
-        } else {
-            self.finish(done, tree, close, |out| {
-                put_result(reply_header, result, out)
-            });
+        match told(done.opcode, result) {
+            Told::Connected(valid) => {
+                super::clients::connected(self.shared, &done.conn, valid, self.dirty);
+            }
+            Told::Moved => done.conn.close(),
+            Told::Result { ends } => {
+                let ok = ReplyHeader::ok(done.xid, header.zxid);
+                self.finish(done, tree, ends, |out| put_result(ok, result, out));
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use tracing::{debug, info, warn};
 use zabra_model::ids::{ServerId, SessionId, Zxid};
 use zabra_model::packet::Packet;
-use zabra_model::service::admission::{counts_of_learner, may_forward};
+use zabra_model::service::admission::{counts_of_learner, refusal};
 use zabra_model::service::delivery::Need;
 use zabra_model::service::mode::{Way, counts_at_leader, counts_at_learner};
 use zabra_model::service::room::Verdict;
@@ -27,7 +27,7 @@ use zabra_model::tree::op::WriteOp;
 use zabra_model::tree::prep;
 use zabra_model::tree::txn::{Txn, TxnHeader};
 
-const fn refusal(code: ErrorCode) -> Txn {
+const fn refused(code: ErrorCode) -> Txn {
     Txn::Error { code: code.code() }
 }
 
@@ -73,7 +73,7 @@ impl Core {
             let smaller = if closes {
                 Txn::CloseSession { paths: None }
             } else {
-                refusal(ErrorCode::MarshallingError)
+                refused(ErrorCode::MarshallingError)
             };
             logged = Logged::encode(header, smaller, &mut self.scratch);
         }
@@ -114,10 +114,7 @@ impl Core {
                 };
                 self.replica.prepare(&request, op)
             }
-            Some(Request::Reconfig { .. }) => refusal(ErrorCode::ReconfigDisabled),
-            // Only a server says this, and a leader does not say it to itself as a request (D-36).
-            _ if !may_forward(asked.opcode) => refusal(ErrorCode::Unimplemented),
-            _ => refusal(ErrorCode::MarshallingError),
+            other => refused(refusal(asked.opcode, other.is_some())),
         };
         self.propose(header, txn);
     }

@@ -5,6 +5,7 @@
 //! and a code that is in no row is nobody's.
 
 use crate::tree::acl::Id;
+use crate::tree::error::ErrorCode;
 
 /// What becomes of a client's request, by its operation code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +45,23 @@ pub const fn may_forward(opcode: i32) -> bool {
     matches!(admission(opcode), Admission::Leader) || opcode == CREATE_SESSION
 }
 
+/// What a request gets that is no write: the leader logs the refusal in place of the write, so that its client is answered in turn.
+/// `is_understood` says whether its record could be read.
+///
+/// Reconfiguration is refused by name, as by a ZooKeeper that was not told `reconfigEnabled=true`. A code that no learner may bring
+/// is Unimplemented (D-36). Of the others only the record can be wrong: MarshallingError.
+#[must_use]
+pub const fn refusal(opcode: i32, is_understood: bool) -> ErrorCode {
+    const RECONFIG: i32 = 16;
+    if opcode == RECONFIG && is_understood {
+        ErrorCode::ReconfigDisabled
+    } else if !may_forward(opcode) {
+        ErrorCode::Unimplemented
+    } else {
+        ErrorCode::MarshallingError
+    }
+}
+
 /// Whether an identity that a learner reports of its client counts at the leader. Nobody can have proved to be the super user where none
 /// is configured, whoever says so (D-30).
 #[must_use]
@@ -55,6 +73,25 @@ pub fn counts_of_learner(id: &Id, knows_super_user: bool) -> bool {
 mod tests {
     use super::*;
     use alloc::vec::Vec;
+
+    #[test]
+    fn what_is_no_write_is_refused_by_its_code_and_then_by_its_record() {
+        for opcode in -200..200 {
+            let (whole, torn) = (refusal(opcode, true), refusal(opcode, false));
+            let by_record = if may_forward(opcode) {
+                ErrorCode::MarshallingError
+            } else {
+                ErrorCode::Unimplemented
+            };
+            assert_eq!(torn, by_record, "{opcode}");
+            if opcode == 16 {
+                assert_eq!(whole, ErrorCode::ReconfigDisabled);
+            } else {
+                assert_eq!(whole, by_record, "{opcode}");
+            }
+        }
+        assert_eq!(refusal(20, true), ErrorCode::Unimplemented);
+    }
 
     /// C-80: a learner's word makes nobody the super user of an ensemble that has none.
     #[test]

@@ -20,6 +20,8 @@
 //! ```
 
 use crate::ids::{ServerId, SessionId, Zxid};
+use crate::tree::apply::TxnResult;
+use crate::tree::error::ErrorCode;
 use crate::tree::txn::TxnHeader;
 use alloc::collections::VecDeque;
 
@@ -138,6 +140,40 @@ impl<W> Answers<W> {
     /// to be told. Numbers go on from where they are.
     pub fn end(&mut self) -> impl Iterator<Item = W> {
         self.entries.drain(..).map(|entry| entry.waiting)
+    }
+}
+
+/// What a client hears when the transaction of its request is applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// The answer to its connect request: whether its session has begun.
+    Connected(bool),
+    /// The result, an error code or what the operation gives back. The end of its session ends the connection behind it.
+    Result {
+        /// Whether the connection ends behind it.
+        ends: bool,
+    },
+    /// Nothing, and its connection ends: the session is at another server by now, so the client reads another connection.
+    Moved,
+}
+
+/// What the client hears that has asked for the operation with this code, by ZooKeeper's codes.
+///
+/// A client that asked for its session's end is not needed any more, whatever became of it. SessionMoved reaches no client, as in
+/// ZooKeeper: whoever reads the old connection still would take it for the state of the new one.
+#[must_use]
+pub fn told(opcode: i32, result: &TxnResult<'_>) -> Told {
+    const CREATE_SESSION: i32 = -10;
+    const CLOSE_SESSION: i32 = -11;
+    const MOVED: TxnResult<'_> = TxnResult::Error(ErrorCode::SessionMoved.code());
+    if opcode == CREATE_SESSION {
+        return Told::Connected(matches!(result, TxnResult::SessionCreated(_)));
+    }
+    if *result == MOVED {
+        return Told::Moved;
+    }
+    Told::Result {
+        ends: opcode == CLOSE_SESSION,
     }
 }
 

@@ -115,6 +115,33 @@ fn after_a_change_of_the_leader_answers_of_the_old_one_are_nobodys() {
     );
 }
 
+/// C-40, C-41: the session goes on elsewhere, and the client is not to hear of it by the connection that it has left.
+#[test]
+fn c_41_a_client_hears_the_result_or_the_end_and_never_that_it_has_moved() {
+    let error = |code: ErrorCode| TxnResult::Error(code.code());
+    let moved = error(ErrorCode::SessionMoved);
+    let (goes_on, ends) = (Told::Result { ends: false }, Told::Result { ends: true });
+    for (opcode, result, hears) in [
+        (-10, TxnResult::SessionCreated(4000), Told::Connected(true)),
+        (
+            -10,
+            error(ErrorCode::SessionExpired),
+            Told::Connected(false),
+        ),
+        (-10, moved.clone(), Told::Connected(false)),
+        (1, moved.clone(), Told::Moved),
+        (-11, moved, Told::Moved),
+        (-11, TxnResult::SessionClosed, ends),
+        (-11, error(ErrorCode::SessionExpired), ends),
+        (2, TxnResult::Deleted, goes_on),
+        (2, error(ErrorCode::NoNode), goes_on),
+        (13, error(ErrorCode::Unimplemented), goes_on),
+        (16, error(ErrorCode::ReconfigDisabled), goes_on),
+    ] {
+        assert_eq!(told(opcode, &result), hears, "{opcode}: {result:?}");
+    }
+}
+
 /// What happens to an ensemble of three; server 0 leads.
 #[derive(Clone, Copy, Debug)]
 enum Event {
