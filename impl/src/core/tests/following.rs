@@ -1,6 +1,10 @@
 //! A follower of three: dialling, requests on their way, truncation, a whole tree.
 
 use super::*;
+use crate::wire::payload::Logged;
+use crate::wire::quorum::ForwardedRequest;
+use zabra_model::tree::error::ErrorCode;
+use zabra_model::tree::txn::{Txn, TxnHeader};
 
 const UP: Link = Link(5);
 
@@ -188,4 +192,89 @@ fn a_timer_of_the_driver_is_heard_only_if_it_runs() {
     let steps = server.core.steps();
     server.turn(vec![Event::Fired(Timer::Finalize)]);
     assert_eq!(server.core.steps(), steps);
+}
+
+/// A transaction that the leader logs and commits.
+fn committed(server: &mut Server, zxid: Zxid, session: i64, cxid: i32, txn: Txn) {
+    let header = TxnHeader {
+        session: SessionId(session),
+        cxid,
+        zxid,
+        time: 0,
+    };
+    let txn = Arc::new(Logged::encode(header, txn, &mut BytesMut::new()));
+    server.turn(vec![says(Packet::Proposal { zxid, txn })]);
+    server.sync();
+    server.turn(vec![says(Packet::Commit { zxid })]);
+}
+
+/// A client forwards a create; the number by which its transaction will be known.
+fn asks(server: &mut Server, conn: &Arc<Conn>, xid: i32) -> i32 {
+    server.submit(conn, xid, create("/a"));
+    let mut sent = packets(server, UP);
+    sent.retain(|packet| packet.kind == PacketKind::Request);
+    assert_eq!(sent.len(), 1);
+    ForwardedRequest::decode(sent[0].data.as_ref())
+        .unwrap()
+        .cxid
+}
+
+fn open(server: &Server, session: i64) -> Arc<Conn> {
+    let conn = server.conn(session);
+    conn.state().phase = ConnPhase::Open;
+    conn
+}
+
+const fn at(counter: u32) -> Zxid {
+    Zxid::new(Epoch(1), counter)
+}
+
+const fn error(code: ErrorCode) -> Txn {
+    Txn::Error { code: code.code() }
+}
+
+/// C-40: the session has sent xid 1 by another server before it came here, and sends its first request here as xid 1, too.
+#[test]
+fn c_40_the_transaction_of_another_server_answers_nobody_here() {
+    let mut server = serving();
+    let conn = open(&server, 7);
+    let number = asks(&mut server, &conn, 1);
+    let elsewhere = [1, number ^ 1 << 23];
+    for (counter, cxid) in (1..).zip(elsewhere) {
+        let txn = error(ErrorCode::NodeExists);
+        committed(&mut server, at(counter), 7, cxid, txn);
+        assert_eq!(answers(&conn), [], "cxid {cxid}");
+    }
+    committed(&mut server, at(3), 7, number, error(ErrorCode::NoNode));
+    assert_eq!(answers(&conn), [(1, ErrorCode::NoNode.code())]);
+    assert_eq!(conn.state().phase, ConnPhase::Open);
+}
+
+/// C-41: a word about a move that is over, and the answer of a request that was given up before, are nobody's: no connection is
+/// closed for them.
+#[test]
+fn c_41_what_answers_nobody_closes_no_connection() {
+    let mut server = serving();
+    let (old, new, other) = (open(&server, 7), open(&server, 7), open(&server, 8));
+    let given_up = asks(&mut server, &old, 1);
+    let of_other = asks(&mut server, &other, 1);
+    committed(&mut server, at(1), 8, of_other, error(ErrorCode::NoNode));
+    assert_eq!(
+        old.state().phase,
+        ConnPhase::Closed,
+        "the leader has dropped it"
+    );
+    assert_eq!(answers(&other), [(1, ErrorCode::NoNode.code())]);
+    let of_new = asks(&mut server, &new, 1);
+    let of_other = asks(&mut server, &other, 2);
+    let moved = error(ErrorCode::SessionMoved);
+    for (counter, cxid) in (2..).zip([1, given_up, of_other + 1]) {
+        committed(&mut server, at(counter), 7, cxid, moved.clone());
+        assert_eq!(new.state().phase, ConnPhase::Open, "cxid {cxid}");
+        assert_eq!(other.state().phase, ConnPhase::Open, "cxid {cxid}");
+    }
+    committed(&mut server, at(5), 7, of_new, moved);
+    assert_eq!(new.state().phase, ConnPhase::Closed, "this one is its own");
+    committed(&mut server, at(6), 8, of_other, error(ErrorCode::NoNode));
+    assert_eq!(answers(&other), [(2, ErrorCode::NoNode.code())]);
 }

@@ -281,3 +281,52 @@ fn serving_ends_with_the_quorum_and_nobody_is_answered() {
     assert_eq!(server.core.peer().state(), ServerState::Looking);
     assert_eq!(conn.state().phase, ConnPhase::Closed);
 }
+
+/// C-81: the epoch that an observer names is no one's business, and that of a follower may not be far above ours.
+#[test]
+fn c_81_no_stranger_uses_up_the_epochs() {
+    let claims = |link, observer| {
+        let mut event = accepted(link, 1, 1, true);
+        if let Event::Accepted {
+            hello: Some(hello), ..
+        } = &mut event
+        {
+            hello.claim.observer = observer;
+            hello.accepted = Epoch(0xffff_fffe);
+        }
+        event
+    };
+    let mut server = elected();
+    server.turn(vec![claims(Link(8), false)]);
+    assert!(closes(&server, Link(8)), "so far above ours is no epoch");
+    server.turn(vec![claims(Link(9), true)]);
+    assert!(!closes(&server, Link(9)));
+    server.turn(vec![accepted(TWO, 2, 2, true)]);
+    join(&mut server, TWO);
+    assert_eq!(server.mode(), Mode::Leader);
+    assert_eq!(server.core.peer().durable().accepted, Epoch(1));
+}
+
+/// C-83: a learner that speaks and whose disk stands still is given up, and without a quorum the lead is, too.
+#[test]
+fn c_83_a_learner_whose_disk_stands_still_counts_no_more() {
+    for stands_still in [false, true] {
+        let mut server = serving();
+        server.turn(vec![forwarded(9, 5, &begin_session())]);
+        server.sync();
+        let last = server.core.peer().last_logged();
+        // syncLimit is two ticks; the count begins at the next half tick.
+        for _ in 0..5 {
+            if !stands_still {
+                acknowledge(&mut server);
+            }
+            let ping = Heard::Ping(last, vec![(SessionId(9), TIMEOUT_MS)]);
+            server.turn(vec![Event::Heard(TWO, vec![ping])]);
+            server.pass(TICK_MS / 2);
+            server.sync();
+        }
+        assert_eq!(closes(&server, TWO), stands_still);
+        let leads = server.core.peer().state() == ServerState::Leading;
+        assert_eq!(leads, !stands_still);
+    }
+}

@@ -4,6 +4,7 @@
 //! it; packets of other servers are events.
 
 mod alone;
+mod cases;
 mod following;
 mod leading;
 
@@ -228,12 +229,16 @@ fn of_three(config: crate::config::Config, me: u64) -> crate::config::Config {
 }
 
 fn create(path: &str) -> Request {
+    create_as(CreateKind::Create, path, 0)
+}
+
+fn create_as(kind: CreateKind, path: &str, flags: i32) -> Request {
     Request::Write(WriteOp::Create {
-        kind: CreateKind::Create,
+        kind,
         path: Some(path.into()),
         data: None,
         acl: Some(crate::wire::snapshot::tree::open_acl().to_vec()),
-        flags: 0,
+        flags,
         ttl: 0,
     })
 }

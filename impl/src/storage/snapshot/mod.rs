@@ -468,8 +468,9 @@ pub(crate) mod tests {
         }
     }
 
+    /// C-9.
     #[test]
-    fn a_compressed_snapshot_is_named_with_what_to_do() {
+    fn c_9_a_compressed_snapshot_is_named_with_what_to_do() {
         let disk = RecordingDisk::default();
         disk.put(Path::new("d/snapshot.55.gz"), b"x");
         let found = candidates(&disk, Path::new("d")).unwrap();
