@@ -25,6 +25,16 @@ pub enum ServerError {
         /// The system's words.
         source: std::io::Error,
     },
+    /// A name to listen on that nobody knows.
+    #[error("{key}: the name {host} does not resolve ({source}); correct it, or the name service")]
+    UnknownName {
+        /// What it is for.
+        key: &'static str,
+        /// The name.
+        host: String,
+        /// The system's words.
+        source: std::io::Error,
+    },
     /// An ensemble of child processes could not be run.
     #[error("{0}")]
     Dev(String),
@@ -49,7 +59,7 @@ impl ServerError {
             Self::Config(_) => 2,
             Self::Data(_) => 3,
             Self::Disk(_) => 4,
-            Self::Bind { .. } => 5,
+            Self::Bind { .. } | Self::UnknownName { .. } => 5,
             Self::Bug(_) => 6,
             Self::Dev(_) | Self::Io { .. } => 1,
         }

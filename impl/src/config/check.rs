@@ -1,6 +1,6 @@
 //! What the lines mean together: defaults, `myid`, and combinations that cannot work.
 
-use super::file::{Lines, parse};
+use super::file::{Lines, parse, parse_dynamic};
 use super::{Config, ConfigError, DigestHash, Listen, Member, MemberRole, Unused, Whitelist};
 use crate::storage::txn_log::PAYLOAD_BYTES_MAX;
 use std::collections::BTreeMap;
@@ -31,16 +31,23 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     read(path, &text)
 }
 
-/// Reads `text` as that of the file at `path`; only the `myid` of a member is looked up beside the data.
+/// Reads `text` as that of the file at `path`, the file of members that it may name, and the `myid` of a member beside the data.
 ///
 /// # Errors
 /// [`ConfigError`], which names file and line.
 pub fn read(path: &Path, text: &str) -> Result<Config, ConfigError> {
-    let lines = parse(text).map_err(|(line, what)| ConfigError::Line {
-        path: path.to_owned(),
-        line,
-        what,
-    })?;
+    let wrong = |path: &Path| {
+        let path = path.to_owned();
+        |(line, what)| ConfigError::Line { path, line, what }
+    };
+    let mut lines = parse(text).map_err(wrong(path))?;
+    if let Some((_, file)) = lines.dynamic_config.take() {
+        let text = fs::read_to_string(&file).map_err(|source| ConfigError::Unreadable {
+            path: file.clone(),
+            source,
+        })?;
+        parse_dynamic(&text, &mut lines).map_err(wrong(&file))?;
+    }
     check(path, lines)
 }
 
@@ -68,6 +75,13 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
     let tick_ms = lines.tick_time.unwrap_or(3000);
     let (min_session_ms, max_session_ms) = session_bounds(&lines, tick_ms).map_err(wrong)?;
     let frame_bytes_max = frame_bytes_max(&lines).map_err(wrong)?;
+    if let Some(sid) = lines.members.keys().find(|sid| sid.0 > 254)
+        && lines.extended_types == Some(true)
+    {
+        return Err(wrong(format!(
+            "server.{sid}: with extendedTypesEnabled=true ids end at 254, as a session's first byte tells nodes with a time to live; give it a smaller one"
+        )));
+    }
     let members = members(&lines);
     let me = if members.is_empty() {
         ServerId(1)
@@ -82,7 +96,10 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
     let voters = voters(&lines, &members, me).map_err(wrong)?;
     let mine = members.get(&me);
     agree(lines.peer_type, mine.map(|m| m.role), me).map_err(wrong)?;
-    let client = client_address(&lines, mine.and_then(|m| m.client.as_ref()), me).map_err(wrong)?;
+    // The only line of a server on its own may say where its clients connect, too.
+    let only = || lines.members.values().next().filter(|_| members.is_empty());
+    let listed = mine.or_else(only).and_then(|m| m.client.as_ref());
+    let client = client_address(&lines, listed, me).map_err(wrong)?;
     let sweep = SweepRules::default();
     Ok(Config {
         path: path.to_owned(),
@@ -452,5 +469,70 @@ mod tests {
     fn one_member_is_a_server_on_its_own() {
         let c = of("dataDir=d\nclientPort=1\nserver.7=a:1:2").unwrap();
         assert!(!c.is_ensemble());
+    }
+
+    /// C-20: what the best-known image writes by default.
+    #[test]
+    fn c_20_the_only_line_may_say_where_clients_connect() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("myid"), "1\n").unwrap();
+        let base = format!("dataDir={}\n", dir.path().display());
+        let c = of(&format!("{base}server.1=localhost:2888:3888;2181")).unwrap();
+        assert!(!c.is_ensemble());
+        assert_eq!((c.client.host, c.client.port), (None, 2181));
+        let missing = of(&format!("{base}server.1=localhost:2888:3888")).unwrap_err();
+        assert!(missing.contains("clientPort is missing"), "{missing}");
+    }
+
+    /// C-22.
+    #[test]
+    fn c_22_an_id_above_254_is_a_member_s_unless_sessions_tell_nodes_with_a_time_to_live() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("myid"), "1001\n").unwrap();
+        let data = dir.path().display();
+        let base = format!(
+            "dataDir={data}\nclientPort=1\ninitLimit=9\nsyncLimit=9\nserver.1001=a:1:2\nserver.2=b:1:2\n"
+        );
+        assert_eq!(of(&base).unwrap().me, ServerId(1001));
+        let refusal = of(&format!("{base}extendedTypesEnabled=true")).unwrap_err();
+        assert!(
+            refusal.contains("server.1001") && refusal.contains("254"),
+            "{refusal}"
+        );
+    }
+
+    /// C-23.
+    #[test]
+    fn c_23_the_members_may_stand_in_a_file_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("myid"), "2\n").unwrap();
+        let members = dir.path().join("zoo.cfg.dynamic.100000000");
+        let text = "server.1=a:1:2:participant;2181\nserver.2=b:3:4:participant;0.0.0.0:2182\nserver.3=c:5:6:observer;2183\n";
+        fs::write(&members, text).unwrap();
+        let base = format!(
+            "dataDir={}\ninitLimit=9\nsyncLimit=9\ndynamicConfigFile={}\n",
+            dir.path().display(),
+            members.display()
+        );
+        let of = |text: &str| read(Path::new("zoo.cfg"), text).map_err(|e| e.to_string());
+        let c = of(&base).unwrap();
+        assert_eq!(
+            (c.members.len(), c.client.port, c.me),
+            (3, 2182, ServerId(2))
+        );
+        let refusal = of(&format!("{base}server.4=d:7:8\n")).unwrap_err();
+        assert!(
+            refusal.contains("zoo.cfg") && refusal.contains("move"),
+            "{refusal}"
+        );
+        fs::write(&members, format!("{text}version=7\n")).unwrap();
+        let refusal = of(&base).unwrap_err();
+        assert!(
+            refusal.contains("dynamic.100000000") && refusal.contains("version"),
+            "{refusal}"
+        );
+        fs::remove_file(&members).unwrap();
+        let refusal = of(&base).unwrap_err();
+        assert!(refusal.contains("dynamic.100000000"), "{refusal}");
     }
 }

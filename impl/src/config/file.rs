@@ -2,6 +2,8 @@
 
 use super::security::{Honoured, honoured};
 use super::{DigestHash, Listen, Member, MemberRole, SuperDigest, Unused, Whitelist};
+use encoding_rs::UTF_8;
+use java_properties::{LineContent, PropertiesIter};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use zabra_model::ids::ServerId;
@@ -19,6 +21,8 @@ pub struct Lines {
     pub init_limit: Option<u32>,
     pub sync_limit: Option<u32>,
     pub members: BTreeMap<ServerId, Member>,
+    /// With the number of its line.
+    pub dynamic_config: Option<(usize, PathBuf)>,
     pub max_client_cnxns: Option<usize>,
     pub max_cnxns: Option<usize>,
     pub unread_bytes_max: Option<usize>,
@@ -77,18 +81,47 @@ const WITHOUT_EFFECT: [&str; 14] = [
 /// Reads all lines. Errors: the number of a line, and what is wrong with it.
 pub fn parse(text: &str) -> Result<Lines, (usize, String)> {
     let mut lines = Lines::default();
-    for (at, line) in text.lines().enumerate() {
-        let number = at + 1;
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') || line.starts_with('!') {
-            continue;
-        }
-        let Some((key, value)) = line.split_once('=') else {
-            return Err((number, format!("{line:?} is no setting; write key=value")));
-        };
-        set(&mut lines, number, key.trim(), value.trim()).map_err(|what| (number, what))?;
+    properties(text, |number, key, value| {
+        set(&mut lines, number, key, value)
+    })?;
+    if let Some((number, _)) = lines.dynamic_config
+        && !(lines.members.is_empty() && lines.groups.is_empty() && lines.weights.is_empty())
+    {
+        let what = "dynamicConfigFile is there, and so are server, group or weight lines; move those into that file, or remove this line";
+        return Err((number, what.into()));
     }
     Ok(lines)
+}
+
+/// Reads the file that `dynamicConfigFile` names: the members, and nothing else. Errors: as [`parse`].
+pub fn parse_dynamic(text: &str, lines: &mut Lines) -> Result<(), (usize, String)> {
+    properties(text, |number, key, value| {
+        match key.split_once('.') {
+            Some(("server" | "group" | "weight", _)) => {
+                members_and_rest(lines, number, key, key, value)
+            }
+            // ZooKeeper keeps the version in the file's name.
+            _ => Err(format!(
+                "{key} does not belong into the dynamic configuration file, where only server, group and weight lines stand; move it"
+            )),
+        }
+    })
+}
+
+/// Hands on each setting of a file of Java properties, with the number of its (first) line.
+fn properties(
+    text: &str,
+    mut take: impl FnMut(usize, &str, &str) -> Result<(), String>,
+) -> Result<(), (usize, String)> {
+    let text = text.trim_start_matches('\u{feff}');
+    for line in PropertiesIter::new_with_encoding(text.as_bytes(), UTF_8) {
+        let line = line.map_err(|e| (e.line_number().unwrap_or(1), e.to_string()))?;
+        let number = line.line_number();
+        if let LineContent::KVPair(key, value) = line.consume_content() {
+            take(number, key.trim(), value.trim()).map_err(|what| (number, what))?;
+        }
+    }
+    Ok(())
 }
 
 fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), String> {
@@ -98,7 +131,7 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         "dataDir" => lines.data_dir = Some(PathBuf::from(value)),
         "dataLogDir" => lines.data_log_dir = Some(PathBuf::from(value)),
         "clientPort" => lines.client_port = Some(number_of(key, value)?),
-        "clientPortAddress" => lines.client_port_address = Some(value.to_owned()),
+        "clientPortAddress" => lines.client_port_address = Some(unbracketed(value).to_owned()),
         "initLimit" => lines.init_limit = Some(positive(key, value)?),
         "syncLimit" => lines.sync_limit = Some(positive(key, value)?),
         "maxClientCnxns" => lines.max_client_cnxns = Some(number_of(key, value)?),
@@ -150,10 +183,7 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
             line: number,
             key: key.to_owned(),
         }),
-        "dynamicConfigFile" => lines.unsupported.push((
-            number,
-            format!("{key} is not supported yet, and the members stand in that file"),
-        )),
+        "dynamicConfigFile" => lines.dynamic_config = Some((number, PathBuf::from(value))),
         plain => match honoured(plain, value) {
             Honoured::Yes => {}
             Honoured::No(why) => lines
@@ -227,12 +257,20 @@ fn budget(key: &str, value: &str) -> Result<usize, String> {
     Ok(n)
 }
 
+/// ZooKeeper takes every number of its type; a session's first byte is the last one of the id of its server.
 fn server_id(key: &str, sid: &str) -> Result<ServerId, String> {
     sid.parse()
         .ok()
-        .filter(|n| *n <= 255)
+        .filter(|n| i64::try_from(*n).is_ok())
         .map(ServerId)
-        .ok_or_else(|| format!("{key}: {sid:?} is no server id; write 0 to 255"))
+        .ok_or_else(|| format!("{key}: {sid:?} is no server id; write 1 to {}", i64::MAX))
+}
+
+/// An IPv6 address, without the brackets that it may stand in.
+fn unbracketed(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|inner| inner.strip_suffix(']'))
+        .unwrap_or(host)
 }
 
 fn number_of<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, String> {
@@ -291,11 +329,13 @@ fn flag(key: &str, value: &str) -> Result<bool, String> {
 }
 
 fn whitelist(value: &str) -> Whitelist {
-    let words: Vec<String> = value
+    let mut words: Vec<String> = value
         .split(',')
         .map(|w| w.trim().to_owned())
         .filter(|w| !w.is_empty())
         .collect();
+    // The status scripts live on it: ZooKeeper answers it whatever the list says.
+    words.push("srvr".into());
     if words.iter().any(|w| w == "*") {
         Whitelist::All
     } else {
@@ -431,6 +471,60 @@ mod tests {
     fn a_wrong_line_is_told_with_its_number() {
         assert_eq!(parse("tickTime=2000\nclientPort=x").unwrap_err().0, 2);
         assert_eq!(parse("tickTime").unwrap_err().0, 1);
+    }
+
+    /// C-25.
+    #[test]
+    fn c_25_lines_are_read_as_java_reads_properties() {
+        let text = concat!(
+            "\u{feff}# notes\r\n! more\r\n",
+            "tickTime: 200\r\nclientPort 2182\n  initLimit\t=\t7  \n",
+            "clientPortAddress=10.0.\\\n    0.1\ndataDir=/srv/a\\:b\\u0020c\n",
+            "snapCount=1\nsnapCount=9\nnoValue\n"
+        );
+        let lines = parse(text).unwrap();
+        assert_eq!(
+            (lines.tick_time, lines.client_port),
+            (Some(200), Some(2182))
+        );
+        assert_eq!((lines.init_limit, lines.snap_count), (Some(7), Some(9)));
+        assert_eq!(lines.client_port_address.as_deref(), Some("10.0.0.1"));
+        assert_eq!(lines.data_dir, Some("/srv/a:b c".into()));
+        assert_eq!(lines.unused.len(), 1);
+        // A line that another one continues is told by the number of its first.
+        assert_eq!(parse("a=1\nclientPort=\\\n x\n").unwrap_err().0, 2);
+        assert_eq!(parse("a=\\u00zz\n").unwrap_err().0, 1);
+    }
+
+    /// C-22.
+    #[test]
+    fn c_22_ids_go_as_far_as_zookeeper_s() {
+        let of = |sid: &str| parse(&format!("server.{sid}=a:1:2")).map(|l| l.members.len());
+        for sid in ["0", "1001", "9223372036854775807"] {
+            assert_eq!(of(sid), Ok(1), "{sid}");
+        }
+        for sid in ["-1", "9223372036854775808", "x", ""] {
+            assert!(of(sid).is_err(), "{sid}");
+        }
+    }
+
+    /// C-26.
+    #[test]
+    fn c_26_srvr_is_answered_whatever_the_list_says() {
+        for list in ["ruok", "", "mntr, conf"] {
+            let lines = parse(&format!("4lw.commands.whitelist={list}")).unwrap();
+            let whitelist = lines.whitelist.unwrap();
+            assert!(whitelist.has("srvr") && !whitelist.has("dump"), "{list:?}");
+        }
+    }
+
+    /// C-27.
+    #[test]
+    fn c_27_an_ipv6_address_may_stand_in_brackets() {
+        for text in ["[::1]", "::1"] {
+            let lines = parse(&format!("clientPortAddress={text}")).unwrap();
+            assert_eq!(lines.client_port_address.as_deref(), Some("::1"));
+        }
     }
 
     /// C-51.

@@ -8,6 +8,7 @@ use crate::core::event::Event;
 use crate::edges::wake::Wake;
 use crate::runtime::inbox::Inbox;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,8 +57,7 @@ enum Over {
 }
 
 /// Serves one client until it goes.
-pub async fn run(stream: TcpStream, shared: Arc<Shared>, inbox: Arc<Inbox>) {
-    let Ok(from) = stream.peer_addr() else { return };
+pub async fn run(stream: TcpStream, from: SocketAddr, shared: Arc<Shared>, inbox: Arc<Inbox>) {
     let bell = Arc::new(Bell::default());
     let wake = Arc::clone(&bell) as Arc<dyn Wake>;
     let intake = Intake::new(Arc::clone(&shared), from, wake, shared.elapsed_ms());

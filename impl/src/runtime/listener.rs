@@ -3,8 +3,9 @@
 use super::client;
 use super::inbox::Inbox;
 use super::limits::raise_descriptors;
+use super::ports;
 use crate::client::shared::Shared;
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::error::ServerError;
 use crate::limits::{PerAddress, Seldom, client_descriptors};
 use std::io::ErrorKind;
@@ -45,14 +46,8 @@ fn clients_max(max_cnxns: usize) -> usize {
 /// # Errors
 /// [`ServerError::Bind`].
 pub async fn bind(config: &Config) -> Result<TcpListener, ServerError> {
-    let addr = config.client.to_addr();
-    let listener = TcpListener::bind(&addr)
-        .await
-        .map_err(|source| ServerError::Bind {
-            addr: addr.clone(),
-            what: "client port",
-            source,
-        })?;
+    let Listen { host, port } = &config.client;
+    let listener = ports::bind(host.as_deref(), *port, "client port").await?;
     if let Ok(addr) = listener.local_addr() {
         info!(%addr, "listening for clients");
     }
@@ -68,7 +63,7 @@ pub fn listen(listener: TcpListener, shared: Arc<Shared>, inbox: Arc<Inbox>) {
     let (mut refused, mut failed) = (Seldom::default(), Seldom::default());
     tokio::spawn(async move {
         loop {
-            match listener.accept().await {
+            match ports::accept(&listener).await {
                 Ok((stream, from)) => {
                     let counted =
                         match (all.admit(from.ip()), Arc::clone(&room).try_acquire_owned()) {
@@ -87,7 +82,7 @@ pub fn listen(listener: TcpListener, shared: Arc<Shared>, inbox: Arc<Inbox>) {
                         };
                     let (shared, inbox) = (Arc::clone(&shared), Arc::clone(&inbox));
                     tokio::spawn(async move {
-                        client::run(stream, shared, inbox).await;
+                        client::run(stream, from, shared, inbox).await;
                         drop(counted);
                     });
                 }

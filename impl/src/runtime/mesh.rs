@@ -3,6 +3,7 @@
 
 use super::doors::{Doors, Strangers};
 use super::inbox::Inbox;
+use super::ports;
 use crate::client::lock::lock;
 use crate::config::{Config, join};
 use crate::core::event::Event;
@@ -89,13 +90,8 @@ impl ElectionNet {
         let Some(own) = config.members.get(&config.me) else {
             return Ok(None);
         };
-        let host = if config.listen_on_all {
-            "0.0.0.0"
-        } else {
-            own.host.as_str()
-        };
-        let addr = join(host, own.election_port);
-        let listener = bind_retrying(&addr, config.election_bind_retry).await?;
+        let host = (!config.listen_on_all).then_some(own.host.as_str());
+        let listener = bind_retrying(host, own.election_port, config.election_bind_retry).await?;
         Ok(Some(ElectionPort {
             listener,
             address: Address {
@@ -172,7 +168,7 @@ impl ElectionNet {
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         let mut strangers = Strangers::new(HANDSHAKES_MAX);
         loop {
-            let (stream, from) = match listener.accept().await {
+            let (stream, from) = match ports::accept(&listener).await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     warn!(%error, "cannot accept on the election port");
@@ -353,21 +349,21 @@ impl ElectionNet {
     }
 }
 
-async fn bind_retrying(addr: &str, tries: u32) -> Result<TcpListener, ServerError> {
+async fn bind_retrying(
+    host: Option<&str>,
+    port: u16,
+    tries: u32,
+) -> Result<TcpListener, ServerError> {
     let mut tried = 0_u32;
     loop {
-        match TcpListener::bind(addr).await {
+        match ports::bind(host, port, "election port").await {
             Ok(listener) => return Ok(listener),
-            Err(source) => {
+            Err(error) => {
                 tried += 1;
                 if tries > 0 && tried >= tries {
-                    return Err(ServerError::Bind {
-                        addr: addr.to_owned(),
-                        what: "election port",
-                        source,
-                    });
+                    return Err(error);
                 }
-                warn!(addr, error = %source, "cannot listen on the election port yet");
+                warn!(%error, "cannot listen on the election port yet");
                 sleep(Duration::from_secs(1)).await;
             }
         }

@@ -12,5 +12,6 @@ pub mod limits;
 pub mod links;
 pub mod listener;
 pub mod mesh;
+pub mod ports;
 pub mod quorum;
 pub mod shutdown;

@@ -3,6 +3,7 @@
 use super::doors::{Doors, Strangers};
 use super::inbox::Inbox;
 use super::links::Knocking;
+use super::ports;
 use crate::config::{Config, join};
 use crate::core::event::Event;
 use crate::error::ServerError;
@@ -36,23 +37,14 @@ const RETRY: [Duration; 4] = [
 /// has read its data.
 ///
 /// # Errors
-/// [`ServerError::Bind`].
+/// As [`ports::bind`].
 pub async fn bind(config: &Config) -> Result<Option<TcpListener>, ServerError> {
     let Some(own) = config.members.get(&config.me) else {
         return Ok(None);
     };
-    let host = if config.listen_on_all {
-        "0.0.0.0"
-    } else {
-        own.host.as_str()
-    };
-    let addr = join(host, own.quorum_port);
-    let bound = TcpListener::bind(&addr).await;
-    bound.map(Some).map_err(|source| ServerError::Bind {
-        addr,
-        what: "quorum port",
-        source,
-    })
+    let host = (!config.listen_on_all).then_some(own.host.as_str());
+    let bound = ports::bind(host, own.quorum_port, "quorum port").await;
+    bound.map(Some)
 }
 
 /// Listens for learners; each that may be led becomes an [`Event::Accepted`]. `unheard`: it does so before it has said a word, which a
@@ -98,7 +90,7 @@ struct Door {
 async fn accept(listener: TcpListener, door: Arc<Door>) {
     let mut strangers = Strangers::new(HANDSHAKES_MAX);
     loop {
-        match listener.accept().await {
+        match ports::accept(&listener).await {
             Ok((stream, from)) => {
                 debug!(%from, "a learner has dialled");
                 if door.unheard {

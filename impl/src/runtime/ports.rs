@@ -1,0 +1,119 @@
+//! Taking ports and connections: on every address of both families, and a client's address in one form.
+
+use crate::config::join;
+use crate::error::ServerError;
+use std::io::{Error, ErrorKind};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+
+/// Listens on `host`, or on every address of the machine, IPv6's and IPv4's, if there is none.
+///
+/// # Errors
+/// [`ServerError::UnknownName`], [`ServerError::Bind`]; `what` is the port's name in them.
+pub async fn bind(
+    host: Option<&str>,
+    port: u16,
+    what: &'static str,
+) -> Result<TcpListener, ServerError> {
+    let all = |ip: std::net::IpAddr| (vec![SocketAddr::new(ip, port)], ip.to_string());
+    let (addresses, name) = match host {
+        Some(host) => match lookup_host((host, port)).await {
+            Ok(found) => (found.collect(), host.to_owned()),
+            Err(source) => {
+                return Err(ServerError::UnknownName {
+                    key: what,
+                    host: host.to_owned(),
+                    source,
+                });
+            }
+        },
+        None => all(Ipv6Addr::UNSPECIFIED.into()),
+    };
+    match TcpListener::bind(&addresses[..]).await {
+        Ok(listener) => Ok(listener),
+        // A system without IPv6.
+        Err(source) if host.is_none() && !is_taken(&source) => {
+            let (addresses, name) = all(Ipv4Addr::UNSPECIFIED.into());
+            let bound = TcpListener::bind(&addresses[..]).await;
+            bound.map_err(|source| failed(&name, port, what, source))
+        }
+        Err(source) => Err(failed(&name, port, what, source)),
+    }
+}
+
+fn is_taken(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::AddrInUse | ErrorKind::PermissionDenied
+    )
+}
+
+fn failed(host: &str, port: u16, what: &'static str, source: Error) -> ServerError {
+    ServerError::Bind {
+        addr: join(host, port),
+        what,
+        source,
+    }
+}
+
+/// The next connection. A peer that comes over IPv4 has its IPv4 address, whatever the port listens on: it is what `ip` in an
+/// ACL is compared with, and what the log says.
+///
+/// # Errors
+/// The system's.
+pub async fn accept(listener: &TcpListener) -> std::io::Result<(TcpStream, SocketAddr)> {
+    let (stream, from) = listener.accept().await?;
+    Ok((
+        stream,
+        SocketAddr::new(from.ip().to_canonical(), from.port()),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run<T>(what: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build();
+        runtime.unwrap().block_on(what)
+    }
+
+    /// C-27, C-28.
+    #[test]
+    fn c_27_every_address_is_listened_on_and_c_28_an_ipv4_peer_has_an_ipv4_address() {
+        run(async {
+            let listener = bind(None, 0, "client port").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            for host in ["127.0.0.1", "::1"] {
+                let _client = TcpStream::connect((host, port)).await.unwrap();
+                let (_, from) = accept(&listener).await.unwrap();
+                assert_eq!(from.ip().to_string(), host);
+            }
+            let listener = bind(Some("::1"), 0, "client port").await.unwrap();
+            assert!(listener.local_addr().unwrap().is_ipv6());
+        });
+    }
+
+    /// C-29.
+    #[test]
+    fn c_29_a_name_that_does_not_resolve_is_told_apart_from_a_port_that_is_taken() {
+        run(async {
+            let name = "no-such-host.invalid";
+            let e = bind(Some(name), 0, "clientPortAddress").await.unwrap_err();
+            let said = e.to_string();
+            assert!(
+                said.contains(name) && said.contains("does not resolve"),
+                "{said}"
+            );
+            let held = bind(None, 0, "client port").await.unwrap();
+            let port = held.local_addr().unwrap().port();
+            let said = bind(None, port, "client port")
+                .await
+                .unwrap_err()
+                .to_string();
+            assert!(said.contains("another server"), "{said}");
+        });
+    }
+}
