@@ -1,9 +1,10 @@
 //! The `zabra` command: parse, run, exit code.
 
 use clap::{Parser, Subcommand};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use zabra::config::check;
+use zabra::config::{check, keys, tell};
 use zabra::error::ServerError;
 use zabra::{admin, dev, serve};
 
@@ -37,8 +38,29 @@ enum Command {
         #[arg(long)]
         data: Option<PathBuf>,
     },
+    /// Tell what becomes of each line of a zoo.cfg, or what a key of it is for.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Load servers, ours or Java's, and measure throughput, latency and CPU time.
     Bench(zabra::bench::BenchArgs),
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Read a file as a start would: what is set, ignored, refused, unknown, and what holds by default. Exit code 2: no server
+    /// starts with it.
+    Check {
+        /// The file.
+        file: PathBuf,
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What a key is for, its values and its default.
+    Explain {
+        /// The key, as in zoo.cfg or as Java's system property.
+        key: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -52,6 +74,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         // The load generator has a runtime of its own.
         Command::Bench(args) => bench(&args),
+        Command::Config(command) => config(&command),
         Command::Serve {
             config,
             until_stdin_ends,
@@ -88,6 +111,41 @@ fn block_on(work: impl Future<Output = Result<(), ServerError>>) -> ExitCode {
             eprintln!("zabra: {error}");
             ExitCode::from(&error)
         }
+    }
+}
+
+/// Whoever has closed the other end has read enough.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn config(command: &ConfigCommand) -> ExitCode {
+    let usage = ExitCode::from(2);
+    match command {
+        ConfigCommand::Explain { key } => match keys::find(key) {
+            Some(row) => {
+                print(&row.to_string());
+                ExitCode::SUCCESS
+            }
+            None => {
+                eprintln!("zabra: {key}: {}", tell::guess(key));
+                usage
+            }
+        },
+        ConfigCommand::Check { file, json } => match tell::report(file) {
+            Ok(report) => {
+                print(&if *json {
+                    format!("{}\n", serde_json::json!(report))
+                } else {
+                    report.to_string()
+                });
+                report.refusal.map_or(ExitCode::SUCCESS, |_| usage)
+            }
+            Err(error) => {
+                eprintln!("zabra: {error}");
+                usage
+            }
+        },
     }
 }
 

@@ -2,6 +2,8 @@
 
 use crate::client::shared::Shared;
 use crate::config::Config;
+use crate::config::keys::find;
+use crate::config::tell::guess;
 use crate::core::event::Event;
 use crate::core::turn::{Core, Start};
 use crate::error::ServerError;
@@ -31,8 +33,9 @@ use zabra_model::tree::node::Tree;
 /// [`ServerError`]: whatever makes it stop or keeps it from starting.
 pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), ServerError> {
     for unused in &config.unused {
+        let about = find(&unused.key).map_or_else(|| guess(&unused.key), |row| row.about.into());
         warn!(
-            "{}:{}: {} is not used by this server",
+            "{}:{}: {} is not used by this server: {about}",
             config.path.display(),
             unused.line,
             unused.key

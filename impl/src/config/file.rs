@@ -1,5 +1,6 @@
 //! Lines of `zoo.cfg` to fields, one by one. What the fields mean together is [`super::check`]'s.
 
+use super::keys::{State, find};
 use super::security::{Honoured, honoured};
 use super::{DigestHash, Listen, Member, MemberRole, SuperDigest, Unused, Whitelist};
 use encoding_rs::UTF_8;
@@ -60,24 +61,6 @@ pub struct Lines {
     pub unsupported: Vec<(usize, String)>,
 }
 
-/// Keys that Java servers know, that change nothing about the data or who may see it, and that have no counterpart here.
-const WITHOUT_EFFECT: [&str; 14] = [
-    "4lw.commands.enabled",
-    "admin.enableServer",
-    "admin.serverPort",
-    "admin.serverAddress",
-    "metricsProvider.className",
-    "metricsProvider.httpPort",
-    "clientPortListenBacklog",
-    "cnxTimeout",
-    "leaderServes",
-    "syncEnabled",
-    "globalOutstandingLimit",
-    "fsync.warningthresholdms",
-    "localSessionsEnabled",
-    "localSessionsUpgradingEnabled",
-];
-
 /// Reads all lines. Errors: the number of a line, and what is wrong with it.
 pub fn parse(text: &str) -> Result<Lines, (usize, String)> {
     let mut lines = Lines::default();
@@ -106,6 +89,16 @@ pub fn parse_dynamic(text: &str, lines: &mut Lines) -> Result<(), (usize, String
             )),
         }
     })
+}
+
+/// The settings of a file, with the numbers of their lines. Errors: as [`parse`].
+pub fn settings(text: &str) -> Result<Vec<(usize, String, String)>, (usize, String)> {
+    let mut all = Vec::new();
+    properties(text, |number, key, value| {
+        all.push((number, key.to_owned(), value.to_owned()));
+        Ok(())
+    })?;
+    Ok(all)
 }
 
 /// Hands on each setting of a file of Java properties, with the number of its (first) line.
@@ -179,10 +172,12 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         "electionAlg" if value == "3" => {}
         "electionAlg" => return Err(format!("{key}={value}: only 3 is left; remove the line")),
         "peerType" => lines.peer_type = Some(role(value)?),
-        plain if WITHOUT_EFFECT.contains(&plain) => lines.unused.push(Unused {
-            line: number,
-            key: key.to_owned(),
-        }),
+        plain if find(plain).is_some_and(|row| row.state == State::NoEffect) => {
+            lines.unused.push(Unused {
+                line: number,
+                key: key.to_owned(),
+            })
+        }
         "dynamicConfigFile" => lines.dynamic_config = Some((number, PathBuf::from(value))),
         plain => match honoured(plain, value) {
             Honoured::Yes => {}

@@ -2,7 +2,10 @@
 
 pub mod check;
 pub mod file;
+pub mod keys;
 mod security;
+#[cfg(feature = "runtime")]
+pub mod tell;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -150,6 +150,19 @@ pub(super) fn honoured(key: &str, value: &str) -> Honoured {
     }
 }
 
+/// Whether the line is about security and is kept; the key as it is written.
+#[cfg(feature = "runtime")]
+pub(super) fn is_kept(key: &str, value: &str) -> bool {
+    honoured(key.strip_prefix("zookeeper.").unwrap_or(key), value) == Honoured::Yes
+}
+
+/// Whether the line refuses the start; the key as it is written.
+#[cfg(feature = "runtime")]
+pub(super) fn is_refused(key: &str, value: &str) -> bool {
+    let key = key.strip_prefix("zookeeper.").unwrap_or(key);
+    matches!(honoured(key, value), Honoured::No(_))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
