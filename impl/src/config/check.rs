@@ -190,7 +190,7 @@ fn frame_bytes_max(lines: &Lines) -> Result<usize, String> {
     let bytes = lines.jute_maxbuffer.unwrap_or(FRAME_BYTES_DEFAULT);
     if !(64..=FRAME_BYTES_LIMIT).contains(&bytes) {
         return Err(format!(
-            "jute.maxbuffer={bytes}: write 64 to {FRAME_BYTES_LIMIT}"
+            "jute.maxbuffer={bytes}: write 64 to {FRAME_BYTES_LIMIT}, as the entries of a transaction log take no more yet"
         ));
     }
     Ok(bytes)

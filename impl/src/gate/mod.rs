@@ -82,6 +82,8 @@ impl Gate {
         let stream = TcpStream::connect(&addr)
             .await
             .map_err(|e| ServerError::Dev(format!("ZABRA_GATE={addr}: {e}")))?;
+        // Each event is a short line of its own, and the harness waits for it.
+        let _ = stream.set_nodelay(true);
         let (reader, mut writer) = stream.into_split();
         let (say, mut said) = mpsc::unbounded_channel::<Value>();
         tokio::spawn(async move {
