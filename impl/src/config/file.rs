@@ -91,8 +91,11 @@ pub fn parse_dynamic(text: &str, lines: &mut Lines) -> Result<(), (usize, String
     })
 }
 
-/// The settings of a file, with the numbers of their lines. Errors: as [`parse`].
-pub fn settings(text: &str) -> Result<Vec<(usize, String, String)>, (usize, String)> {
+/// A line that sets something: its number from 1, its key, its value.
+pub type Setting = (usize, String, String);
+
+/// The settings of a file, in its order. Errors: as [`parse`].
+pub fn settings(text: &str) -> Result<Vec<Setting>, (usize, String)> {
     let mut all = Vec::new();
     properties(text, |number, key, value| {
         all.push((number, key.to_owned(), value.to_owned()));
