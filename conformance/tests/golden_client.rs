@@ -65,15 +65,8 @@ const DIFFERENT: &[(&str, &str)] = &[
         "close_and_pipelining:35",
         "requests behind closeSession are not answered",
     ),
-    ("quota:16", QUOTA),
-    ("quota:18", QUOTA),
-    ("quota:20", QUOTA),
-    ("quota:22", QUOTA),
-    ("java_cli_session:80", QUOTA),
-    ("java_cli_session:84", QUOTA),
 ];
 const CREATE_SESSION: &str = "createSession is no request of a client, the connection is closed";
-const QUOTA: &str = "quotas are stored, but neither counted nor enforced";
 
 /// Answers and events in the captures: a replay that compares fewer has skipped some.
 const COMPARED: usize = 426;
@@ -453,6 +446,7 @@ fn captured_requests_are_answered_as_zookeeper_answered_them() {
         ("tickTime", "1000"),
         ("minSessionTimeout", "1000"),
         ("extendedTypesEnabled", "true"),
+        ("enforceQuota", "true"),
         // super:adm
         (
             "DigestAuthenticationProvider.superDigest",
@@ -470,6 +464,6 @@ fn strings_that_are_no_utf_8_are_answered_as_zookeeper_answered_them() {
 #[test]
 fn sessions_of_kazoo_and_of_the_java_shell_are_answered_as_zookeeper_answered_them() {
     let sessions = ["kazoo_session", "java_cli_session"];
-    let settings = [("extendedTypesEnabled", "true")];
+    let settings = [("extendedTypesEnabled", "true"), ("enforceQuota", "true")];
     assert_eq!(replay(&settings, &sessions), COMPARED_SESSIONS);
 }

@@ -141,6 +141,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         outstanding_bytes: lines.outstanding_bytes.unwrap_or(OUTSTANDING_BYTES),
         super_digest: lines.super_digest,
         extended_types: lines.extended_types.unwrap_or(false),
+        enforce_quota: lines.enforce_quota.unwrap_or(false),
         sweep: SweepRules {
             check_interval_ms: lines
                 .container_check_interval_ms

@@ -48,6 +48,7 @@ pub struct Lines {
     pub outstanding_bytes: Option<usize>,
     pub standalone_enabled: Option<bool>,
     pub extended_types: Option<bool>,
+    pub enforce_quota: Option<bool>,
     pub container_check_interval_ms: Option<u64>,
     pub container_max_per_minute: Option<u64>,
     pub container_max_never_used_ms: Option<u64>,
@@ -155,6 +156,7 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
             lines.super_digest = Some(SuperDigest(value.into()));
         }
         "extendedTypesEnabled" => lines.extended_types = Some(flag(key, value)?),
+        "enforceQuota" => lines.enforce_quota = Some(flag(key, value)?),
         "znode.container.checkIntervalMs" => {
             lines.container_check_interval_ms = Some(positive(key, value)?);
         }

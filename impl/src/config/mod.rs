@@ -192,6 +192,8 @@ pub struct Config {
     pub super_digest: Option<SuperDigest>,
     /// Whether nodes with a time to live may be made.
     pub extended_types: bool,
+    /// Whether quotas refuse what is over them.
+    pub enforce_quota: bool,
     /// When empty containers and expired nodes are deleted.
     pub sweep: SweepRules,
     /// Whether transaction logs without a snapshot are accepted.

@@ -38,13 +38,12 @@ const NO_X509: &str = "nobody would be authenticated by a certificate";
 const NO_AUTH: &str = "clients that have not authenticated would be let in";
 
 /// The first row whose key is the line's, or is its beginning where the row ends in `*`.
-const KEYS: [(&str, Off, &str); 36] = [
+const KEYS: [(&str, Off, &str); 35] = [
     (
         "skipACL",
         Off::False,
         "access would be checked all the same",
     ),
-    ("enforceQuota", Off::False, "quotas would not be enforced"),
     (
         "audit.enable",
         Off::False,
@@ -168,9 +167,8 @@ mod tests {
     use super::*;
 
     /// Values that ask for something, and values that do not (C-21).
-    const LINES: [(&str, &[&str], &[&str]); 37] = [
+    const LINES: [(&str, &[&str], &[&str]); 36] = [
         ("skipACL", &["yes", "true"], &["no", "false"]),
-        ("enforceQuota", &["true", "TRUE", "1"], &["false"]),
         ("audit.enable", &["true"], &["false"]),
         ("secureClientPort", &["2281"], &[]),
         ("secureClientPortAddress", &["127.0.0.1"], &[]),
@@ -271,6 +269,16 @@ mod tests {
             digest("DigestAuthenticationProvider.enabled=true"),
             Some(Sha1)
         );
+        for (line, enforced) in [
+            ("", false),
+            ("enforceQuota=false", false),
+            ("enforceQuota=true", true),
+            ("zookeeper.enforceQuota=TRUE", true),
+        ] {
+            assert_eq!(of(line).unwrap().enforce_quota, enforced, "{line}");
+        }
+        let (what, line) = of("enforceQuota=1").unwrap_err();
+        assert!(line == Some(2) && what.contains("true or false"), "{what}");
         let (what, line) = of("DigestAuthenticationProvider.digestAlg=MD5").unwrap_err();
         assert!(line == Some(2) && what.contains("SHA-256"), "{what}");
     }

@@ -13,6 +13,7 @@ use zabra_model::tree::image::Image;
 use zabra_model::tree::node::Tree;
 use zabra_model::tree::op::WriteOp;
 use zabra_model::tree::prep::{Prep, Request};
+use zabra_model::tree::quota::{Exceeded, Pace};
 use zabra_model::tree::txn::{Txn, TxnHeader};
 
 /// See the module.
@@ -22,6 +23,7 @@ pub(super) struct Replica {
     /// What is logged, from a little below the tree on.
     pub(super) window: Window,
     prep: Prep,
+    quota_pace: Pace,
     /// What is committed and not applied.
     pub(super) delivery: Delivery,
 }
@@ -32,6 +34,7 @@ impl Replica {
             shared,
             window: Window::starting_at(last),
             prep,
+            quota_pace: Pace::default(),
             delivery: Delivery::default(),
         }
     }
@@ -50,6 +53,12 @@ impl Replica {
     pub(super) fn prepare(&mut self, request: &Request<'_>, op: WriteOp) -> Txn {
         let tree = self.shared.tree();
         self.prep.prepare(&tree, request, op)
+    }
+
+    /// The quota that the last request was over, if its operator is to hear of it now, and of how many he did not hear.
+    pub(super) fn take_exceeded(&mut self, now_ms: u64) -> Option<(Box<Exceeded>, u64)> {
+        let over = self.prep.take_exceeded()?;
+        self.quota_pace.tell(now_ms).map(|untold| (over, untold))
     }
 
     /// The transaction that deletes an empty container or an expired node.

@@ -112,7 +112,11 @@ impl Core {
                     ids: asked.ids,
                     session: admitted,
                 };
-                self.replica.prepare(&request, op)
+                let txn = self.replica.prepare(&request, op);
+                if let Some((over, untold)) = self.replica.take_exceeded(elapsed_ms) {
+                    warn!(%session, untold, "{over}");
+                }
+                txn
             }
             other => refused(refusal(asked.opcode, other.is_some())),
         };

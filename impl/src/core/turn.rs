@@ -89,6 +89,7 @@ impl Core {
         let peer = Peer::boot(&start.env, start.found, start.ensemble, &mut effects);
         let rules = Rules {
             extended_types: config.extended_types,
+            enforce_quota: config.enforce_quota,
         };
         let limits = ReplayLimits {
             txns: config.snap_count,

@@ -122,11 +122,13 @@ impl Tree {
                 let Some(at) = self.lookup_as_of(path, header.zxid) else {
                     return NO_NODE;
                 };
+                let before = self.data_len(at);
                 self.change(at, data.as_deref(), |stat| {
                     stat.version = *version;
                     stat.mzxid = header.zxid;
                     stat.mtime = header.time;
                 });
+                self.quota_resized(path, before, data.as_ref().map_or(0, |d| d.len()));
                 self.fire(EventKind::NodeDataChanged, path, at, fire);
                 self.at(at)
                     .map_or(NO_NODE, |n| TxnResult::DataSet(n.stat()))
@@ -212,6 +214,7 @@ impl Tree {
         let stat = StatPersisted::created(header.zxid, header.time, owner.to_raw());
         let acl = self.acls.acquire(acl);
         let at = self.place(parent, path, data, acl, &stat);
+        self.quota_made(path, data.map_or(0, <[u8]>::len));
         self.fire(EventKind::NodeCreated, path, at, fire);
         self.fire(
             EventKind::NodeChildrenChanged,
@@ -254,9 +257,11 @@ impl Tree {
             return NO_NODE;
         };
         self.remove_below(at);
+        let bytes = self.data_len(at);
         let Some(acl) = self.remove(at) else {
             return NO_NODE;
         };
+        self.quota_gone(path, bytes);
         let list = self.acls.list(acl).map_or(&[][..], |list| list);
         fire(Trigger {
             kind: EventKind::NodeDeleted,
@@ -286,12 +291,21 @@ impl Tree {
                 continue;
             }
             chain.pop();
-            if last != at
-                && let Some(acl) = self.remove(last)
-            {
+            if last == at {
+                break;
+            }
+            let gone = self.at(last).map(|n| Box::<str>::from(n.path()));
+            let bytes = self.data_len(last);
+            if let (Some(path), Some(acl)) = (gone, self.remove(last)) {
                 self.acls.release(acl);
+                self.quota_gone(&path, bytes);
             }
         }
+    }
+
+    fn data_len(&self, at: Index) -> usize {
+        let data = self.at(at).and_then(super::node::NodeRef::data);
+        data.map_or(0, <[u8]>::len)
     }
 
     fn close_session(&mut self, header: &TxnHeader, listed: &[Box<str>], fire: OnTrigger<'_>) {

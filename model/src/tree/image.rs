@@ -45,6 +45,14 @@ pub struct Nodes<'i> {
     at: Index,
 }
 
+impl<'t> Nodes<'t> {
+    /// Those from `at` on: first its own subtree, then what stands behind it.
+    pub(super) fn from(tree: &'t Tree, at: Index) -> Self {
+        let pages = &tree.pages;
+        Self { pages, at }
+    }
+}
+
 impl<'i> Iterator for Nodes<'i> {
     type Item = ImageNode<'i>;
 
@@ -207,6 +215,7 @@ impl Restore {
             self.tree.acls.release(number);
         }
         self.tree.add_missing_builtins();
+        self.tree.load_quotas();
         self.tree.last_zxid = zxid;
         Ok(self.tree)
     }

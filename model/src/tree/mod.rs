@@ -18,6 +18,7 @@ pub mod op;
 mod page;
 pub mod path;
 pub mod prep;
+pub mod quota;
 pub mod read;
 pub mod stat;
 pub mod txn;

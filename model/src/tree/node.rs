@@ -31,6 +31,8 @@ pub struct Tree {
     pub(super) last_zxid: Zxid,
     data_bytes: u64,
     ephemerals: usize,
+    /// Nodes that have a quota.
+    pub(super) quotas: BTreeSet<Box<str>>,
 }
 
 /// A znode, to be read.
@@ -91,6 +93,7 @@ impl Tree {
             last_zxid: Zxid::ZERO,
             data_bytes: 0,
             ephemerals: 0,
+            quotas: BTreeSet::new(),
         }
     }
 

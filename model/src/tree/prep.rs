@@ -9,6 +9,7 @@ use super::error::ErrorCode;
 use super::node::Tree;
 use super::op::{CreateKind, WriteOp};
 use super::path;
+use super::quota::Exceeded;
 use super::stat::{Owner, StatPersisted, TTL_MS_MAX};
 use super::txn::{Created, Txn, TxnHeader};
 use crate::ids::{SessionId, Zxid};
@@ -25,6 +26,8 @@ use hashbrown::HashMap;
 pub struct Rules {
     /// `zookeeper.extendedTypesEnabled`: TTL nodes may be made.
     pub extended_types: bool,
+    /// `zookeeper.enforceQuota`: creates and changes of data are compared with quotas.
+    pub enforce_quota: bool,
 }
 
 /// Who asks, and the place the answer gets in the history.
@@ -45,6 +48,7 @@ struct Record {
     exists: bool,
     stat: StatPersisted,
     children: i32,
+    data_len: usize,
     acl: Acl,
 }
 
@@ -63,6 +67,8 @@ pub struct Prep {
     /// Inside a multi: what to put back, in reverse, if it fails.
     undo: Option<Vec<(Arc<str>, Option<Record>)>>,
     open_acl: Option<Acl>,
+    /// The last quota that a request was over, until the host takes it.
+    exceeded: Option<Box<Exceeded>>,
     /// Records that ends of sessions have looked at.
     #[cfg(test)]
     looked_at: core::cell::Cell<usize>,
@@ -101,6 +107,31 @@ impl Prep {
                 self.closing_at.remove(&session);
             }
         }
+    }
+
+    /// The quota that the last request was over, soft or hard, to be told to the operator.
+    pub fn take_exceeded(&mut self) -> Option<Box<Exceeded>> {
+        self.exceeded.take()
+    }
+
+    /// Compares what a request adds with the quota above it, if quotas are enforced.
+    fn within_quota(
+        &mut self,
+        tree: &Tree,
+        path: &str,
+        data: Option<&Bytes>,
+        before: Option<usize>,
+    ) -> Result<(), ErrorCode> {
+        if !self.rules.enforce_quota {
+            return Ok(());
+        }
+        let after = data.map_or(0, Bytes::len).cast_signed() as i64;
+        let bytes = after - before.unwrap_or(0).cast_signed() as i64;
+        let nodes = i64::from(before.is_none());
+        let exceeded = &mut self.exceeded;
+        tree.judge_by_quota(path, bytes, nodes, &mut |over| {
+            *exceeded = Some(Box::new(over));
+        })
     }
 
     /// Leadership ended or begins: nothing is under way.
@@ -199,6 +230,8 @@ impl Prep {
         path::validate(&path)?;
         let mut node = self.record(tree, &path)?;
         permit(&node, perms::WRITE, request.ids)?;
+        self.within_quota(tree, &path, data.as_ref(), Some(node.data_len))?;
+        node.data_len = data.as_ref().map_or(0, Bytes::len);
         let version = next_version(node.stat.version, version)?;
         node.stat.version = version;
         node.stat.mzxid = request.header.zxid;
@@ -348,6 +381,7 @@ impl Prep {
         ) {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
+        self.within_quota(tree, &path, data.as_ref(), None)?;
         let owner = match created {
             Created::Node {
                 ephemeral: true, ..
@@ -376,6 +410,7 @@ impl Prep {
             exists: true,
             stat: StatPersisted::created(header.zxid, header.time, owner.to_raw()),
             children: 0,
+            data_len: data.as_ref().map_or(0, Bytes::len),
             acl: self.share(tree, &acl),
         };
         self.put(
@@ -448,6 +483,7 @@ impl Prep {
             exists: true,
             stat: node.persisted(),
             children: node.num_children(),
+            data_len: node.data().map_or(0, <[u8]>::len),
             acl: node.shared_acl(),
         })
     }
