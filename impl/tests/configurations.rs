@@ -25,7 +25,7 @@ const FILES: [(&str, &str); 22] = [
     ("kubernetes-stateful-set.cfg", ""),
     ("observers-abroad.cfg", ""),
     ("operator.cfg", ""),
-    ("quotas.cfg", "quotas would not be enforced"),
+    ("quotas.cfg", ""),
     ("sample.cfg", ""),
     ("solr.cfg", "write 64 to 2031614"),
     ("storm.cfg", ""),

@@ -113,6 +113,7 @@ pub const KEYS: &[Key] = &[
     key("DigestAuthenticationProvider.enabled", "true or false", "true", "The scheme digest."),
     key("DigestAuthenticationProvider.digestAlg", "algorithm", "SHA1", "How the scheme digest hashes: SHA1, SHA-256 or SHA-512. The same on all servers."),
     key("DigestAuthenticationProvider.superDigest", "USER:HASH", "", "Whoever has this user's password may do everything."),
+    key("enforceQuota", "true or false", "false", "Refuse what is above a hard quota; without it, usage is only counted."),
     refused("secureClientPort", "A port for clients with TLS."),
     refused("secureClientPortAddress", "Its address."),
     refused("client.portUnification", "One port for clients with TLS and without."),
@@ -126,7 +127,6 @@ pub const KEYS: &[Key] = &[
     refused("sessionRequireClientSASLAuth", "Whether clients have to authenticate by SASL."),
     refused("enforce.auth.enabled", "Whether clients have to authenticate."),
     refused("skipACL", "Let every client do everything."),
-    refused("enforceQuota", "Refuse what is above a hard quota."),
     refused("audit.enable", "A log of who did what."),
     // Without a counterpart.
     none("4lw.commands.enabled", "A name of old for the words that are answered; write 4lw.commands.whitelist."),
