@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use zabra::config::{check, keys, tell};
+use zabra::config::{check, keys, security, tell};
 use zabra::error::ServerError;
 use zabra::{admin, dev, serve};
 
@@ -78,7 +78,13 @@ fn main() -> ExitCode {
         Command::Serve {
             config,
             until_stdin_ends,
-        } => block_on(async move { serve::serve(check::load(&config)?, until_stdin_ends).await }),
+        } => block_on(async move {
+            for name in ["SERVER_JVMFLAGS", "JVMFLAGS"] {
+                let flags = std::env::var(name).unwrap_or_default();
+                security::refuse_unread_flags(name, &flags)?;
+            }
+            serve::serve(check::load(&config)?, until_stdin_ends).await
+        }),
         Command::Dev {
             servers,
             base_port,

@@ -3,7 +3,7 @@
 pub mod check;
 pub mod file;
 pub mod keys;
-mod security;
+pub mod security;
 #[cfg(feature = "runtime")]
 pub mod tell;
 

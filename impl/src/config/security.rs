@@ -1,6 +1,8 @@
 //! Keys about who may come in and do what that this server does not have. A server that ignored them would be weaker than its
 //! operator believes, so it does not start; a value that asks for nothing is taken as it is.
 
+use super::ConfigError;
+
 /// Whether a line can be kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Honoured {
@@ -38,7 +40,7 @@ const NO_X509: &str = "nobody would be authenticated by a certificate";
 const NO_AUTH: &str = "clients that have not authenticated would be let in";
 
 /// The first row whose key is the line's, or is its beginning where the row ends in `*`.
-const KEYS: [(&str, Off, &str); 35] = [
+const KEYS: [(&str, Off, &str); 37] = [
     (
         "skipACL",
         Off::False,
@@ -97,6 +99,8 @@ const KEYS: [(&str, Off, &str); 35] = [
     ("letAnySaslUserDoX", Off::Never, NO_SASL),
     ("superUser*", Off::Never, NO_SASL),
     ("sasl.*", Off::Never, NO_SASL),
+    ("java.security.auth.login.config", Off::Never, NO_SASL),
+    ("requireKerberosConfig", Off::False, NO_SASL),
     ("jaasLoginRenew*", Off::Any, NO_SASL),
     ("kerberos.*", Off::False, NO_SASL),
     ("kinit", Off::Any, NO_SASL),
@@ -149,6 +153,31 @@ pub(super) fn honoured(key: &str, value: &str) -> Honoured {
     }
 }
 
+/// Properties for a Java server in the flags of its virtual machine, as the scripts of ZooKeeper take them from the variable `name`.
+/// They are not read; one about security that is not kept refuses the start, as it does in a file.
+///
+/// # Errors
+/// [`ConfigError::Whole`], which names variable and property.
+pub fn refuse_unread_flags(name: &str, flags: &str) -> Result<(), ConfigError> {
+    for (key, value) in flags
+        .split_whitespace()
+        .filter_map(|word| word.strip_prefix("-D")?.split_once('='))
+    {
+        let plain = key.strip_prefix("zookeeper.").unwrap_or(key);
+        let why = match honoured(plain, value) {
+            Honoured::No(why) => why,
+            Honoured::Yes | Honoured::NoKeyOfSecurity => continue,
+        };
+        return Err(ConfigError::Whole {
+            path: name.into(),
+            what: format!(
+                "-D{key} is not supported: {why}; ignoring it would not be safe, so remove it"
+            ),
+        });
+    }
+    Ok(())
+}
+
 /// Whether the line is about security and is kept; the key as it is written.
 #[cfg(feature = "runtime")]
 pub(super) fn is_kept(key: &str, value: &str) -> bool {
@@ -167,7 +196,7 @@ mod tests {
     use super::*;
 
     /// Values that ask for something, and values that do not (C-21).
-    const LINES: [(&str, &[&str], &[&str]); 36] = [
+    const LINES: [(&str, &[&str], &[&str]); 38] = [
         ("skipACL", &["yes", "true"], &["no", "false"]),
         ("audit.enable", &["true"], &["false"]),
         ("secureClientPort", &["2281"], &[]),
@@ -216,6 +245,8 @@ mod tests {
             &["false"],
         ),
         ("SASLAuthenticationProvider.superPassword", &["secret"], &[]),
+        ("java.security.auth.login.config", &["/jaas.conf"], &[]),
+        ("requireKerberosConfig", &["true"], &["false"]),
         ("quorum.auth.enableSasl", &["true"], &["false"]),
         ("quorum.auth.learnerRequireSasl", &["true"], &["false"]),
         ("quorum.auth.serverRequireSasl", &["true"], &["false"]),
@@ -293,6 +324,27 @@ mod tests {
             "super",
         ] {
             assert_eq!(honoured(key, "x"), Honoured::NoKeyOfSecurity, "{key}");
+        }
+    }
+
+    #[test]
+    fn c_30_a_property_of_security_in_the_flags_of_java_refuses_the_start() {
+        let of = |flags: &str| refuse_unread_flags("SERVER_JVMFLAGS", flags);
+        for flags in [
+            "-Xmx2g -Dzookeeper.sessionRequireClientSASLAuth=true",
+            "-Djava.security.auth.login.config=/jaas.conf",
+            "-Dzookeeper.ssl.keyStore.password=hush",
+        ] {
+            let said = of(flags).unwrap_err().to_string();
+            assert!(said.contains("SERVER_JVMFLAGS: -D"), "{said}");
+            assert!(!said.contains("hush"), "{said}");
+        }
+        for flags in [
+            "",
+            "-Xmx2g -XX:+UseG1GC -Dcom.sun.management.jmxremote",
+            "-Dzookeeper.sslQuorum=false -Dzookeeper.snapCount=5",
+        ] {
+            assert!(of(flags).is_ok(), "{flags}");
         }
     }
 }
