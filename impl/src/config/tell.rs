@@ -139,9 +139,11 @@ impl Display for Report {
             }
         }
         for Default { key, value, unit } in &self.defaults {
-            let is_word = unit.contains(' ') || unit.parse::<u8>().is_ok();
-            let unit = if is_word { "" } else { unit };
-            writeln!(f, "   -  default  {key}={value} {unit}")?;
+            write!(f, "   -  default  {key}={value}")?;
+            match value.parse::<u64>() {
+                Ok(_) => writeln!(f, " {unit}")?,
+                Err(_) => writeln!(f)?,
+            }
         }
         match &self.refusal {
             Some(why) => writeln!(f, "A server does not start with this file: {why}"),
