@@ -57,12 +57,7 @@ fn c_20_to_c_30_files_as_they_are_deployed_start_or_are_refused_for_a_reason() {
         match start(&text) {
             Ok(config) => {
                 assert!(refusal.is_empty(), "{file} starts");
-                let port = if file == "kafka-operator-tls.cfg" {
-                    12181
-                } else {
-                    2181
-                };
-                assert_eq!(config.client.port, port, "{file}");
+                assert_eq!(config.client.port, 2181, "{file}");
                 let alone = !["server.2", "dynamicConfigFile"]
                     .iter()
                     .any(|key| text.contains(key));

@@ -452,6 +452,8 @@ mod tests {
         ] {
             assert!(parse(&format!("server.1={wrong}")).is_err(), "{wrong}");
         }
+        let (line, twice) = parse("server.1=a:1:2\nserver.1=b:1:2").unwrap_err();
+        assert!(line == 2 && twice.contains("twice"), "{twice}");
     }
 
     #[test]

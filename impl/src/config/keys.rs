@@ -43,24 +43,16 @@ const fn key(
 }
 
 const fn none(name: &'static str, about: &'static str) -> Key {
-    let state = State::NoEffect;
     Key {
-        name,
-        unit: "",
-        default: "",
-        state,
-        about,
+        state: State::NoEffect,
+        ..key(name, "", "", about)
     }
 }
 
 const fn refused(name: &'static str, about: &'static str) -> Key {
-    let state = State::Refused;
     Key {
-        name,
-        unit: "",
-        default: "",
-        state,
-        about,
+        state: State::Refused,
+        ..key(name, "", "", about)
     }
 }
 
@@ -218,7 +210,9 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::check;
     use crate::config::file::parse;
+    use std::path::Path;
 
     /// A value that asks for something.
     fn example(key: &Key) -> (&str, &str) {
@@ -270,6 +264,28 @@ mod tests {
         assert_eq!(name("initLimt"), Some("initLimit"));
         assert_eq!(name("zookeeper.snapCuont"), Some("snapCount"));
         assert_eq!(name("somethingElse"), None);
+    }
+
+    /// What the table calls the default is what holds without the key.
+    #[test]
+    fn a_line_with_the_default_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = format!("dataDir={}\nclientPort=1\n", dir.path().display());
+        let read = |text: &str| format!("{:?}", check::read(Path::new("zoo.cfg"), text).unwrap());
+        let without = read(&base);
+        let is_value = |text: &str| {
+            text.parse::<u64>().is_ok() || matches!(text, "true" | "false" | "yes" | "SHA1")
+        };
+        let mut seen = 0;
+        for row in KEYS
+            .iter()
+            .filter(|row| !row.name.ends_with(".N") && is_value(row.default))
+        {
+            let with = read(&format!("{base}{}={}\n", row.name, row.default));
+            assert_eq!(with, without, "{}={}", row.name, row.default);
+            seen += 1;
+        }
+        assert!(seen > 25, "{seen}");
     }
 
     #[test]
