@@ -11,10 +11,25 @@ pub enum State {
     Refused,
 }
 
+/// What the value of a refused key must be to ask for nothing; then it is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Off {
+    /// `false`, `no`, or nothing at all.
+    False,
+    /// As `False`, or `none`.
+    None,
+    /// One of these classes: they are built in.
+    Classes(&'static [&'static str]),
+    /// It has no effect by itself: another key switches on what it is about.
+    Any,
+    /// There is no such value.
+    Never,
+}
+
 /// A key. Java's own spelling as a system property, with `zookeeper.` before it, is the same key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// Its name; `N` in it is a number.
+    /// Its name; `N` at its end is a number, and `*` whatever no other row names.
     pub name: &'static str,
     /// What values are counted in, or are.
     pub unit: &'static str,
@@ -24,7 +39,23 @@ pub struct Key {
     pub state: State,
     /// What it is for.
     pub about: &'static str,
+    /// Of a refused key: which values ask for nothing.
+    pub off: Off,
+    /// Of a refused key: why it would not be safe to ignore it.
+    pub why: &'static str,
 }
+
+const CLASSES: [&str; 3] = [
+    "org.apache.zookeeper.server.auth.DigestAuthenticationProvider",
+    "org.apache.zookeeper.server.auth.IPAuthenticationProvider",
+    "",
+];
+const NO_TLS: &str = "connections would not be encrypted";
+const NO_SASL: &str = "nobody would be authenticated by SASL";
+const NO_X509: &str = "nobody would be authenticated by a certificate";
+const NO_AUTH: &str = "clients that have not authenticated would be let in";
+const NO_PEER_AUTH: &str = "servers would not authenticate each other";
+const NO_SCHEME: &str = "it would not be asked who clients are";
 
 const fn key(
     name: &'static str,
@@ -39,6 +70,8 @@ const fn key(
         default,
         state,
         about,
+        off: Off::Any,
+        why: "",
     }
 }
 
@@ -49,9 +82,11 @@ const fn none(name: &'static str, about: &'static str) -> Key {
     }
 }
 
-const fn refused(name: &'static str, about: &'static str) -> Key {
+const fn refused(name: &'static str, off: Off, why: &'static str, about: &'static str) -> Key {
     Key {
         state: State::Refused,
+        off,
+        why,
         ..key(name, "", "", about)
     }
 }
@@ -106,20 +141,47 @@ pub const KEYS: &[Key] = &[
     key("DigestAuthenticationProvider.digestAlg", "algorithm", "SHA1", "How the scheme digest hashes: SHA1, SHA-256 or SHA-512. The same on all servers."),
     key("DigestAuthenticationProvider.superDigest", "USER:HASH", "", "Whoever has this user's password may do everything."),
     key("enforceQuota", "true or false", "false", "Refuse what is above a hard quota; without it, usage is only counted."),
-    refused("secureClientPort", "A port for clients with TLS."),
-    refused("secureClientPortAddress", "Its address."),
-    refused("client.portUnification", "One port for clients with TLS and without."),
-    refused("sslQuorum", "TLS between servers."),
-    refused("portUnification", "Ports between servers that take TLS and none."),
-    refused("ssl.clientAuth", "Whether clients need certificates."),
-    refused("ssl.keyStore.location", "The key and certificate of the server; all keys that begin with ssl. go with it."),
-    refused("ssl.trustStore.location", "Whose certificates are trusted."),
-    refused("quorum.auth.enableSasl", "SASL between servers."),
-    refused("authProvider.N", "A class that authenticates clients; Java's for digest and ip are built in."),
-    refused("sessionRequireClientSASLAuth", "Whether clients have to authenticate by SASL."),
-    refused("enforce.auth.enabled", "Whether clients have to authenticate."),
-    refused("skipACL", "Let every client do everything."),
-    refused("audit.enable", "A log of who did what."),
+    refused("secureClientPort", Off::Never, NO_TLS, "A port for clients with TLS."),
+    refused("secureClientPortAddress", Off::Never, NO_TLS, "Its address."),
+    refused("client.portUnification", Off::False, NO_TLS, "One port for clients with TLS and without."),
+    refused("client.certReload", Off::False, NO_TLS, "Read the stores of clients' TLS anew when they change."),
+    refused("sslQuorum", Off::False, NO_TLS, "TLS between servers."),
+    refused("sslQuorumReloadCertFiles", Off::False, NO_TLS, "Read the stores of the servers' TLS anew when they change."),
+    refused("portUnification", Off::False, NO_TLS, "Ports between servers that take TLS and none."),
+    refused("ssl.clientAuth", Off::None, NO_X509, "Whether clients need certificates."),
+    refused("ssl.quorum.clientAuth", Off::None, NO_X509, "Whether servers need certificates to connect to each other."),
+    refused("ssl.authProvider", Off::Never, NO_X509, "The scheme that a client's certificate is taken for."),
+    refused("ssl.keyStore.location", Off::None, NO_TLS, "The key and certificate of the server; all keys that begin with ssl. go with it."),
+    refused("ssl.trustStore.location", Off::None, NO_TLS, "Whose certificates are trusted."),
+    refused("ssl.*", Off::None, NO_TLS, "Whatever else begins with ssl. is about TLS."),
+    refused("X509*", Off::False, NO_X509, "Whatever begins with X509 is about clients that are known by their certificates."),
+    refused("quorum.auth.enableSasl", Off::False, NO_PEER_AUTH, "SASL between servers."),
+    refused("quorum.auth.learnerRequireSasl", Off::False, NO_PEER_AUTH, "Whether a learner goes on with a leader without SASL."),
+    refused("quorum.auth.serverRequireSasl", Off::False, NO_PEER_AUTH, "Whether a server takes connections of others without SASL."),
+    refused("quorum.auth.*", Off::Any, NO_PEER_AUTH, "Names and principals of SASL between servers, read if quorum.auth.enableSasl is true."),
+    refused("authProvider", Off::Never, NO_SCHEME, "A class that authenticates clients; Java reads authProvider.N."),
+    refused("authProvider.N", Off::Classes(&CLASSES), NO_SCHEME, "A class that authenticates clients; Java's for digest and ip are built in."),
+    refused("authProvider.*", Off::Classes(&CLASSES), NO_SCHEME, "As authProvider.N."),
+    refused("DigestAuthenticationProvider.*", Off::Never, "the digest scheme would not do what it says", "Whatever else is about the scheme digest."),
+    refused("IPAuthenticationProvider.*", Off::False, "the ip scheme would not do what it says", "Whatever is about the scheme ip."),
+    refused("SASLAuthenticationProvider.*", Off::Never, NO_SASL, "Whatever is about the scheme sasl."),
+    refused("sessionRequireClientSASLAuth", Off::False, NO_AUTH, "Whether clients have to authenticate by SASL."),
+    refused("requireClientAuthScheme", Off::None, NO_AUTH, "By which scheme clients have to authenticate."),
+    refused("enforce.auth.enabled", Off::False, NO_AUTH, "Whether clients have to authenticate."),
+    refused("enforce.auth.schemes", Off::Any, NO_AUTH, "By which schemes; read if enforce.auth.enabled is true."),
+    refused("enforce.auth.*", Off::False, NO_AUTH, "Whatever else is about clients that have to authenticate."),
+    refused("ensembleAuthName", Off::Never, "clients of other ensembles would be let in", "The names of this ensemble that clients may say."),
+    refused("allowSaslFailedClients", Off::False, NO_SASL, "Let clients in whose SASL has failed."),
+    refused("letAnySaslUserDoX", Off::Never, NO_SASL, "An id of ACLs that whoever authenticated by SASL has."),
+    refused("superUser*", Off::Never, NO_SASL, "Names of the scheme sasl that may do everything."),
+    refused("sasl.*", Off::Never, NO_SASL, "Whatever begins with sasl. is about SASL."),
+    refused("java.security.auth.login.config", Off::Never, NO_SASL, "The JAAS file, in which SASL has its passwords and principals."),
+    refused("requireKerberosConfig", Off::False, NO_SASL, "Do not start without a configuration of Kerberos."),
+    refused("jaasLoginRenew*", Off::Any, NO_SASL, "How tickets of Kerberos are renewed."),
+    refused("kerberos.*", Off::False, NO_SASL, "Whatever begins with kerberos. is about names of the scheme sasl."),
+    refused("kinit", Off::Any, NO_SASL, "The program that renews tickets of Kerberos."),
+    refused("skipACL", Off::False, "access would be checked all the same", "Let every client do everything."),
+    refused("audit.enable", Off::False, "nothing would be written for an audit", "A log of who did what."),
     // Without a counterpart.
     none("4lw.commands.enabled", "A name of old for the words that are answered; write 4lw.commands.whitelist."),
     none("admin.enableServer", "The HTTP server for commands: there is none yet."),
@@ -165,19 +227,22 @@ pub const KEYS: &[Key] = &[
     none("quorum.cnxn.threads.size", "Threads of Java's connections between servers."),
 ];
 
-/// The row of this key, with or without `zookeeper.` before it; `server.7` is `server.N`'s.
+/// The row of this key, with or without `zookeeper.` before it; `server.7` is `server.N`'s, and a row that names the key goes before
+/// one that ends in `*`.
 #[must_use]
 pub fn find(key: &str) -> Option<&'static Key> {
     let key = key.strip_prefix("zookeeper.").unwrap_or(key);
-    KEYS.iter().find(|row| match row.name.strip_suffix(".N") {
-        Some(begin) => {
-            key == row.name
-                || key
-                    .split_once('.')
-                    .is_some_and(|(name, n)| name == begin && n.parse::<u64>().is_ok())
-        }
-        None => row.name == key,
-    })
+    let is_named = |row: &&Key| {
+        let numbered = row.name.strip_suffix(".N").zip(key.split_once('.'));
+        row.name == key
+            || numbered.is_some_and(|(begin, (name, n))| name == begin && n.parse::<u64>().is_ok())
+    };
+    let has_begin = |row: &&Key| {
+        let begin = row.name.strip_suffix('*');
+        begin.is_some_and(|begin| key.starts_with(begin))
+    };
+    let named = KEYS.iter().find(is_named);
+    named.or_else(|| KEYS.iter().find(has_begin))
 }
 
 /// The key that was most likely meant by one that nobody knows: the same but for its case, or for one or two letters.
@@ -221,6 +286,18 @@ mod tests {
             "group.N" => ("group.1", "1:2"),
             "weight.N" => ("weight.1", "1"),
             "authProvider.N" => ("authProvider.1", "my.Provider"),
+            "ssl.*" => ("ssl.other", "x"),
+            "X509*" => ("X509AuthenticationProvider.superUser", "x"),
+            "quorum.auth.*" => ("quorum.auth.other", "x"),
+            "authProvider.*" => ("authProvider.sasl", "x"),
+            "DigestAuthenticationProvider.*" => ("DigestAuthenticationProvider.other", "x"),
+            "IPAuthenticationProvider.*" => ("IPAuthenticationProvider.other", "x"),
+            "SASLAuthenticationProvider.*" => ("SASLAuthenticationProvider.other", "x"),
+            "enforce.auth.*" => ("enforce.auth.sasl", "x"),
+            "superUser*" => ("superUser.2", "x"),
+            "sasl.*" => ("sasl.serverconfig", "x"),
+            "jaasLoginRenew*" => ("jaasLoginRenewJitter", "x"),
+            "kerberos.*" => ("kerberos.other", "x"),
             "electionAlg" => (key.name, "3"),
             "peerType" => (key.name, "observer"),
             "DigestAuthenticationProvider.digestAlg" => (key.name, "SHA-256"),
@@ -248,7 +325,9 @@ mod tests {
                     (false, true) => State::NoEffect,
                     _ => State::Refused,
                 };
-                assert_eq!(state, row.state, "{key}={value}");
+                let is_kept = row.state == State::Refused && row.off == Off::Any;
+                let expected = if is_kept { State::Honoured } else { row.state };
+                assert_eq!(state, expected, "{key}={value}");
                 assert_eq!(
                     find(&format!("{prefix}{key}")).map(|k| k.name),
                     Some(row.name)

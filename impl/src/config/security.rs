@@ -1,7 +1,8 @@
-//! Keys about who may come in and do what that this server does not have. A server that ignored them would be weaker than its
-//! operator believes, so it does not start; a value that asks for nothing is taken as it is.
+//! Keys about who may come in and do what that this server does not have; [`super::keys`] says which they are. A server that ignored
+//! them would be weaker than its operator believes, so it does not start; a value that asks for nothing is taken as it is.
 
 use super::ConfigError;
+use super::keys::{Off, State, find};
 
 /// Whether a line can be kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,132 +15,16 @@ pub(super) enum Honoured {
     NoKeyOfSecurity,
 }
 
-/// What a value must be to ask for nothing.
-#[derive(Clone, Copy)]
-enum Off {
-    /// `false`, `no`, or nothing at all.
-    False,
-    /// As `False`, or `none`.
-    None,
-    /// One of these classes: they are built in.
-    Classes(&'static [&'static str]),
-    /// It has no effect by itself: another key switches on what it is about.
-    Any,
-    /// There is no such value.
-    Never,
-}
-
-const CLASSES: [&str; 3] = [
-    "org.apache.zookeeper.server.auth.DigestAuthenticationProvider",
-    "org.apache.zookeeper.server.auth.IPAuthenticationProvider",
-    "",
-];
-const NO_TLS: &str = "connections would not be encrypted";
-const NO_SASL: &str = "nobody would be authenticated by SASL";
-const NO_X509: &str = "nobody would be authenticated by a certificate";
-const NO_AUTH: &str = "clients that have not authenticated would be let in";
-
-/// The first row whose key is the line's, or is its beginning where the row ends in `*`.
-const KEYS: [(&str, Off, &str); 37] = [
-    (
-        "skipACL",
-        Off::False,
-        "access would be checked all the same",
-    ),
-    (
-        "audit.enable",
-        Off::False,
-        "nothing would be written for an audit",
-    ),
-    ("secureClientPort", Off::Never, NO_TLS),
-    ("secureClientPortAddress", Off::Never, NO_TLS),
-    ("client.portUnification", Off::False, NO_TLS),
-    ("client.certReload", Off::False, NO_TLS),
-    ("portUnification", Off::False, NO_TLS),
-    ("sslQuorum", Off::False, NO_TLS),
-    ("sslQuorumReloadCertFiles", Off::False, NO_TLS),
-    ("ssl.clientAuth", Off::None, NO_X509),
-    ("ssl.quorum.clientAuth", Off::None, NO_X509),
-    ("ssl.authProvider", Off::Never, NO_X509),
-    ("ssl.*", Off::None, NO_TLS),
-    ("X509*", Off::False, NO_X509),
-    ("sessionRequireClientSASLAuth", Off::False, NO_AUTH),
-    ("requireClientAuthScheme", Off::None, NO_AUTH),
-    ("enforce.auth.enabled", Off::False, NO_AUTH),
-    // Read only if the one above is true.
-    ("enforce.auth.schemes", Off::Any, NO_AUTH),
-    ("enforce.auth.*", Off::False, NO_AUTH),
-    (
-        "ensembleAuthName",
-        Off::Never,
-        "clients of other ensembles would be let in",
-    ),
-    (
-        "authProvider",
-        Off::Never,
-        "it would not be asked who clients are",
-    ),
-    (
-        "authProvider.*",
-        Off::Classes(&CLASSES),
-        "it would not be asked who clients are",
-    ),
-    (
-        "DigestAuthenticationProvider.*",
-        Off::Never,
-        "the digest scheme would not do what it says",
-    ),
-    (
-        "IPAuthenticationProvider.*",
-        Off::False,
-        "the ip scheme would not do what it says",
-    ),
-    ("SASLAuthenticationProvider.*", Off::Never, NO_SASL),
-    ("allowSaslFailedClients", Off::False, NO_SASL),
-    ("letAnySaslUserDoX", Off::Never, NO_SASL),
-    ("superUser*", Off::Never, NO_SASL),
-    ("sasl.*", Off::Never, NO_SASL),
-    ("java.security.auth.login.config", Off::Never, NO_SASL),
-    ("requireKerberosConfig", Off::False, NO_SASL),
-    ("jaasLoginRenew*", Off::Any, NO_SASL),
-    ("kerberos.*", Off::False, NO_SASL),
-    ("kinit", Off::Any, NO_SASL),
-    (
-        "quorum.auth.enableSasl",
-        Off::False,
-        "servers would not authenticate each other",
-    ),
-    (
-        "quorum.auth.*RequireSasl",
-        Off::False,
-        "servers would not authenticate each other",
-    ),
-    // Names and principals, read only if it is enabled.
-    (
-        "quorum.auth.*",
-        Off::Any,
-        "servers would not authenticate each other",
-    ),
-];
-
-fn is_key(row: &str, key: &str) -> bool {
-    match row.split_once('*') {
-        Some((begin, end)) => {
-            key.len() >= row.len() - 1 && key.starts_with(begin) && key.ends_with(end)
-        }
-        None => row == key,
-    }
-}
-
 /// Whether the line `key=value` can be kept; the key without the prefix `zookeeper.`.
 pub(super) fn honoured(key: &str, value: &str) -> Honoured {
-    let Some((_, off, why)) = KEYS.iter().find(|(row, ..)| is_key(row, key)) else {
+    let row = find(key).filter(|row| row.state == State::Refused);
+    let Some(row) = row else {
         return Honoured::NoKeyOfSecurity;
     };
     let value = value.trim();
     let word = value.to_ascii_lowercase();
     let is_false = matches!(word.as_str(), "" | "false" | "no");
-    let asks_for_nothing = match off {
+    let asks_for_nothing = match row.off {
         Off::False => is_false,
         Off::None => is_false || word == "none",
         Off::Classes(classes) => classes.contains(&value),
@@ -149,7 +34,7 @@ pub(super) fn honoured(key: &str, value: &str) -> Honoured {
     if asks_for_nothing {
         Honoured::Yes
     } else {
-        Honoured::No(why)
+        Honoured::No(row.why)
     }
 }
 
@@ -184,19 +69,12 @@ pub(super) fn is_kept(key: &str, value: &str) -> bool {
     honoured(key.strip_prefix("zookeeper.").unwrap_or(key), value) == Honoured::Yes
 }
 
-/// Whether the line refuses the start; the key as it is written.
-#[cfg(feature = "runtime")]
-pub(super) fn is_refused(key: &str, value: &str) -> bool {
-    let key = key.strip_prefix("zookeeper.").unwrap_or(key);
-    matches!(honoured(key, value), Honoured::No(_))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Values that ask for something, and values that do not (C-21).
-    const LINES: [(&str, &[&str], &[&str]); 38] = [
+    const LINES: [(&str, &[&str], &[&str]); 42] = [
         ("skipACL", &["yes", "true"], &["no", "false"]),
         ("audit.enable", &["true"], &["false"]),
         ("secureClientPort", &["2281"], &[]),
@@ -245,6 +123,10 @@ mod tests {
             &["false"],
         ),
         ("SASLAuthenticationProvider.superPassword", &["secret"], &[]),
+        ("superUser", &["alice"], &[]),
+        ("superUser.2", &["bob"], &[]),
+        ("sasl.serverconfig", &["Server"], &[]),
+        ("kinit", &[], &["/usr/bin/kinit"]),
         ("java.security.auth.login.config", &["/jaas.conf"], &[]),
         ("requireKerberosConfig", &["true"], &["false"]),
         ("quorum.auth.enableSasl", &["true"], &["false"]),

@@ -1,7 +1,7 @@
 //! `zabra config`: what becomes of each line of a file, and what a key is for.
 
 use super::file::settings;
-use super::keys::{KEYS, Key, State, find, nearest};
+use super::keys::{KEYS, Key, Off, State, find, nearest};
 use super::{ConfigError, check};
 use serde::Serialize;
 use std::fmt::{self, Display};
@@ -90,6 +90,8 @@ fn told(line: usize, key: String, value: String) -> Line {
         Some(row) => {
             let state = match row.state {
                 State::Honoured => "set",
+                // Another key switches on what it is about, and refuses.
+                State::Refused if row.off == Off::Any => "ignored",
                 State::NoEffect => "ignored",
                 // A value that asks for nothing is kept.
                 State::Refused if super::security::is_kept(&key, &value) => "set",
@@ -97,10 +99,6 @@ fn told(line: usize, key: String, value: String) -> Line {
             };
             (state, row.about.to_owned())
         }
-        None if super::security::is_refused(&key, &value) => (
-            "refused",
-            "It is about security, and is not supported.".into(),
-        ),
         None => ("unknown", guess(&key)),
     };
     Line {
