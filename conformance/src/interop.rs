@@ -183,6 +183,19 @@ pub fn java_shell(server: &str, command: &[&str]) -> Result<Option<Output>> {
     java("ZooKeeper's own shell", &arguments)
 }
 
+/// The class path of ZooKeeper and Curator; `None` if they cannot run here, which is said.
+///
+/// # Errors
+/// The script cannot run at all, or fails.
+pub fn java_classpath() -> Result<Option<String>> {
+    let Some(done) = java("Curator", &["classpath".as_ref()])? else {
+        return Ok(None);
+    };
+    let err = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "java.py: {}\n{err}", done.status);
+    Ok(Some(String::from_utf8(done.stdout)?.trim().to_owned()))
+}
+
 /// Whether ZooKeeper's servers can run here; if not, that is said.
 ///
 /// # Errors

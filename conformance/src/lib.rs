@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod interop;
 pub mod lossy;
 pub mod power;
+pub mod programs;
 pub mod raw;
 pub mod replay;
 pub mod sim;

@@ -46,7 +46,7 @@ enum Task {
     Model,
     /// Replays the stored traces against three running servers.
     Replay,
-    /// Tests with other implementations: kazoo, ZooKeeper's own shell.
+    /// Tests with other implementations: kazoo, ZooKeeper's own shell, Curator, the C client, a Go and a Node client.
     Interop,
     /// How long a writer waits while 100,000 sessions expire together, and while others ask for much; release build, minutes.
     Gaps,
@@ -101,8 +101,10 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Model => model(cli.tier),
         Task::Replay => cargo(&["test", "-p", "zabra-conformance", "--test", "replay"]),
         Task::Interop => {
-            cargo(&["test", "-p", "zabra-conformance", "--test", "kazoo"])?;
-            cargo(&["test", "-p", "zabra-conformance", "--test", "java_shell"])
+            let tests = ["kazoo", "java_shell", "other_clients"];
+            tests
+                .iter()
+                .try_for_each(|test| cargo(&["test", "-p", "zabra-conformance", "--test", test]))
         }
         Task::Gaps => gaps(),
         Task::Power => power(cli.cuts, cli.seed),
