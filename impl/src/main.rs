@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use zabra::config::{check, keys, security, tell};
+use zabra::config::settings::Given;
+use zabra::config::{check, keys, tell};
 use zabra::error::ServerError;
 use zabra::{admin, dev, serve};
 
@@ -22,6 +23,10 @@ enum Command {
     Serve {
         /// The configuration file.
         config: PathBuf,
+        /// A setting, as Java's system properties are written: -Dzookeeper.snapCount=50000 or -DsnapCount=50000. A line of the file
+        /// counts more.
+        #[arg(short = 'D', value_name = "NAME=VALUE")]
+        properties: Vec<String>,
         /// Stop also when standard input ends.
         #[arg(long, hide = true)]
         until_stdin_ends: bool,
@@ -47,11 +52,14 @@ enum Command {
 
 #[derive(Subcommand)]
 enum ConfigCommand {
-    /// Read a file as a start would: what is set, ignored, refused, unknown, and what holds by default. Exit code 2: no server
-    /// starts with it.
+    /// Read a file as a start would, with the same arguments and environment: what is set, ignored, refused, unknown, overruled, and
+    /// what holds by default. Exit code 2: no server starts with it.
     Check {
         /// The file.
         file: PathBuf,
+        /// A setting, as behind zabra serve.
+        #[arg(short = 'D', value_name = "NAME=VALUE")]
+        properties: Vec<String>,
         /// For programs.
         #[arg(long)]
         json: bool,
@@ -77,13 +85,14 @@ fn main() -> ExitCode {
         Command::Config(command) => config(&command),
         Command::Serve {
             config,
+            properties,
             until_stdin_ends,
         } => block_on(async move {
-            for name in ["SERVER_JVMFLAGS", "JVMFLAGS"] {
-                let flags = std::env::var(name).unwrap_or_default();
-                security::refuse_unread_flags(name, &flags)?;
+            let given = Given::read(&properties, std::env::vars_os())?;
+            for line in given.told() {
+                tracing::info!("{line}");
             }
-            serve::serve(check::load(&config)?, until_stdin_ends).await
+            serve::serve(check::load_with(&config, &given)?, until_stdin_ends).await
         }),
         Command::Dev {
             servers,
@@ -138,7 +147,13 @@ fn config(command: &ConfigCommand) -> ExitCode {
                 usage
             }
         },
-        ConfigCommand::Check { file, json } => match tell::report(file) {
+        ConfigCommand::Check {
+            file,
+            properties,
+            json,
+        } => match Given::read(properties, std::env::vars_os())
+            .and_then(|given| tell::report(file, &given))
+        {
             Ok(report) => {
                 print(&if *json {
                     format!("{}\n", serde_json::json!(report))

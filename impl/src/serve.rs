@@ -27,20 +27,30 @@ use zabra_model::step::Env;
 use zabra_model::switch::Switches;
 use zabra_model::tree::node::Tree;
 
+/// Logs the settings that have no effect, and those that do not count.
+fn tell_settings(config: &Config) {
+    for unused in &config.unused {
+        let about = find(&unused.key).map_or_else(|| guess(&unused.key), |row| row.about.into());
+        let place = match &unused.from {
+            Some(place) => place.to_string(),
+            None => format!("{}:{}", config.path.display(), unused.line),
+        };
+        warn!(
+            "{place}: {} is not used by this server: {about}",
+            unused.key
+        );
+    }
+    for note in &config.notes {
+        warn!("{note}");
+    }
+}
+
 /// Runs a server until it is told to stop, by a signal or by the end of its standard input if `until_stdin_ends`.
 ///
 /// # Errors
 /// [`ServerError`]: whatever makes it stop or keeps it from starting.
 pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), ServerError> {
-    for unused in &config.unused {
-        let about = find(&unused.key).map_or_else(|| guess(&unused.key), |row| row.about.into());
-        warn!(
-            "{}:{}: {} is not used by this server: {about}",
-            config.path.display(),
-            unused.line,
-            unused.key
-        );
-    }
+    tell_settings(&config);
     doors::tell_what_guards(&config);
     for bound in [&mut config.unread_bytes_max, &mut config.waiting_bytes_max] {
         bound.get_or_insert_with(budget_default);

@@ -30,7 +30,7 @@ const FILES: [(&str, &str); 22] = [
     ("solr.cfg", "write 64 to 2031614"),
     ("storm.cfg", ""),
     ("switched-off-security.cfg", ""),
-    ("unsafe.cfg", "access would be checked all the same"),
+    ("unsafe.cfg", "would let acknowledged writes be lost"),
     ("windows.cfg", ""),
 ];
 

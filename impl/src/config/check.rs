@@ -1,6 +1,8 @@
 //! What the lines mean together: defaults, `myid`, and combinations that cannot work.
 
-use super::file::{Lines, parse, parse_dynamic};
+use super::file::{Lines, gather, parse_dynamic};
+use super::keys::find;
+use super::settings::{Given, Setting, merge};
 use super::{Config, ConfigError, DigestHash, Listen, Member, MemberRole, Unused, Whitelist};
 use crate::storage::txn_log::PAYLOAD_BYTES_MAX;
 use std::collections::BTreeMap;
@@ -24,11 +26,26 @@ const OUTSTANDING_BYTES: usize = 64 << 20;
 /// # Errors
 /// [`ConfigError`], which names file and line.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+    load_with(path, &Given::default())
+}
+
+/// As [`load`], with settings from outside the file.
+///
+/// # Errors
+/// [`ConfigError`], which names file and line, or where else what is wrong stands.
+pub fn load_with(path: &Path, given: &Given) -> Result<Config, ConfigError> {
+    read_with(path, &text_of(path)?, given)
+}
+
+/// The text of a file of settings.
+///
+/// # Errors
+/// [`ConfigError::Unreadable`].
+pub fn text_of(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
         path: path.to_owned(),
         source,
-    })?;
-    read(path, &text)
+    })
 }
 
 /// Reads `text` as that of the file at `path`, the file of members that it may name, and the `myid` of a member beside the data.
@@ -36,19 +53,77 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// # Errors
 /// [`ConfigError`], which names file and line.
 pub fn read(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    read_with(path, text, &Given::default())
+}
+
+/// As [`read`], with settings from outside the file.
+///
+/// # Errors
+/// [`ConfigError`], which names file and line, or where else what is wrong stands.
+pub fn read_with(path: &Path, text: &str, given: &Given) -> Result<Config, ConfigError> {
+    let wrong = |(line, what)| ConfigError::Line {
+        path: path.to_owned(),
+        line,
+        what,
+    };
+    let settings = merge(text, given).map_err(wrong)?;
+    of_settings(path, &settings).map_err(|error| with_place(error, path, &settings))
+}
+
+fn of_settings(path: &Path, settings: &[Setting]) -> Result<Config, ConfigError> {
     let wrong = |path: &Path| {
         let path = path.to_owned();
         |(line, what)| ConfigError::Line { path, line, what }
     };
-    let mut lines = parse(text).map_err(wrong(path))?;
+    let count = settings.iter().filter(|s| s.overruled_by.is_none());
+    let count = count.map(|s| (s.number, &*s.key, &*s.value));
+    let mut lines = gather(count).map_err(wrong(path))?;
     if let Some((_, file)) = lines.dynamic_config.take() {
-        let text = fs::read_to_string(&file).map_err(|source| ConfigError::Unreadable {
-            path: file.clone(),
-            source,
-        })?;
-        parse_dynamic(&text, &mut lines).map_err(wrong(&file))?;
+        parse_dynamic(&text_of(&file)?, &mut lines).map_err(wrong(&file))?;
     }
-    check(path, lines)
+    let of = |number: usize| settings.iter().find(|s| s.number == number);
+    for unused in &mut lines.unused {
+        unused.from = of(unused.line).and_then(|s| s.place.clone());
+    }
+    let mut config = check(path, lines)?;
+    config.notes = settings
+        .iter()
+        .filter_map(|setting| {
+            let counts = of(setting.overruled_by?)?.whence();
+            let Setting { key, .. } = setting;
+            Some(format!(
+                "{}: {}: {key} is said twice, and {counts} counts",
+                path.display(),
+                setting.whence()
+            ))
+        })
+        .collect();
+    Ok(config)
+}
+
+/// The error with the place of the setting, where that is no line of the file.
+fn with_place(error: ConfigError, path: &Path, settings: &[Setting]) -> ConfigError {
+    match error {
+        ConfigError::Line {
+            path: file,
+            line,
+            what,
+        } => {
+            let is_it = |s: &&Setting| s.number == line && file == path;
+            match settings.iter().find(is_it).and_then(|s| s.place.as_ref()) {
+                Some(place) => ConfigError::Whole {
+                    path: place.to_string().into(),
+                    what: what.replace("remove the line", "remove it"),
+                },
+                None => ConfigError::Line {
+                    path: file,
+                    line,
+                    what,
+                },
+            }
+        }
+        other => other,
+    }
 }
 
 // long: its second half names every field of the configuration once.
@@ -67,11 +142,6 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
     let Some(data_dir) = lines.data_dir.clone() else {
         return Err(wrong(data_dir_is_missing(&lines.unused)));
     };
-    if lines.force_sync == Some(false) {
-        return Err(wrong(
-            "forceSync=no would let acknowledged writes be lost; remove the line".into(),
-        ));
-    }
     let tick_ms = lines.tick_time.unwrap_or(3000);
     let (min_session_ms, max_session_ms) = session_bounds(&lines, tick_ms).map_err(wrong)?;
     let frame_bytes_max = frame_bytes_max(&lines).map_err(wrong)?;
@@ -157,6 +227,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         db_autocreate: lines.db_autocreate.unwrap_or(true),
         datadir_autocreate: lines.datadir_autocreate.unwrap_or(true),
         unused: lines.unused,
+        notes: Vec::new(),
     })
 }
 
@@ -166,8 +237,9 @@ fn data_dir_is_missing(unused: &[Unused]) -> String {
         let key = key.to_ascii_lowercase();
         key.contains("data") || key.contains("dir")
     };
-    match unused.iter().find(|u| close(&u.key)) {
-        Some(Unused { line, key }) => format!(
+    let is_it = |u: &&Unused| close(&u.key) && u.from.is_none() && find(&u.key).is_none();
+    match unused.iter().find(is_it) {
+        Some(Unused { line, key, .. }) => format!(
             "dataDir is missing, and line {line} has {key}, which is no key; write dataDir=DIRECTORY there"
         ),
         None => "dataDir is missing; write dataDir=DIRECTORY".into(),
@@ -310,6 +382,7 @@ fn my_id(data_dir: &Path) -> Result<ServerId, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::file::parse;
     use zabra_model::switch::Switches;
 
     fn of(text: &str) -> Result<Config, String> {

@@ -42,7 +42,6 @@ pub struct Lines {
     pub purge_retain: Option<usize>,
     pub purge_interval: Option<u64>,
     pub jute_maxbuffer: Option<usize>,
-    pub force_sync: Option<bool>,
     pub listen_on_all: Option<bool>,
     pub from_members_only: Option<bool>,
     pub outstanding_bytes: Option<usize>,
@@ -64,10 +63,18 @@ pub struct Lines {
 
 /// Reads all lines. Errors: the number of a line, and what is wrong with it.
 pub fn parse(text: &str) -> Result<Lines, (usize, String)> {
+    let all = settings(text)?;
+    gather(all.iter().map(|(number, k, v)| (*number, &**k, &**v)))
+}
+
+/// Takes all settings: number of the line, key, value. Errors: as [`parse`].
+pub fn gather<'a>(
+    settings: impl IntoIterator<Item = (usize, &'a str, &'a str)>,
+) -> Result<Lines, (usize, String)> {
     let mut lines = Lines::default();
-    properties(text, |number, key, value| {
-        set(&mut lines, number, key, value)
-    })?;
+    for (number, key, value) in settings {
+        set(&mut lines, number, key, value).map_err(|what| (number, what))?;
+    }
     if let Some((number, _)) = lines.dynamic_config
         && !(lines.members.is_empty() && lines.groups.is_empty() && lines.weights.is_empty())
     {
@@ -147,7 +154,11 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         "autopurge.snapRetainCount" => lines.purge_retain = Some(number_of(key, value)?),
         "autopurge.purgeInterval" => lines.purge_interval = Some(number_of(key, value)?),
         "jute.maxbuffer" => lines.jute_maxbuffer = Some(bytes(key, value)?),
-        "forceSync" => lines.force_sync = Some(flag(key, value)?),
+        "forceSync" if flag(key, value)? => {}
+        "forceSync" => lines.unsupported.push((
+            number,
+            format!("{key}={value} would let acknowledged writes be lost"),
+        )),
         "quorumListenOnAllIPs" => lines.listen_on_all = Some(flag(key, value)?),
         "zabra.quorumFromMembersOnly" => lines.from_members_only = Some(flag(key, value)?),
         "zabra.outstandingBytes" => lines.outstanding_bytes = Some(at_least(key, value, 1 << 20)?),
@@ -169,19 +180,13 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         "DigestAuthenticationProvider.enabled" => lines.digest_enabled = Some(flag(key, value)?),
         "DigestAuthenticationProvider.digestAlg" => lines.digest_hash = Some(hash(key, value)?),
         "snapshot.trust.empty" => lines.trust_empty = Some(flag(key, value)?),
-        "reconfigEnabled" if flag(key, value)? => lines.unused.push(Unused {
-            line: number,
-            key: key.to_owned(),
-        }),
+        "reconfigEnabled" if flag(key, value)? => lines.unused.push(unused(number, key)),
         "reconfigEnabled" => {}
         "electionAlg" if value == "3" => {}
         "electionAlg" => return Err(format!("{key}={value}: only 3 is left; remove the line")),
         "peerType" => lines.peer_type = Some(role(value)?),
         plain if find(plain).is_some_and(|row| row.state == State::NoEffect) => {
-            lines.unused.push(Unused {
-                line: number,
-                key: key.to_owned(),
-            })
+            lines.unused.push(unused(number, key));
         }
         "dynamicConfigFile" => lines.dynamic_config = Some((number, PathBuf::from(value))),
         plain => match honoured(plain, value) {
@@ -231,12 +236,17 @@ fn members_and_rest(
                 return Err(twice());
             }
         }
-        _ => lines.unused.push(Unused {
-            line: number,
-            key: key.to_owned(),
-        }),
+        _ => lines.unused.push(unused(number, key)),
     }
     Ok(())
+}
+
+fn unused(line: usize, key: &str) -> Unused {
+    Unused {
+        line,
+        key: key.to_owned(),
+        from: None,
+    }
 }
 
 fn hash(key: &str, value: &str) -> Result<DigestHash, String> {
@@ -463,7 +473,8 @@ mod tests {
             lines.unused,
             [Unused {
                 line: 4,
-                key: "foo".into()
+                key: "foo".into(),
+                from: None,
             }]
         );
         assert_eq!((lines.tick_time, lines.snap_count), (Some(200), Some(7)));

@@ -4,10 +4,12 @@ pub mod check;
 pub mod file;
 pub mod keys;
 pub mod security;
+pub mod settings;
 #[cfg(feature = "runtime")]
 pub mod tell;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use zabra_model::ids::ServerId;
 use zabra_model::quorum::{Group, Voters};
@@ -45,13 +47,36 @@ pub enum ConfigError {
     },
 }
 
-/// A line that was not used, for the log.
+/// Where a setting stands that is no line of the file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// `-DNAME=VALUE` behind `zabra serve`.
+    Argument,
+    /// `-DNAME=VALUE` in this variable of the environment.
+    Flags(&'static str),
+    /// The value of this variable of the environment.
+    Variable(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Argument => "arguments",
+            Self::Flags(name) => name,
+            Self::Variable(name) => name,
+        })
+    }
+}
+
+/// A setting that was not used, for the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unused {
-    /// Its number, from 1.
+    /// The number of its line, from 1.
     pub line: usize,
     /// Its key.
     pub key: String,
+    /// Where it stands, if it is no line of the file.
+    pub from: Option<Place>,
 }
 
 /// Whether a member votes.
@@ -202,8 +227,10 @@ pub struct Config {
     pub db_autocreate: bool,
     /// Whether missing directories are made.
     pub datadir_autocreate: bool,
-    /// Lines that were not understood.
+    /// Settings that have no effect here, or were not understood.
     pub unused: Vec<Unused>,
+    /// What else to log: which of several settings of a key counts.
+    pub notes: Vec<String>,
 }
 
 /// How the digest scheme hashes passwords (`DigestAuthenticationProvider.digestAlg`).

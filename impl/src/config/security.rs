@@ -1,7 +1,6 @@
 //! Keys about who may come in and do what that this server does not have; [`super::keys`] says which they are. A server that ignored
 //! them would be weaker than its operator believes, so it does not start; a value that asks for nothing is taken as it is.
 
-use super::ConfigError;
 use super::keys::{Off, State, find};
 
 /// Whether a line can be kept.
@@ -36,37 +35,6 @@ pub(super) fn honoured(key: &str, value: &str) -> Honoured {
     } else {
         Honoured::No(row.why)
     }
-}
-
-/// Properties for a Java server in the flags of its virtual machine, as the scripts of ZooKeeper take them from the variable `name`.
-/// They are not read; one about security that is not kept refuses the start, as it does in a file.
-///
-/// # Errors
-/// [`ConfigError::Whole`], which names variable and property.
-pub fn refuse_unread_flags(name: &str, flags: &str) -> Result<(), ConfigError> {
-    for (key, value) in flags
-        .split_whitespace()
-        .filter_map(|word| word.strip_prefix("-D")?.split_once('='))
-    {
-        let plain = key.strip_prefix("zookeeper.").unwrap_or(key);
-        let why = match honoured(plain, value) {
-            Honoured::No(why) => why,
-            Honoured::Yes | Honoured::NoKeyOfSecurity => continue,
-        };
-        return Err(ConfigError::Whole {
-            path: name.into(),
-            what: format!(
-                "-D{key} is not supported: {why}; ignoring it would not be safe, so remove it"
-            ),
-        });
-    }
-    Ok(())
-}
-
-/// Whether the line is about security and is kept; the key as it is written.
-#[cfg(feature = "runtime")]
-pub(super) fn is_kept(key: &str, value: &str) -> bool {
-    honoured(key.strip_prefix("zookeeper.").unwrap_or(key), value) == Honoured::Yes
 }
 
 #[cfg(test)]
@@ -206,27 +174,6 @@ mod tests {
             "super",
         ] {
             assert_eq!(honoured(key, "x"), Honoured::NoKeyOfSecurity, "{key}");
-        }
-    }
-
-    #[test]
-    fn c_30_a_property_of_security_in_the_flags_of_java_refuses_the_start() {
-        let of = |flags: &str| refuse_unread_flags("SERVER_JVMFLAGS", flags);
-        for flags in [
-            "-Xmx2g -Dzookeeper.sessionRequireClientSASLAuth=true",
-            "-Djava.security.auth.login.config=/jaas.conf",
-            "-Dzookeeper.ssl.keyStore.password=hush",
-        ] {
-            let said = of(flags).unwrap_err().to_string();
-            assert!(said.contains("SERVER_JVMFLAGS: -D"), "{said}");
-            assert!(!said.contains("hush"), "{said}");
-        }
-        for flags in [
-            "",
-            "-Xmx2g -XX:+UseG1GC -Dcom.sun.management.jmxremote",
-            "-Dzookeeper.sslQuorum=false -Dzookeeper.snapCount=5",
-        ] {
-            assert!(of(flags).is_ok(), "{flags}");
         }
     }
 }
