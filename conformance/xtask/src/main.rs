@@ -1,5 +1,6 @@
 //! The project's own commands: what CI does, a developer can do, and by the same words.
 
+mod features;
 mod tidy;
 
 use anyhow::{Context, Result, bail};
@@ -57,6 +58,8 @@ enum Task {
     /// Rewrites the stored traces, the answers in the scenarios and the table of the zoo from the model; review the difference as a
     /// change of behaviour.
     Bless,
+    /// Rewrites the part of README.md that is made from the table of what of ZooKeeper is here.
+    Features,
     /// All of it: check, test, model.
     Ci,
 }
@@ -110,6 +113,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Power => power(cli.cuts, cli.seed),
         Task::Sim => sim(cli),
         Task::Bless => bless(),
+        Task::Features => write_features(),
         Task::Ci => {
             check()?;
             test()?;
@@ -230,6 +234,27 @@ fn bless() -> Result<()> {
     files.sort();
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     check_model(&[&["scenario", "--bless"], &files[..]].concat())
+}
+
+fn write_features() -> Result<()> {
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    let (table, spec) = (read(features::TABLE), read("SPEC.md"));
+    let rows = features::parse(&table).map_err(anyhow::Error::msg)?;
+    let found = [
+        features::misplaced(&rows),
+        features::made_up(&rows, read),
+        features::unexplained(&rows),
+        features::undecided(&rows, &spec),
+    ];
+    let found = found.concat();
+    if !found.is_empty() {
+        bail!("{}", found.join("\n"));
+    }
+    let summary = features::summary(&table).map_err(anyhow::Error::msg)?;
+    let Some((_, readme)) = features::replace(&read("README.md"), &summary) else {
+        bail!("README.md has no <!-- features --> and <!-- /features -->");
+    };
+    std::fs::write("README.md", readme).context("README.md")
 }
 
 fn check_model(args: &[&str]) -> Result<()> {
