@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zabra_model::ids::Zxid;
-use zabra_model::service::admission::{Admission, admission};
+use zabra_model::service::admission::{Admission, admission, authenticated};
 use zabra_model::service::work::{TURN_WORK_MAX, Turn, WATCHES_A_TURN, turn_of};
 use zabra_model::tree::acl::Id;
 use zabra_model::tree::error::ErrorCode;
@@ -250,6 +250,11 @@ impl Requests {
     fn take_one(&mut self, frame: &Bytes, scene: &mut Scene<'_, '_>) -> Result<Taken, Ended> {
         let raw = RawRequest::split(frame).map_err(|_| Ended::NoHeader)?;
         let (xid, code) = (raw.header.xid, raw.header.opcode);
+        let schemes = &scene.shared.config.access.schemes;
+        if let Err(error) = authenticated(code, schemes, &scene.state.ids) {
+            turn_away(xid, error, scene.state);
+            return Ok(Taken::Done(1));
+        }
         let request = match admission(code) {
             Admission::Leader => {
                 self.submit(raw, frame.len(), scene);
@@ -393,7 +398,6 @@ fn authenticate(raw: &RawRequest, scene: &mut Scene<'_, '_>) {
         }
         _ => None,
     };
-    let mut header = ReplyHeader::ok(raw.header.xid, Zxid::ZERO);
     let state = &mut *scene.state;
     match id {
         // They travel with each write, and a packet has no room for more than these.
@@ -405,12 +409,18 @@ fn authenticate(raw: &RawRequest, scene: &mut Scene<'_, '_>) {
                 }
             }
         }
-        Some(_) | None => {
-            header.err = ErrorCode::AuthFailed.code();
-            state.phase = ConnPhase::Closing;
-        }
+        Some(_) | None => return turn_away(raw.header.xid, ErrorCode::AuthFailed, state),
     }
+    let header = ReplyHeader::ok(raw.header.xid, Zxid::ZERO);
     reply::put_empty(header, &mut state.out);
+}
+
+/// Tells the client why its connection is over.
+fn turn_away(xid: i32, error: ErrorCode, state: &mut ConnState) {
+    let mut header = ReplyHeader::ok(xid, Zxid::ZERO);
+    header.err = error.code();
+    reply::put_empty(header, &mut state.out);
+    state.phase = ConnPhase::Closing;
 }
 
 /// Whether a connection may hold one more identity.

@@ -139,6 +139,14 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
             what: format!("{what}; ignoring it would not be safe, so remove the line"),
         });
     }
+    let has_digest = lines.digest_enabled != Some(false);
+    let provided = |scheme: &str| scheme == "ip" || (scheme == "digest" && has_digest);
+    let access = lines.access.clone().check(provided);
+    let access = access.map_err(|(line, what)| ConfigError::Line {
+        path: path.to_owned(),
+        line,
+        what,
+    })?;
     let Some(data_dir) = lines.data_dir.clone() else {
         return Err(wrong(data_dir_is_missing(&lines.unused)));
     };
@@ -190,8 +198,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         max_cnxns: lines.max_cnxns.unwrap_or(0),
         unread_bytes_max: lines.unread_bytes_max,
         waiting_bytes_max: lines.waiting_bytes_max,
-        digest: (lines.digest_enabled != Some(false))
-            .then(|| lines.digest_hash.unwrap_or(DigestHash::Sha1)),
+        digest: has_digest.then(|| lines.digest_hash.unwrap_or(DigestHash::Sha1)),
         snap_count: lines.snap_count.unwrap_or(100_000).max(2),
         // Zero or less is no limit (zero ends ZooKeeper's own server by a division).
         snap_bytes: u64::try_from(lines.snap_size_kib.unwrap_or(4 << 20))
@@ -209,6 +216,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         listen_on_all: lines.listen_on_all.unwrap_or(false),
         from_members_only: lines.from_members_only.unwrap_or(false),
         outstanding_bytes: lines.outstanding_bytes.unwrap_or(OUTSTANDING_BYTES),
+        access,
         super_digest: lines.super_digest,
         extended_types: lines.extended_types.unwrap_or(false),
         enforce_quota: lines.enforce_quota.unwrap_or(false),

@@ -1,5 +1,6 @@
 //! Lines of `zoo.cfg` to fields, one by one. What the fields mean together is [`super::check`]'s.
 
+use super::access::AccessLines;
 use super::keys::{State, find};
 use super::security::{Honoured, honoured};
 use super::{DigestHash, Listen, Member, MemberRole, SuperDigest, Unused, Whitelist};
@@ -52,6 +53,7 @@ pub struct Lines {
     pub container_max_per_minute: Option<u64>,
     pub container_max_never_used_ms: Option<u64>,
     pub super_digest: Option<SuperDigest>,
+    pub access: AccessLines,
     pub trust_empty: Option<bool>,
     pub groups: Vec<Group>,
     pub weights: BTreeMap<ServerId, u32>,
@@ -189,6 +191,7 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
             lines.unused.push(unused(number, key));
         }
         "dynamicConfigFile" => lines.dynamic_config = Some((number, PathBuf::from(value))),
+        plain if lines.access.set(number, key, plain, value)? => {}
         plain => match honoured(plain, value) {
             Honoured::Yes => {}
             Honoured::No(why) => lines
@@ -252,9 +255,20 @@ fn unused(line: usize, key: &str) -> Unused {
 fn hash(key: &str, value: &str) -> Result<DigestHash, String> {
     match value.to_ascii_uppercase().as_str() {
         "SHA1" | "SHA-1" | "SHA" => Ok(DigestHash::Sha1),
+        "SHA-224" => Ok(DigestHash::Sha224),
         "SHA-256" => Ok(DigestHash::Sha256),
+        "SHA-384" => Ok(DigestHash::Sha384),
         "SHA-512" => Ok(DigestHash::Sha512),
-        _ => Err(format!("{key}={value}: write SHA1, SHA-256 or SHA-512")),
+        "SHA-512/224" => Ok(DigestHash::Sha512By224),
+        "SHA-512/256" => Ok(DigestHash::Sha512By256),
+        "SHA3-224" => Ok(DigestHash::Sha3By224),
+        "SHA3-256" => Ok(DigestHash::Sha3By256),
+        "SHA3-384" => Ok(DigestHash::Sha3By384),
+        "SHA3-512" => Ok(DigestHash::Sha3By512),
+        "MD5" => Ok(DigestHash::Md5),
+        _ => Err(format!(
+            "{key}={value}: write SHA1, SHA-256, SHA-512, SHA3-256 or another of SHA-2, SHA-3 or MD5, as Java names them"
+        )),
     }
 }
 
@@ -330,7 +344,7 @@ fn bytes(key: &str, value: &str) -> Result<usize, String> {
     }
 }
 
-fn flag(key: &str, value: &str) -> Result<bool, String> {
+pub(super) fn flag(key: &str, value: &str) -> Result<bool, String> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "yes" => Ok(true),
         "false" | "no" => Ok(false),

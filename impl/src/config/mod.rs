@@ -1,5 +1,6 @@
 //! The configuration: ZooKeeper's own `zoo.cfg` and `myid`, read as they are.
 
+pub mod access;
 pub mod check;
 pub mod file;
 pub mod keys;
@@ -213,6 +214,8 @@ pub struct Config {
     pub from_members_only: bool,
     /// What may wait to be committed, bytes; then clients are not read on.
     pub outstanding_bytes: usize,
+    /// Who a client has to be before anything else is taken from it.
+    pub access: access::Access,
     /// Who passes every check of an ACL.
     pub super_digest: Option<SuperDigest>,
     /// Whether nodes with a time to live may be made.
@@ -238,13 +241,31 @@ pub struct Config {
 pub enum DigestHash {
     /// The default.
     Sha1,
+    /// `SHA-224`.
+    Sha224,
     /// `SHA-256`.
     Sha256,
+    /// `SHA-384`.
+    Sha384,
     /// `SHA-512`.
     Sha512,
+    /// `SHA-512/224`.
+    Sha512By224,
+    /// `SHA-512/256`.
+    Sha512By256,
+    /// `SHA3-224`.
+    Sha3By224,
+    /// `SHA3-256`.
+    Sha3By256,
+    /// `SHA3-384`.
+    Sha3By384,
+    /// `SHA3-512`.
+    Sha3By512,
+    /// `MD5`, which Java has, too: whoever has stored ACLs by it keeps them.
+    Md5,
 }
 
-/// The digest identity, `USER:BASE64(SHA1("USER:PASSWORD"))`, whose holder is the super user.
+/// The digest identity, `USER:BASE64(HASH("USER:PASSWORD"))`, whose holder is the super user.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SuperDigest(pub Box<str>);
 

@@ -4,8 +4,13 @@
 //! containers (20), the beginning of a session (-10) and errors (-1) are made by servers, `check` (13) stands inside a multi only,
 //! and a code that is in no row is nobody's.
 
-use crate::tree::acl::Id;
+use crate::tree::acl::{Id, Ids};
 use crate::tree::error::ErrorCode;
+use alloc::boxed::Box;
+
+/// The operations that say who a client is.
+const AUTH: i32 = 100;
+const SASL: i32 = 102;
 
 /// What becomes of a client's request, by its operation code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,9 +37,23 @@ pub const fn admission(opcode: i32) -> Admission {
         3 | 4 | 6 | 8 | 11 | 12 | 17 | 18 | 22 => Admission::Alone,
         // setWatches, sasl, getEphemerals, getAllChildrenNumber, setWatches2, addWatch, whoAmI
         101..=107 => Admission::Alone,
-        100 => Admission::Identity,
+        AUTH => Admission::Identity,
         _ => Admission::Refused,
     }
+}
+
+/// Whether a request is looked at, of a client that holds `ids`, where clients have to authenticate by one of `schemes` (none: nobody
+/// has to). Until then only what says who it is counts, and everything else, pings too, ends the connection with this error.
+///
+/// Errors: [`ErrorCode::SessionClosedRequireSaslAuth`], whichever the schemes are. The address of a client is an identity of scheme
+/// `ip` that each one holds. Source: ZooKeeper `AuthenticationHelper.enforceAuthentication`.
+pub fn authenticated(opcode: i32, schemes: &[Box<str>], ids: &Ids) -> Result<(), ErrorCode> {
+    let says_who = matches!(opcode, AUTH | SASL);
+    let has_one = || ids.iter().any(|id| schemes.contains(&id.scheme));
+    if schemes.is_empty() || says_who || has_one() {
+        return Ok(());
+    }
+    Err(ErrorCode::SessionClosedRequireSaslAuth)
 }
 
 /// Whether a learner may bring a request with this code to the leader: what its clients may ask of the leader, and the sessions
@@ -108,6 +127,37 @@ mod tests {
             };
             assert_eq!(counts_of_learner(&id, knows), counts, "{scheme} {knows}");
         }
+    }
+
+    #[test]
+    fn where_clients_have_to_authenticate_only_that_is_taken_before() {
+        let id = |scheme: &str| Id {
+            scheme: scheme.into(),
+            id: "x".into(),
+        };
+        let refused = Err(ErrorCode::SessionClosedRequireSaslAuth);
+        let (address, user) = ([id("ip")], [id("ip"), id("digest")]);
+        let schemes = ["sasl".into(), "digest".into()];
+        for opcode in -200..200 {
+            let before = if matches!(opcode, 100 | 102) {
+                Ok(())
+            } else {
+                refused
+            };
+            assert_eq!(
+                authenticated(opcode, &schemes, &address),
+                before,
+                "{opcode}"
+            );
+            assert_eq!(authenticated(opcode, &schemes, &user), Ok(()), "{opcode}");
+            assert_eq!(authenticated(opcode, &[], &address), Ok(()), "{opcode}");
+        }
+        // The super user by digest is no SASL user, and an address is an identity.
+        assert_eq!(
+            authenticated(11, &schemes[..1], &[id("super"), id("digest")]),
+            refused
+        );
+        assert_eq!(authenticated(11, &["ip".into()], &address), Ok(()));
     }
 
     /// C-42: over all codes there are, and all around them.

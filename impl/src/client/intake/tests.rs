@@ -7,6 +7,7 @@ mod endings;
 mod first;
 mod long_work;
 mod requests;
+mod secrets;
 
 use super::*;
 use crate::client::answer::{HubAccess, answer};
@@ -67,11 +68,6 @@ impl Wake for Rings {
 }
 
 fn apply(shared: &Shared, path: &str) {
-    let mut tree = shared.tree_mut();
-    let header = TxnHeader {
-        zxid: Zxid(tree.last_zxid().0 + 1),
-        ..TxnHeader::default()
-    };
     let txn = Txn::Create {
         path: path.into(),
         data: None,
@@ -88,9 +84,19 @@ fn apply(shared: &Shared, path: &str) {
         },
         parent_cversion: -1,
     };
+    commit(shared, &txn);
+}
+
+/// Applies a transaction as the core does, and rings for whoever hears of it.
+fn commit(shared: &Shared, txn: &Txn) {
+    let mut tree = shared.tree_mut();
+    let header = TxnHeader {
+        zxid: Zxid(tree.last_zxid().0 + 1),
+        ..TxnHeader::default()
+    };
     let mut dirty = Vec::new();
     let mut hub = lock(&shared.hub);
-    tree.apply(&header, &txn, &mut |trigger| {
+    tree.apply(&header, txn, &mut |trigger| {
         hub.fire(&trigger, header.zxid, &shared.unread, &mut dirty);
     });
     drop(hub);
