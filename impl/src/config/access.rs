@@ -1,6 +1,6 @@
 //! Keys about who a client has to be before anything else is taken from it.
 
-use super::file::flag;
+use super::values::flag;
 
 /// What the lines said, each with its number.
 #[derive(Clone, Debug, Default)]

@@ -3,6 +3,7 @@
 use super::access::AccessLines;
 use super::keys::{State, find};
 use super::security::{Honoured, honoured};
+use super::values::flag;
 use super::{DigestHash, Listen, Member, MemberRole, SuperDigest, Unused, Whitelist};
 use encoding_rs::UTF_8;
 use java_properties::{LineContent, PropertiesIter};
@@ -341,14 +342,6 @@ fn bytes(key: &str, value: &str) -> Result<usize, String> {
             format!("{key}={value} is no number; write bytes, like 1048575 or 0xfffff")
         }),
         None => number_of(key, value),
-    }
-}
-
-pub(super) fn flag(key: &str, value: &str) -> Result<bool, String> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "yes" => Ok(true),
-        "false" | "no" => Ok(false),
-        _ => Err(format!("{key}={value}: write true or false")),
     }
 }
 

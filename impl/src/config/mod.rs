@@ -8,6 +8,7 @@ pub mod security;
 pub mod settings;
 #[cfg(feature = "runtime")]
 pub mod tell;
+mod values;
 
 use std::collections::BTreeMap;
 use std::fmt;
