@@ -22,7 +22,7 @@ from kazoo.exceptions import (
     RuntimeInconsistency,
 )
 from kazoo.protocol.states import EventType
-from kazoo.security import make_digest_acl
+from kazoo.security import CREATOR_ALL_ACL, make_digest_acl
 
 PATIENCE = 20
 
@@ -154,6 +154,10 @@ def access(server, zk, root):
 
     refused(NoAuthError, stranger.get, root)
     refused(NoAuthError, stranger.create, root + "/x")
+    # The identity of this ACL is null on the wire.
+    zk.create(root + "/own", b"", acl=CREATOR_ALL_ACL)
+    acl, _ = zk.get_acls(root + "/own")
+    assert acl[0].id.scheme == "digest" and acl[0].id.id.startswith("alice:"), acl
     stranger.add_auth("digest", "alice:secret")
     eventually(lambda: stranger.get(root)[0] == b"hidden", "the owner reads")
     acl, _ = stranger.get_acls(root)

@@ -1,5 +1,6 @@
 //! Four-letter words: plain text as ZooKeeper prints it, for people and for tools that parse it.
 
+use super::{environment, watches};
 use crate::client::conn::Conn;
 use crate::client::lock::lock;
 use crate::client::shared::{Mode, Shared};
@@ -16,6 +17,8 @@ const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     ", built on unknown"
 );
+/// ZooKeeper's default mask of what its log traces. Nothing here reads one.
+const TRACE_MASK: &str = "306";
 
 /// The whole answer.
 #[must_use]
@@ -30,6 +33,7 @@ pub fn answer(word: FourLetter, shared: &Shared) -> String {
     let mode = shared.mode();
     match word {
         FourLetter::Ruok => "imok".into(),
+        FourLetter::Envi => environment::envi(VERSION),
         FourLetter::Conf => conf(shared),
         _ if mode == Mode::NotServing => NOT_SERVING.into(),
         FourLetter::Isro => "rw".into(),
@@ -63,15 +67,14 @@ pub fn answer(word: FourLetter, shared: &Shared) -> String {
             shared.stats.sent.store(0, Relaxed);
             "Server stats reset.\n".into()
         }
-        FourLetter::Dirs
-        | FourLetter::Dump
-        | FourLetter::Envi
-        | FourLetter::Gtmk
-        | FourLetter::Hash
-        | FourLetter::Stmk
-        | FourLetter::Wchc
-        | FourLetter::Wchp
-        | FourLetter::Wchs => format!("{name} is not available in this server.\n"),
+        FourLetter::Dirs => environment::dirs(&shared.config),
+        FourLetter::Wchs => watches::summary(shared),
+        FourLetter::Wchc => watches::by_session(shared),
+        FourLetter::Wchp => watches::by_path(shared),
+        FourLetter::Gtmk => TRACE_MASK.into(),
+        FourLetter::Dump | FourLetter::Hash | FourLetter::Stmk => {
+            format!("{name} is not available in this server.\n")
+        }
         FourLetter::TelnetInterrupt => String::new(),
     }
 }
@@ -216,8 +219,9 @@ fn mntr(shared: &Shared, mode: Mode) -> String {
 
 fn conf(shared: &Shared) -> String {
     let config = &shared.config;
+    let (data_bytes, log_bytes) = environment::sizes(config);
     let mut text = format!(
-        "clientPort={}\nsecureClientPort=-1\ndataDir={}\ndataDirSize=0\ndataLogDir={}\ndataLogSize=0\ntickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\nclientPortListenBacklog=-1\nserverId={}\n",
+        "clientPort={}\nsecureClientPort=-1\ndataDir={}\ndataDirSize={data_bytes}\ndataLogDir={}\ndataLogSize={log_bytes}\ntickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\nclientPortListenBacklog=-1\nserverId={}\n",
         config.client.port,
         config.data_dir.join("version-2").display(),
         config.data_log_dir.join("version-2").display(),

@@ -1,5 +1,7 @@
 //! For operators: four-letter words and logging.
 
 pub mod commands;
+mod environment;
 #[cfg(feature = "runtime")]
 pub mod logging;
+mod watches;

@@ -230,13 +230,17 @@ impl<'a> Reader<'a> {
         self.vector(what, 8, Self::id)
     }
 
-    /// A vector of ACL entries.
+    /// A vector of ACL entries. A null scheme is no scheme, and `auth` needs no identity: kazoo sends null there.
     pub fn acl(&mut self) -> Result<Option<Vec<AclEntry>>, WireError> {
         self.vector("acl", 12, |r| {
-            Ok(AclEntry {
-                perms: r.i32("perms")?.cast_unsigned(),
-                id: r.id()?,
-            })
+            let perms = r.i32("perms")?.cast_unsigned();
+            let scheme = r.ustring("scheme")?.unwrap_or_default();
+            let id = match &*scheme {
+                "" | "auth" => r.ustring("id")?.unwrap_or_default(),
+                _ => r.text("id")?,
+            };
+            let id = Id { scheme, id };
+            Ok(AclEntry { perms, id })
         })
     }
 
@@ -441,6 +445,29 @@ mod tests {
         let odd = Bytes::from_static(&[0xff, 0xff, 0xff, 0xfe]);
         assert_eq!(Reader::new(&null).acl(), Ok(None));
         assert_eq!(Reader::new(&odd).acl(), Ok(Some(vec![])));
+    }
+
+    #[test]
+    fn an_acl_of_the_callers_own_identities_needs_no_identity() {
+        let entry = |scheme: Option<&str>, id: Option<&str>| {
+            let mut bytes = BytesMut::new();
+            bytes.put_i32(1);
+            bytes.put_i32(31);
+            bytes.put_ustring(scheme);
+            bytes.put_ustring(id);
+            let bytes = bytes.freeze();
+            let read = Reader::new(&bytes).acl()?.unwrap().remove(0).id;
+            Ok::<_, WireError>((read.scheme, read.id))
+        };
+        let empty = || Ok(("auth".into(), "".into()));
+        assert_eq!(entry(Some("auth"), None), empty());
+        assert_eq!(entry(Some("auth"), Some("")), empty());
+        assert_eq!(entry(None, None), Ok(("".into(), "".into())));
+        let refused = entry(Some("digest"), None);
+        assert!(
+            matches!(refused, Err(WireError::Null { what: "id", .. })),
+            "{refused:?}"
+        );
     }
 
     #[test]

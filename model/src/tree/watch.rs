@@ -171,13 +171,17 @@ impl Watches {
         self.paths.is_empty()
     }
 
-    /// Paths that are watched and by whom, in no order.
+    /// Paths whose node is watched, and by whom, in no order. Whoever watches only the children of a path is not among them: the
+    /// four-letter words that show this know only ZooKeeper's table of data watches, which `addWatch` writes as well.
     pub fn by_path(
         &self,
-    ) -> impl Iterator<Item = (&str, impl Iterator<Item = WatcherId> + '_)> + '_ {
-        self.paths
-            .iter()
-            .map(|(path, here)| (&**path, here.keys().copied()))
+    ) -> impl Iterator<Item = (&Arc<str>, impl Iterator<Item = WatcherId> + '_)> + '_ {
+        self.paths.iter().filter_map(|(path, here)| {
+            let on_node = |modes: u8| modes & !WatchMode::Child.bit() != 0;
+            let watchers = move || here.iter().filter(move |(_, modes)| on_node(**modes));
+            watchers().next()?;
+            Some((path, watchers().map(|(watcher, _)| *watcher)))
+        })
     }
 
     /// How many connections watch something.
