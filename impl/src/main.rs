@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use zabra::config::settings::Given;
-use zabra::config::{check, keys, tell};
+use zabra::config::{check, tell};
 use zabra::error::ServerError;
 use zabra::{admin, dev, serve};
 
@@ -64,7 +64,7 @@ enum ConfigCommand {
         #[arg(long)]
         json: bool,
     },
-    /// What a key is for, its values and its default.
+    /// What a key is for, what becomes of it here, its values, its default, and since when ZooKeeper has it.
     Explain {
         /// The key, as in zoo.cfg or as Java's system property.
         key: String,
@@ -137,9 +137,9 @@ fn print(text: &str) {
 fn config(command: &ConfigCommand) -> ExitCode {
     let usage = ExitCode::from(2);
     match command {
-        ConfigCommand::Explain { key } => match keys::find(key) {
-            Some(row) => {
-                print(&row.to_string());
+        ConfigCommand::Explain { key } => match tell::explain(key) {
+            Some(text) => {
+                print(&text);
                 ExitCode::SUCCESS
             }
             None => {

@@ -1,6 +1,6 @@
 //! What the lines mean together: defaults, `myid`, and combinations that cannot work.
 
-use super::file::{Lines, gather, parse_dynamic};
+use super::file::{Lines, decode, gather, parse_dynamic};
 use super::keys::find;
 use super::settings::{Given, Setting, merge};
 use super::{Config, ConfigError, DigestHash, Listen, Member, MemberRole, Unused, Whitelist};
@@ -42,10 +42,11 @@ pub fn load_with(path: &Path, given: &Given) -> Result<Config, ConfigError> {
 /// # Errors
 /// [`ConfigError::Unreadable`].
 pub fn text_of(path: &Path) -> Result<String, ConfigError> {
-    fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+    let bytes = fs::read(path).map_err(|source| ConfigError::Unreadable {
         path: path.to_owned(),
         source,
-    })
+    })?;
+    Ok(decode(&bytes))
 }
 
 /// Reads `text` as that of the file at `path`, the file of members that it may name, and the `myid` of a member beside the data.

@@ -1,7 +1,7 @@
 //! Lines of `zoo.cfg` to fields, one by one. What the fields mean together is [`super::check`]'s.
 
 use super::access::AccessLines;
-use super::keys::{State, find};
+use super::keys::{State, find, near_security};
 use super::security::{Honoured, honoured};
 use super::values::flag;
 use super::{DigestHash, Listen, Member, MemberRole, SuperDigest, Unused, Whitelist};
@@ -113,6 +113,16 @@ pub fn settings(text: &str) -> Result<Vec<Setting>, (usize, String)> {
         Ok(())
     })?;
     Ok(all)
+}
+
+/// The text of a file of settings. As Java does, each byte is taken for the character of ISO 8859-1 with its number; all others are
+/// written `\u00e9`. A file in UTF-8 whose values have only ASCII is the same in both, whatever its comments say; of `é` in UTF-8
+/// Java makes the two characters `Ã©`, so a directory with such a name, made by Java from this file, is found here. The mark that some
+/// editors put at the beginning of UTF-8, which Java takes for a part of the first key, is left out.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> String {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    bytes.iter().copied().map(char::from).collect()
 }
 
 /// Hands on each setting of a file of Java properties, with the number of its (first) line.
@@ -240,7 +250,15 @@ fn members_and_rest(
                 return Err(twice());
             }
         }
-        _ => lines.unused.push(unused(number, key)),
+        _ => match near_security(key) {
+            Some(row) => {
+                return Err(format!(
+                    "{key} is no key, and near to {}, which is one of security; write that one, or remove the line",
+                    row.name
+                ));
+            }
+            None => lines.unused.push(unused(number, key)),
+        },
     }
     Ok(())
 }
@@ -514,6 +532,22 @@ mod tests {
         // A line that another one continues is told by the number of its first.
         assert_eq!(parse("a=1\nclientPort=\\\n x\n").unwrap_err().0, 2);
         assert_eq!(parse("a=\\u00zz\n").unwrap_err().0, 1);
+    }
+
+    /// C-25.
+    #[test]
+    fn c_25_a_file_is_in_latin_1_as_java_reads_it() {
+        let of = |bytes: &[u8]| parse(&decode(bytes)).unwrap().data_dir.unwrap();
+        for (bytes, directory) in [
+            (&b"dataDir=/srv/caf\xe9\n"[..], "/srv/café"),
+            (b"dataDir=/srv/caf\\u00e9\n", "/srv/café"),
+            ("# à côté\ndataDir=/srv/caf\\u00E9".as_bytes(), "/srv/café"),
+            ("dataDir=/srv/café".as_bytes(), "/srv/cafÃ©"),
+            (b"\xef\xbb\xbfdataDir=/srv\n", "/srv"),
+            (b"dataDir=/srv/\x80\n", "/srv/\u{80}"),
+        ] {
+            assert_eq!(of(bytes), PathBuf::from(directory), "{bytes:?}");
+        }
     }
 
     /// C-22.

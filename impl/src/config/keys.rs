@@ -156,12 +156,41 @@ pub const KEYS: &[Key] = &[
     refused("ssl.authProvider", Off::Never, NO_X509, "The scheme that a client's certificate is taken for."),
     refused("ssl.keyStore.location", Off::None, NO_TLS, "The key and certificate of the server; all keys that begin with ssl. go with it."),
     refused("ssl.trustStore.location", Off::None, NO_TLS, "Whose certificates are trusted."),
+    refused("ssl.clientHostnameVerification", Off::False, "the names of clients would not be compared with their certificates", "Whether the server compares a client's name with its certificate."),
+    refused("ssl.allowReverseDnsLookup", Off::False, "names would not be looked up", "Whether a name is looked up for an address, to compare it with a certificate."),
+    refused("ssl.crl", Off::False, "certificates that are revoked would be taken", "Whether lists of revoked certificates are read."),
+    refused("ssl.ocsp", Off::False, "certificates that are revoked would be taken", "Whether it is asked online which certificates are revoked."),
+    refused("ssl.context.supplier.class", Off::Never, NO_TLS, "Java's class that makes what TLS needs."),
+    refused("ssl.sslProvider", Off::Classes(&["JDK", ""]), NO_TLS, "Which of Java's implementations of TLS is used; there is one here."),
+    refused("ssl.handshakeDetectionTimeoutMillis", Off::Any, NO_TLS, "How long the first byte of TLS is waited for where one port takes TLS and plain text."),
+    refused("ssl.quorum.keyStore.location", Off::None, NO_TLS, "The key and certificate that a server shows to others; read if sslQuorum is true."),
+    refused("ssl.quorum.keyStore.password", Off::None, NO_TLS, "Its password."),
+    refused("ssl.quorum.keyStore.passwordPath", Off::None, NO_TLS, "A file with its password."),
+    refused("ssl.quorum.keyStore.type", Off::None, NO_TLS, "What that file is."),
+    refused("ssl.quorum.trustStore.location", Off::None, NO_TLS, "Whose certificates of other servers are trusted."),
+    refused("ssl.quorum.trustStore.password", Off::None, NO_TLS, "Its password."),
+    refused("ssl.quorum.trustStore.passwordPath", Off::None, NO_TLS, "A file with its password."),
+    refused("ssl.quorum.trustStore.type", Off::None, NO_TLS, "What that file is."),
+    refused("ssl.quorum.protocol", Off::None, NO_TLS, "The version of TLS between servers."),
+    refused("ssl.quorum.enabledProtocols", Off::None, NO_TLS, "The versions of TLS that are spoken between servers."),
+    refused("ssl.quorum.ciphersuites", Off::None, NO_TLS, "Cipher suites between servers."),
+    refused("ssl.quorum.hostnameVerification", Off::False, NO_TLS, "Whether the name of a server that is dialled is compared with its certificate."),
+    refused("ssl.quorum.clientHostnameVerification", Off::False, NO_TLS, "Whether the name of a server that dials is compared with its certificate."),
+    refused("ssl.quorum.allowReverseDnsLookup", Off::False, NO_TLS, "As ssl.allowReverseDnsLookup, between servers."),
+    refused("ssl.quorum.crl", Off::False, NO_TLS, "As ssl.crl, between servers."),
+    refused("ssl.quorum.ocsp", Off::False, NO_TLS, "As ssl.ocsp, between servers."),
+    refused("ssl.quorum.context.supplier.class", Off::Never, NO_TLS, "As ssl.context.supplier.class, between servers."),
+    refused("ssl.quorum.handshakeDetectionTimeoutMillis", Off::Any, NO_TLS, "As ssl.handshakeDetectionTimeoutMillis, between servers."),
+    refused("fips-mode", Off::False, "no part of it is validated by FIPS 140", "Only what FIPS 140 allows; Java then leaves DIGEST-MD5 out, and verifies no names between servers."),
     refused("ssl.*", Off::None, NO_TLS, "Whatever else begins with ssl. is about TLS."),
     refused("X509*", Off::False, NO_X509, "Whatever begins with X509 is about clients that are known by their certificates."),
     refused("quorum.auth.enableSasl", Off::False, NO_PEER_AUTH, "SASL between servers."),
     refused("quorum.auth.learnerRequireSasl", Off::False, NO_PEER_AUTH, "Whether a learner goes on with a leader without SASL."),
     refused("quorum.auth.serverRequireSasl", Off::False, NO_PEER_AUTH, "Whether a server takes connections of others without SASL."),
-    refused("quorum.auth.*", Off::Any, NO_PEER_AUTH, "Names and principals of SASL between servers, read if quorum.auth.enableSasl is true."),
+    refused("quorum.auth.learner.saslLoginContext", Off::Any, NO_PEER_AUTH, "The section of the JAAS file for dialling; read if quorum.auth.enableSasl is true."),
+    refused("quorum.auth.server.saslLoginContext", Off::Any, NO_PEER_AUTH, "The section of the JAAS file for being dialled; read if quorum.auth.enableSasl is true."),
+    refused("quorum.auth.kerberos.servicePrincipal", Off::Any, NO_PEER_AUTH, "Whom a server dials, in Kerberos; read if quorum.auth.enableSasl is true."),
+    refused("quorum.auth.*", Off::False, NO_PEER_AUTH, "Whatever else begins with quorum.auth. is about SASL between servers."),
     refused("authProvider", Off::Never, NO_SCHEME, "A class that authenticates clients; Java reads authProvider.N."),
     refused("authProvider.N", Off::Classes(&CLASSES), NO_SCHEME, "A class that authenticates clients; Java's for digest and ip are built in."),
     refused("authProvider.*", Off::Classes(&CLASSES), NO_SCHEME, "As authProvider.N."),
@@ -173,7 +202,9 @@ pub const KEYS: &[Key] = &[
     refused("ensembleAuthName", Off::Never, "clients of other ensembles would be let in", "The names of this ensemble that clients may say."),
     refused("allowSaslFailedClients", Off::False, NO_SASL, "Let clients in whose SASL has failed."),
     refused("letAnySaslUserDoX", Off::Never, NO_SASL, "An id of ACLs that whoever authenticated by SASL has."),
+    refused("superUser", Off::Never, NO_SASL, "A name of the scheme sasl that may do everything."),
     refused("superUser*", Off::Never, NO_SASL, "Names of the scheme sasl that may do everything."),
+    refused("sasl.serverconfig", Off::Never, NO_SASL, "The section of the JAAS file for clients' SASL."),
     refused("sasl.*", Off::Never, NO_SASL, "Whatever begins with sasl. is about SASL."),
     refused("java.security.auth.login.config", Off::Never, NO_SASL, "The JAAS file, in which SASL has its passwords and principals."),
     refused("requireKerberosConfig", Off::False, NO_SASL, "Do not start without a configuration of Kerberos."),
@@ -182,6 +213,14 @@ pub const KEYS: &[Key] = &[
     refused("kinit", Off::Any, NO_SASL, "The program that renews tickets of Kerberos."),
     refused("skipACL", Off::False, "access would be checked all the same", "Let every client do everything."),
     refused("audit.enable", Off::False, "nothing would be written for an audit", "A log of who did what."),
+    refused("IPAuthenticationProvider.usexforwardedfor", Off::False, "the ip scheme would not do what it says", "Whether the HTTP server for commands takes a client's address from X-Forwarded-For."),
+    refused("SASLAuthenticationProvider.superPassword", Off::Never, NO_SASL, "The password of the user super of DIGEST-MD5."),
+    refused("kerberos.removeHostFromPrincipal", Off::False, NO_SASL, "Leave the host out of names of the scheme sasl."),
+    refused("kerberos.removeRealmFromPrincipal", Off::False, NO_SASL, "Leave the realm out of names of the scheme sasl."),
+    refused("kerberos.canonicalizeHostNames", Off::False, NO_SASL, "Ask the name service for the names of servers that Kerberos knows."),
+    refused("security.auth_to_local", Off::Classes(&["DEFAULT", ""]), "names would stay as Kerberos has them", "Rules that make short names of Kerberos's."),
+    refused("audit.impl.class", Off::Any, "nothing would be written for an audit", "Java's class that writes the audit log; read if audit.enable is true."),
+    refused("emulate353TTLNodes", Off::False, "nodes with a time to live of 3.5.3 would be taken for ephemeral ones", "Nodes with a time to live in the layout of ZooKeeper 3.5.3."),
     // Without a counterpart.
     none("4lw.commands.enabled", "A name of old for the words that are answered; write 4lw.commands.whitelist."),
     none("admin.enableServer", "The HTTP server for commands: there is none yet."),
@@ -223,8 +262,104 @@ pub const KEYS: &[Key] = &[
     none("multiAddress.enabled", "Several addresses for each server: one is taken."),
     none("reconfigEnabled", "Change members while the servers run; the list is that of the file."),
     none("readonlymode.enabled", "Serve reads without a quorum."),
-    none("maxTimeToWaitForEpoch", "How long a leader to be waits for its quorum; here initLimit."),
     none("quorum.cnxn.threads.size", "Threads of Java's connections between servers."),
+    // Of ZooKeeper, and without a counterpart: how it is built, and what it tells of itself.
+    none("observer.syncEnabled", "As syncEnabled: Java's name of the property."),
+    none("admin.httpVersion", "Its version of HTTP, as 11 or 20."),
+    none("admin.portUnification", "Whether its port takes TLS and plain text."),
+    none("admin.forceHttps", "Whether its port takes TLS alone."),
+    none("admin.needClientAuth", "Whether its clients need certificates."),
+    none("admin.rateLimiterIntervalInMS", "How often it makes a snapshot or restores one."),
+    none("admin.snapshot.enabled", "Whether it makes snapshots."),
+    none("admin.restore.enabled", "Whether it restores snapshots."),
+    none("metricsProvider.httpsPort", "The port of the exporter for TLS."),
+    none("metricsProvider.prometheusMetricsSummaryRotateIntervalSeconds", "Over how long the exporter's quantiles go."),
+    none("metricsProvider.numWorkerThreads", "Threads of the exporter."),
+    none("metricsProvider.maxQueueSize", "What may wait for the exporter's threads."),
+    none("metricsProvider.workerShutdownTimeoutMs", "How long the exporter's threads may take to end."),
+    none("metricsProvider.ssl.*", "TLS of the exporter: there is none yet."),
+    none("metricsProvider.*", "Whatever else the class that exports metrics takes."),
+    none("jute.maxbuffer.extrasize", "What a record may be longer than its request; here it always fits."),
+    none("intBufferStartingSizeBytes", "How large Java's buffers for records begin."),
+    none("watchManagerName", "How Java holds watches; here there is one way."),
+    none("watcherCleanThreadsNum", "Threads that remove watches of closed connections in Java's WatchManagerOptimized."),
+    none("watcherCleanThreshold", "From how many closed connections on they do."),
+    none("watcherCleanIntervalInSeconds", "How often they do at least."),
+    none("maxInProcessingDeadWatchers", "How many closed connections may wait for them."),
+    none("bitHashCacheSize", "How many watchers of a node are held in a second way, too."),
+    none("closeSessionTxn.enabled", "Whether the end of a session names its ephemeral nodes in the log; every server finds them by itself."),
+    none("maxWriteQueuePollTime", "How long a sync waits for one more write; see flushDelay."),
+    none("request_throttle_max_requests", "Requests under way before others wait; here they wait by bytes, zabra.waitingBytesMax and zabra.outstandingBytes."),
+    none("request_throttle_stall_time", "How long they wait at a time."),
+    none("request_throttle_drop_stale", "Whether requests are dropped that nobody waits for any more."),
+    none("request_stale_connection_check", "Whether those of a closed connection are such."),
+    none("request_stale_latency_check", "Whether those are such that are older than their session's timeout."),
+    none("request_throttler.shutdownTimeout", "How long a server that stops waits for them."),
+    none("throttled_op_wait_time", "After how long a request that waited is answered with an error instead."),
+    none("largeRequestThreshold", "From which length on a request is a large one; here bytes count for all."),
+    none("largeRequestMaxBytes", "What large requests under way may have together; here zabra.waitingBytesMax is for all."),
+    none("connection_throttle_tokens", "How many connections may come at once; here maxCnxns and maxClientCnxns are the limits."),
+    none("connection_throttle_fill_time", "How often there is room for more."),
+    none("connection_throttle_fill_count", "For how many more."),
+    none("connection_throttle_freeze_time", "How often the share of connections that are dropped changes."),
+    none("connection_throttle_drop_increase", "By how much it grows."),
+    none("connection_throttle_drop_decrease", "By how much it shrinks."),
+    none("connection_throttle_decrease_ratio", "From how much room on it shrinks."),
+    none("connection_throttle_weight_enabled", "Whether sessions weigh differently in this."),
+    none("connection_throttle_global_session_weight", "What a new session weighs."),
+    none("connection_throttle_renew_session_weight", "What a session weighs that comes back."),
+    none("connection_throttle_local_session_weight", "What a local session weighs."),
+    none("enableEagerACLCheck", "Check ACLs where a client is connected, before a write goes to the leader; they are checked at the leader all the same."),
+    none("nio.directBufferBytes", "Buffers of Java's connections."),
+    none("nio.shutdownTimeout", "How long Java waits for its connections' threads."),
+    none("netty.advancedFlowControl.enabled", "How Java's other connections (Netty) are held up; here they always are."),
+    none("netty.server.outstandingHandshake.limit", "How many handshakes of TLS Netty has under way."),
+    none("netty.server.earlyDropSecureConnectionHandshakes", "Whether Netty drops connections before their handshake while the server does not serve."),
+    none("commitProcessor.maxReadBatchSize", "How many reads Java answers before it looks for commits."),
+    none("commitProcessor.maxCommitBatchSize", "How many commits Java takes before it looks for reads."),
+    none("commitProcessor.shutdownTimeout", "How long Java waits for these threads."),
+    none("pathStats.enabled", "Count requests by path, and tell the most frequent in the log."),
+    none("pathStats.slotCapacity", "Over how many slots of time."),
+    none("pathStats.slotDuration", "How long a slot is."),
+    none("pathStats.maxDepth", "How many names of a path count."),
+    none("pathStats.sampleRate", "Which share of requests is counted."),
+    none("pathStats.initialDelay", "When they are told first."),
+    none("pathStats.delay", "How often they are told."),
+    none("pathStats.topPathMax", "How many paths are told."),
+    none("messageTracker.Enabled", "Keep the last packets between servers, for the log when a connection ends."),
+    none("messageTracker.BufferSize", "How many of them."),
+    none("jvm.pause.monitor", "Tell when the Java virtual machine stood still: there is none."),
+    none("jvm.pause.sleep.time.ms", "How often it looks."),
+    none("jvm.pause.warn-threshold.ms", "From when it warns."),
+    none("jvm.pause.info-threshold.ms", "From when it tells."),
+    none("log.dir", "Where Java's log goes; here it goes to standard error, and ZABRA_LOG says what of it."),
+    none("log.file", "Its file."),
+    none("root.logger", "What Java's log says, and where; see log.dir."),
+    none("console.threshold", "What of it goes to the console."),
+    none("jmx.log4j.disable", "Whether Java's log may be changed by JMX: there is none."),
+    none("multiAddress.reachabilityCheckEnabled", "Whether it is tried which of several addresses answers."),
+    none("multiAddress.reachabilityCheckTimeoutMs", "How long that is tried."),
+    none("oraclePath", "A file that lets one of two voters decide alone; here a majority always decides."),
+    none("quorumCnxnTimeoutMs", "How long a connection for votes may be silent."),
+    none("fastleader.minNotificationInterval", "When a vote is sent again first."),
+    none("fastleader.maxNotificationInterval", "How long the pauses between votes become at most."),
+    none("leader.maxTimeToWaitForEpoch", "How long a leader to be waits for its quorum; here initLimit."),
+    none("leader.maxConcurrentSnapSyncs", "How many learners get a snapshot at a time."),
+    none("leader.maxConcurrentDiffSyncs", "How many learners get proposals that they lack at a time."),
+    none("leader.closeSocketAsync", "Whether Java's leader goes on while a connection closes; here it always does."),
+    none("learner.closeSocketAsync", "Whether Java's learner goes on while a connection closes; here it always does."),
+    none("learner.asyncSending", "Whether Java's learner goes on while it sends; here it always does."),
+    none("leader.ackLoggingFrequency", "Of how many acks one is measured."),
+    none("leader.nodelay", "Whether the leader sends at once (TCP_NODELAY); here it always does."),
+    none("follower.nodelay", "Whether a learner sends at once (TCP_NODELAY); here it always does."),
+    none("leaderConnectDelayDuringRetryMs", "The pause between two tries to connect to the leader."),
+    none("forward_learner_requests_to_commit_processor_disabled", "Whether Java's leader queues learners' requests a second time."),
+    none("follower.skipLearnerRequestToNextProcessor", "The same in an observer master."),
+    none("observer.reconnectDelayMs", "How long an observer waits before it looks for the leader again."),
+    none("observer.election.DelayMs", "How long an observer waits before it asks who leads."),
+    none("observerMaster.sizeLimit", "What a follower keeps for its observers; see observerMasterPort."),
+    none("forceSnapshotSync", "Send a snapshot always: for tests of Java."),
+    none("server.realm", "The realm of Kerberos in the names of servers; a property of clients, which Java does not take as a line of zoo.cfg."),
 ];
 
 /// The row of this key, with or without `zookeeper.` before it; `server.7` is `server.N`'s, and a row that names the key goes before
@@ -248,13 +383,56 @@ pub fn find(key: &str) -> Option<&'static Key> {
 /// The key that was most likely meant by one that nobody knows: the same but for its case, or for one or two letters.
 #[must_use]
 pub fn nearest(key: &str) -> Option<&'static Key> {
-    let key = key.strip_prefix("zookeeper.").unwrap_or(key);
-    let near = KEYS
-        .iter()
-        .map(|row| (distance(&row.name.to_lowercase(), &key.to_lowercase()), row));
-    near.filter(|(far, _)| *far <= 2)
-        .min_by_key(|(far, _)| *far)
-        .map(|(_, row)| row)
+    near(key).map(|(_, row)| row)
+}
+
+fn near(key: &str) -> Option<(usize, &'static Key)> {
+    let key = key.strip_prefix("zookeeper.").unwrap_or(key).to_lowercase();
+    // As in the row of authProvider.N.
+    let numbered = match key.rsplit_once('.') {
+        Some((begin, n)) if n.parse::<u64>().is_ok() => format!("{begin}.n"),
+        _ => key,
+    };
+    let far = KEYS.iter().map(|row| {
+        let name = row.name.to_lowercase();
+        let far = match name.strip_suffix('*') {
+            Some(begin) if numbered.starts_with(begin) => 0,
+            Some(_) => usize::MAX,
+            None => distance(&name, &numbered),
+        };
+        (far, row)
+    });
+    far.filter(|(far, _)| *far <= 2).min_by_key(|(far, _)| *far)
+}
+
+/// Parts of the names of keys that say who may come in and do what, in small letters.
+const SECURITY: [&str; 15] = [
+    "skipacl",
+    "audit",
+    "auth",
+    "certreload",
+    "fips",
+    "jaas",
+    "kerberos",
+    "membersonly",
+    "portunification",
+    "sasl",
+    "secure",
+    "ssl",
+    "superdigest",
+    "superuser",
+    "x509",
+];
+
+/// The key about who may come in and do what that was most likely meant by one that nobody knows. Such a key is not only told: a
+/// server without what it asks for would be weaker than its operator believes. Short names have to be equal but for their case.
+#[must_use]
+pub fn near_security(key: &str) -> Option<&'static Key> {
+    let (far, row) = near(key)?;
+    let name = row.name.to_lowercase();
+    let is_security = SECURITY.iter().any(|part| name.contains(part));
+    let is_near = far == 0 || name.len() >= 8;
+    (is_security && is_near).then_some(row)
 }
 
 /// How many letters have to be put in, taken out or changed to make one of the other.
@@ -276,6 +454,7 @@ fn distance(a: &str, b: &str) -> usize {
 mod tests {
     use super::*;
     use crate::config::check;
+    use crate::config::documented::{DOCUMENTED, Documented, documented};
     use crate::config::file::parse;
     use std::path::Path;
 
@@ -295,9 +474,11 @@ mod tests {
             "SASLAuthenticationProvider.*" => ("SASLAuthenticationProvider.other", "x"),
             "enforce.auth.*" => ("enforce.auth.sasl", "x"),
             "superUser*" => ("superUser.2", "x"),
-            "sasl.*" => ("sasl.serverconfig", "x"),
+            "sasl.*" => ("sasl.other", "x"),
             "jaasLoginRenew*" => ("jaasLoginRenewJitter", "x"),
             "kerberos.*" => ("kerberos.other", "x"),
+            "metricsProvider.ssl.*" => ("metricsProvider.ssl.other", "x"),
+            "metricsProvider.*" => ("metricsProvider.other", "x"),
             "electionAlg" => (key.name, "3"),
             "peerType" => (key.name, "observer"),
             "DigestAuthenticationProvider.digestAlg" => (key.name, "SHA-256"),
@@ -343,6 +524,87 @@ mod tests {
         assert_eq!(name("initLimt"), Some("initLimit"));
         assert_eq!(name("zookeeper.snapCuont"), Some("snapCount"));
         assert_eq!(name("somethingElse"), None);
+    }
+
+    /// C-30.
+    #[test]
+    fn c_30_a_key_near_to_one_of_security_refuses_the_start() {
+        for (key, meant) in [
+            ("sslquorum", "sslQuorum"),
+            ("zookeeper.SSLQuorum", "sslQuorum"),
+            ("secureClientport", "secureClientPort"),
+            ("quorum.auth.enableSASL", "quorum.auth.enableSasl"),
+            ("authprovider.1", "authProvider.N"),
+            ("SSL.keystore.password", "ssl.*"),
+            (
+                "sessionRequireClientSASLauth",
+                "sessionRequireClientSASLAuth",
+            ),
+            (
+                "digestAuthenticationProvider.enabled",
+                "DigestAuthenticationProvider.enabled",
+            ),
+            ("zabra.quorumFromMemberOnly", "zabra.quorumFromMembersOnly"),
+            ("skipAcl", "skipACL"),
+        ] {
+            let found = near_security(key).map(|row| row.name);
+            assert!(
+                found == Some(meant) || (found.is_some() && meant == "ssl.*"),
+                "{key}: {found:?}"
+            );
+            let refusal = match parse(&format!("tickTime=5\n{key}=true")) {
+                Err((line, what)) if what.contains("is no key") => Some(line),
+                Err(_) => None,
+                // A row that ends in * has it.
+                Ok(lines) => lines.unsupported.first().map(|(line, _)| *line),
+            };
+            assert_eq!(refusal, Some(2), "{key}");
+        }
+        // Near to others, or to none: told, and no more.
+        for key in [
+            "ticktime",
+            "snapCuont",
+            "init",
+            "secure",
+            "authorizer.class.name",
+        ] {
+            assert_eq!(
+                parse(&format!("{key}=5")).map(|lines| lines.unused.len()),
+                Ok(1),
+                "{key}"
+            );
+        }
+    }
+
+    /// Every row says what it is for, what its values are, its default and since when; so does every key of ZooKeeper, and by a row of
+    /// its own where there is one.
+    #[cfg(feature = "runtime")]
+    #[test]
+    fn what_is_explained_is_whole() {
+        for row in KEYS {
+            let said = crate::config::tell::explain(row.name).unwrap();
+            for begin in ["  here:    ", "  values:  ", "  default: ", "  since:   "] {
+                let mut lines = said.lines().filter_map(|line| line.strip_prefix(begin));
+                let rest = lines.next().unwrap_or_default();
+                assert!(!rest.trim().is_empty(), "{begin}: {said}");
+            }
+            assert!(
+                said.starts_with(row.name) && row.about.ends_with('.'),
+                "{said}"
+            );
+            // What has no effect is explained by what ZooKeeper says of it.
+            let known = documented(row.name);
+            let is_whole =
+                |known: &Documented| row.state == State::Honoured || !known.unit.is_empty();
+            let is_known = known.as_ref().is_some_and(is_whole) || row.name.starts_with("zabra.");
+            assert!(is_known, "documented.rs lacks {}", row.name);
+        }
+        for (name, ..) in DOCUMENTED {
+            assert!(
+                find(name).is_some_and(|row| row.name == *name || row.name.ends_with('*')),
+                "{name}"
+            );
+        }
     }
 
     /// What the table calls the default is what holds without the key.

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod check;
+pub mod documented;
 pub mod file;
 pub mod keys;
 pub mod security;

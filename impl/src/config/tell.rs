@@ -2,8 +2,9 @@
 
 use super::ConfigError;
 use super::check::{self, text_of};
+use super::documented::documented;
 use super::file::{gather, settings};
-use super::keys::{KEYS, Key, Off, State, find, nearest};
+use super::keys::{KEYS, Off, State, find, nearest};
 use super::settings::{Given, Setting, merge};
 use serde::Serialize;
 use std::fmt::{self, Display};
@@ -210,25 +211,39 @@ impl Display for Report {
     }
 }
 
-impl Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", self.name, self.about)?;
-        let becomes = match self.state {
-            State::Honoured => "the server does what it says",
-            State::NoEffect => "the server takes no notice of it",
-            State::Refused => {
-                "not supported: a server does not start with it, unless its value asks for nothing"
-            }
-        };
-        writeln!(f, "  here:    {becomes}")?;
-        if !self.unit.is_empty() {
-            writeln!(f, "  values:  {}", self.unit)?;
+/// What a key is for, what becomes of it here, its values, its default, and since when ZooKeeper has it; `None` if nobody knows it.
+#[must_use]
+pub fn explain(key: &str) -> Option<String> {
+    let row = find(key)?;
+    let plain = key.strip_prefix("zookeeper.").unwrap_or(key);
+    let known = documented(plain).or_else(|| documented(row.name));
+    // A row for several keys may leave to the key's own documents what it is in ZooKeeper.
+    let name = known.map_or(row.name, |known| known.name);
+    let here = match row.state {
+        State::Honoured => "the server does what it says".into(),
+        State::NoEffect => "no effect; a line with it is told at the start".into(),
+        State::Refused if row.off == Off::Any => "no effect by itself".into(),
+        State::Refused => {
+            format!("refused unless the value asks for nothing: {}", row.why)
         }
-        if !self.default.is_empty() {
-            writeln!(f, "  default: {}", self.default)?;
-        }
-        Ok(())
-    }
+    };
+    let of = |own: &'static str, theirs: &'static str| match (own, theirs) {
+        ("", "") => "none",
+        ("", theirs) => theirs,
+        (own, _) => own,
+    };
+    let values = of(row.unit, known.map_or("", |known| known.unit));
+    let default = of(row.default, known.map_or("", |known| known.default));
+    let since = match known.map_or("", |known| known.since) {
+        "" if name.starts_with("zabra.") => "Zabra alone has it".into(),
+        "" => "no release of ZooKeeper reads it".into(),
+        "3.3" => "ZooKeeper 3.3 or before".into(),
+        release => format!("ZooKeeper {release}"),
+    };
+    Some(format!(
+        "{name}: {}\n  here:    {here}\n  values:  {values}\n  default: {default}\n  since:   {since}\n",
+        row.about
+    ))
 }
 
 #[cfg(test)]
@@ -296,6 +311,30 @@ mod tests {
         assert!(
             said.contains("It is said twice, and line 5 counts."),
             "{said}"
+        );
+    }
+
+    #[test]
+    fn a_key_is_explained_with_its_release_and_java_s_default_where_there_is_none_here() {
+        let of = |key: &str| explain(key).unwrap_or_default();
+        let said = of("zookeeper.ssl.quorum.keyStore.location");
+        assert!(
+            said.starts_with("ssl.quorum.keyStore.location: The key"),
+            "{said}"
+        );
+        assert!(
+            said.ends_with("  default: none\n  since:   ZooKeeper 3.5.5\n"),
+            "{said}"
+        );
+        assert!(of("fastleader.maxNotificationInterval").contains("  default: 60000\n"));
+        assert!(of("tickTime").contains("  values:  ms\n  default: 3000\n"));
+        assert!(of("server.7").starts_with("server.N: ") && of("nothing").is_empty());
+        assert!(of("zabra.outstandingBytes").ends_with("Zabra alone has it\n"));
+        assert_eq!(becomes("server.realm", "EXAMPLE.COM").0, "ignored");
+        let (state, about) = becomes("sslquorum", "true");
+        assert!(
+            state == "refused" && about.contains("near to sslQuorum"),
+            "{about}"
         );
     }
 
