@@ -1,4 +1,4 @@
-//! Bounds on what strangers can make this server hold.
+//! Bounds on what strangers can make this server hold, and on what one transaction may be.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -46,6 +46,9 @@ pub const UNWRITTEN_PARTS_MAX: usize = 2;
 pub const REQUESTS_WAITING_MAX: usize = 16_384;
 /// What may wait for the core, bytes; then clients are not read on.
 pub const INBOX_BYTES_MAX: usize = 16 << 20;
+/// A transaction in a log, bytes. It is what ZooKeeper's readers of logs accept with default settings: `jute.maxbuffer` +
+/// `jute.maxbuffer.extrasize`.
+pub const PAYLOAD_BYTES_MAX: usize = 2 * 0xf_ffff;
 
 /// The least bound of all connections together, bytes.
 pub const BUDGET_BYTES_MIN: usize = 64 << 20;

@@ -4,7 +4,7 @@ use super::file::{Lines, decode, gather, parse_dynamic};
 use super::keys::find;
 use super::settings::{Given, Setting, merge};
 use super::{Config, ConfigError, DigestHash, Listen, Member, MemberRole, Unused, Whitelist};
-use crate::storage::txn_log::PAYLOAD_BYTES_MAX;
+use crate::limits::PAYLOAD_BYTES_MAX;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;

@@ -4,7 +4,7 @@ use super::service::{OwnSync, Submitted};
 use super::turn::Core;
 use crate::client::conn::Conn;
 use crate::client::submit::Submit;
-use crate::storage::txn_log::PAYLOAD_BYTES_MAX;
+use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::wire::client::{Request, opcode};
 use crate::wire::link::{Heard, hello_of};
 use crate::wire::payload::Logged;

@@ -8,7 +8,7 @@ use crate::client::lock::lock;
 use crate::config::{Config, join};
 use crate::core::event::Event;
 use crate::error::ServerError;
-use crate::limits::{HANDSHAKE_TIME, HANDSHAKES_MAX, HELLO_BYTES_MAX, WRITE_TIME};
+use crate::limits::{HANDSHAKE_TIME, HANDSHAKES_MAX, WRITE_TIME};
 use crate::wire::WireError;
 use crate::wire::election::{Address, InitialForm, InitialMessage};
 use crate::wire::mail;
@@ -194,19 +194,7 @@ impl ElectionNet {
         }
         stream.set_nodelay(true).map_err(|e| e.to_string())?;
         let mut buf = BytesMut::new();
-        let initial = loop {
-            if let Some(initial) = InitialMessage::parse(&mut buf).map_err(|e| e.to_string())? {
-                break initial;
-            }
-            if buf.len() >= HELLO_BYTES_MAX {
-                return Err("it says too much before it says who it is".into());
-            }
-            match stream.read_buf(&mut buf).await {
-                Ok(0) => return Err("it has ended".into()),
-                Ok(_) => {}
-                Err(error) => return Err(error.to_string()),
-            }
-        };
+        let initial = ports::first_words(&mut stream, &mut buf, InitialMessage::parse).await?;
         let sid = initial.server;
         let slot = self.slots.get(&sid);
         // The slots are the members; their roles make no difference here.

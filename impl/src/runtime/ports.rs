@@ -1,9 +1,14 @@
-//! Taking ports and connections: on every address of both families, and a client's address in one form.
+//! Taking ports and connections: on every address of both families, a client's address in one form, and what a stranger says
+//! first.
 
 use crate::config::join;
 use crate::error::ServerError;
+use crate::limits::HELLO_BYTES_MAX;
+use bytes::BytesMut;
+use std::fmt::Display;
 use std::io::{Error, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 /// Listens on `host`, or on every address of the machine, IPv6's and IPv4's, if there is none.
@@ -69,6 +74,31 @@ pub async fn accept(listener: &TcpListener) -> std::io::Result<(TcpStream, Socke
     ))
 }
 
+/// What a stranger says first, as soon as `parse` finds it whole at the beginning of `buf`; what is behind it stays in `buf`.
+///
+/// # Errors
+/// Why there is no such thing, for the log: the connection has ended, or what comes is not understood, or it is longer than
+/// [`HELLO_BYTES_MAX`].
+pub async fn first_words<T, E: Display>(
+    stream: &mut (impl AsyncRead + Unpin),
+    buf: &mut BytesMut,
+    mut parse: impl FnMut(&mut BytesMut) -> Result<Option<T>, E>,
+) -> Result<T, String> {
+    loop {
+        if let Some(said) = parse(buf).map_err(|e| e.to_string())? {
+            return Ok(said);
+        }
+        if buf.len() >= HELLO_BYTES_MAX {
+            return Err("it says too much before it says who it is".into());
+        }
+        match stream.read_buf(buf).await {
+            Ok(0) => return Err("it has ended".into()),
+            Ok(_) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +124,35 @@ mod tests {
             let listener = bind(Some("::1"), 0, "client port").await.unwrap();
             assert!(listener.local_addr().unwrap().is_ipv6());
         });
+    }
+
+    #[test]
+    fn first_words_are_whole_and_few_and_leave_what_is_behind_them() {
+        let parse = |buf: &mut BytesMut| match buf.first() {
+            Some(b'!') => Err("a stranger"),
+            Some(b'?') | None => Ok(None),
+            Some(_) => Ok((buf.len() >= 4).then(|| buf.split_to(4))),
+        };
+        let hear = |said: &[u8]| {
+            let (mut said, mut buf) = (said, BytesMut::new());
+            let heard = run(first_words(&mut said, &mut buf, parse));
+            (heard.map(|heard| heard.to_vec()), buf.to_vec())
+        };
+        assert_eq!(
+            hear(b"whoXbehind"),
+            (Ok(b"whoX".to_vec()), b"behind".to_vec())
+        );
+        for (said, why) in [
+            (&b"who"[..], "it has ended"),
+            (b"", "it has ended"),
+            (b"!", "a stranger"),
+            (
+                &[b'?'; HELLO_BYTES_MAX],
+                "it says too much before it says who it is",
+            ),
+        ] {
+            assert_eq!(hear(said).0, Err(why.into()));
+        }
     }
 
     /// C-29.

@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
@@ -121,19 +120,7 @@ impl Door {
             return Err("its address is no member's".into());
         }
         let mut buf = BytesMut::with_capacity(HELLO_BYTES_MAX);
-        let packet = loop {
-            if let Some(packet) = parse(&mut buf).map_err(|e| e.to_string())? {
-                break packet;
-            }
-            if buf.len() >= HELLO_BYTES_MAX {
-                return Err("it says too much before it says who it is".into());
-            }
-            match stream.read_buf(&mut buf).await {
-                Ok(0) => return Err("it has ended".into()),
-                Ok(_) => {}
-                Err(error) => return Err(error.to_string()),
-            }
-        };
+        let packet = ports::first_words(&mut stream, &mut buf, parse).await?;
         let kind = packet.kind;
         let hello = hello(packet)
             .map_err(|e| e.to_string())?

@@ -91,6 +91,12 @@ pub trait Disk: Clone + Send + 'static {
     /// [`StorageError::Io`].
     fn create_dir(&self, dir: &Path) -> Result<()>;
 
+    /// The name that a directory has without links, by which two names of one directory are equal; `None` if there is no such
+    /// directory. A disk without links has each directory under the name that it is asked for.
+    fn real_dir(&self, dir: &Path) -> Option<PathBuf> {
+        Some(dir.to_owned())
+    }
+
     /// The whole content of a small file; `None` if there is no such file.
     ///
     /// # Errors
@@ -271,6 +277,10 @@ impl Disk for RealDisk {
             }
         }
         Ok(names)
+    }
+
+    fn real_dir(&self, dir: &Path) -> Option<PathBuf> {
+        fs::canonicalize(dir).ok().filter(|dir| dir.is_dir())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {

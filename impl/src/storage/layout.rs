@@ -9,7 +9,6 @@
 
 use super::disk::Disk;
 use super::{Dirs, Result, StorageError, list_by_zxid, snapshot, txn_log};
-use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use zabra_model::ids::ServerId;
@@ -101,8 +100,8 @@ pub struct Layout {
 }
 
 /// Whether the two are one directory, under one name or two.
-fn is_one(dirs: &Dirs) -> bool {
-    let real = |dir: &Path| fs::canonicalize(dir).ok();
+fn is_one<D: Disk>(disk: &D, dirs: &Dirs) -> bool {
+    let real = |dir: &Path| disk.real_dir(dir);
     dirs.snap == dirs.log
         || real(&dirs.snap).is_some_and(|snap| Some(snap) == real(&dirs.log))
         // Not made yet: then those above them may be.
@@ -116,7 +115,7 @@ fn is_one(dirs: &Dirs) -> bool {
 
 /// The first file of one kind in a directory, which may be missing.
 fn first_of<D: Disk>(disk: &D, dir: &Path, prefix: &str) -> Result<Option<PathBuf>> {
-    if !dir.is_dir() {
+    if disk.real_dir(dir).is_none() {
         return Ok(None);
     }
     if prefix == txn_log::PREFIX {
@@ -148,25 +147,14 @@ pub fn look<D: Disk>(
     server: Option<ServerId>,
     trust_empty: bool,
 ) -> Result<Layout> {
-    let one = is_one(dirs);
+    let one = is_one(disk, dirs);
     let read = |dir: &Path| identity(disk, dir);
     let (snap, log) = (read(&dirs.snap)?, read(&dirs.log)?);
     if !one {
         look_at_names(disk, dirs)?;
     }
-    for (dir, said) in [(&dirs.snap, &snap), (&dirs.log, &log)] {
-        let owner = said.as_ref().and_then(|said| said.server);
-        if let (Some(owner), Some(me)) = (owner, server)
-            && owner != me
-        {
-            return Err(wrong(
-                dir,
-                format!(
-                    "it holds the data of server.{owner}, but this is server.{me}: correct myid, dataDir and dataLogDir; or, if the data was copied here on purpose, remove {IDENTITY} in it"
-                ),
-            ));
-        }
-    }
+    look_at_owner(&dirs.snap, snap.as_ref(), server)?;
+    look_at_owner(&dirs.log, log.as_ref(), server)?;
     let missing = |dir, prefix| first_of(disk, dir, prefix).map(|first| first.is_none());
     let is_empty = missing(&dirs.log, txn_log::PREFIX)? && missing(&dirs.snap, snapshot::PREFIX)?;
     let logs_missing = missing(&dirs.log, txn_log::PREFIX)?;
@@ -231,6 +219,19 @@ fn wrong(dir: &Path, what: String) -> StorageError {
     }
 }
 
+/// A directory is that of this member, or does not say whose it is.
+fn look_at_owner(dir: &Path, said: Option<&Identity>, me: Option<ServerId>) -> Result<()> {
+    match (said.and_then(|said| said.server), me) {
+        (Some(owner), Some(me)) if owner != me => Err(wrong(
+            dir,
+            format!(
+                "it holds the data of server.{owner}, but this is server.{me}: correct myid, dataDir and dataLogDir; or, if the data was copied here on purpose, remove {IDENTITY} in it"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// No logs among the snapshots, no snapshots among the logs.
 fn look_at_names<D: Disk>(disk: &D, dirs: &Dirs) -> Result<()> {
     let (snap, log) = (dirs.snap.display(), dirs.log.display());
@@ -271,7 +272,7 @@ impl Layout {
     /// # Errors
     /// [`StorageError::Io`].
     pub fn write<D: Disk>(self, disk: &D, dirs: &Dirs) -> Result<()> {
-        let one = is_one(dirs);
+        let one = is_one(disk, dirs);
         let known = self.snap.as_ref().or(self.log.as_ref());
         let id = known.map_or_else(|| RandomState::new().build_hasher().finish(), |k| k.id);
         let server = self.server.or(known.and_then(|k| k.server));
@@ -299,6 +300,7 @@ impl Layout {
 mod tests {
     use super::super::disk::RealDisk;
     use super::*;
+    use std::fs;
 
     /// What lies in two directories, and what is to become of it.
     struct Case {

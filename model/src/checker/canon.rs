@@ -6,19 +6,18 @@
 
 use super::arena::Bytes;
 use super::bounds::{Bounds, Grain};
-use super::cluster::Mailbox;
-use super::cluster::index;
 use super::disk::{Disk, DiskImage, HostBug, PendingWrite};
 use super::link::{End, Frame, Wire};
 use super::node::Node;
 use super::page_cache::PageCache;
+use super::parts::{Mailbox, index};
 use super::txn::{self, Listed};
 use crate::durable::Storage;
 use crate::election::Looking;
 use crate::election::tally::Ballot;
 use crate::ensemble::Acks;
 use crate::ids::{Epoch, Round, ServerId, Zxid};
-use crate::invariants::{Observation, Past};
+use crate::invariants::{Kept, Observation, Past, Server};
 use crate::leader::{Leading, Learner, LearnerStage, Outstanding};
 use crate::learner::{Following, FollowingStage};
 use crate::packet::Packet;
@@ -529,4 +528,42 @@ pub(super) fn frame(f: &Frame, out: &mut Bytes) {
             zxid(*z, out);
         }
     }
+}
+
+/// Appends the canonical bytes of what the invariants see of this server.
+pub(super) fn view(node: &Node, server: &Server, out: &mut Bytes) {
+    let Server {
+        id: _,
+        observer: _, // a server is what its place makes it
+        serving,
+        participant,
+        primary,
+        kept,
+        active,
+    } = server;
+    small(node.at, out);
+    for part in [serving, participant] {
+        match part {
+            None => out.push(255),
+            Some((of, history)) => {
+                epoch(*of, out);
+                zxids(history, out);
+            }
+        }
+    }
+    match primary {
+        None => out.push(255),
+        Some(of) => epoch(*of, out),
+    }
+    let Kept {
+        current,
+        history,
+        binds: _, // that follows from
+        boots,
+    } = kept;
+    epoch(*current, out);
+    zxids(history, out);
+    configurations(node.disk.image.binds(), out);
+    zxid(*active, out);
+    out.push(u8::from(*boots));
 }

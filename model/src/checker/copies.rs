@@ -225,6 +225,35 @@ impl Copies {
         s.snapshots.count(applied);
     }
 
+    /// A leader sends its tree to a learner, as of all that is delivered.
+    fn send_snapshot(&self, s: &mut State) {
+        let (link, zxid) = (Link(1), Zxid(s.delivered as u64));
+        let ensemble = self.ensemble();
+        self.effect(
+            s,
+            &Effect::SendSnapshot {
+                link,
+                zxid,
+                ensemble,
+            },
+        );
+    }
+
+    /// A tree is installed, of all that is committed here and one transaction more.
+    fn install(&self, s: &mut State) {
+        let place = s.committed + 1;
+        let (zxid, ensemble) = (Zxid(place as u64), self.ensemble());
+        let write = Write::Install { zxid, ensemble };
+        let mark = Mark(1);
+        self.effect(s, &Effect::Persist { mark, write });
+        s.snapshots.installed();
+        s.history.truncate(s.committed);
+        s.history.push(s.next);
+        s.next += 1;
+        s.tree.clone_from(&s.history);
+        (s.base, s.committed, s.delivered, s.held) = (place, place, place, true);
+    }
+
     fn moment(&self, s: &State) -> Moment {
         Moment {
             serves: s.serves || self.slips(Slip::SnapshotWhileLooking),
@@ -346,18 +375,7 @@ impl Model for Copies {
                 self.effect(&mut s, &Effect::Became(ServerState::Looking));
                 s.serves = false;
             }
-            Step::SendSnapshot => {
-                let (link, zxid) = (Link(1), zxid(s.delivered));
-                let ensemble = self.ensemble();
-                self.effect(
-                    &mut s,
-                    &Effect::SendSnapshot {
-                        link,
-                        zxid,
-                        ensemble,
-                    },
-                );
-            }
+            Step::SendSnapshot => self.send_snapshot(&mut s),
             Step::Cut(place) => {
                 let write = Write::Truncate { zxid: zxid(place) };
                 let mark = Mark(1);
@@ -367,19 +385,7 @@ impl Model for Copies {
                 s.held = s.tree.len() > place;
                 s.delivered = s.delivered.min(place);
             }
-            Step::Install => {
-                let place = s.committed + 1;
-                let (zxid, ensemble) = (zxid(place), self.ensemble());
-                let write = Write::Install { zxid, ensemble };
-                let mark = Mark(1);
-                self.effect(&mut s, &Effect::Persist { mark, write });
-                s.snapshots.installed();
-                s.history.truncate(s.committed);
-                s.history.push(s.next);
-                s.next += 1;
-                s.tree.clone_from(&s.history);
-                (s.base, s.committed, s.delivered, s.held) = (place, place, place, true);
-            }
+            Step::Install => self.install(&mut s),
             Step::Released => {
                 s.tree.truncate(s.history.len());
                 s.held = false;

@@ -7,9 +7,9 @@
 
 use super::action::{W_ELECTED_BEST, W_ELECTED_OTHER, W_FOLLOWS_LEADER, W_FOLLOWS_NOBODY};
 use super::bounds::Grain;
-use super::cluster::{Cluster, World, index};
+use super::cluster::{Cluster, World};
 use super::node::Node;
-use crate::ids::ServerId;
+use super::parts::{index, sid};
 use crate::peer::Role;
 use crate::switch::Switches;
 use crate::vote::Vote;
@@ -23,10 +23,6 @@ pub(super) enum ElectionEnd {
     OfTheOracle(u64),
     /// Another one.
     Other,
-}
-
-fn sid(i: usize) -> ServerId {
-    ServerId(i as u64 + 1)
 }
 
 /// The vote that speaks for a server: for itself.

@@ -2,12 +2,13 @@
 
 use super::action::{Action, FiredTimer};
 use super::bounds::Grain;
-use super::cluster::{Cluster, index};
+use super::cluster::Cluster;
 use super::disk::PendingWrite;
 use super::host;
 use super::link::End;
-use super::model::{Zab, id, members, sid};
+use super::model::{Zab, id, members};
 use super::node::Node;
+use super::parts::{index, sid};
 use super::txn;
 use crate::ids::{Epoch, ServerId};
 use crate::leader::{Learner, LearnerStage, Phase};

@@ -3,8 +3,7 @@
 //! Every entry is a function of its key alone, because a step of a server depends on nothing but that server and its
 //! input. `zabra-check run --no-memo` takes every step anew and has to count the same.
 
-use super::cluster::{OnMail, OnWire, SERVERS_MAX};
-use super::node::Stimulus;
+use super::parts::{OnMail, OnWire, SERVERS_MAX};
 use crate::invariants::InvariantSet;
 use alloc::vec::Vec;
 use foldhash::fast::FixedState;
@@ -63,33 +62,5 @@ impl Memo {
     /// Forgets everything.
     pub fn clear(&mut self) {
         *self = Self::default();
-    }
-}
-
-impl Stimulus {
-    /// A number that tells this stimulus from every other one at the same server; `operand` is that of the packet
-    /// or vote in it.
-    pub(super) fn code(&self, operand: u32) -> u64 {
-        let (kind, small) = match self {
-            Self::Boot => (0, 0),
-            Self::Crash(kept) => (1, u64::from(*kept)),
-            Self::Elect(vote) => {
-                let zxid = u64::from(vote.zxid.epoch().0) << 4 | u64::from(vote.zxid.counter());
-                return 2 << 56 | u64::from(vote.epoch.0) << 24 | zxid << 8 | vote.leader.0;
-            }
-            Self::Flush => (3, 0),
-            Self::Propose(txn) => (4, u64::from(txn.members())),
-            Self::Unreachable => (5, 0),
-            Self::Linked(link) => (6, *link),
-            Self::Unlinked(link) => (7, *link),
-            Self::Fired(timer) => (8, *timer as u64),
-            Self::Received { link, .. } => (9, *link),
-            Self::Notified { from, .. } => (10, *from as u64),
-            Self::Snapshot => (11, 0),
-            Self::FailWrite => (12, 0),
-            Self::Die(kept) => (13, u64::from(*kept)),
-            Self::FailSync(kept) => (14, u64::from(*kept)),
-        };
-        kind << 56 | small << 32 | u64::from(operand)
     }
 }

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | [`bounds`], [`zoo`] | what is explored: configurations; known bugs, each with its own |
 //! | [`action`], [`model`] | what can happen in a cluster, and what it leads to |
-//! | [`cluster`], [`node`] | a cluster as numbers of its parts; one server, and all that one input leads to inside it |
-//! | [`disk`], [`page_cache`], [`link`], [`txn`] | a server's surroundings |
+//! | [`cluster`], [`node`], [`parts`] | a cluster as numbers of its parts; one server, and all that one input leads to inside it; the numbers |
+//! | [`disk`], [`image`], [`page_cache`], [`link`], [`txn`] | a server's surroundings |
 //! | [`properties`] | what the invariants see of a cluster |
 //! | [`canon`], [`arena`], [`world`], [`memo`], [`log`] | when two parts are the same; each kept once; steps taken once |
 //! | [`explore`] | our search: shortest counterexamples, several threads, "no wedge" |
@@ -32,6 +32,7 @@ mod election_end;
 mod enabled;
 pub mod explore;
 pub mod host;
+pub mod image;
 pub mod link;
 pub mod lives;
 pub mod log;
@@ -40,6 +41,7 @@ pub mod model;
 pub mod moves;
 pub mod node;
 pub mod page_cache;
+pub mod parts;
 pub mod properties;
 pub mod scenario;
 pub mod serving;

@@ -8,9 +8,10 @@ use super::disk::{Disk, DiskImage, PendingWrite};
 use super::explore::wedge::Obligation;
 use super::link::{End, Wire};
 use super::node::Stimulus;
+use super::parts::sid;
 use super::properties;
 use super::txn::Txn;
-use crate::ids::{Epoch, ServerId, Zxid};
+use crate::ids::{Epoch, Zxid};
 use crate::invariants::InvariantSet;
 use crate::leader::Phase;
 use crate::packet::Packet;
@@ -73,10 +74,6 @@ impl properties::Judged for State {
 
 pub(super) fn id(i: usize) -> u8 {
     u8::try_from(i + 1).unwrap_or(u8::MAX)
-}
-
-pub(super) fn sid(i: usize) -> ServerId {
-    ServerId(i as u64 + 1)
 }
 
 pub(super) fn at(server: u8) -> usize {

@@ -3,15 +3,13 @@
 //! Most of them depend on little of each server and on what was observed, and many clusters look the same there: these
 //! are asked once for all such clusters. The others look at what is on the way, and are asked of each.
 
-use super::arena::Bytes;
-use super::canon;
-use super::cluster::{Cluster, Log, SERVERS_MAX, WIRES_MAX, World};
+use super::cluster::{Cluster, Log, World};
 use super::link::{End, Wire};
-use super::model::sid;
 use super::node::Node;
+use super::parts::{SERVERS_MAX, WIRES_MAX};
 use crate::ids::Epoch;
 use crate::invariants::{
-    Asks, Broken, Conduct, Connection, Invariant, InvariantSet, Kept, Server, StepInvariant, View,
+    Asks, Broken, Conduct, Connection, Invariant, InvariantSet, Server, StepInvariant, View,
     broken_by_step, broken_of,
 };
 use crate::leader::Phase;
@@ -19,60 +17,6 @@ use crate::peer::Role;
 use alloc::vec::Vec;
 
 pub use crate::invariants::ALL;
-
-/// What the invariants see of this server.
-pub(super) fn server(node: &Node, world: &World) -> Server {
-    let image = &node.disk.image;
-    let (active, next) = image.binds();
-    let mut images = 0..=node.disk.unsynced();
-    let kept = Kept {
-        current: image.current,
-        history: image.content(),
-        binds: world.ensemble(active, next.as_slice()),
-        boots: images.all(|kept| node.disk.image_with(kept).boot(world.switches()).is_ok()),
-    };
-    let asked = || node.disk.image_asked().content();
-    let (id, observer) = (sid(node.at), world.envs[node.at].observer);
-    Server::of(id, observer, node.peer.as_ref(), &node.tree, asked, kept)
-}
-
-/// Appends the canonical bytes of what the invariants see of this server.
-pub(super) fn canon(node: &Node, server: &Server, out: &mut Bytes) {
-    let Server {
-        id: _,
-        observer: _, // a server is what its place makes it
-        serving,
-        participant,
-        primary,
-        kept,
-        active,
-    } = server;
-    canon::small(node.at, out);
-    for part in [serving, participant] {
-        match part {
-            None => out.push(255),
-            Some((epoch, zxids)) => {
-                canon::epoch(*epoch, out);
-                canon::zxids(zxids, out);
-            }
-        }
-    }
-    match primary {
-        None => out.push(255),
-        Some(epoch) => canon::epoch(*epoch, out),
-    }
-    let Kept {
-        current,
-        history,
-        binds: _, // that follows from
-        boots,
-    } = kept;
-    canon::epoch(*current, out);
-    canon::zxids(history, out);
-    canon::configurations(node.disk.image.binds(), out);
-    canon::zxid(*active, out);
-    out.push(u8::from(*boots));
-}
 
 /// What a server is doing.
 fn conduct(node: &Node) -> Conduct<'_> {

@@ -7,11 +7,11 @@ use super::canon;
 use super::link::{Frame, Wire};
 use super::memo::Out;
 use super::node::{Node, Outward};
-use super::properties;
+use super::parts::{Mailbox, sid};
 use super::txn::{self, Listed};
 use crate::ensemble::Ensemble;
 use crate::ids::{Epoch, ServerId};
-use crate::invariants::{Observation, Past, Server};
+use crate::invariants::{Kept, Observation, Past, Server};
 use crate::quorum::{Group, Voters, VotersError};
 use crate::step::Env;
 use crate::switch::Switches;
@@ -21,9 +21,6 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 use foldhash::quality::FixedState;
-
-/// The election messages on the way to one server, by sender; oldest first.
-pub type Mailbox = Vec<Vec<Notification>>;
 
 /// What does not change while a configuration is explored, and every distinct part seen so far.
 #[derive(Debug)]
@@ -209,13 +206,29 @@ impl World {
         }
     }
 
+    /// What the invariants see of a server.
+    fn view_of(&self, node: &Node) -> Server {
+        let image = &node.disk.image;
+        let (active, next) = image.binds();
+        let mut images = 0..=node.disk.unsynced();
+        let kept = Kept {
+            current: image.current,
+            history: image.content(),
+            binds: self.ensemble(active, next.as_slice()),
+            boots: images.all(|kept| node.disk.image_with(kept).boot(self.switches()).is_ok()),
+        };
+        let asked = || node.disk.image_asked().content();
+        let (id, observer) = (sid(node.at), self.envs[node.at].observer);
+        Server::of(id, observer, node.peer.as_ref(), &node.tree, asked, kept)
+    }
+
     pub(super) fn intern_node(&self, node: Node, bytes: &mut Bytes) -> u32 {
         bytes.clear();
         canon::node(&node, &self.bounds, bytes);
         let make = || {
-            let view = properties::server(&node, self);
+            let view = self.view_of(&node);
             let mut bytes = Bytes::new();
-            properties::canon(&node, &view, &mut bytes);
+            canon::view(&node, &view, &mut bytes);
             (node, self.views.intern(&bytes, || view))
         };
         self.nodes.intern_with_orbit(bytes, make, |(node, _)| {

@@ -40,9 +40,10 @@ const MODEL: &[Room] = &[
 /// Arrows inside `impl/src`.
 #[rustfmt::skip]
 const IMPL: &[Room] = &[
-    Room { of: &["config", "edges", "limits", "wire"], uses: &[] },
+    Room { of: &["edges", "limits", "wire"], uses: &[] },
+    Room { of: &["config"], uses: &[&["limits"]] },
     // A log entry is a proposal, and a snapshot file is what follows SNAP.
-    Room { of: &["storage"], uses: &[&["wire"]] },
+    Room { of: &["storage"], uses: &[&["limits", "wire"]] },
     Room { of: &["error"], uses: &[&["config", "storage"]] },
     Room { of: &["bench"], uses: &[&["wire"]] },
     Room { of: &["client"], uses: &[FORMATS] },

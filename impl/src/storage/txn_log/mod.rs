@@ -25,8 +25,6 @@ pub const PREFIX: &str = "log";
 pub const TORN: &str = ".torn-";
 /// A transaction header: no payload is shorter.
 pub const TXN_HEADER_BYTES: usize = 32;
-/// What ZooKeeper's readers accept with default settings: `jute.maxbuffer` + `jute.maxbuffer.extrasize`.
-pub const PAYLOAD_BYTES_MAX: usize = 2 * 0xf_ffff;
 
 const ENTRY_HEAD_BYTES: usize = 12;
 const END_OF_RECORD: u8 = b'B';

@@ -17,9 +17,10 @@
 use super::super::disk::{Disk, io_error};
 use super::super::{Result, StorageError, follows, list_by_zxid};
 use super::{
-    END_OF_RECORD, ENTRY_HEAD_BYTES, HEADER, HEADER_BYTES, LogEntry, MAGIC_BYTES,
-    PAYLOAD_BYTES_MAX, PREFIX, TXN_HEADER_BYTES, previous_of, zxid_of_payload,
+    END_OF_RECORD, ENTRY_HEAD_BYTES, HEADER, HEADER_BYTES, LogEntry, MAGIC_BYTES, PREFIX,
+    TXN_HEADER_BYTES, previous_of, zxid_of_payload,
 };
+use crate::limits::PAYLOAD_BYTES_MAX;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::Read;

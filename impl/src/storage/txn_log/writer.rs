@@ -6,9 +6,8 @@
 
 use super::super::disk::{Disk, DiskFile, io_error};
 use super::super::{Result, StorageError, follows};
-use super::{
-    HEADER_BYTES, PAYLOAD_BYTES_MAX, PREFIX, TXN_HEADER_BYTES, encode_entry, header_behind,
-};
+use super::{HEADER_BYTES, PREFIX, TXN_HEADER_BYTES, encode_entry, header_behind};
+use crate::limits::PAYLOAD_BYTES_MAX;
 use std::path::{Path, PathBuf};
 use zabra_model::ids::Zxid;
 

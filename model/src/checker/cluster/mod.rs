@@ -6,21 +6,18 @@ mod step;
 
 use super::arena::Bytes;
 use super::disk::Disk;
-use super::link::{End, Wire};
+use super::link::Wire;
 use super::node::Node;
-use crate::ids::{ServerId, Zxid};
+use super::parts::{NONE, SERVERS_MAX, WIRES_MAX};
+use crate::ids::Zxid;
 use crate::invariants::Past;
 use crate::peer::Role;
 use alloc::vec;
 use alloc::vec::Vec;
 
 pub use super::log::{Done, Log};
-pub use super::world::{Identity, Mailbox, World};
-
-/// The largest cluster.
-pub const SERVERS_MAX: usize = 6;
-/// The most connections at once, those that only one end still holds included.
-pub const WIRES_MAX: usize = 12;
+pub use super::parts::Mailbox;
+pub use super::world::{Identity, World};
 
 /// The renamings of three servers: symmetric configurations have no more.
 const SIX: usize = 6;
@@ -53,42 +50,6 @@ pub struct Cluster {
     wires: [u32; WIRES_MAX],
     /// By receiver.
     mail: [u32; SERVERS_MAX],
-}
-
-/// What can happen to a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum OnWire {
-    /// A frame is sent from this end.
-    Send(End, u32),
-    /// This end takes the next frame.
-    Receive(End),
-    /// This end lets go.
-    Close(End),
-    /// The network drops it.
-    Cut,
-    /// The packet after NEWLEADER comes before it.
-    Overtake,
-    /// Its SNAP is this one instead.
-    SnapLater(u32),
-}
-
-/// What can happen to a mailbox.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum OnMail {
-    /// A message of this sender is put in.
-    Post(u8, u32),
-    /// The oldest message of this sender is taken out.
-    Take(u8),
-    /// Its owner is gone.
-    Empty,
-}
-
-/// The number that stands for "nothing": a connection that is gone, a frame that was not there.
-pub(super) const NONE: u32 = u32::MAX;
-
-/// The index of a server in the vectors of this module.
-pub(super) fn index(id: ServerId) -> usize {
-    usize::try_from(id.0).unwrap_or(usize::MAX) - 1
 }
 
 /// What a cluster is made of.

@@ -1,141 +1,32 @@
-//! One server of a modelled cluster: a peer, its disk, its tree. Everything that one input leads to inside the server
-//! happens here, and what leaves it is listed; so a step can be remembered and need not be taken twice.
+//! What one input leads to inside a server. Everything that follows from it in that server happens here, and what leaves it is
+//! listed; so a step can be remembered and need not be taken twice.
 //!
 //! Everything a server decides, it decides in [`Peer::step`]; this file only carries out its effects.
 
-use super::action::{
+use super::Node;
+use super::stimulus::{Outbox, Outward, Stimulus};
+use crate::checker::action::{
     W_ACTIVATION, W_COMMIT, W_INFORM, W_LATE_ACTIVATION, W_OBSERVER_SERVES, W_PING, W_RETIRED,
     W_SNAP, W_SNAP_WANTED, W_USED_UP,
 };
-use super::bounds::Disk as DiskGrain;
-use super::cluster::{World, index};
-use super::disk::{Disk, PendingWrite};
-use super::host;
-use super::link::Frame;
-use super::model::sid;
-use super::txn::Txn;
+use crate::checker::bounds::Disk as DiskGrain;
+use crate::checker::disk::PendingWrite;
+use crate::checker::host;
+use crate::checker::link::Frame;
+use crate::checker::parts::{index, sid};
+use crate::checker::txn::Txn;
+use crate::checker::world::World;
 use crate::ensemble::Ensemble;
 use crate::fault::Fault;
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::invariants::{Observation, Violation};
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
-use crate::step::{Effect, Effects, Input, Link, Timer, Write};
-use crate::vote::{Notification, ServerState, Vote};
+use crate::step::{Effect, Effects, Input, Link, Write};
+use crate::vote::{ServerState, Vote};
 use alloc::vec::Vec;
 
-/// One server of the cluster.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// Which one, from 0.
-    pub at: usize,
-    /// The running server; `None` while it is down.
-    pub peer: Option<Peer>,
-    /// Its disk.
-    pub disk: Disk,
-    /// The transactions that are applied to its tree in memory.
-    pub tree: Vec<Zxid>,
-}
-
-/// What can happen to one server.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Stimulus {
-    /// It starts from its disk.
-    Boot,
-    /// The power fails; so many of the writes that were not synced have reached the disk.
-    Crash(u8),
-    /// The process dies; so many of the pending writes are in the page cache.
-    Die(u8),
-    /// A sync fails, which ends the process; so many of the pending writes stay in the page cache, clean.
-    FailSync(u8),
-    /// Its election ends with this vote.
-    Elect(Vote),
-    /// The oldest pending write becomes durable, and it hears of it.
-    Flush,
-    /// Its tree is written as a snapshot.
-    Snapshot,
-    /// The oldest pending write fails, and it hears that it is durable: the bug of a host.
-    FailWrite,
-    /// A transaction for the leader.
-    Propose(Txn),
-    /// The leader does not answer its dial.
-    Unreachable,
-    /// A connection stands.
-    Linked(u64),
-    /// A connection has ended.
-    Unlinked(u64),
-    /// A timer runs out.
-    Fired(Timer),
-    /// A packet arrives.
-    Received {
-        /// On which connection.
-        link: u64,
-        /// The packet.
-        frame: Frame,
-    },
-    /// A vote arrives.
-    Notified {
-        /// From whom, by index.
-        from: usize,
-        /// The vote.
-        notification: Notification,
-    },
-}
-
-/// What leaves a server in a step, in order.
-#[derive(Clone, Debug)]
-pub enum Outward {
-    /// A packet.
-    Send {
-        /// On which connection.
-        link: u64,
-        /// The packet and its tree.
-        frame: Frame,
-    },
-    /// It lets go of a connection.
-    Unlink(u64),
-    /// A vote.
-    Post {
-        /// To whom, by index.
-        to: usize,
-        /// The vote.
-        notification: Notification,
-    },
-    /// Something for the observer.
-    Seen(Observation),
-    /// A write was queued; for people.
-    Queued(PendingWrite),
-    /// Any other effect; for people.
-    Other(Effect<Txn>),
-}
-
-/// What a step of one server lets out.
-#[derive(Debug, Default)]
-pub struct Outbox {
-    /// In order.
-    pub sent: Vec<Outward>,
-    /// Bits of [`super::action::WITNESSES`].
-    pub witnessed: u64,
-}
-
-impl Outbox {
-    fn seen(&mut self, observation: Observation) {
-        self.sent.push(Outward::Seen(observation));
-    }
-}
-
 impl Node {
-    /// A server that is down.
-    #[must_use]
-    pub const fn down(at: usize, disk: Disk) -> Self {
-        Self {
-            at,
-            peer: None,
-            disk,
-            tree: Vec::new(),
-        }
-    }
-
     /// One input, with all that follows inside this server.
     pub fn take(&mut self, world: &World, stimulus: Stimulus, out: &mut Outbox) {
         let led = self.primary();
@@ -175,12 +66,6 @@ impl Node {
         if let Some(epoch) = self.primary().filter(|epoch| led != Some(*epoch)) {
             out.seen(Observation::Primary(epoch, sid(self.at)));
         }
-    }
-
-    /// The epoch that it leads, once it is past discovery.
-    #[must_use]
-    pub fn primary(&self) -> Option<Epoch> {
-        self.peer.as_ref().and_then(Peer::primary)
     }
 
     /// It starts: what it reads is made durable, and only then does the peer begin.
