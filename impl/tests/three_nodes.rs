@@ -110,6 +110,7 @@ fn without_a_quorum_nobody_is_served() {
             .contains("not currently serving")
             .then_some(())
     });
+    assert_eq!(cluster.word(leader, "isro").as_deref(), Some("null"));
     assert!(c.frame().is_none(), "its clients look elsewhere");
     assert!(Client::connect(cluster.ports[leader], c.session, Some(c.password), 10_000).is_none());
 }

@@ -35,8 +35,12 @@ pub fn answer(word: FourLetter, shared: &Shared) -> String {
         FourLetter::Ruok => "imok".into(),
         FourLetter::Envi => environment::envi(VERSION),
         FourLetter::Conf => conf(shared),
+        FourLetter::Isro => match mode {
+            Mode::NotServing => "null".into(),
+            Mode::ReadOnly => "ro".into(),
+            Mode::Standalone | Mode::Follower | Mode::Observer | Mode::Leader => "rw".into(),
+        },
         _ if mode == Mode::NotServing => NOT_SERVING.into(),
-        FourLetter::Isro => "rw".into(),
         FourLetter::Srvr => srvr(shared, mode, None),
         FourLetter::Stat => {
             let clients = lines_of(shared, |conn| {
@@ -86,6 +90,7 @@ const fn mode_name(mode: Mode) -> &'static str {
         Mode::Follower => "follower",
         Mode::Leader => "leader",
         Mode::Observer => "observer",
+        Mode::ReadOnly => "read-only",
     }
 }
 
@@ -125,6 +130,9 @@ fn srvr(shared: &Shared, mode: Mode, clients: Option<&str>) -> String {
     let stats = &shared.stats;
     let (min, avg, max) = latency(shared);
     let mut text = format!("Zookeeper version: {VERSION}\n");
+    if mode == Mode::ReadOnly {
+        text.push_str("READ-ONLY mode; serving only read-only clients\n");
+    }
     if let Some(clients) = clients {
         let _ = write!(text, "Clients:\n{clients}\n");
     }
@@ -183,7 +191,7 @@ fn mntr(shared: &Shared, mode: Mode) -> String {
     };
     put("version", &VERSION);
     put("server_state", &mode_name(mode));
-    if mode != Mode::Standalone {
+    if mode != Mode::Standalone && mode != Mode::ReadOnly {
         let doing = if mode == Mode::Leader {
             "leading"
         } else {
@@ -199,7 +207,7 @@ fn mntr(shared: &Shared, mode: Mode) -> String {
     put("outstanding_requests", &stats.outstanding.load(Relaxed));
     put("znode_count", &nodes);
     put("global_sessions", &sessions);
-    put("local_sessions", &0);
+    put("local_sessions", &stats.local_sessions.load(Relaxed));
     put("packets_sent", &stats.sent.load(Relaxed));
     put("packets_received", &stats.received.load(Relaxed));
     put("approximate_data_size", &bytes);
@@ -211,7 +219,7 @@ fn mntr(shared: &Shared, mode: Mode) -> String {
     put("snap_failed_count", &stats.snapshots_failed.load(Relaxed));
     put("disk_full", &u8::from(stats.disk_full.load(Relaxed) > 0));
     put("looking_count", &stats.elections.load(Relaxed));
-    if mode != Mode::Standalone {
+    if mode != Mode::Standalone && mode != Mode::ReadOnly {
         put("quorum_size", &shared.config.members.len());
     }
     text

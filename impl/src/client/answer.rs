@@ -18,7 +18,7 @@ use zabra_model::tree::apply::TxnResult;
 use zabra_model::tree::error::ErrorCode;
 use zabra_model::tree::long::{self, LongRead};
 use zabra_model::tree::node::Tree;
-use zabra_model::tree::op::ReadOp;
+use zabra_model::tree::op::{ReadOp, WriteOp};
 use zabra_model::tree::read::{ReadResult, watch_left};
 use zabra_model::tree::watch::{SetWatches, WatchMode};
 
@@ -29,6 +29,8 @@ pub enum Outcome {
     Go,
     /// It ends after this answer.
     Close,
+    /// So does its session, which is known to this server alone.
+    EndLocal,
 }
 
 /// The watches, locked only if a request needs them.
@@ -123,6 +125,8 @@ pub fn answer(
                 .collect();
             reply::put_who_am_i(ok, &who, out);
         }
+        // Only of a local session: that of any other is ended by the leader.
+        Request::Write(WriteOp::CloseSession) => return end_local(ok, out),
         // There is no provider for it. A client that gets no token and no error asks again, as fast as it can (D-37).
         Request::Sasl { .. } => {
             reply::put_token(refused(xid, Zxid::ZERO, ErrorCode::AuthFailed), None, out);
@@ -139,6 +143,11 @@ pub fn answer(
         }
     }
     Outcome::Go
+}
+
+fn end_local(ok: ReplyHeader, out: &mut BytesMut) -> Outcome {
+    reply::put_empty(ok, out);
+    Outcome::EndLocal
 }
 
 /// Nodes, names and paths that `request` has the server visit.

@@ -57,7 +57,9 @@ pub struct ConnState {
     pub ids: Arc<[Id]>,
     /// How far it is.
     pub phase: ConnPhase,
-    /// The byte at the end of the connect request, if it had one.
+    /// Its session is known to this server alone.
+    pub local: bool,
+    /// What the answer to its connect request ends with, if that had such a byte: whether it may only read.
     pub read_only: Option<bool>,
     /// What is being sent, bytes.
     sending: usize,
@@ -144,6 +146,7 @@ impl Conn {
                 order: ReplyOrder::new(),
                 ids: Arc::from([ip]),
                 phase: ConnPhase::Connecting,
+                local: false,
                 read_only: None,
                 sending: 0,
                 counted: (0, 0),

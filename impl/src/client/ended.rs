@@ -12,6 +12,12 @@ pub enum Ended {
     /// The client has seen more than this server.
     #[error("the client has seen more than this server")]
     SeenMore,
+    /// There is no leader, and the client does not accept to read only.
+    #[error("there is no leader, and the client does not accept to read only")]
+    WantsToWrite,
+    /// There is no leader to say whether the session still lives.
+    #[error("there is no leader to say whether the session still lives")]
+    GlobalSession,
     /// Nothing that is a connect request came within [`crate::limits::HANDSHAKE_TIME`].
     #[error("no connect request came in time")]
     Late,

@@ -9,6 +9,7 @@ use crate::wire::client::{ConnectRequest, ConnectResponse, is_session_password};
 use crate::wire::four_letter::FourLetter;
 use bytes::{Buf, BytesMut};
 use tracing::info;
+use zabra_model::service::read_only::{Entry, entry};
 use zabra_model::service::session::{may_connect, negotiated_timeout_ms};
 
 /// A frame is refused by its length only beyond what the limit for requests and a header allow.
@@ -50,17 +51,25 @@ pub(super) fn take_first(buf: &mut BytesMut) -> Result<First, Ended> {
 /// What the client wants. The connection is bound to the session that it shall have.
 ///
 /// # Errors
-/// [`Ended::NotServing`], [`Ended::SeenMore`]: the client gets no answer, and looks for another server.
+/// [`Ended::NotServing`], [`Ended::WantsToWrite`], [`Ended::SeenMore`], [`Ended::GlobalSession`]: the client gets no answer, and looks for another server.
 pub(super) fn introduce(
     shared: &Shared,
     conn: &Conn,
     request: &ConnectRequest,
     now_ms: u64,
 ) -> Result<Connect, Ended> {
-    if shared.mode() == Mode::NotServing {
-        return Err(Ended::NotServing);
+    let mode = shared.mode();
+    let (last, is_global) = {
+        let tree = shared.tree();
+        let is_global = tree.session_timeout(request.session).is_some();
+        (tree.last_zxid(), is_global)
+    };
+    let entry = entry(mode, request.read_only, is_global);
+    match entry {
+        Entry::Open | Entry::GlobalSession => {}
+        Entry::NotServing => return Err(Ended::NotServing),
+        Entry::WantsToWrite => return Err(Ended::WantsToWrite),
     }
-    let last = shared.tree().last_zxid();
     if !may_connect(request.last_zxid_seen, last) {
         if let Some(unsaid) = lock(&shared.seen_more).due(now_ms) {
             info!(from = %conn.from, seen = %request.last_zxid_seen, own = %last, unsaid,
@@ -68,13 +77,16 @@ pub(super) fn introduce(
         }
         return Err(Ended::SeenMore);
     }
+    if entry == Entry::GlobalSession {
+        return Err(Ended::GlobalSession);
+    }
     let config = &shared.config;
     let timeout_ms = negotiated_timeout_ms(
         request.timeout_ms,
         config.min_session_ms,
         config.max_session_ms,
     );
-    conn.state().read_only = request.read_only.map(|_| false);
+    conn.state().read_only = request.read_only.map(|_| mode == Mode::ReadOnly);
     let session = request.session;
     if session.0 == 0 {
         let session = lock(&shared.ids).give();

@@ -19,11 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zabra_model::ids::Zxid;
 use zabra_model::service::admission::{Admission, admission, authenticated};
+use zabra_model::service::local::{Apart as Own, Needs, apart, needs, wants_ephemeral};
 use zabra_model::service::work::{TURN_WORK_MAX, Turn, WATCHES_A_TURN, turn_of};
 use zabra_model::tree::acl::Id;
 use zabra_model::tree::error::ErrorCode;
 use zabra_model::tree::node::Tree;
-use zabra_model::tree::op::ReadOp;
+use zabra_model::tree::op::{ReadOp, WriteOp};
 
 /// What a request that waits holds beside its frame, about, bytes.
 const WAITING_OVERHEAD: usize = 128;
@@ -81,8 +82,8 @@ struct Scene<'a, 'h> {
     tree: &'a Tree,
     state: &'a mut ConnState,
     hub: &'a mut HubAccess<'h>,
-    /// Whether this server leads, so that writes are decoded here.
-    leads: bool,
+    /// As what this server answers.
+    mode: Mode,
     submits: &'a mut Vec<Submit>,
 }
 
@@ -203,7 +204,7 @@ impl Requests {
         conn: &Conn,
         batch: &mut Batch,
     ) -> usize {
-        let leads = matches!(shared.mode(), Mode::Leader | Mode::Standalone);
+        let mode = shared.mode();
         let tree = shared.tree();
         let mut guard = conn.state();
         let mut hub = HubAccess::Free(&shared.hub);
@@ -213,7 +214,7 @@ impl Requests {
             tree: &tree,
             state: &mut guard,
             hub: &mut hub,
-            leads,
+            mode,
             submits: &mut batch.submits,
         };
         let mut visited = self.set_watches_left(&mut scene);
@@ -255,6 +256,20 @@ impl Requests {
             turn_away(xid, error, scene.state);
             return Ok(Taken::Done(1));
         }
+        // All but who has a local session, or no leader, is told by its operation alone.
+        if scene.state.local || scene.mode == Mode::ReadOnly {
+            match apart(code, scene.mode, scene.state.local) {
+                Some(Own::NotReadOnly) => {
+                    refuse_write(xid, scene);
+                    return Ok(Taken::Done(1));
+                }
+                Some(Own::EndsHere) => {
+                    let end = Request::Write(WriteOp::CloseSession);
+                    return Ok(self.answer_alone(xid, end, frame.len(), scene));
+                }
+                None => {}
+            }
+        }
         let request = match admission(code) {
             Admission::Leader => {
                 self.submit(raw, frame.len(), scene);
@@ -283,10 +298,16 @@ impl Requests {
     /// Puts a request aside that needs the leader. Its answer comes in its turn.
     fn submit(&mut self, raw: RawRequest, length: usize, scene: &mut Scene<'_, '_>) {
         let (xid, code) = (raw.header.xid, raw.header.opcode);
+        let refused_as = if scene.state.local {
+            needs_met(&raw, scene)
+        } else {
+            None
+        };
         self.last_token += 1;
         let bytes = length + WAITING_OVERHEAD;
         scene.state.order.push_write(self.last_token, bytes);
-        let request = if scene.leads && code != opcode::SYNC {
+        // Where this server leads, writes are decoded here.
+        let request = if scene.mode.leads() && code != opcode::SYNC {
             raw.decode().ok()
         } else {
             None
@@ -297,6 +318,7 @@ impl Requests {
             opcode: code,
             record: raw.record,
             request,
+            refused_as,
             ids: Arc::clone(&scene.state.ids),
         });
     }
@@ -333,7 +355,10 @@ impl Requests {
             Some((xid, request)) => {
                 let outcome = scene.answer(xid, &request);
                 count_answer(scene.shared, scene.conn);
-                if outcome == Outcome::Close {
+                if outcome == Outcome::EndLocal {
+                    scene.shared.end_local(scene.conn.session());
+                }
+                if outcome != Outcome::Go {
                     scene.state.phase = ConnPhase::Closing;
                 }
             }
@@ -384,6 +409,45 @@ fn refuse_in_turn(xid: i32, scene: &mut Scene<'_, '_>) {
     let order = &mut scene.state.order;
     if let Some((xid, request)) = order.push_read((xid, request), WAITING_OVERHEAD) {
         scene.answer(xid, &request);
+    }
+}
+
+/// There is no leader. Without one, no request waits for its answer.
+fn refuse_write(xid: i32, scene: &mut Scene<'_, '_>) {
+    let header = ReplyHeader {
+        err: ErrorCode::NotReadOnly.code(),
+        ..ReplyHeader::ok(xid, scene.tree.last_zxid())
+    };
+    reply::put_empty(header, &mut scene.state.out);
+    count_answer(scene.shared, scene.conn);
+}
+
+/// Puts aside, before a write of a local session that needs a global one, the request that makes it one; or says as what that write will be
+/// refused.
+fn needs_met(raw: &RawRequest, scene: &mut Scene<'_, '_>) -> Option<ErrorCode> {
+    if !matches!(
+        raw.header.opcode,
+        opcode::CREATE | opcode::CREATE2 | opcode::MULTI
+    ) {
+        return None;
+    }
+    let ephemeral = matches!(raw.decode(), Ok(Request::Write(op)) if wants_ephemeral(&op));
+    match needs(ephemeral, scene.shared.config.local_sessions) {
+        Needs::Nothing => None,
+        Needs::Refusal => Some(ErrorCode::EphemeralOnLocalSession),
+        Needs::GlobalSession => {
+            scene.state.local = false;
+            scene.submits.push(Submit {
+                xid: 0,
+                token: 0,
+                opcode: opcode::CREATE_SESSION,
+                record: Bytes::new(),
+                request: None,
+                refused_as: None,
+                ids: Arc::clone(&scene.state.ids),
+            });
+            None
+        }
     }
 }
 

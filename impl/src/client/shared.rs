@@ -45,6 +45,7 @@ pub struct Stats {
     /// How many operations wait for room on the disk.
     pub disk_full: AtomicU64,
     pub snapshots_failed: AtomicU64,
+    pub local_sessions: AtomicU64,
 }
 
 impl Stats {
@@ -82,6 +83,8 @@ pub struct Shared {
     pub hub: Mutex<Hub>,
     /// The connection of each session that is attached here.
     pub sessions: Mutex<Map<SessionId, Arc<Conn>>>,
+    /// Local sessions that their clients have ended, for the core to forget.
+    ended_local: Mutex<Vec<SessionId>>,
     /// Gives out session ids.
     pub ids: Mutex<SessionIds>,
     mode: AtomicU8,
@@ -112,6 +115,7 @@ impl Shared {
             tree: RwLock::new(tree),
             hub: Mutex::default(),
             sessions: Mutex::default(),
+            ended_local: Mutex::default(),
             mode: AtomicU8::new(0),
             next_conn: AtomicU64::new(1),
             long_reads: LongReads::new(LONG_READS_MAX),
@@ -139,6 +143,7 @@ impl Shared {
             2 => Mode::Follower,
             3 => Mode::Leader,
             4 => Mode::Observer,
+            5 => Mode::ReadOnly,
             _ => Mode::NotServing,
         }
     }
@@ -151,6 +156,7 @@ impl Shared {
             Mode::Follower => 2,
             Mode::Leader => 3,
             Mode::Observer => 4,
+            Mode::ReadOnly => 5,
         };
         self.mode.store(code, Ordering::Release);
     }
@@ -173,6 +179,16 @@ impl Shared {
         let conn = Arc::new(Conn::new(id, from, self.date_ms(), wake));
         lock(&self.hub).conns.insert(conn.id, Arc::clone(&conn));
         conn
+    }
+
+    /// A client has ended its local session. It is told so behind this, so whoever comes with the session then comes too late.
+    pub fn end_local(&self, session: SessionId) {
+        lock(&self.ended_local).push(session);
+    }
+
+    /// The local sessions that have been ended since the last time.
+    pub fn take_ended_local(&self) -> Vec<SessionId> {
+        std::mem::take(&mut *lock(&self.ended_local))
     }
 
     /// Forgets a connection, its watches, and that its session is attached here.

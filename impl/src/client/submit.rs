@@ -5,6 +5,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use zabra_model::ids::SessionId;
 use zabra_model::tree::acl::Id;
+use zabra_model::tree::error::ErrorCode;
 
 /// What a client wants at first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +30,8 @@ pub struct Submit {
     pub record: Bytes,
     /// The record decoded, where this server leads.
     pub request: Option<Request>,
+    /// What its client is told in place of SessionExpired.
+    pub refused_as: Option<ErrorCode>,
     /// The client's identities.
     pub ids: Arc<[Id]>,
 }

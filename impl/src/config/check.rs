@@ -11,6 +11,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use zabra_model::ids::ServerId;
 use zabra_model::quorum::Voters;
+use zabra_model::service::local::LocalRules;
 use zabra_model::service::sweep::SweepRules;
 
 /// ZooKeeper's own default for frames.
@@ -180,6 +181,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
     let listed = mine.or_else(only).and_then(|m| m.client.as_ref());
     let client = client_address(&lines, listed, me).map_err(wrong)?;
     let sweep = SweepRules::default();
+    let read_only_mode = lines.read_only_mode.unwrap_or(false);
     Ok(Config {
         path: path.to_owned(),
         tick_ms,
@@ -209,9 +211,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         prealloc_bytes: lines.pre_alloc_kib.unwrap_or(65_536).saturating_mul(1024),
         purge_retain: lines.purge_retain.unwrap_or(3).max(3),
         purge_interval_hours: lines.purge_interval.unwrap_or(0),
-        whitelist: lines
-            .whitelist
-            .unwrap_or_else(|| Whitelist::Words(vec!["srvr".into()])),
+        whitelist: whitelist(lines.whitelist, read_only_mode),
         frame_bytes_max,
         election_bind_retry: lines.election_bind_retry.unwrap_or(3),
         listen_on_all: lines.listen_on_all.unwrap_or(false),
@@ -221,6 +221,11 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         super_digest: lines.super_digest,
         extended_types: lines.extended_types.unwrap_or(false),
         enforce_quota: lines.enforce_quota.unwrap_or(false),
+        read_only_mode,
+        local_sessions: LocalRules {
+            enabled: lines.local_sessions.unwrap_or(false),
+            upgrading: lines.local_sessions_upgrading.unwrap_or(false),
+        },
         sweep: SweepRules {
             check_interval_ms: lines
                 .container_check_interval_ms
@@ -238,6 +243,18 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         unused: lines.unused,
         notes: Vec::new(),
     })
+}
+
+/// The words that are answered. Clients that look for a server that may be written ask `isro`.
+fn whitelist(listed: Option<Whitelist>, read_only_mode: bool) -> Whitelist {
+    let mut all = listed.unwrap_or_else(|| Whitelist::Words(vec!["srvr".into()]));
+    if let Whitelist::Words(words) = &mut all
+        && read_only_mode
+        && !words.iter().any(|word| word == "isro")
+    {
+        words.push("isro".into());
+    }
+    all
 }
 
 /// Names the line that was most likely meant: keys are case-sensitive, and a key that nobody knows is no error by itself.
@@ -412,6 +429,23 @@ mod tests {
         assert_eq!((c.outstanding_bytes, c.from_members_only), (2 << 20, true));
         let refusal = of(&format!("{base}zabra.outstandingBytes=4096")).unwrap_err();
         assert!(refusal.contains("at least"), "{refusal}");
+    }
+
+    #[test]
+    fn who_may_read_without_a_leader_may_ask_for_one_that_writes() {
+        let base = "dataDir=d\nclientPort=0\n";
+        let read_only = "readonlymode.enabled=true\n";
+        for (lines, has_isro) in [
+            ("", false),
+            ("4lw.commands.whitelist=mntr\n", false),
+            (read_only, true),
+            (&format!("4lw.commands.whitelist=mntr\n{read_only}"), true),
+        ] {
+            let config = of(&format!("{base}{lines}")).unwrap();
+            let whitelist = config.whitelist;
+            assert!(whitelist.has("srvr"), "{lines}");
+            assert_eq!(whitelist.has("isro"), has_isro, "{lines}");
+        }
     }
 
     #[test]

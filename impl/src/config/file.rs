@@ -50,6 +50,9 @@ pub struct Lines {
     pub standalone_enabled: Option<bool>,
     pub extended_types: Option<bool>,
     pub enforce_quota: Option<bool>,
+    pub read_only_mode: Option<bool>,
+    pub local_sessions: Option<bool>,
+    pub local_sessions_upgrading: Option<bool>,
     pub container_check_interval_ms: Option<u64>,
     pub container_max_per_minute: Option<u64>,
     pub container_max_never_used_ms: Option<u64>,
@@ -181,6 +184,11 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         }
         "extendedTypesEnabled" => lines.extended_types = Some(flag(key, value)?),
         "enforceQuota" => lines.enforce_quota = Some(flag(key, value)?),
+        "readonlymode.enabled" => lines.read_only_mode = Some(flag(key, value)?),
+        "localSessionsEnabled" => lines.local_sessions = Some(flag(key, value)?),
+        "localSessionsUpgradingEnabled" => {
+            lines.local_sessions_upgrading = Some(flag(key, value)?);
+        }
         "znode.container.checkIntervalMs" => {
             lines.container_check_interval_ms = Some(positive(key, value)?);
         }

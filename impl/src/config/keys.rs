@@ -123,6 +123,8 @@ pub const KEYS: &[Key] = &[
     key("snapshot.trust.empty", "true or false", "false", "Start from logs without a snapshot, as very old servers left them."),
     key("db.autocreate", "true or false", "true", "Whether a member without data may vote; if false, only beside a file named initialize."),
     key("datadir.autocreate", "true or false", "true", "Whether directories that are missing are made."),
+    key("localSessionsEnabled", "true or false", "false", "New sessions in an ensemble are known to their server alone: no write begins or ends them. The same on all servers."),
+    key("localSessionsUpgradingEnabled", "true or false", "false", "Whether such a session becomes global when it makes an ephemeral node; without it, that is refused."),
     // The ensemble.
     key("server.N", "member", "", "HOST:QUORUMPORT:ELECTIONPORT[:participant|:observer][;[HOST:]CLIENTPORT], one line for each member, the same on all."),
     key("group.N", "ids", "", "Hierarchical quorums: a group of voters, with colons between their ids."),
@@ -131,6 +133,7 @@ pub const KEYS: &[Key] = &[
     key("syncLimit", "ticks", "5", "How long leader and learner may be silent. An ensemble needs it."),
     key("electionAlg", "number", "3", "Only 3, Fast Leader Election, is left."),
     key("peerType", "role", "participant", "observer has to agree with the server's own line."),
+    key("readonlymode.enabled", "true or false", "false", "Serve reads where there is no leader, to clients that accept it; isro is answered then."),
     key("standaloneEnabled", "true or false", "true", "If false, a single member runs as an ensemble of one."),
     key("dynamicConfigFile", "file", "", "Where the server, group and weight lines stand; no other lines may stand there."),
     key("quorumListenOnAllIPs", "true or false", "false", "Listen for other servers on every address."),
@@ -251,8 +254,6 @@ pub const KEYS: &[Key] = &[
     none("txnLogSizeLimitInKb", "A new log file after so much, without a snapshot."),
     none("flushDelay", "Wait for more writes before a sync; here all that wait go into one at once."),
     none("maxBatchSize", "Writes of one sync at most; here all that wait."),
-    none("localSessionsEnabled", "Sessions that only their server knows; here every session is global."),
-    none("localSessionsUpgradingEnabled", "Whether such sessions become global when they need to."),
     none("leaderServes", "no keeps clients away from the leader; here it serves."),
     none("cnxTimeout", "How long dialling for an election may take."),
     none("tcpKeepAlive", "Keep-alive of the connections between servers; they have pings."),
@@ -261,7 +262,6 @@ pub const KEYS: &[Key] = &[
     none("connectToLearnerMasterLimit", "How long a learner may take to connect; here initLimit."),
     none("multiAddress.enabled", "Several addresses for each server: one is taken."),
     none("reconfigEnabled", "Change members while the servers run; the list is that of the file."),
-    none("readonlymode.enabled", "Serve reads without a quorum."),
     none("quorum.cnxn.threads.size", "Threads of Java's connections between servers."),
     // Of ZooKeeper, and without a counterpart: how it is built, and what it tells of itself.
     none("observer.syncEnabled", "As syncEnabled: Java's name of the property."),

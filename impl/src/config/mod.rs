@@ -16,6 +16,7 @@ use std::fmt;
 use std::path::PathBuf;
 use zabra_model::ids::ServerId;
 use zabra_model::quorum::{Group, Voters};
+use zabra_model::service::local::LocalRules;
 use zabra_model::service::membership::Listed;
 use zabra_model::service::sweep::SweepRules;
 
@@ -224,6 +225,10 @@ pub struct Config {
     pub extended_types: bool,
     /// Whether quotas refuse what is over them.
     pub enforce_quota: bool,
+    /// Whether clients that accept it may read where there is no leader.
+    pub read_only_mode: bool,
+    /// Whether new sessions are known to their server alone.
+    pub local_sessions: LocalRules,
     /// When empty containers and expired nodes are deleted.
     pub sweep: SweepRules,
     /// Whether transaction logs without a snapshot are accepted.

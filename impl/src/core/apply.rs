@@ -132,6 +132,11 @@ fn apply(
     (last, delivered)
 }
 
+/// Whether a transaction says that its session is none, or none that may ask for it.
+fn is_expired(result: &TxnResult<'_>) -> bool {
+    *result == TxnResult::Error(ErrorCode::SessionExpired.code())
+}
+
 impl Answering<'_> {
     fn reply(&mut self, done: &Submitted, header: &TxnHeader, result: &TxnResult<'_>, tree: &Tree) {
         let took_ms = self.date_ms.saturating_sub(done.since_ms);
@@ -143,7 +148,17 @@ impl Answering<'_> {
             Told::Moved => done.conn.close(),
             Told::Result { ends } => {
                 let ok = ReplyHeader::ok(done.xid, header.zxid);
-                self.finish(done, tree, ends, |out| put_result(ok, result, out));
+                let instead = done.refused_as.filter(|_| is_expired(result));
+                self.finish(done, tree, ends, |out| match instead {
+                    Some(code) => reply::put_empty(
+                        ReplyHeader {
+                            err: code.code(),
+                            ..ok
+                        },
+                        out,
+                    ),
+                    None => put_result(ok, result, out),
+                });
             }
         }
     }
@@ -168,6 +183,7 @@ impl Answering<'_> {
             token: submit.token,
             conn,
             opcode: opcode::SYNC,
+            refused_as: None,
             since_ms: self.date_ms,
         };
         let header = ReplyHeader::ok(submit.xid, tree.last_zxid());
@@ -216,6 +232,9 @@ impl Answering<'_> {
                 out,
             );
             sent += 1;
+            if outcome == Outcome::EndLocal {
+                shared.end_local(conn.session());
+            }
             if state.settle_unread(&shared.unread) {
                 // All clients together leave too much unread: whoever has most of it goes, which may be this one.
                 drop(guard);
@@ -227,7 +246,7 @@ impl Answering<'_> {
             }
         }
         let state = &mut *guard;
-        if close || outcome == Outcome::Close {
+        if close || outcome != Outcome::Go {
             state.phase = ConnPhase::Closing;
         } else if state.is_overfull() {
             state.phase = ConnPhase::Closed; // it has left unread what there is, so it gets no more

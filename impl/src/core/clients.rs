@@ -19,7 +19,12 @@ impl Core {
         match (self.service.mode.way(), connect) {
             (Way::Close, _) => conn.close(),
             (_, Connect::Refused) => {}
+            (_, Connect::New(session)) if self.gives_local_sessions() => {
+                self.begin_local(&conn, session);
+            }
             (way, Connect::New(session)) => self.create_session(conn, session, way),
+            (_, Connect::Again(session)) if self.local_goes_on(&conn, session) => {}
+            (Way::Alone, Connect::Again(_)) => self.connected(&conn, false),
             (Way::Judge, Connect::Again(session)) => {
                 let (me, elapsed_ms) = (self.service.me, self.now.elapsed_ms);
                 let tracker = &mut self.service.tracker;
@@ -43,8 +48,10 @@ impl Core {
     /// The sessions attached here of which PING has something to say, with their timeouts.
     pub(super) fn heard_sessions(&self) -> Vec<(SessionId, i32)> {
         let (held_up, now_ms) = (self.out.hold_clients, self.now.elapsed_ms);
+        let local = &self.service.local;
         lock(&self.replica.shared.sessions)
             .iter()
+            .filter(|(session, _)| local.is_empty() || !local.has(**session))
             .filter(|(_, conn)| word_of(conn.take_heard(), held_up, now_ms).is_some())
             .map(|(session, conn)| (*session, conn.timeout_ms()))
             .collect()
@@ -53,7 +60,11 @@ impl Core {
     /// The leader's own clients that were heard since the last time live on.
     pub(super) fn hear_own_sessions(&mut self) {
         let held_up = self.out.hold_clients;
+        let local = &self.service.local;
         for (session, conn) in lock(&self.replica.shared.sessions).iter() {
+            if !local.is_empty() && local.has(*session) {
+                continue;
+            }
             let tracker = &mut self.service.tracker;
             tracker.hear(*session, conn.take_heard(), held_up);
         }

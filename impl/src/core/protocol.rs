@@ -194,6 +194,7 @@ impl Core {
         if state == ServerState::Looking {
             let elections = &self.replica.shared.stats.elections;
             elections.fetch_add(1, Ordering::Relaxed);
+            self.wait_for_leader();
         } else if matches!(state, ServerState::Following | ServerState::Observing) {
             self.quorum.turn_waiting_away(&mut self.out);
         }
@@ -204,9 +205,20 @@ impl Core {
         let shared = &self.replica.shared;
         shared.set_mode(Mode::NotServing);
         self.service.stop();
+        self.count_local();
         let conns: Vec<_> = lock(&shared.hub).conns.values().cloned().collect();
         conns.iter().for_each(|conn| conn.close());
         self.replica.forget_prepared();
+    }
+
+    /// Clients read who the members are, see D-59.
+    pub(super) fn show_members(&self) {
+        let shared = &self.replica.shared;
+        if shared.config.is_ensemble() {
+            let text = self.quorum.members_text();
+            let mut tree = shared.tree_mut();
+            tree.set_config(text.as_bytes(), Zxid::ZERO, 0);
+        }
     }
 
     fn serve(&mut self, epoch: Epoch) {
@@ -214,11 +226,7 @@ impl Core {
         let has_others = shared.config.is_ensemble();
         let mode = Mode::of(self.protocol.peer.state(), has_others);
         self.service.mode = mode;
-        if has_others {
-            let text = self.quorum.members_text();
-            let mut tree = shared.tree_mut();
-            tree.set_config(text.as_bytes(), Zxid::ZERO, 0);
-        }
+        self.show_members();
         if mode.leads() {
             self.start_leading();
         } else {

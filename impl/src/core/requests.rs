@@ -104,13 +104,14 @@ impl Core {
             _ => Asks::Other,
         };
         let elapsed_ms = self.now.elapsed_ms;
-        let admitted = self.service.tracker.admit(session, asks, owner, elapsed_ms);
+        let said = self.said(session, asks, owner);
         let txn = match asked.request {
             Some(Request::Write(op)) => {
                 let request = prep::Request {
                     header,
                     ids: asked.ids,
-                    session: admitted,
+                    session: said.session,
+                    ephemerals: said.ephemerals,
                 };
                 let txn = self.replica.prepare(&request, op);
                 if let Some((over, untold)) = self.replica.take_exceeded(elapsed_ms) {
@@ -204,19 +205,21 @@ impl Core {
     pub(super) fn on_submitted(&mut self, conn: &Arc<Conn>, requests: Vec<Submit>) {
         for submit in requests {
             match self.service.mode.way() {
-                Way::Close => conn.close(),
+                Way::Close | Way::Alone => conn.close(),
+                _ if submit.opcode == opcode::CREATE_SESSION => self.make_global(conn),
                 Way::Judge => self.lead_own(conn, submit),
                 Way::Forward => self.forward_own(conn, submit),
             }
         }
     }
 
-    fn submitted(&self, conn: &Arc<Conn>, xid: i32, token: u64, opcode: i32) -> Submitted {
+    pub(super) fn submitted(&self, conn: &Arc<Conn>, submit: &Submit) -> Submitted {
         Submitted {
-            xid,
-            token,
+            xid: submit.xid,
+            token: submit.token,
             conn: Arc::clone(conn),
-            opcode,
+            opcode: submit.opcode,
+            refused_as: submit.refused_as,
             since_ms: self.now.date_ms,
         }
     }
@@ -250,6 +253,7 @@ impl Core {
     fn lead_own(&mut self, conn: &Arc<Conn>, submit: Submit) {
         match self.service.tracker.standing(conn.session()) {
             Standing::Lives => {}
+            Standing::Unknown if self.service.local.has(conn.session()) => {}
             Standing::Ends => return,
             Standing::Unknown => return conn.close(),
         }
@@ -257,7 +261,7 @@ impl Core {
             self.sync_own(conn, submit);
             return;
         }
-        let own = self.submitted(conn, submit.xid, submit.token, submit.opcode);
+        let own = self.submitted(conn, &submit);
         if !self.is_admitted(&own) || !self.await_proposal(conn.session(), own) {
             return;
         }
@@ -278,7 +282,7 @@ impl Core {
         let peer = &self.protocol.peer;
         let (last_logged, delivered) = (peer.last_logged(), peer.delivered());
         if last_logged > delivered {
-            let own = self.submitted(conn, submit.xid, submit.token, submit.opcode);
+            let own = self.submitted(conn, &submit);
             if !self.is_admitted(&own) {
                 return;
             }
@@ -298,7 +302,7 @@ impl Core {
             record: submit.record.clone(),
         };
         if submit.opcode != opcode::SYNC {
-            let own = self.submitted(conn, submit.xid, submit.token, submit.opcode);
+            let own = self.submitted(conn, &submit);
             self.forward(request, Some(&submit.ids), own);
         } else if self
             .quorum
@@ -315,7 +319,14 @@ impl Core {
     /// A new session for a client of this server.
     pub(super) fn create_session(&mut self, conn: Arc<Conn>, session: SessionId, way: Way) {
         let timeout_ms = conn.timeout_ms();
-        let own = self.submitted(&conn, 0, 0, opcode::CREATE_SESSION);
+        let own = Submitted {
+            xid: 0,
+            token: 0,
+            conn: Arc::clone(&conn),
+            opcode: opcode::CREATE_SESSION,
+            refused_as: None,
+            since_ms: self.now.date_ms,
+        };
         if way == Way::Judge {
             if !self.is_admitted(&own) || !self.await_proposal(session, own) {
                 return;

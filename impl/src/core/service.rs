@@ -4,10 +4,12 @@ use crate::client::conn::Conn;
 use crate::client::submit::Submit;
 use std::sync::Arc;
 use zabra_model::ids::{ServerId, SessionId};
+use zabra_model::service::local::LocalSessions;
 use zabra_model::service::mode::{Awaited, Mode};
 use zabra_model::service::room::Room;
 use zabra_model::service::sweep::{Sweep, SweepRules};
 use zabra_model::service::tracker::{Applied, SessionTracker};
+use zabra_model::tree::error::ErrorCode;
 use zabra_model::tree::txn::{Txn, TxnHeader};
 
 /// A request whose transaction is awaited.
@@ -18,6 +20,8 @@ pub(super) struct Submitted {
     pub(super) token: u64,
     pub(super) conn: Arc<Conn>,
     pub(super) opcode: i32,
+    /// What the client is told in place of SessionExpired.
+    pub(super) refused_as: Option<ErrorCode>,
     /// When it was submitted, by the date.
     pub(super) since_ms: u64,
 }
@@ -40,6 +44,12 @@ pub(super) struct Service {
     pub(super) awaited: Awaited<Submitted, OwnSync, Arc<Conn>>,
     /// On a leader: all sessions.
     pub(super) tracker: SessionTracker,
+    /// Sessions that only this server knows.
+    pub(super) local: LocalSessions,
+    /// When these are looked at next, if there are any.
+    pub(super) next_local_look_ms: u64,
+    /// When a server that looks for a leader begins to answer reads without one.
+    pub(super) read_only_from_ms: Option<u64>,
     /// On a leader: containers and nodes with a time to live.
     pub(super) sweep: Sweep,
     /// The room on the disk.
@@ -58,15 +68,18 @@ impl Service {
             mode: Mode::NotServing,
             awaited: Awaited::new(me, date_ms),
             tracker: SessionTracker::new(tick_ms),
+            local: LocalSessions::new(tick_ms),
+            next_local_look_ms: 0,
+            read_only_from_ms: None,
             sweep: Sweep::new(rules, 0),
             room: Room::default(),
             next_look_ms: 0,
         }
     }
 
-    /// Whether clients are served.
-    pub(super) fn serves(&self) -> bool {
-        self.mode != Mode::NotServing
+    /// Whether clients are served with a leader behind it.
+    pub(super) const fn serves(&self) -> bool {
+        self.mode.serves()
     }
 
     /// Whether this server decides about requests.
@@ -77,6 +90,8 @@ impl Service {
     /// Serving ends. Nobody is answered any more: their connections are closed.
     pub(super) fn stop(&mut self) {
         self.mode = Mode::NotServing;
+        self.read_only_from_ms = None;
+        self.local = LocalSessions::new(self.tick_ms);
         self.awaited.end(drop);
     }
 
@@ -88,6 +103,15 @@ impl Service {
     ) {
         self.tracker = SessionTracker::begin(self.tick_ms, elapsed_ms, known);
         self.sweep = Sweep::new(self.rules, elapsed_ms);
+    }
+
+    /// When something is due that needs no leader, if anything is.
+    pub(super) fn next_local_ms(&self) -> Option<u64> {
+        let look_ms = (!self.local.is_empty()).then_some(self.next_local_look_ms);
+        [look_ms, self.read_only_from_ms]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether there are sessions to close now.

@@ -273,6 +273,7 @@ impl Core {
         if self.service.leads() && self.service.sweep.next_ms() <= elapsed_ms {
             self.delete_containers();
         }
+        self.look_without_leader();
         self.let_waiting_in();
         if self.next_purge_ms.is_some_and(|due| due <= elapsed_ms) {
             let config = &self.replica.shared.config;
@@ -320,7 +321,10 @@ impl Core {
             _ => wake_ms,
         };
         let purge_ms = self.next_purge_ms.unwrap_or(wake_ms);
-        wake_ms.min(timer_ms).min(purge_ms)
+        wake_ms
+            .min(timer_ms)
+            .min(purge_ms)
+            .min(self.service.next_local_ms().unwrap_or(wake_ms))
     }
 }
 

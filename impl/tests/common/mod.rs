@@ -215,6 +215,8 @@ pub struct Client {
     pub session: SessionId,
     pub password: [u8; 16],
     pub timeout_ms: i32,
+    /// The byte at the end of the answer to its connect request.
+    pub read_only: Option<bool>,
     pub events: Vec<ReplyFrame>,
 }
 
@@ -235,6 +237,16 @@ impl Client {
         password: Option<[u8; 16]>,
         timeout_ms: i32,
     ) -> Option<Self> {
+        Self::connect_as(port, (session, password), timeout_ms, Some(false))
+    }
+
+    /// With this byte at the end of the connect request, or without one.
+    pub fn connect_as(
+        port: u16,
+        (session, password): (SessionId, Option<[u8; 16]>),
+        timeout_ms: i32,
+        read_only: Option<bool>,
+    ) -> Option<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         stream.set_nodelay(true).ok()?;
@@ -245,6 +257,7 @@ impl Client {
             session,
             password: [0; 16],
             timeout_ms,
+            read_only: None,
             events: Vec::new(),
         };
         let mut out = BytesMut::new();
@@ -254,7 +267,7 @@ impl Client {
             timeout_ms,
             session,
             password: Some(Bytes::copy_from_slice(&password.unwrap_or_default())),
-            read_only: Some(false),
+            read_only,
         }
         .put(&mut out);
         client.stream.write_all(&out).ok()?;
@@ -262,6 +275,7 @@ impl Client {
         client.session = response.session;
         client.password = response.password;
         client.timeout_ms = response.timeout_ms;
+        client.read_only = response.read_only;
         Some(client)
     }
 
@@ -364,6 +378,19 @@ pub fn create(path: &str, flags: i32) -> Request {
         flags,
         ttl: 0,
     })
+}
+
+/// One operation inside a multi.
+pub fn multi(request: Request) -> Request {
+    match request {
+        Request::Write(op) => Request::Write(WriteOp::Multi(vec![op])),
+        other => panic!("{other:?} is no write"),
+    }
+}
+
+/// The end of a session.
+pub fn close() -> Request {
+    Request::Write(WriteOp::CloseSession)
 }
 
 pub fn set(path: &str, data: &str) -> Request {

@@ -332,7 +332,7 @@ impl Moves {
         };
         let conn = (client, c.conn);
         match self.ensemble.mode(&s.cluster, server).way() {
-            Way::Close => s.close(client),
+            Way::Close | Way::Alone => s.close(client),
             Way::Judge => {
                 c.open = true;
                 self.go_on(s, server, server, conn);
@@ -395,7 +395,7 @@ impl Moves {
             host.by_xid.push_back(waiting);
         }
         match self.ensemble.mode(&s.cluster, at).way() {
-            Way::Close => {}
+            Way::Close | Way::Alone => {}
             Way::Judge => {
                 let next = self.ensemble.peer(&s.cluster, at).and_then(Peer::next_zxid);
                 if let Some(next) = next.filter(|_| !self.is_by_xid()) {

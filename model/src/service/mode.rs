@@ -5,6 +5,7 @@
 //! | not serving | the connection ends | the same | the same |
 //! | leader, standalone | judged here, and proposed | the same | the own tracker says |
 //! | follower, observer | forwarded | the same | the leader is asked |
+//! | without a leader, reads only (`read_only`) | refused | this server's own (`local`) | only if it is this server's own |
 //!
 //! Of a learner a leader takes requests, questions about sessions and the sessions in its PING, but only while it serves and the
 //! learner has acknowledged NEWLEADER ([`counts_at_leader`]); answers it takes from its leader alone ([`counts_at_learner`]).
@@ -39,6 +40,8 @@ pub enum Mode {
     Observer,
     /// As the leader.
     Leader,
+    /// Without a leader: reads only.
+    ReadOnly,
 }
 
 /// What becomes of something that a client asks of the leader.
@@ -50,6 +53,8 @@ pub enum Way {
     Judge,
     /// The leader is asked.
     Forward,
+    /// There is no leader: what this server cannot answer alone is refused.
+    Alone,
 }
 
 impl Mode {
@@ -72,13 +77,14 @@ impl Mode {
             Self::NotServing => Way::Close,
             Self::Standalone | Self::Leader => Way::Judge,
             Self::Follower | Self::Observer => Way::Forward,
+            Self::ReadOnly => Way::Alone,
         }
     }
 
-    /// Whether it answers clients at all.
+    /// Whether it serves clients with a leader behind it.
     #[must_use]
     pub const fn serves(self) -> bool {
-        !matches!(self, Self::NotServing)
+        matches!(self.way(), Way::Judge | Way::Forward)
     }
 
     /// Whether it judges requests, its own sessions' and its learners'.
@@ -184,6 +190,9 @@ mod tests {
             }
         }
         assert_eq!(Mode::default().way(), Way::Close);
+        assert_eq!(Mode::ReadOnly.way(), Way::Alone);
+        assert!(!Mode::ReadOnly.serves() && !counts_at_leader(Mode::ReadOnly, true));
+        assert!(!counts_at_learner(Mode::ReadOnly, true));
         assert!(!counts_at_leader(Mode::NotServing, true));
         assert!(!counts_at_learner(Mode::NotServing, true));
     }

@@ -37,8 +37,10 @@ pub struct Request<'r> {
     pub header: TxnHeader,
     /// The identities of the connection, as the server it is attached to vouches for them.
     pub ids: &'r Ids,
-    /// What the session tracker says of the session: `SessionExpired`, `SessionMoved`, `EphemeralOnLocalSession`, …
+    /// What the session tracker says of the session: `SessionExpired`, `SessionMoved`, …
     pub session: Result<(), ErrorCode>,
+    /// What it says of it to a create of an ephemeral node: `EphemeralOnLocalSession`, too.
+    pub ephemerals: Result<(), ErrorCode>,
 }
 
 /// A node as it will be.
@@ -336,10 +338,10 @@ impl Prep {
             return Err(ErrorCode::BadArguments);
         }
         let ephemeral = matches!(flags, 1 | 3);
-        match request.session {
-            Err(ErrorCode::EphemeralOnLocalSession) if !ephemeral => {}
-            other => other?,
+        if ephemeral {
+            request.ephemerals?;
         }
+        request.session?;
         let with_stat = kind == CreateKind::Create2;
         Ok(match kind {
             CreateKind::Create | CreateKind::Create2 => Created::Node {

@@ -6,7 +6,7 @@ use crate::wire::quorum::ForwardedRequest;
 use zabra_model::tree::error::ErrorCode;
 use zabra_model::tree::txn::{Txn, TxnHeader};
 
-const UP: Link = Link(5);
+pub(super) const UP: Link = Link(5);
 
 fn says(packet: Packet<crate::wire::payload::Payload>) -> Event {
     Event::Heard(UP, vec![Heard::Core(packet)])
@@ -14,7 +14,12 @@ fn says(packet: Packet<crate::wire::payload::Payload>) -> Event {
 
 /// Server 1, which has elected server 3 with server 2, and dials it.
 fn dialling() -> (Server, u64) {
-    let mut server = Server::boot(1, OF_THREE);
+    dialling_with(OF_THREE)
+}
+
+/// The same, with these lines.
+pub(super) fn dialling_with(lines: &str) -> (Server, u64) {
+    let mut server = Server::boot(1, lines);
     for other in [2, 3] {
         let vote = vote(ServerState::Looking, 3);
         server.turn(vec![Event::Mail(ServerId(other), vote)]);
@@ -34,7 +39,11 @@ fn dialling() -> (Server, u64) {
 
 /// The same, linked, with the epoch accepted.
 fn linked() -> Server {
-    let (mut server, attempt) = dialling();
+    linked_with(OF_THREE)
+}
+
+fn linked_with(lines: &str) -> Server {
+    let (mut server, attempt) = dialling_with(lines);
     server.turn(vec![Event::Dialled(attempt, Some(UP))]);
     assert_eq!(kinds(&mut server, UP), [PacketKind::FollowerInfo]);
     server.turn(vec![says(Packet::LeaderInfo { epoch: Epoch(1) })]);
@@ -46,7 +55,12 @@ fn linked() -> Server {
 
 /// The same, serving.
 fn serving() -> Server {
-    let mut server = linked();
+    serving_with(OF_THREE)
+}
+
+/// The same, with these lines.
+pub(super) fn serving_with(lines: &str) -> Server {
+    let mut server = linked_with(lines);
     server.turn(vec![
         says(Packet::Diff { zxid: Zxid::ZERO }),
         says(Packet::NewLeader { epoch: Epoch(1) }),

@@ -7,6 +7,7 @@ mod alone;
 mod cases;
 mod following;
 mod leading;
+mod local;
 
 use super::event::{Done, Event, Now};
 use super::out::{DialAct, Item, Job, LinkAct, Outputs};
@@ -211,6 +212,7 @@ impl Server {
             opcode: what.opcode(),
             record,
             request: (what.opcode() != opcode::SYNC).then_some(what),
+            refused_as: None,
             ids: Arc::clone(&state.ids),
         }
     }
@@ -225,6 +227,8 @@ fn of_three(config: crate::config::Config, me: u64) -> crate::config::Config {
     );
     let mut all = check::read(Path::new("zoo.cfg"), &text).unwrap();
     all.snap_count = config.snap_count;
+    all.local_sessions = config.local_sessions;
+    all.read_only_mode = config.read_only_mode;
     all
 }
 

@@ -43,6 +43,7 @@ impl Server {
             header,
             ids: &[],
             session: Ok(()),
+            ephemerals: Ok(()),
         };
         let txn = self.prep.prepare(&self.tree, &request, op);
         self.tree.apply(&header, &txn, &mut |_| {});

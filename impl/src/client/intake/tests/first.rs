@@ -92,3 +92,38 @@ fn who_has_seen_more_and_who_comes_while_nobody_is_served_gets_no_answer() {
     assert_eq!(client.connect(&hello()), Rest::End(Ended::NotServing));
     assert!(client.bytes.is_empty());
 }
+
+#[test]
+fn without_a_leader_only_who_accepts_to_read_is_let_in_and_no_session_of_the_tree() {
+    let shared = server();
+    shared.set_mode(Mode::ReadOnly);
+    for read_only in [None, Some(false)] {
+        let mut client = Client::dials(&shared);
+        let asks = ConnectRequest {
+            read_only,
+            ..hello()
+        };
+        assert_eq!(client.connect(&asks), Rest::End(Ended::WantsToWrite));
+        assert!(client.bytes.is_empty());
+    }
+    let global = SessionId(5);
+    let header = TxnHeader {
+        session: global,
+        cxid: 0,
+        zxid: LAST,
+        time: 0,
+    };
+    let begins = Txn::CreateSession { timeout_ms: 4000 };
+    shared.tree_mut().apply(&header, &begins, &mut |_| {});
+    for (session, expected) in [
+        (global, Rest::End(Ended::GlobalSession)),
+        (SessionId(6), Rest::Connect(Connect::Again(SessionId(6)))),
+    ] {
+        let mut client = Client::dials(&shared);
+        let asks = ConnectRequest {
+            read_only: Some(true),
+            ..again(session)
+        };
+        assert_eq!(client.connect(&asks), expected);
+    }
+}

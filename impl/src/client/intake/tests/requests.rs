@@ -137,3 +137,85 @@ fn reads_behind_a_write_are_answered_behind_it() {
     client.go();
     assert_eq!(client.heard(), [(4, 0), (xid::PING, 0)]);
 }
+
+/// Golden `read_only`.
+#[test]
+fn without_a_leader_what_needs_one_is_refused_and_the_session_ends_by_its_own_word() {
+    let shared = server();
+    apply(&shared, "/a");
+    shared.set_mode(Mode::ReadOnly);
+    let mut client = Client::dials(&shared);
+    let reads = ConnectRequest {
+        read_only: Some(true),
+        ..hello()
+    };
+    assert!(matches!(client.connect(&reads), Rest::Connect(_)));
+    assert_eq!(client.conn().state().read_only, Some(true));
+    {
+        let conn = client.conn();
+        let mut state = conn.state();
+        (state.phase, state.local) = (ConnPhase::Open, true);
+    }
+    let close = Request::Write(WriteOp::CloseSession);
+    let sync = Request::Sync {
+        path: Some("/".into()),
+    };
+    let rest = client.asks(1, &[write(), sync, exists("/a", false), close]);
+    assert_eq!(rest, Rest::Finish);
+    let refused = ErrorCode::NotReadOnly.code();
+    assert_eq!(client.heard(), [(1, refused), (2, refused), (3, 0), (4, 0)]);
+    assert!(client.submits.is_empty());
+    assert_eq!(shared.take_ended_local(), [client.conn().session()]);
+}
+
+#[test]
+fn a_local_session_becomes_global_before_the_write_that_needs_it_and_ends_in_its_turn() {
+    let create = |flags| {
+        Request::Write(WriteOp::Create {
+            kind: zabra_model::tree::op::CreateKind::Create,
+            path: Some("/e".into()),
+            data: None,
+            acl: None,
+            flags,
+            ttl: 0,
+        })
+    };
+    let close = || Request::Write(WriteOp::CloseSession);
+    let opened = |lines: &str| {
+        let shared = server_with(lines);
+        shared.set_mode(Mode::Follower);
+        let client = Client::open(&shared);
+        client.conn().state().local = true;
+        client
+    };
+    let codes = |client: &Client| -> Vec<_> {
+        let submits = client.submits.iter();
+        submits.map(|s| (s.opcode, s.refused_as)).collect()
+    };
+    let mut client = opened("localSessionsUpgradingEnabled=true");
+    client.asks(1, &[create(0), create(1), create(3), close()]);
+    let expected = [
+        (opcode::CREATE, None),
+        (opcode::CREATE_SESSION, None),
+        (opcode::CREATE, None),
+        (opcode::CREATE, None),
+        (opcode::CLOSE_SESSION, None),
+    ];
+    assert_eq!(codes(&client), expected);
+
+    let mut client = opened("");
+    client.asks(1, &[create(0), create(1), close()]);
+    let refused = Some(ErrorCode::EphemeralOnLocalSession);
+    let expected = [(opcode::CREATE, None), (opcode::CREATE, refused)];
+    assert_eq!(codes(&client), expected);
+    client.write_is_done();
+    client.go();
+    assert_eq!(client.heard(), [(1, 0)]);
+    client.write_is_done();
+    client.go();
+    assert_eq!(
+        client.heard(),
+        [(2, 0), (3, 0)],
+        "the end comes in its turn"
+    );
+}
