@@ -92,6 +92,30 @@ pub fn run_python(name: &str, arguments: &[&str]) -> Result<String> {
     Ok(out.into_owned())
 }
 
+/// Runs kazoo's own tests with this server; see `interop/kazoo_suite.py`. Answers the counts.
+///
+/// # Errors
+/// pip cannot install what the tests need, or a test does not end as it should.
+pub fn kazoo_suite(zabra: &Path, arguments: &[&str]) -> Result<Value> {
+    let test = std::env::current_exe()?;
+    let target = test.ancestors().nth(3).context("a target directory")?;
+    let done = Command::new("python3")
+        .arg(script("kazoo_suite.py"))
+        .arg(zabra)
+        .arg(target.join(format!("kazoo-suite-{KAZOO}")))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .context("python3")?;
+    let (out, err) = (
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr),
+    );
+    ensure!(done.status.success(), "{}\n{out}\n{err}", done.status);
+    let counts = out.lines().last().context("no line of counts")?;
+    serde_json::from_str(counts).with_context(|| format!("{counts:?}"))
+}
+
 /// A script that is spoken with: a JSON value per line, one answer to each command. Killed when dropped.
 #[derive(Debug)]
 pub struct Script {

@@ -47,7 +47,7 @@ enum Task {
     Model,
     /// Replays the stored traces against three running servers.
     Replay,
-    /// Tests with other implementations: kazoo, ZooKeeper's own shell, Curator, the C client, a Go and a Node client.
+    /// Tests with other implementations: kazoo and its own test suite, ZooKeeper's own shell, Curator, the C client, a Go and a Node client.
     Interop,
     /// How long a writer waits while 100,000 sessions expire together, and while others ask for much; release build, minutes.
     Gaps,
@@ -104,7 +104,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Model => model(cli.tier),
         Task::Replay => cargo(&["test", "-p", "zabra-conformance", "--test", "replay"]),
         Task::Interop => {
-            let tests = ["kazoo", "java_shell", "other_clients"];
+            let tests = ["kazoo", "kazoo_suite", "java_shell", "other_clients"];
             tests
                 .iter()
                 .try_for_each(|test| cargo(&["test", "-p", "zabra-conformance", "--test", test]))
