@@ -455,13 +455,13 @@ fn needs_met(raw: &RawRequest, scene: &mut Scene<'_, '_>) -> Option<ErrorCode> {
 fn authenticate(raw: &RawRequest, scene: &mut Scene<'_, '_>) {
     let config = &scene.shared.config;
     let address = scene.conn.from.ip().to_string();
-    let id = match raw.decode() {
-        Ok(Request::Auth { scheme, data, .. }) => {
-            let scheme = scheme.as_deref().unwrap_or("");
-            identity(scheme, data.as_deref(), &address, config.digest)
-        }
-        _ => None,
+    let Ok(Request::Auth { scheme, data, .. }) = raw.decode() else {
+        // It says nothing that could fail: the connection ends without a word, as in ZooKeeper.
+        scene.state.phase = ConnPhase::Closing;
+        return;
     };
+    let scheme = scheme.as_deref().unwrap_or("");
+    let id = identity(scheme, data.as_deref(), &address, config.digest);
     let state = &mut *scene.state;
     match id {
         // They travel with each write, and a packet has no room for more than these.

@@ -228,7 +228,7 @@ impl Prep {
         version: i32,
     ) -> Result<Txn, ErrorCode> {
         request.session?;
-        let path = path.ok_or(ErrorCode::MarshallingError)?;
+        let path = path.ok_or(ErrorCode::BadArguments)?;
         path::validate(&path)?;
         let mut node = self.record(tree, &path)?;
         permit(&node, perms::WRITE, request.ids)?;
@@ -291,7 +291,7 @@ impl Prep {
             } => self.set_data(tree, request, path, data, version),
             WriteOp::SetAcl { path, acl, version } => {
                 request.session?;
-                let path = path.ok_or(ErrorCode::MarshallingError)?;
+                let path = path.ok_or(ErrorCode::BadArguments)?;
                 path::validate(&path)?;
                 let acl = fix_up(acl, request.ids)?;
                 let mut node = self.record(tree, &path)?;
@@ -609,11 +609,19 @@ fn next_version(current: i32, expected: i32) -> Result<i32, ErrorCode> {
     })
 }
 
-/// What ZooKeeper cannot decode inside a multi fails the request as a whole; so does a path that is null.
+/// What ZooKeeper cannot decode inside a multi fails the request as a whole: a path that is null, and creates without an ACL or with
+/// flags that are not theirs.
 fn may_be_in_multi(op: &WriteOp) -> bool {
     match op {
-        WriteOp::Create { path, .. }
-        | WriteOp::Delete { path, .. }
+        WriteOp::Create {
+            kind: CreateKind::Ttl,
+            path,
+            ..
+        } => path.is_some(),
+        WriteOp::Create {
+            path, acl, flags, ..
+        } => path.is_some() && acl.is_some() && matches!(flags, 0..=4),
+        WriteOp::Delete { path, .. }
         | WriteOp::SetData { path, .. }
         | WriteOp::Check { path, .. } => path.is_some(),
         WriteOp::SetAcl { .. }
@@ -623,15 +631,16 @@ fn may_be_in_multi(op: &WriteOp) -> bool {
     }
 }
 
-/// Only in a multi does the container flag turn a plain create into the making of a container.
+/// Only in a multi do the flags go before the opcode: that of a container turns each create into the making of a container, and
+/// a createTTL without a TTL flag is a plain create.
 fn as_multi_takes_it(mut op: WriteOp) -> WriteOp {
-    if let WriteOp::Create {
-        kind: kind @ (CreateKind::Create | CreateKind::Create2),
-        flags: 4,
-        ..
-    } = &mut op
-    {
-        *kind = CreateKind::Container;
+    if let WriteOp::Create { kind, flags, .. } = &mut op {
+        *kind = match (*kind, *flags) {
+            (_, 4) => CreateKind::Container,
+            (CreateKind::Ttl, 5 | 6) => CreateKind::Ttl,
+            (CreateKind::Ttl, _) => CreateKind::Create,
+            (kind, _) => kind,
+        };
     }
     op
 }

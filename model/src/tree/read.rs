@@ -92,6 +92,8 @@ impl Tree {
             }
             ReadOp::GetAllChildrenNumber { path } => {
                 let count = self.permitted(path, perms::READ, ids)?.descendants();
+                // By the empty path the root counts, as one of those below it.
+                let count = count + usize::from(path.is_empty());
                 Ok(ReadResult::AllChildrenNumber(
                     i32::try_from(count).unwrap_or(i32::MAX),
                 ))
@@ -120,10 +122,14 @@ impl Tree {
     }
 }
 
-/// What the paths of ephemeral nodes must begin with. The match is textual: `/a` finds `/ab` too.
+/// What the paths of ephemeral nodes must begin with. The match is textual: `/a` finds `/ab` too, and `/a ` does not find `/a`; only what is
+/// blank, as Java's `trim` has it, or `/` between blanks stands for all.
 pub(super) fn ephemeral_prefix(asked: Option<&str>) -> &str {
-    let prefix = asked.map_or("", str::trim);
-    if prefix == "/" { "" } else { prefix }
+    let prefix = asked.unwrap_or("");
+    match prefix.trim_matches(|c: char| c <= ' ') {
+        "" | "/" => "",
+        _ => prefix,
+    }
 }
 
 /// Errors: `MarshallingError` for what a multiRead may not hold.
@@ -252,6 +258,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_empty_path_counts_the_root_as_one_of_its_descendants() {
+        let count = |path: &str| {
+            let op = ReadOp::GetAllChildrenNumber { path: path.into() };
+            match tree().read(&op, SessionId(5), &[]) {
+                Ok(ReadResult::AllChildrenNumber(count)) => count,
+                _ => unreachable!("nothing to refuse"),
+            }
+        };
+        assert_eq!(count(""), count("/") + 1);
+    }
+
     /// Golden `multi`, connection c3.
     #[test]
     fn ephemerals_are_found_by_textual_prefix() {
@@ -262,6 +280,9 @@ mod tests {
             (Some(""), vec!["/mu/e1", "/mu/e2"]),
             (Some("/mu/e1"), vec!["/mu/e1"]),
             (Some("/nomatch"), vec![]),
+            (Some(" / "), vec!["/mu/e1", "/mu/e2"]),
+            (Some("/mu/e1\u{a0}"), vec![]),
+            (Some("/mu/e1 "), vec![]),
         ] {
             let op = ReadOp::GetEphemerals {
                 prefix: prefix.map(Into::into),

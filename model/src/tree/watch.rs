@@ -89,9 +89,8 @@ impl Watches {
         Self::default()
     }
 
-    /// Leaves a watch; the same one twice is one.
+    /// Leaves a watch; the same one twice is one. The empty path reads the root as `/` does, and its watch hears of nothing, as in ZooKeeper.
     pub fn add(&mut self, watcher: WatcherId, path: &str, mode: WatchMode) {
-        let path = shown(path);
         let key = match self.paths.get_key_value(path) {
             Some((key, _)) => key.clone(),
             None => path.into(),
@@ -116,7 +115,7 @@ impl Watches {
         let wanted = modes_of_type(watch_type)?;
         let modes = self
             .paths
-            .get(shown(path))
+            .get(path)
             .and_then(|w| w.get(&watcher))
             .copied()
             .unwrap_or(0);
@@ -137,7 +136,7 @@ impl Watches {
         watch_type: i32,
     ) -> Result<(), ErrorCode> {
         self.check(watcher, path, watch_type)?;
-        self.clear(watcher, shown(path), modes_of_type(watch_type)?);
+        self.clear(watcher, path, modes_of_type(watch_type)?);
         Ok(())
     }
 
@@ -270,7 +269,9 @@ impl Watches {
         set: &SetWatches<'_, P>,
         mut hears: impl FnMut(Trigger<'_>),
     ) {
-        let changed = |changed_at: Zxid| changed_at > set.relative_zxid;
+        // A client may say -1, and every change is newer.
+        let seen = set.relative_zxid.0.cast_signed();
+        let changed = |changed_at: Zxid| changed_at.0.cast_signed() > seen;
         for path in set.data.iter().map(AsRef::as_ref) {
             match tree.find(path) {
                 None => hears(Trigger {
@@ -452,5 +453,28 @@ mod tests {
         ];
         assert!(types.iter().all(|&(path, t)| w.check(W, path, t).is_ok()));
         assert_eq!(w.check(W, "/d", 3), Err(ErrorCode::NoWatcher));
+    }
+
+    #[test]
+    fn a_returning_client_that_has_seen_minus_one_hears_of_every_change() {
+        let mut tree = Tree::new();
+        tree.insert("/d", None, &[], &StatPersisted::default());
+        let mut heard = Vec::new();
+        let set = SetWatches {
+            relative_zxid: Zxid(u64::MAX),
+            data: &["/d"],
+            ..SetWatches::default()
+        };
+        Watches::new().set_watches(&tree, W, &set, |t| heard.push(t.kind));
+        assert_eq!(heard, [NodeDataChanged]);
+    }
+
+    #[test]
+    fn a_watch_of_the_empty_path_hears_nothing_of_the_root() {
+        let mut w = Watches::new();
+        w.add(W, "", WatchMode::Persistent);
+        assert!(fire(&mut w, NodeDataChanged, "/").is_empty());
+        w.add(W, "/", WatchMode::Persistent);
+        assert_eq!(fire(&mut w, NodeDataChanged, "/"), [W]);
     }
 }

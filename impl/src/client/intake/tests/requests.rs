@@ -60,6 +60,17 @@ fn c_42_the_deletion_of_containers_is_no_clients_request() {
     assert!(client.submits.is_empty());
 }
 
+#[test]
+fn an_auth_record_that_cannot_be_read_ends_the_connection_without_a_word() {
+    let mut client = Client::open(&server());
+    let torn = Request::Unknown {
+        opcode: opcode::AUTH,
+        record: Bytes::from_static(&[0, 0]),
+    };
+    assert_eq!(client.asks(1, &[torn]), Rest::Finish);
+    assert!(client.heard().is_empty());
+}
+
 /// C-44: a client that gets neither a token nor an end asks again as fast as it can.
 #[test]
 fn c_44_sasl_without_a_provider_is_an_error_and_the_end() {
