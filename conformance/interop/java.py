@@ -287,7 +287,7 @@ def main():
         if args.do == "classpath":
             print(classpath())
         elif args.do == "command":
-            print(json.dumps(java_server(args.config, ["-Xmx512m", "-XX:+UseSerialGC"])))
+            print(json.dumps(java_server(args.config, ["-Xmx256m", "-XX:+UseSerialGC"])))
         elif args.do == "cli":
             sys.exit(shell(args.server, args.command).returncode)
         else:

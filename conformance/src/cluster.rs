@@ -143,6 +143,13 @@ impl Server {
         let line = interop::java_server(&config)?.context("ZooKeeper cannot run here")?;
         let (program, arguments) = line.split_first().context("a command line")?;
         let mut command = Command::new(program);
+        // ZooKeeper takes this setting as a property of the JVM only.
+        let key = "znode.container.checkIntervalMs";
+        let lines = fs::read_to_string(&config)?;
+        let mut lines = lines.lines().filter_map(|line| line.split_once('='));
+        if let Some((_, value)) = lines.find(|(name, _)| *name == key) {
+            command.arg(format!("-D{key}={value}"));
+        }
         command.args(arguments);
         Ok(command)
     }

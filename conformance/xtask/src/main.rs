@@ -21,7 +21,7 @@ struct Cli {
     /// `power`: how many power cuts.
     #[arg(long, default_value_t = 50)]
     cuts: u64,
-    /// `power`: where every choice comes from; drawn and printed if not given. `sim`: only this seed, telling what happens.
+    /// `power`: where every choice comes from; drawn and printed if not given; `differential` likewise. `sim`: only this seed, telling what happens.
     #[arg(long)]
     seed: Option<u64>,
     /// `sim`: how many seeds.
@@ -30,6 +30,15 @@ struct Cli {
     /// `sim`: with a planted bug of this name, or, without a name, a table of how each of them is found.
     #[arg(long, num_args = 0..=1, default_missing_value = "all")]
     planted: Option<String>,
+    /// `differential`: how many requests.
+    #[arg(long, default_value_t = 100_000)]
+    operations: u64,
+    /// `differential`: nothing new is begun after so many minutes.
+    #[arg(long, default_value_t = 60)]
+    minutes: u64,
+    /// `differential`: servers of each product; 1 stands alone, 3 are an ensemble whose leaders change.
+    #[arg(long, default_value_t = 1)]
+    servers: u64,
     /// `sim`: JSON on standard output.
     #[arg(long)]
     json: bool,
@@ -55,6 +64,8 @@ enum Task {
     Power,
     /// Simulates whole servers and their clients on virtual disks, network and time; CI does it for fewer seeds.
     Sim,
+    /// Sends the same random requests to ZooKeeper and to Zabra and compares every byte of what comes back; CI does it for a minute.
+    Differential,
     /// Rewrites the stored traces, the answers in the scenarios and the table of the zoo from the model; review the difference as a
     /// change of behaviour.
     Bless,
@@ -112,6 +123,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Gaps => gaps(),
         Task::Power => power(cli.cuts, cli.seed),
         Task::Sim => sim(cli),
+        Task::Differential => differential(cli),
         Task::Bless => bless(),
         Task::Features => write_features(),
         Task::Ci => {
@@ -220,6 +232,25 @@ fn sim(cli: &Cli) -> Result<()> {
     let run = ["run", "--quiet", "--release", "-p", "zabra-conformance"];
     let run = run.into_iter().chain(["--bin", "zabra-sim", "--"]);
     let args: Vec<&str> = run.chain(args.iter().map(String::as_str)).collect();
+    cargo(&args)
+}
+
+fn differential(cli: &Cli) -> Result<()> {
+    let how = [
+        ("--operations", Some(cli.operations)),
+        ("--minutes", Some(cli.minutes)),
+        ("--servers", Some(cli.servers)),
+        ("--seed", cli.seed),
+    ];
+    let how = how
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
+    let how: Vec<String> = how
+        .flat_map(|(name, value)| [name.to_owned(), value.to_string()])
+        .collect();
+    let run = ["run", "-p", "zabra-conformance"];
+    let run = run.into_iter().chain(["--bin", "zabra-differential", "--"]);
+    let args: Vec<&str> = run.chain(how.iter().map(String::as_str)).collect();
     cargo(&args)
 }
 

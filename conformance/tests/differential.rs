@@ -1,0 +1,36 @@
+//! ZooKeeper and Zabra answer the same random requests alike, to the last byte that does not differ by its nature.
+//!
+//! About a minute of what `cargo xtask differential` does for as long as one likes. `ZABRA_SEED` replaces the seed. Nothing is skipped:
+//! without Java this test is red.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at what it did not expect"
+)]
+
+use std::time::Duration;
+use zabra_conformance::differential::run::{Plan, run};
+
+fn seed() -> u64 {
+    let seed = std::env::var("ZABRA_SEED").ok();
+    seed.and_then(|seed| seed.parse().ok()).unwrap_or(10)
+}
+
+#[test]
+fn zookeeper_and_zabra_answer_alike() {
+    let plan = Plan {
+        seed: seed(),
+        requests: 20_000,
+        time: Duration::from_secs(45),
+        servers: 1,
+        restart_every: 4,
+        findings: 1,
+    };
+    eprintln!("{plan:?}");
+    let report = run(plan, |words| eprintln!("{words}")).unwrap();
+    let findings: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
+    assert!(findings.is_empty(), "{}", findings.join("\n"));
+    // Not vacuous: answers were compared, and decided differences were met, which a blind comparison would not have seen.
+    assert!(report.requests > 1000, "{report:?}");
+    assert!(report.wanted.contains_key("D-72"), "{report:?}");
+}
