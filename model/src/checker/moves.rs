@@ -13,8 +13,11 @@ use super::serving::{self, Ensemble, Judged, Wrongs};
 use super::trace;
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
 use crate::peer::Peer;
+use crate::service::answers::{Told, told};
 use crate::service::mode::{Awaited, InVain, Way};
 use crate::service::tracker::{Asks, SessionTracker};
+use crate::tree::apply::TxnResult;
+use crate::tree::error::ErrorCode;
 use crate::tree::txn::TxnHeader;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -24,7 +27,9 @@ use core::hash::{Hash, Hasher};
 use stateright::{Model, Property};
 
 mod asked;
-pub use asked::{ALL, CRASH, EACH, LEFT, MOVES, NOBODY, ORDER, OWN, PROPERTIES, Slip, View, WORD};
+pub use asked::{
+    ALL, CRASH, EACH, JUDGES, LEFT, MOVES, NOBODY, ORDER, OWN, PROPERTIES, Slip, View, WORD,
+};
 
 /// A request as the checker knows it: whose, and the how many-th of its client.
 type Request = (u8, u8);
@@ -180,6 +185,9 @@ pub struct Moves {
     slip: Option<Slip>,
 }
 
+/// What clients ask for, by ZooKeeper's code.
+const DELETE: i32 = 2;
+
 const fn sid(server: u8) -> ServerId {
     ServerId(server as u64 + 1)
 }
@@ -316,6 +324,13 @@ impl Moves {
         s.owners.2[usize::from(client)] = conn;
     }
 
+    /// A server decides something for a session that only a leader may decide.
+    fn judges(&self, s: &mut State, server: u8) {
+        if self.ensemble.leader_of(&s.cluster, server) != Some(server) {
+            s.is_wrong(JUDGES);
+        }
+    }
+
     /// A session is to go on at a server, over a new connection.
     fn connect(&self, s: &mut State, client: u8, server: u8) {
         let c = &mut s.clients[usize::from(client)];
@@ -335,6 +350,7 @@ impl Moves {
             Way::Close | Way::Alone => s.close(client),
             Way::Judge => {
                 c.open = true;
+                self.judges(s, server);
                 self.go_on(s, server, server, conn);
             }
             Way::Forward => {
@@ -390,11 +406,15 @@ impl Moves {
             xid: c.xid,
         };
         let xid = i32::from(waiting.xid);
+        let way = self.ensemble.mode(&s.cluster, at).way();
+        if way == Way::Judge {
+            self.judges(s, at);
+        }
         let host = &mut s.hosts[usize::from(at)];
         if self.is_by_xid() {
             host.by_xid.push_back(waiting);
         }
-        match self.ensemble.mode(&s.cluster, at).way() {
+        match way {
             Way::Close | Way::Alone => {}
             Way::Judge => {
                 let next = self.ensemble.peer(&s.cluster, at).and_then(Peer::next_zxid);
@@ -481,10 +501,19 @@ impl Moves {
         }
         if let Some(w) = own.filter(|w| s.is_current(w, server)) {
             let is_own = w.request == made.request;
-            if made.moved {
-                s.close(w.request.0);
+            let result = if made.moved {
+                TxnResult::Error(ErrorCode::SessionMoved.code())
             } else {
-                s.clients[usize::from(w.request.0)].waits = false;
+                TxnResult::Deleted
+            };
+            match told(DELETE, &result) {
+                Told::Moved => s.close(w.request.0),
+                Told::Connected(_) | Told::Result { .. } => {
+                    s.clients[usize::from(w.request.0)].waits = false;
+                    if made.moved {
+                        s.is_wrong(OWN);
+                    }
+                }
             }
             if !is_own {
                 s.is_wrong(if made.moved { NOBODY } else { OWN });

@@ -91,13 +91,14 @@ where
     fn holds<const BIT: usize, M: Model<State: Judged>>(_: &M, s: &M::State) -> bool {
         s.wrongs().holds(BIT)
     }
-    let checks: [fn(&M, &M::State) -> bool; 6] = [
+    let checks: [fn(&M, &M::State) -> bool; 7] = [
         holds::<0, M>,
         holds::<1, M>,
         holds::<2, M>,
         holds::<3, M>,
         holds::<4, M>,
         holds::<5, M>,
+        holds::<6, M>,
     ];
     assert!(names.len() <= checks.len());
     let pairs = names.iter().zip(checks);

@@ -81,7 +81,7 @@ impl Slip {
     }
 }
 
-/// An answer is of the request of its own connection.
+/// An answer is of the request of its own connection, and SessionMoved is nobody's answer: its connection ends.
 pub const OWN: &str = "an answer is of the own request";
 /// A connection ends for its own session's request only: because that was refused, or will never be answered.
 pub const NOBODY: &str = "nobody is closed for another's answer";
@@ -93,8 +93,10 @@ pub const ORDER: &str = "a session that has moved leaves nothing behind";
 pub const LEFT: &str = "nobody waits for what will not come";
 /// The leader's word on a session is for the connection that it was asked for.
 pub const WORD: &str = "a word is for who asked";
+/// Requests and sessions are judged by the server that leads.
+pub const JUDGES: &str = "only a leader judges";
 /// The properties, by their bits.
-pub const PROPERTIES: [&str; 6] = [OWN, NOBODY, EACH, ORDER, LEFT, WORD];
+pub const PROPERTIES: [&str; 7] = [OWN, NOBODY, EACH, ORDER, LEFT, WORD, JUDGES];
 
 /// A configuration.
 #[derive(Clone, Copy, Debug)]
