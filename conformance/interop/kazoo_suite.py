@@ -35,7 +35,6 @@ EXPECTED = {
     "kazoo.tests.test_client.TestReconfig.test_bad_input": RECONFIG,
     "kazoo.tests.test_client.TestReconfig.test_no_super_auth": RECONFIG,
     "kazoo.tests.test_client.TestSSLClient.test_create": "key stores of the format JKS are not read yet",
-    "kazoo.tests.test_connection.TestReadOnlyMode.test_read_only": "read-only mode is not offered yet",
 }
 # The lines that this program takes out of kazoo's zoo.cfg: they configure TLS with key stores of the format JKS.
 TAKEN_OUT = ("secureClientPort", "ssl.", "serverCnxnFactory", "authProvider")

@@ -237,14 +237,13 @@ fn c_43_an_addauth_without_a_proof_fails() {
             assert_eq!(auth(scheme, data), (AUTH_FAILED, false), "{scheme:?}");
         }
     }
-    // A packet that ends early proves nothing either.
+    // A packet that ends early proves nothing either; ZooKeeper ends its connection without an answer.
     for record in [&b""[..], b"\0\0\0\0", b"\0\0\0\0\0\0\0\x06digest"] {
         let mut c = cluster.client(0);
         let record = Bytes::from_static(record);
         let opcode = 100;
         let answer = c.call(&Request::Unknown { opcode, record });
-        assert_eq!(answer, Some(Err(AUTH_FAILED)));
-        assert!(c.frame().is_none());
+        assert_eq!(answer, None);
     }
 }
 
