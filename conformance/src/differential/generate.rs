@@ -164,6 +164,11 @@ fn create(rng: &mut Rng) -> Op {
         Some(flags) if rng.u8(..8) > 0 => flags,
         _ => values::flags(rng),
     };
+    // Until it is applied, ZooKeeper takes a container with the flag of an ephemeral node for one (as D-76).
+    let flags = match (opcode, flags) {
+        (op::CREATE_CONTAINER, 1 | 3) => 4,
+        _ => flags,
+    };
     let op = Op::new(opcode)
         .text(values::path(rng).as_deref())
         .buffer(values::data(rng).as_deref())
@@ -320,7 +325,12 @@ fn broken(rng: &mut Rng) -> Op {
     if length == 0 {
         return op;
     }
-    let at = rng.usize(..length);
+    // A zxid is a number of one side's own.
+    let begin = match op.opcode {
+        op::SET_WATCHES | op::SET_WATCHES2 => 8,
+        _ => 0,
+    };
+    let at = rng.usize(begin..length);
     let how = match rng.u8(..5) {
         0 => {
             op.record.truncate(at);
@@ -332,7 +342,10 @@ fn broken(rng: &mut Rng) -> Op {
         }
         2 => {
             let at = at.min(length.saturating_sub(4));
-            let lie = [-1, -2, i32::MIN, i32::MAX, 0x0010_0000, 0x7fff][rng.usize(..6)];
+            let lies = [-1, -2, i32::MIN, i32::MAX, 0x0010_0000, 0x7fff];
+            // Of a length, -1 makes a null (D-73). ZooKeeper has fired the events of the lists before a null one.
+            let lie = lies[rng.usize(usize::from(begin > 0)..lies.len())];
+            op.has_null |= lie == -1;
             for (byte, lie) in op.record[at..].iter_mut().zip(i32::to_be_bytes(lie)) {
                 *byte = lie;
             }

@@ -47,7 +47,11 @@ pub fn wanted(answers: &Answers<'_>) -> Option<Wanted> {
         });
     }
     // ZooKeeper looks at it late, after other refusals, or never: it takes a watch of no path.
-    let harmless = zookeeper.0 != 0 || matches!(op.opcode, op::MULTI | op::ADD_WATCH);
+    let of_watches = matches!(
+        op.opcode,
+        op::ADD_WATCH | op::REMOVE_WATCHES | op::CHECK_WATCHES
+    );
+    let harmless = zookeeper.0 != 0 || op.opcode == op::MULTI || of_watches;
     if op.has_null && zabra.0 == MARSHALLING_ERROR && harmless {
         return Some(Wanted {
             name: "D-73",

@@ -230,13 +230,13 @@ impl<'a> Reader<'a> {
         self.vector(what, 8, Self::id)
     }
 
-    /// A vector of ACL entries. A null scheme is no scheme, and `auth` needs no identity: kazoo sends null there.
+    /// A vector of ACL entries. `auth` needs no identity, and kazoo sends null there; any other null is an error (D-73).
     pub fn acl(&mut self) -> Result<Option<Vec<AclEntry>>, WireError> {
         self.vector("acl", 12, |r| {
             let perms = r.i32("perms")?.cast_unsigned();
-            let scheme = r.ustring("scheme")?.unwrap_or_default();
+            let scheme = r.text("scheme")?;
             let id = match &*scheme {
-                "" | "auth" => r.ustring("id")?.unwrap_or_default(),
+                "auth" => r.ustring("id")?.unwrap_or_default(),
                 _ => r.text("id")?,
             };
             let id = Id { scheme, id };
@@ -462,12 +462,9 @@ mod tests {
         let empty = || Ok(("auth".into(), "".into()));
         assert_eq!(entry(Some("auth"), None), empty());
         assert_eq!(entry(Some("auth"), Some("")), empty());
-        assert_eq!(entry(None, None), Ok(("".into(), "".into())));
-        let refused = entry(Some("digest"), None);
-        assert!(
-            matches!(refused, Err(WireError::Null { what: "id", .. })),
-            "{refused:?}"
-        );
+        let null = |what, offset| Err(WireError::Null { what, offset });
+        assert_eq!(entry(Some("digest"), None), null("id", 18));
+        assert_eq!(entry(None, Some("x")), null("scheme", 8));
     }
 
     #[test]
