@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """kazoo's own tests, with Zabra's servers where they start Java's.
 
-    kazoo_suite.py ZABRA FOLDER [--sasl] [TEST...]
+    kazoo_suite.py ZABRA FOLDER [TEST...]
 
 kazoo's test harness writes zoo.cfg, myid and a JAAS file, and starts `java … QuorumPeerMain zoo.cfg` three times. A program of
 that name, first in PATH, starts ZABRA with the same file and the same -D settings. FOLDER is filled by pip with kazoo and what its
-tests need, once. TEST names files or tests of kazoo's; without any, all run that do not need gevent or eventlet.
+tests need, once. TEST names files or tests of kazoo's; without any, all run that do not need gevent, eventlet or SASL.
 
 Exit code 0: every test passed but those listed in EXPECTED, and each of those failed. A test of that list that passes is an error
 as well, so the list cannot grow old. The last line printed is JSON: how many passed, failed as expected, were skipped.
@@ -36,7 +36,8 @@ EXPECTED = {
     "kazoo.tests.test_client.TestReconfig.test_no_super_auth": RECONFIG,
     "kazoo.tests.test_client.TestSSLClient.test_create": "key stores of the format JKS are not read yet",
 }
-# The lines that this program takes out of kazoo's zoo.cfg: they configure TLS with key stores of the format JKS.
+# The lines that this program takes out of kazoo's zoo.cfg: TLS with key stores of the format JKS, and SASL, which are not there yet,
+# so that a server with these lines refuses to start.
 TAKEN_OUT = ("secureClientPort", "ssl.", "serverCnxnFactory", "authProvider")
 
 
@@ -65,9 +66,6 @@ def serve(zabra: str, arguments: list[str]) -> None:
     lines = config.read_text().splitlines()
     config.write_text("\n".join(line for line in lines if not line.startswith(TAKEN_OUT)) + "\n")
     settings = [a for a in arguments if a.startswith("-Dzookeeper.") or a.startswith("-Dreadonlymode.")]
-    jaas = config.with_name("jaas.conf")
-    if jaas.exists() and jaas.stat().st_size > 0:
-        settings.append(f"-Djava.security.auth.login.config={jaas}")
     log = os.open(config.with_name("zookeeper.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -100,8 +98,6 @@ def main() -> int:
         serve(sys.argv[2], sys.argv[3:])
     zabra, folder, *tests = sys.argv[1:]
     folder = pathlib.Path(folder).resolve()
-    sasl = "--sasl" in tests
-    tests = [t for t in tests if t != "--sasl"]
     install(folder)
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
@@ -116,11 +112,7 @@ def main() -> int:
             "ZOOKEEPER_VERSION": ZOOKEEPER,
             "ZOOKEEPER_PORT_OFFSET": str(free_ports()),
         }
-        if sasl:
-            environment["ZOOKEEPER_JAAS_AUTH"] = "digest"
-            tests = tests or ["kazoo/tests/test_sasl.py"]
-        else:
-            tests = tests or ["kazoo/tests", "--ignore=kazoo/tests/test_sasl.py"]
+        tests = tests or ["kazoo/tests", "--ignore=kazoo/tests/test_sasl.py"]
         report = scratch / "report.xml"
         pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:logging", "-p", "no:cacheprovider", f"--timeout={SECONDS_A_TEST}"]
         pytest += [f"--junitxml={report}", "--ignore=kazoo/tests/test_eventlet_handler.py"]

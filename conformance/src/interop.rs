@@ -79,14 +79,26 @@ fn python(name: &str, arguments: &[&str]) -> Result<Command> {
 /// # Errors
 /// It cannot run, or says that something is wrong.
 pub fn run_python(name: &str, arguments: &[&str]) -> Result<String> {
-    let done = python(name, arguments)?.stdin(Stdio::null()).output()?;
+    run_to_end(&mut python(name, arguments)?)
+}
+
+/// Runs a program to its end. Its output belongs to the error if it fails.
+///
+/// # Errors
+/// It cannot run, or does not succeed.
+pub(crate) fn run_to_end(command: &mut Command) -> Result<String> {
+    let what = format!("{command:?}");
+    let done = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| what.clone())?;
     let (out, err) = (
         String::from_utf8_lossy(&done.stdout),
         String::from_utf8_lossy(&done.stderr),
     );
     ensure!(
         done.status.success(),
-        "{name}: {}\n{out}\n{err}",
+        "{what}: {}\n{out}\n{err}",
         done.status
     );
     Ok(out.into_owned())
@@ -96,22 +108,13 @@ pub fn run_python(name: &str, arguments: &[&str]) -> Result<String> {
 ///
 /// # Errors
 /// pip cannot install what the tests need, or a test does not end as it should.
-pub fn kazoo_suite(zabra: &Path, arguments: &[&str]) -> Result<Value> {
+pub fn kazoo_suite(zabra: &Path) -> Result<Value> {
     let test = std::env::current_exe()?;
     let target = test.ancestors().nth(3).context("a target directory")?;
-    let done = Command::new("python3")
-        .arg(script("kazoo_suite.py"))
-        .arg(zabra)
-        .arg(target.join(format!("kazoo-suite-{KAZOO}")))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .context("python3")?;
-    let (out, err) = (
-        String::from_utf8_lossy(&done.stdout),
-        String::from_utf8_lossy(&done.stderr),
-    );
-    ensure!(done.status.success(), "{}\n{out}\n{err}", done.status);
+    let mut python = Command::new("python3");
+    python.arg(script("kazoo_suite.py")).arg(zabra);
+    python.arg(target.join(format!("kazoo-suite-{KAZOO}")));
+    let out = run_to_end(&mut python)?;
     let counts = out.lines().last().context("no line of counts")?;
     serde_json::from_str(counts).with_context(|| format!("{counts:?}"))
 }

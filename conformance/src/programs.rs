@@ -5,9 +5,9 @@
 //! says `done`. What its language needs is installed into the target directory; where a machine lacks the language, that is said
 //! loudly and the test ends.
 
-use crate::cluster::{Cluster, PATIENCE, Server};
-use crate::interop::{java_classpath, script};
-use anyhow::{Context, Result, bail, ensure};
+use crate::cluster::{Cluster, Server};
+use crate::interop::{java_classpath, run_to_end, script};
+use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-/// How long one half of a program may take: each waits up to [`PATIENCE`] at several places.
+/// How long one half of a program may take: each waits up to 30 s at several places.
 const HALF: Duration = Duration::from_secs(180);
 
 /// Whose client a program uses.
@@ -105,20 +105,23 @@ fn build(client: Client) -> Result<Option<Command>> {
         Client::Go => {
             let binary = out.join("work");
             let mut go = Command::new("go");
-            run(go
-                .args(["build", "-o"])
-                .arg(&binary)
-                .arg(".")
-                .current_dir(&source))?;
+            run_to_end(
+                go.args(["build", "-o"])
+                    .arg(&binary)
+                    .arg(".")
+                    .current_dir(&source),
+            )?;
             Command::new(binary)
         }
         Client::Node => {
             for file in ["package.json", "package-lock.json", "work.js"] {
                 std::fs::copy(source.join(file), out.join(file)).context(file)?;
             }
-            run(Command::new("npm")
-                .args(["ci", "--silent", "--no-audit", "--no-fund"])
-                .current_dir(&out))?;
+            run_to_end(
+                Command::new("npm")
+                    .args(["ci", "--silent", "--no-audit", "--no-fund"])
+                    .current_dir(&out),
+            )?;
             let mut node = Command::new("node");
             node.arg(out.join("work.js"));
             node
@@ -132,25 +135,29 @@ fn build_c(source: &Path, out: &Path) -> Result<Command> {
     if !root.is_dir() {
         let scratch = tempfile::Builder::new().tempdir_in(out)?;
         let download = || {
-            run(Command::new("apt-get")
-                .args([
-                    "download",
-                    "--quiet",
-                    "libzookeeper-mt2",
-                    "libzookeeper-mt-dev",
-                ])
-                .current_dir(scratch.path()))
+            run_to_end(
+                Command::new("apt-get")
+                    .args([
+                        "download",
+                        "--quiet",
+                        "libzookeeper-mt2",
+                        "libzookeeper-mt-dev",
+                    ])
+                    .current_dir(scratch.path()),
+            )
         };
         if download().is_err() {
-            run(Command::new("apt-get").args(["update", "--quiet"]))?;
+            run_to_end(Command::new("apt-get").args(["update", "--quiet"]))?;
             download()?;
         }
         let unpacked = scratch.path().join("root");
         for package in std::fs::read_dir(scratch.path())? {
             let package = package?.path();
-            run(Command::new("dpkg-deb")
-                .arg("-x")
-                .args([&package, &unpacked]))?;
+            run_to_end(
+                Command::new("dpkg-deb")
+                    .arg("-x")
+                    .args([&package, &unpacked]),
+            )?;
         }
         std::fs::rename(&unpacked, &root)?;
     }
@@ -158,15 +165,17 @@ fn build_c(source: &Path, out: &Path) -> Result<Command> {
         .context("libzookeeper-mt-dev holds no libzookeeper_mt.so")?;
     let folder = library.parent().context("a folder")?;
     let binary = out.join("work");
-    run(Command::new("gcc")
-        .args(["-Wall", "-Wextra", "-Werror", "-O1", "-o"])
-        .arg(&binary)
-        .arg(source.join("work.c"))
-        .arg("-I")
-        .arg(root.join("usr/include"))
-        .arg("-L")
-        .arg(folder)
-        .args(["-lzookeeper_mt", "-lpthread"]))?;
+    run_to_end(
+        Command::new("gcc")
+            .args(["-Wall", "-Wextra", "-Werror", "-O1", "-o"])
+            .arg(&binary)
+            .arg(source.join("work.c"))
+            .arg("-I")
+            .arg(root.join("usr/include"))
+            .arg("-L")
+            .arg(folder)
+            .args(["-lzookeeper_mt", "-lpthread"]),
+    )?;
     let mut command = Command::new(binary);
     command.env("LD_LIBRARY_PATH", folder);
     Ok(command)
@@ -177,12 +186,14 @@ fn build_curator(source: &Path, out: &Path) -> Result<Option<Command>> {
         return Ok(None);
     };
     let mut classpath = OsString::from(jars);
-    run(Command::new("javac")
-        .args(["-nowarn", "-cp"])
-        .arg(&classpath)
-        .arg("-d")
-        .arg(out)
-        .arg(source.join("Work.java")))?;
+    run_to_end(
+        Command::new("javac")
+            .args(["-nowarn", "-cp"])
+            .arg(&classpath)
+            .arg("-d")
+            .arg(out)
+            .arg(source.join("Work.java")),
+    )?;
     classpath.push(":");
     classpath.push(out);
     let mut java = Command::new("java");
@@ -199,25 +210,6 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
             true => find(&path, name),
             false => path.ends_with(name).then_some(path),
         })
-}
-
-/// A tool that is run to its end; what it printed belongs to the error if it fails.
-fn run(command: &mut Command) -> Result<()> {
-    let what = format!("{command:?}");
-    let done = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| what.clone())?;
-    let (out, err) = (
-        String::from_utf8_lossy(&done.stdout),
-        String::from_utf8_lossy(&done.stderr),
-    );
-    ensure!(
-        done.status.success(),
-        "{what}: {}\n{out}\n{err}",
-        done.status
-    );
-    Ok(())
 }
 
 /// A running program. Killed when dropped.
@@ -271,5 +263,3 @@ impl Drop for Program {
         let _ = self.process.wait();
     }
 }
-
-const _: () = assert!(HALF.as_secs() > PATIENCE.as_secs());

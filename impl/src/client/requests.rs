@@ -437,15 +437,8 @@ fn needs_met(raw: &RawRequest, scene: &mut Scene<'_, '_>) -> Option<ErrorCode> {
         Needs::Refusal => Some(ErrorCode::EphemeralOnLocalSession),
         Needs::GlobalSession => {
             scene.state.local = false;
-            scene.submits.push(Submit {
-                xid: 0,
-                token: 0,
-                opcode: opcode::CREATE_SESSION,
-                record: Bytes::new(),
-                request: None,
-                refused_as: None,
-                ids: Arc::clone(&scene.state.ids),
-            });
+            let ids = Arc::clone(&scene.state.ids);
+            scene.submits.push(Submit::make_global(ids));
             None
         }
     }

@@ -1,6 +1,6 @@
 //! What a connection asks of the core.
 
-use crate::wire::client::Request;
+use crate::wire::client::{Request, opcode};
 use bytes::Bytes;
 use std::sync::Arc;
 use zabra_model::ids::SessionId;
@@ -34,4 +34,20 @@ pub struct Submit {
     pub refused_as: Option<ErrorCode>,
     /// The client's identities.
     pub ids: Arc<[Id]>,
+}
+
+impl Submit {
+    /// What goes before a write that a local session may not ask for: the session becomes global. No client hears of it.
+    #[must_use]
+    pub const fn make_global(ids: Arc<[Id]>) -> Self {
+        Self {
+            xid: 0,
+            token: 0,
+            opcode: opcode::CREATE_SESSION,
+            record: Bytes::new(),
+            request: None,
+            refused_as: None,
+            ids,
+        }
+    }
 }

@@ -18,15 +18,7 @@ fn phase(conn: &Conn) -> ConnPhase {
 
 /// The request by which the intake of a connection has its session become global.
 fn upgrade(conn: &Conn) -> Submit {
-    Submit {
-        xid: 0,
-        token: 0,
-        opcode: opcode::CREATE_SESSION,
-        record: Bytes::new(),
-        request: None,
-        refused_as: None,
-        ids: Arc::clone(&conn.state().ids),
-    }
+    Submit::make_global(Arc::clone(&conn.state().ids))
 }
 
 /// The sessions that a follower tells its leader of.
