@@ -46,9 +46,11 @@ pub const UNWRITTEN_PARTS_MAX: usize = 2;
 pub const REQUESTS_WAITING_MAX: usize = 16_384;
 /// What may wait for the core, bytes; then clients are not read on.
 pub const INBOX_BYTES_MAX: usize = 16 << 20;
-/// A transaction in a log, bytes. It is what ZooKeeper's readers of logs accept with default settings: `jute.maxbuffer` +
-/// `jute.maxbuffer.extrasize`.
-pub const PAYLOAD_BYTES_MAX: usize = 2 * 0xf_ffff;
+/// The longest request, bytes, where `jute.maxbuffer` does not say it.
+pub const FRAME_BYTES_DEFAULT: usize = 0xf_ffff;
+/// A transaction in a log, bytes, whatever `jute.maxbuffer` is now: it may have been more when the entry was written. A wrong
+/// length is found by the checksum, not by its size.
+pub const PAYLOAD_BYTES_MAX: usize = 128 << 20;
 
 /// The least bound of all connections together, bytes.
 pub const BUDGET_BYTES_MIN: usize = 64 << 20;

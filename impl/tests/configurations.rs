@@ -27,7 +27,7 @@ const FILES: [(&str, &str); 22] = [
     ("operator.cfg", ""),
     ("quotas.cfg", ""),
     ("sample.cfg", ""),
-    ("solr.cfg", "write 64 to 2031614"),
+    ("solr.cfg", ""),
     ("storm.cfg", ""),
     ("switched-off-security.cfg", ""),
     ("unsafe.cfg", "would let acknowledged writes be lost"),

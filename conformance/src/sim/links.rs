@@ -13,6 +13,7 @@ use zabra::core::event::Event;
 use zabra::core::out::{DialAct, Item, LinkAct};
 use zabra::storage::history;
 use zabra::wire::client::opcode;
+use zabra::wire::cursor::FIELD_BYTES_MAX;
 use zabra::wire::link::{Heard, Reader, hello, put_history};
 use zabra::wire::quorum::{ForwardedRequest, PacketKind, Parser, QuorumPacket, parse};
 use zabra::wire::snapshot::tree::TreeStream;
@@ -190,7 +191,7 @@ impl Links {
                     silence_ms,
                 } => {
                     if let Some(end) = self.ends.get_mut(&link) {
-                        end.reader = Some(Reader::new(!to_leader));
+                        end.reader = Some(Reader::new(!to_leader, FIELD_BYTES_MAX));
                         end.to_leader = to_leader;
                         end.silence_us = silence_ms * 1000;
                         end.heard_us = scene.now_us;

@@ -2,9 +2,7 @@
 
 use super::lock::lock;
 use crate::edges::wake::Wake;
-use crate::limits::{
-    Budget, REQUESTS_WAITING_MAX, SMALL_BYTES, UNREAD_BYTES_MAX, WAITING_BYTES_MAX,
-};
+use crate::limits::{Budget, REQUESTS_WAITING_MAX, SMALL_BYTES, WAITING_BYTES_MAX};
 use crate::wire::client::Request;
 use bytes::BytesMut;
 use std::net::SocketAddr;
@@ -63,6 +61,8 @@ pub struct ConnState {
     pub read_only: Option<bool>,
     /// What is being sent, bytes.
     sending: usize,
+    /// What the client may leave unread, bytes.
+    unread_bytes_max: usize,
     /// What was counted of it among all that is unread, and among all that waits.
     counted: (usize, usize),
     dirty: bool,
@@ -98,7 +98,7 @@ impl ConnState {
     /// Whether the client leaves too much unread.
     #[must_use]
     pub fn is_overfull(&self) -> bool {
-        self.unread() > UNREAD_BYTES_MAX
+        self.unread() > self.unread_bytes_max
     }
 
     /// Counts what it leaves unread among what all do; whether that is too much, and this one is not small.
@@ -132,7 +132,13 @@ impl ConnState {
 }
 
 impl Conn {
-    pub(super) fn new(id: u64, from: SocketAddr, since_ms: u64, wake: Arc<dyn Wake>) -> Self {
+    pub(super) fn new(
+        id: u64,
+        from: SocketAddr,
+        since_ms: u64,
+        unread_bytes_max: usize,
+        wake: Arc<dyn Wake>,
+    ) -> Self {
         let ip = Id {
             scheme: "ip".into(),
             id: from.ip().to_string().into(),
@@ -149,6 +155,7 @@ impl Conn {
                 local: false,
                 read_only: None,
                 sending: 0,
+                unread_bytes_max,
                 counted: (0, 0),
                 dirty: false,
             }),

@@ -27,6 +27,9 @@ pub enum Ended {
     /// A frame is longer than `jute.maxbuffer` allows, or its length is negative.
     #[error("a frame of a forbidden length")]
     FrameLength,
+    /// It sends a long request while all connections together send too much.
+    #[error("too much of long requests is on the way (zabra.waitingBytesMax)")]
+    Crowded,
     /// A frame is too short for the header of a request.
     #[error("a frame without a request's header")]
     NoHeader,

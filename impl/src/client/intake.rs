@@ -8,7 +8,7 @@ use super::requests::{Requests, count_answer};
 use super::shared::Shared;
 use super::submit::{Connect, Submit};
 use crate::edges::wake::Wake;
-use crate::limits::{CLOSING_TIME, HANDSHAKE_TIME, WRITE_TIME};
+use crate::limits::{CLOSING_TIME, FRAME_BYTES_DEFAULT, HANDSHAKE_TIME, WRITE_TIME};
 use crate::wire::four_letter::FourLetter;
 use bytes::BytesMut;
 use std::net::SocketAddr;
@@ -55,6 +55,8 @@ pub struct Intake {
     held: bool,
     /// Since when the connection is to end, if it is.
     closing_ms: Option<u64>,
+    /// What was counted of `buf` among all that arrives.
+    arriving: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -131,6 +133,7 @@ impl Intake {
             look_ms: now_ms.saturating_add(ms(HANDSHAKE_TIME)),
             held: false,
             closing_ms: None,
+            arriving: 0,
         }
     }
 
@@ -346,6 +349,10 @@ impl Intake {
 
     fn wait(&mut self, phase: ConnPhase, may_take: bool, now_ms: u64) -> Step {
         let read = may_take || self.buf.len() < READ_BYTES && phase == ConnPhase::Connecting;
+        let beyond = self.buf.len().saturating_sub(FRAME_BYTES_DEFAULT);
+        if self.shared.arriving.settle(&mut self.arriving, beyond) && read {
+            return self.end(Ended::Crowded);
+        }
         if now_ms >= self.look_ms {
             if !self.heard && read && phase == ConnPhase::Open {
                 return self.end(Ended::Silent);
@@ -385,6 +392,7 @@ struct Look {
 impl Drop for Intake {
     fn drop(&mut self) {
         self.requests.give_back(&self.shared);
+        self.shared.arriving.settle(&mut self.arriving, 0);
         self.shared.disconnect(&self.conn);
     }
 }

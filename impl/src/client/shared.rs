@@ -10,7 +10,7 @@ use super::long_reads::LongReads;
 use crate::config::Config;
 use crate::edges::clock::Clock;
 use crate::edges::wake::Wake;
-use crate::limits::{BUDGET_BYTES_MIN, Budget, LONG_READS_MAX, Seldom};
+use crate::limits::{BUDGET_BYTES_MIN, Budget, LONG_READS_MAX, Seldom, UNREAD_BYTES_MAX};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -95,6 +95,8 @@ pub struct Shared {
     pub unread: Budget,
     /// Requests that wait for their answers.
     pub waiting: Budget,
+    /// What has come of requests beyond the default of `jute.maxbuffer`, and nobody has taken.
+    pub arriving: Budget,
     /// When it was last said that a client has seen more than this server.
     pub(super) seen_more: Mutex<Seldom>,
     /// Counts for operators.
@@ -107,10 +109,13 @@ impl Shared {
     /// the machine fills them in before.
     #[must_use]
     pub fn new(config: Config, tree: Tree, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let unread = config.unread_bytes_max.unwrap_or(BUDGET_BYTES_MIN);
+        let waiting = config.waiting_bytes_max.unwrap_or(BUDGET_BYTES_MIN);
         Arc::new(Self {
             ids: Mutex::new(SessionIds::new(config.me, clock.date_ms())),
-            unread: Budget::new(config.unread_bytes_max.unwrap_or(BUDGET_BYTES_MIN)),
-            waiting: Budget::new(config.waiting_bytes_max.unwrap_or(BUDGET_BYTES_MIN)),
+            unread: Budget::new(config.beside_large(unread)),
+            waiting: Budget::new(waiting),
+            arriving: Budget::new(waiting),
             config,
             tree: RwLock::new(tree),
             hub: Mutex::default(),
@@ -176,7 +181,8 @@ impl Shared {
     /// A new connection, known to the hub. `wake` reaches whoever serves it.
     pub fn connect(&self, from: SocketAddr, wake: Arc<dyn Wake>) -> Arc<Conn> {
         let id = self.next_conn.fetch_add(1, Ordering::Relaxed);
-        let conn = Arc::new(Conn::new(id, from, self.date_ms(), wake));
+        let unread_bytes_max = self.config.beside_large(UNREAD_BYTES_MAX);
+        let conn = Arc::new(Conn::new(id, from, self.date_ms(), unread_bytes_max, wake));
         lock(&self.hub).conns.insert(conn.id, Arc::clone(&conn));
         conn
     }

@@ -4,7 +4,7 @@ use super::file::{Lines, decode, gather, parse_dynamic};
 use super::keys::find;
 use super::settings::{Given, Setting, merge};
 use super::{Config, ConfigError, DigestHash, Listen, Member, MemberRole, Unused, Whitelist};
-use crate::limits::PAYLOAD_BYTES_MAX;
+use crate::limits::FRAME_BYTES_DEFAULT;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
@@ -14,10 +14,12 @@ use zabra_model::quorum::Voters;
 use zabra_model::service::local::LocalRules;
 use zabra_model::service::sweep::SweepRules;
 
-/// ZooKeeper's own default for frames.
-const FRAME_BYTES_DEFAULT: usize = 0xf_ffff;
-/// A transaction is little larger than its request, and log readers, Java's among them, take no more than this.
-const FRAME_BYTES_LIMIT: usize = PAYLOAD_BYTES_MAX - (64 << 10);
+/// The largest `jute.maxbuffer`, and the largest extra size: the two together are what a log and a snapshot can hold.
+const FRAME_BYTES_LIMIT: usize = 64 << 20;
+/// A transaction is this much larger than its request at most: identities in its ACL, and headers.
+const EXTRA_BYTES_MIN: usize = 128 << 10;
+/// What members with default settings may send is always taken.
+const ENTRY_BYTES_MIN: usize = 2 * FRAME_BYTES_DEFAULT;
 
 /// What may wait to be committed: seconds of writing on a fast disk, and little of a server's memory.
 const OUTSTANDING_BYTES: usize = 64 << 20;
@@ -154,7 +156,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
     };
     let tick_ms = lines.tick_time.unwrap_or(3000);
     let (min_session_ms, max_session_ms) = session_bounds(&lines, tick_ms).map_err(wrong)?;
-    let frame_bytes_max = frame_bytes_max(&lines).map_err(wrong)?;
+    let (frame_bytes_max, entry_bytes_max) = record_bounds(&lines).map_err(wrong)?;
     if let Some(sid) = lines.members.keys().find(|sid| sid.0 > 254)
         && lines.extended_types == Some(true)
     {
@@ -213,6 +215,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         purge_interval_hours: lines.purge_interval.unwrap_or(0),
         whitelist: whitelist(lines.whitelist, read_only_mode),
         frame_bytes_max,
+        entry_bytes_max,
         election_bind_retry: lines.election_bind_retry.unwrap_or(3),
         listen_on_all: lines.listen_on_all.unwrap_or(false),
         from_members_only: lines.from_members_only.unwrap_or(false),
@@ -285,14 +288,22 @@ fn session_bounds(lines: &Lines, tick_ms: u64) -> Result<(i32, i32), String> {
     Ok((min, max))
 }
 
-fn frame_bytes_max(lines: &Lines) -> Result<usize, String> {
+/// The longest request, and the longest transaction or packet between servers, bytes.
+fn record_bounds(lines: &Lines) -> Result<(usize, usize), String> {
     let bytes = lines.jute_maxbuffer.unwrap_or(FRAME_BYTES_DEFAULT);
     if !(64..=FRAME_BYTES_LIMIT).contains(&bytes) {
         return Err(format!(
-            "jute.maxbuffer={bytes}: write 64 to {FRAME_BYTES_LIMIT}, as the entries of a transaction log take no more yet"
+            "jute.maxbuffer={bytes}: write 64 to {FRAME_BYTES_LIMIT}"
         ));
     }
-    Ok(bytes)
+    let extra = lines.jute_extra.unwrap_or(bytes);
+    if extra > FRAME_BYTES_LIMIT {
+        return Err(format!(
+            "jute.maxbuffer.extrasize={extra}: write 0 to {FRAME_BYTES_LIMIT}"
+        ));
+    }
+    let entry = bytes + extra.max(EXTRA_BYTES_MIN);
+    Ok((bytes, entry.max(ENTRY_BYTES_MIN)))
 }
 
 /// The members of the ensemble; none for a server on its own.

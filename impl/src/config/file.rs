@@ -44,6 +44,7 @@ pub struct Lines {
     pub purge_retain: Option<usize>,
     pub purge_interval: Option<u64>,
     pub jute_maxbuffer: Option<usize>,
+    pub jute_extra: Option<usize>,
     pub listen_on_all: Option<bool>,
     pub from_members_only: Option<bool>,
     pub outstanding_bytes: Option<usize>,
@@ -170,6 +171,7 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         "autopurge.snapRetainCount" => lines.purge_retain = Some(number_of(key, value)?),
         "autopurge.purgeInterval" => lines.purge_interval = Some(number_of(key, value)?),
         "jute.maxbuffer" => lines.jute_maxbuffer = Some(bytes(key, value)?),
+        "jute.maxbuffer.extrasize" => lines.jute_extra = Some(bytes(key, value)?),
         "forceSync" if flag(key, value)? => {}
         "forceSync" => lines.unsupported.push((
             number,

@@ -11,6 +11,7 @@ pub mod settings;
 pub mod tell;
 mod values;
 
+use crate::limits::FRAME_BYTES_DEFAULT;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -209,6 +210,8 @@ pub struct Config {
     pub whitelist: Whitelist,
     /// Greatest frame of a client, bytes.
     pub frame_bytes_max: usize,
+    /// Greatest transaction, and greatest packet between servers, bytes.
+    pub entry_bytes_max: usize,
     /// Tries to listen on the election port; 0 is for ever.
     pub election_bind_retry: u32,
     /// Whether the quorum and election ports are opened on every address.
@@ -291,6 +294,13 @@ impl Config {
             MemberRole::Participant => Listed::Participant,
             MemberRole::Observer => Listed::Observer,
         })
+    }
+
+    /// A bound of what is held, with room for two of the longest requests where `jute.maxbuffer` is above its default.
+    #[must_use]
+    pub const fn beside_large(&self, bytes: usize) -> usize {
+        let beyond = self.frame_bytes_max.saturating_sub(FRAME_BYTES_DEFAULT);
+        bytes.saturating_add(2 * beyond)
     }
 
     /// Whether this server is one of several.

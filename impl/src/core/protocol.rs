@@ -158,7 +158,7 @@ impl Core {
             Packet::UpToDate => {
                 self.quorum.put(link, &Packet::UpToDate, &mut self.out);
                 let config = &self.replica.shared.config;
-                let bytes_max = link_bytes_max(config.outstanding_bytes);
+                let bytes_max = link_bytes_max(config.beside_large(config.outstanding_bytes));
                 let silence_ms = config.sync_ms();
                 self.quorum
                     .is_up_to_date(link, silence_ms, bytes_max, &mut self.out);

@@ -4,7 +4,6 @@ use super::service::{OwnSync, Submitted};
 use super::turn::Core;
 use crate::client::conn::Conn;
 use crate::client::submit::Submit;
-use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::wire::client::{Request, opcode};
 use crate::wire::link::{Heard, hello_of};
 use crate::wire::payload::Logged;
@@ -68,8 +67,8 @@ impl Core {
         stats.proposals.fetch_add(1, Ordering::Relaxed);
         let closes = matches!(txn, Txn::CloseSession { .. });
         let mut logged = Logged::encode(header, txn, &mut self.scratch);
-        if logged.bytes.len() > PAYLOAD_BYTES_MAX {
-            // No log reader would take it back. Without the list of paths, a session's end is small and means the same.
+        if logged.bytes.len() > self.replica.shared.config.entry_bytes_max {
+            // No other member would take it. Without the list of paths, a session's end is small and means the same.
             let smaller = if closes {
                 Txn::CloseSession { paths: None }
             } else {

@@ -87,7 +87,12 @@ impl Edges {
             disk,
             waiting: VecDeque::new(),
             dirs: boot::dirs(&shared.config),
-            links: Links::new(Arc::clone(&knocking), Arc::clone(&inbox), history),
+            links: Links::new(
+                Arc::clone(&knocking),
+                Arc::clone(&inbox),
+                history,
+                shared.config.entry_bytes_max,
+            ),
             knocking,
             mesh,
             dialling: None,

@@ -118,6 +118,8 @@ pub struct Links {
     open: Map<Link, Handle>,
     inbox: Arc<Inbox>,
     history: HistoryReader,
+    /// The most data that a packet of a peer may have, bytes.
+    data_bytes_max: usize,
     /// Bytes that were sent over all of them.
     sent_bytes: Arc<AtomicU64>,
 }
@@ -134,14 +136,20 @@ impl Drop for Handle {
 }
 
 impl Links {
-    /// None is open.
+    /// None is open; packets of peers may have so much data.
     #[must_use]
-    pub fn new(knocking: Arc<Knocking>, inbox: Arc<Inbox>, history: HistoryReader) -> Self {
+    pub fn new(
+        knocking: Arc<Knocking>,
+        inbox: Arc<Inbox>,
+        history: HistoryReader,
+        data_bytes_max: usize,
+    ) -> Self {
         Self {
             knocking,
             open: Map::default(),
             inbox,
             history,
+            data_bytes_max,
             sent_bytes: Arc::default(),
         }
     }
@@ -199,8 +207,9 @@ impl Links {
         });
         let span = info_span!("link", link = link.0, peer = ?out.stream.peer_addr().ok());
         let (read_out, read_inbox) = (Arc::clone(&out), Arc::clone(&self.inbox));
+        let reader = Reader::new(!to_leader, self.data_bytes_max);
         let reads = async move {
-            if let Err(error) = read(link, to_leader, &read_out, &read_inbox).await {
+            if let Err(error) = read(link, to_leader, reader, &read_out, &read_inbox).await {
                 info!(%error, "a quorum connection has ended");
             }
             read_inbox.push(Event::Ended(link), 0);
@@ -339,9 +348,14 @@ fn give_back(mut packets: BytesMut, spare: &mut Vec<BytesMut>) {
     }
 }
 
-async fn read(link: Link, to_leader: bool, out: &LinkOut, inbox: &Inbox) -> io::Result<()> {
+async fn read(
+    link: Link,
+    to_leader: bool,
+    mut reader: Reader,
+    out: &LinkOut,
+    inbox: &Inbox,
+) -> io::Result<()> {
     let mut buf = BytesMut::with_capacity(READ_BYTES);
-    let mut reader = Reader::new(!to_leader);
     let mut before = 0;
     loop {
         let mut heard = Vec::with_capacity(before);

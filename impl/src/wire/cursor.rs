@@ -8,8 +8,9 @@ use zabra_model::tree::stat::{Stat, StatPersisted};
 
 use zabra_model::ids::Zxid;
 
-/// The longest string or buffer a reader takes: `jute.maxbuffer` + `zookeeper.jute.maxbuffer.extrasize` by default.
-pub const FIELD_BYTES_MAX: usize = 2 * 0xf_ffff;
+/// The longest string or buffer a reader takes: twice the largest `jute.maxbuffer`, as ZooKeeper gives itself as much again for
+/// its own records. What holds for a client or a peer is decided where its frames and packets are taken.
+pub const FIELD_BYTES_MAX: usize = 128 << 20;
 
 /// Bytes that are not what the protocol says. The sender is at fault; which answer that deserves, the caller knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -416,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_length_beyond_the_limit_is_refused_where_it_stands() {
-        let bytes = Bytes::from_static(&[0, 0, 0, 1, 0, 0x1f, 0xff, 0xff]);
+        let bytes = Bytes::from_static(&[0, 0, 0, 1, 0x1f, 0xff, 0xff, 0xff]);
         let mut r = Reader::new(&bytes);
         assert_eq!(r.i32("first"), Ok(1));
         assert_eq!(
@@ -424,7 +425,7 @@ mod tests {
             Err(WireError::Length {
                 what: "data",
                 offset: 4,
-                length: 0x1f_ffff,
+                length: 0x1fff_ffff,
                 max: FIELD_BYTES_MAX
             })
         );

@@ -90,12 +90,12 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// At the beginning of a link; `from_learner` says which of the two speaks.
+    /// At the beginning of a link; `from_learner` says which of the two speaks, and a packet has at most so much data.
     #[must_use]
-    pub fn new(from_learner: bool) -> Self {
+    pub fn new(from_learner: bool, data_bytes_max: usize) -> Self {
         Self {
             from_learner,
-            parser: Parser::default(),
+            parser: Parser::new(data_bytes_max),
             tree: None,
         }
     }
@@ -344,7 +344,7 @@ mod tests {
     fn what_comes_in_pieces_is_heard_as_soon_as_its_last_byte_is_there() {
         let whole = said();
         for size in [1, 7, 64, whole.len()] {
-            let (mut reader, mut buf) = (Reader::new(false), BytesMut::new());
+            let (mut reader, mut buf) = (Reader::new(false, 1 << 20), BytesMut::new());
             let mut heard = Vec::new();
             for piece in whole.chunks(size) {
                 buf.extend_from_slice(piece);
@@ -367,7 +367,25 @@ mod tests {
 
     #[test]
     fn a_learner_that_speaks_as_a_leader_is_not_listened_to() {
-        let refused = Reader::new(true).take(&mut said()).err();
+        let refused = Reader::new(true, 1 << 20).take(&mut said()).err();
         assert_eq!(refused, Some(Misheard::Misdirected(PacketKind::LeaderInfo)));
+    }
+
+    /// C-24: what a peer may send follows `jute.maxbuffer`, and a longer packet is refused at its length.
+    #[test]
+    fn c_24_a_packet_may_be_as_long_as_the_reader_was_told() {
+        let request = |bytes: usize| {
+            let mut out = BytesMut::new();
+            let data = vec![0; bytes];
+            wire::put_packet(PacketKind::Revalidate, Zxid(0), Some(&data), None, &mut out);
+            out
+        };
+        let mut large = Reader::new(true, 3_000_000);
+        assert!(matches!(
+            large.take(&mut request(3_000_000)),
+            Ok(Some(Heard::Revalidate(data))) if data.len() == 3_000_000
+        ));
+        let mut begin = request(3_000_001).split_to(16);
+        assert!(matches!(large.take(&mut begin), Err(Misheard::Packet(_))));
     }
 }

@@ -206,12 +206,12 @@ impl Measure<'_> {
         }
     }
 
-    /// A whole packet; afterwards `at` is its length.
-    fn packet(&mut self) -> Result<Option<()>, WireError> {
+    /// A whole packet with at most so much data; afterwards `at` is its length.
+    fn packet(&mut self, data_bytes_max: usize) -> Result<Option<()>, WireError> {
         if self.skip(12).is_none() {
             return Ok(None);
         }
-        if self.field("data", FIELD_BYTES_MAX)?.is_none() {
+        if self.field("data", data_bytes_max)?.is_none() {
             return Ok(None);
         }
         let (start, Some(count)) = (self.at, self.i32()) else {
@@ -248,8 +248,8 @@ pub fn parse(buf: &mut BytesMut) -> Result<Option<QuorumPacket>, WireError> {
 
 /// Takes packets out of a stream one after the other, as [`parse`] does, and remembers whose request came last: the next one is
 /// the same client's most of the time, and its identities need not be made again.
-#[derive(Default)]
 pub struct Parser {
+    data_bytes_max: usize,
     auth_bytes: Vec<u8>,
     auth: Option<Arc<[Id]>>,
 }
@@ -258,7 +258,23 @@ pub struct Parser {
 const BARE_BYTES: usize = 20;
 const NULLS: [u8; 8] = [0xff; 8];
 
+impl Default for Parser {
+    fn default() -> Self {
+        Self::new(FIELD_BYTES_MAX)
+    }
+}
+
 impl Parser {
+    /// For packets with at most so much data.
+    #[must_use]
+    pub const fn new(data_bytes_max: usize) -> Self {
+        Self {
+            data_bytes_max,
+            auth_bytes: Vec::new(),
+            auth: None,
+        }
+    }
+
     /// The first packet of `buf`, as [`parse`].
     ///
     /// Errors: as [`parse`].
@@ -273,7 +289,7 @@ impl Parser {
             return Ok(Some(packet));
         }
         let mut measure = Measure { bytes: buf, at: 0 };
-        if measure.packet()?.is_none() {
+        if measure.packet(self.data_bytes_max)?.is_none() {
             return Ok(None);
         }
         let length = measure.at;

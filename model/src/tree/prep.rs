@@ -22,12 +22,24 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 /// What a leader allows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
     /// `zookeeper.extendedTypesEnabled`: TTL nodes may be made.
     pub extended_types: bool,
     /// `zookeeper.enforceQuota`: creates and changes of data are compared with quotas.
     pub enforce_quota: bool,
+    /// The longest transaction, bytes: `jute.maxbuffer` and what ZooKeeper adds for its own records.
+    pub entry_bytes_max: usize,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            extended_types: false,
+            enforce_quota: false,
+            entry_bytes_max: 2 * 0xf_ffff,
+        }
+    }
 }
 
 /// Who asks, and the place the answer gets in the history.
@@ -201,7 +213,8 @@ impl Prep {
         }
         let undo = self.undo.take().unwrap_or_default();
         // No log would take it, so nothing may be judged by what it would have changed.
-        let too_long = txns.iter().map(bytes_in_multi).sum::<usize>() > MULTI_BYTES_MAX;
+        let bytes = txns.iter().map(bytes_in_multi).sum::<usize>();
+        let too_long = bytes + MULTI_HEAD_BYTES > self.rules.entry_bytes_max;
         if failed || too_long {
             self.touched.truncate(touched_before);
             for (path, before) in undo.into_iter().rev() {
@@ -575,8 +588,8 @@ fn permit(record: &Record, perm: u32, ids: &Ids) -> Result<(), ErrorCode> {
     }
 }
 
-/// The largest multi that becomes a transaction: `jute.maxbuffer` twice, as for an entry of the log, less its header.
-const MULTI_BYTES_MAX: usize = 2 * 0xf_ffff - 64;
+/// At least the bytes of a multi beside its parts.
+const MULTI_HEAD_BYTES: usize = 64;
 
 /// At least the bytes of a transaction inside a multi, type and length included.
 fn bytes_in_multi(txn: &Txn) -> usize {

@@ -9,6 +9,10 @@
 //!   byte but a hole of zeros before it. A wrong sum with a whole zero sector inside is a torn entry, not damage.
 //! - **A header that never arrived.** A file that is shorter than its header, or all zeros, holds no entry.
 //!
+//! A crash leaves zeros, or nothing, where bytes did not arrive, so it makes no checksum and no length larger. A checksum of more
+//! than 32 bits, and a length that is larger than the bytes that the checksum is of, are damage: ZooKeeper takes such an entry for
+//! the end of its file unless the length is above `jute.maxbuffer` and its extra size.
+//!
 //! An end that looks torn need not be: one bit may have flipped in the middle. Two things tell. Behind the end of the newest
 //! file, [`LogReader::entry_behind_end`] looks for an entry that is whole; [`super::super::recovery`] decides, by that and by
 //! what it knows to be durable. Between files, zxids are consecutive; where a file begins with a new epoch, its header says
@@ -130,8 +134,11 @@ impl<R: Read> LogFile<R> {
         self.start = 0;
         let mut have = self.buffer.len();
         let target = wanted.max(READ_BYTES);
-        self.buffer.resize(target, 0);
         while have < wanted {
+            if have == self.buffer.len() {
+                // Step by step: a length that is damage takes no memory that the file does not fill.
+                self.buffer.resize((2 * have).clamp(READ_BYTES, target), 0);
+            }
             let place = self.buffer.get_mut(have..).unwrap_or_default();
             match self.reader.read(place) {
                 Ok(0) => break,
@@ -171,6 +178,23 @@ impl<R: Read> LogFile<R> {
         Ok(None)
     }
 
+    /// An entry is not whole: the end of the file, unless it is its length that is wrong.
+    fn cut(
+        &mut self,
+        payload_bytes: usize,
+        sum: u32,
+        torn: &'static str,
+    ) -> Result<Option<LogEntry>> {
+        let rest = self.ahead().get(ENTRY_HEAD_BYTES..).unwrap_or_default();
+        let rest = rest.get(..payload_bytes).unwrap_or(rest);
+        match length_by_sum(rest, sum) {
+            Some(bytes) => self.damaged(format!(
+                "its length is {payload_bytes}, and its checksum that of {bytes} bytes"
+            )),
+            None => self.end(Some(torn)),
+        }
+    }
+
     fn damaged<T>(&self, what: String) -> Result<T> {
         Err(StorageError::DamagedEntry {
             path: self.path.clone(),
@@ -198,6 +222,9 @@ impl<R: Read> LogFile<R> {
         if length == 0 {
             return self.end((sum != 0).then_some("an entry without a length"));
         }
+        let Ok(sum) = u32::try_from(sum) else {
+            return self.damaged(format!("its checksum is {sum:#x}, which has too many bits"));
+        };
         let Some(payload_bytes) = usize::try_from(length)
             .ok()
             .filter(|n| *n <= PAYLOAD_BYTES_MAX)
@@ -207,15 +234,15 @@ impl<R: Read> LogFile<R> {
         let entry_bytes = ENTRY_HEAD_BYTES + payload_bytes + 1;
         self.fill(entry_bytes)?;
         let Some(entry) = self.ahead().get(..entry_bytes) else {
-            return self.end(Some("the file ends inside an entry"));
+            return self.cut(payload_bytes, sum, "the file ends inside an entry");
         };
         if entry.last() != Some(&END_OF_RECORD) {
-            return self.end(Some("an entry without its last byte"));
+            return self.cut(payload_bytes, sum, "an entry without its last byte");
         }
         let payload = entry
             .get(ENTRY_HEAD_BYTES..entry_bytes - 1)
             .unwrap_or_default();
-        if u64::from(simd_adler32::adler32(&payload)) != sum {
+        if simd_adler32::adler32(&payload) != sum {
             if self.newest && has_lost_sector(entry, self.offset) {
                 return self.end(Some(LOST_SECTOR));
             }
@@ -290,6 +317,20 @@ impl<R: Read> LogFile<R> {
         Ok(end == Some(&END_OF_RECORD)
             && payload.is_some_and(|payload| simd_adler32::adler32(&payload) == sum))
     }
+}
+
+/// How long a payload at the begin of `bytes` is whose checksum is `sum` and behind which an entry's last byte stands, if one is.
+fn length_by_sum(bytes: &[u8], sum: u32) -> Option<usize> {
+    const MODULUS: u32 = 65_521;
+    let (mut a, mut b) = (1_u32, 0_u32);
+    for (at, byte) in bytes.iter().enumerate() {
+        if *byte == END_OF_RECORD && at >= TXN_HEADER_BYTES && b << 16 | a == sum {
+            return Some(at);
+        }
+        a = (a + u32::from(*byte)) % MODULUS;
+        b = (b + a) % MODULUS;
+    }
+    None
 }
 
 /// Does a sector's share of an entry read as zeros, where a written entry cannot? `at` is the entry's place in the file.
@@ -605,6 +646,47 @@ mod tests {
                 "{length}"
             );
         }
+    }
+
+    /// C-24: entries may be as long as 128 MiB, and a length that is damage is found all the same, without memory for it.
+    #[test]
+    fn c_24_a_length_that_is_damage_is_found_by_the_checksum_and_takes_no_memory() {
+        let mut log = HEADER.to_vec();
+        encode_entry(&payload(1, 40, 7), &mut log);
+        let last = log.len();
+        encode_entry(&payload(2, 700, b'B'), &mut log);
+        log.resize(1 << 20, 0);
+        assert_eq!(read(&log, true).0, [1, 2]);
+        for bit in 10..27 {
+            let mut image = log.clone();
+            let head = u32::from_be_bytes(image[last + 8..last + 12].try_into().unwrap());
+            image[last + 8..last + 12].copy_from_slice(&(head | 1 << bit).to_be_bytes());
+            for content in [&image[..], &image[..last + 720]] {
+                let path = Path::new("log.1");
+                let mut file = LogFile::new(Cursor::new(content), path, true).unwrap();
+                assert_eq!(file.next_entry().unwrap().unwrap().zxid.0, 1);
+                let found = file.next_entry();
+                assert!(
+                    matches!(found, Err(StorageError::DamagedEntry { .. })),
+                    "{bit}: {found:?}"
+                );
+                assert!(file.buffer.capacity() <= 4 << 20, "{bit}");
+            }
+        }
+        let mut image = log;
+        image[last + 3] = 1;
+        let found = read(&image, true).1;
+        assert!(matches!(found, Err(StorageError::DamagedEntry { .. })));
+    }
+
+    /// C-24: a log of a server with a larger `jute.maxbuffer` is read.
+    #[test]
+    fn c_24_entries_above_two_mebibytes_are_read() {
+        let mut log = HEADER.to_vec();
+        encode_entry(&payload(1, 3_000_000, 7), &mut log);
+        encode_entry(&payload(2, 12_000_000, 7), &mut log);
+        let (seen, torn) = read(&log, false);
+        assert_eq!((seen, torn.unwrap()), (vec![1, 2], None));
     }
 
     #[test]

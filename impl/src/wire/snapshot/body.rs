@@ -8,6 +8,7 @@
 //! ```
 //! The SNAP stream then ends with a signature; a file with a seal.
 
+use crate::wire::cursor::FIELD_BYTES_MAX;
 use std::collections::HashMap;
 use std::sync::Arc;
 use zabra_model::ids::{SessionId, Zxid};
@@ -19,8 +20,11 @@ const OPEN_ACL_ID: i64 = -1;
 const STAT_BYTES: usize = 60;
 /// Ends the SNAP stream.
 const SIGNATURE: &[u8] = b"\0\0\0\x0aBenWasHere";
-/// No session, ACL list or node of a sane server is larger; a reader need not gather more bytes than this for one.
-pub const ELEMENT_BYTES_MAX: usize = 8 << 20;
+/// No session, ACL list or node is larger: a reader need not gather more bytes than this for one. The longest field, and what is
+/// beside it.
+pub const ELEMENT_BYTES_MAX: usize = FIELD_BYTES_MAX + (8 << 20);
+/// No list has more entries: each has at least three integers, and the list came in a transaction.
+const ACL_ENTRIES_MAX: u32 = (FIELD_BYTES_MAX / 12) as u32;
 
 /// A node as a snapshot holds it.
 #[derive(Clone, Copy, Debug)]
@@ -404,7 +408,7 @@ impl<'a> Cursor<'a> {
             return Ok(None);
         }
         match usize::try_from(length) {
-            Ok(length) if length <= ELEMENT_BYTES_MAX => self.take(length).map(Some),
+            Ok(length) if length <= FIELD_BYTES_MAX => self.take(length).map(Some),
             _ => Err(Stop::Bad(format!("a length of {length}"))),
         }
     }
@@ -416,7 +420,11 @@ impl<'a> Cursor<'a> {
 
     fn acl(&mut self) -> Result<Acl, Stop> {
         let mut entries = Vec::new();
-        for _ in 0..self.count()? {
+        let count = self.count()?;
+        if count > ACL_ENTRIES_MAX {
+            return Err(Stop::Bad(format!("a list of {count} entries")));
+        }
+        for _ in 0..count {
             entries.push(AclEntry {
                 perms: self.i32()? as u32,
                 id: Id {
@@ -594,14 +602,19 @@ pub(crate) mod tests {
 
     #[test]
     fn an_endless_element_is_refused() {
-        let mut bytes = vec![0; ELEMENT_BYTES_MAX + 100];
+        let refused = |bytes: &[u8]| {
+            let mut decoder = BodyDecoder::of_stream();
+            decoder.feed(bytes, &mut Kept::default()).is_err()
+        };
+        // Sessions 0, one ACL whose count says it never ends: entries of empty strings would be taken forever.
+        let mut bytes = vec![0; 100];
         bytes[7] = 1;
         bytes[16..20].copy_from_slice(&i32::MAX.to_be_bytes());
-        // Sessions 0, one ACL whose count says it never ends: entries of empty strings are taken forever.
-        assert!(
-            BodyDecoder::of_stream()
-                .feed(&bytes, &mut Kept::default())
-                .is_err()
-        );
+        assert!(refused(&bytes));
+        bytes[16..20].copy_from_slice(&1000_i32.to_be_bytes());
+        assert!(!refused(&bytes));
+        // One whose scheme never ends.
+        bytes[24..28].copy_from_slice(&i32::MAX.to_be_bytes());
+        assert!(refused(&bytes));
     }
 }

@@ -203,3 +203,30 @@ fn c_47_requests_that_wait_are_bounded_by_bytes() {
     drop(client);
     assert_eq!(shared.waiting.used(), 0);
 }
+
+/// C-24: with a large `jute.maxbuffer`, what has come of long requests is bounded, all connections together.
+#[test]
+fn c_24_long_requests_on_the_way_have_a_bound() {
+    let shared = server_with("jute.maxbuffer=4000000\nzabra.waitingBytesMax=67108864\n");
+    let begin = |bytes: usize| {
+        let mut client = Client::open(&shared);
+        client.intake.feed(&3_900_000_u32.to_be_bytes());
+        client.intake.feed(&vec![0; bytes]);
+        let rest = client.go();
+        (client, rest)
+    };
+    let (clients, rests): (Vec<_>, Vec<_>) = (0..20).map(|_| begin(2 << 20)).unzip();
+    assert!(rests.iter().all(|rest| rest.may_read()));
+    let used = shared.arriving.used();
+    assert!(used > 20 << 19, "{used}");
+    drop(clients);
+    assert_eq!(shared.arriving.used(), 0);
+
+    let (clients, rests): (Vec<_>, Vec<_>) = (0..26).map(|_| begin(3_890_000)).unzip();
+    assert_eq!(rests.last(), Some(&Rest::End(Ended::Crowded)));
+    assert!(rests[..20].iter().all(|rest| rest.may_read()));
+    let (_small, rest) = begin(1000);
+    assert!(rest.may_read(), "who sends little is not asked");
+    drop(clients);
+    assert!(begin(3_890_000).1.may_read());
+}
