@@ -12,6 +12,9 @@ use zabra_model::ids::{SessionId, Zxid};
 use zabra_model::tree::acl::{AclEntry, Id, perms};
 use zabra_model::tree::op::{CreateKind, WriteOp};
 
+/// More than any answer has: that to a multiRead may be many times as long as a frame of a client.
+const ANSWER_BYTES_MAX: usize = 64 * CLIENT_FRAME_BYTES_MAX;
+
 /// A connection that speaks in frames and knows nothing of what is in them.
 #[derive(Debug)]
 pub struct Frames {
@@ -63,7 +66,7 @@ impl Frames {
                 Err(e) => return Err(e).with_context(|| format!("no frame within {limit:?}")),
             }
             let mut frames = vec![];
-            split(&mut self.buffer, CLIENT_FRAME_BYTES_MAX, &mut frames)?;
+            split(&mut self.buffer, ANSWER_BYTES_MAX, &mut frames)?;
             self.whole.extend(frames);
         }
     }

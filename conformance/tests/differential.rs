@@ -9,28 +9,47 @@
 )]
 
 use std::time::Duration;
-use zabra_conformance::differential::run::{Plan, run};
+use zabra_conformance::differential::run::{Plan, Report, run};
 
 fn seed() -> u64 {
     let seed = std::env::var("ZABRA_SEED").ok();
     seed.and_then(|seed| seed.parse().ok()).unwrap_or(10)
 }
 
+fn compare(plan: Plan) -> Report {
+    eprintln!("{plan:?}");
+    let report = run(plan, |words| eprintln!("{words}")).unwrap();
+    let findings: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
+    assert!(findings.is_empty(), "{}", findings.join("\n"));
+    report
+}
+
 #[test]
 fn zookeeper_and_zabra_answer_alike() {
-    let plan = Plan {
+    let report = compare(Plan {
         seed: seed(),
         requests: 20_000,
         time: Duration::from_secs(45),
         servers: 1,
         restart_every: 4,
         findings: 1,
-    };
-    eprintln!("{plan:?}");
-    let report = run(plan, |words| eprintln!("{words}")).unwrap();
-    let findings: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
-    assert!(findings.is_empty(), "{}", findings.join("\n"));
+    });
     // Not vacuous: answers were compared, and decided differences were met, which a blind comparison would not have seen.
     assert!(report.requests > 1000, "{report:?}");
     assert!(report.wanted.contains_key("D-72"), "{report:?}");
+}
+
+/// Sessions move between the servers, and the first script has a restart.
+#[test]
+fn ensembles_answer_alike() {
+    let report = compare(Plan {
+        seed: seed(),
+        requests: 3000,
+        time: Duration::from_secs(30),
+        servers: 3,
+        restart_every: 2,
+        findings: 1,
+    });
+    assert!(report.requests > 1000, "{report:?}");
+    assert!(report.wanted.contains_key("D-73"), "{report:?}");
 }

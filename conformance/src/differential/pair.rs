@@ -1,7 +1,8 @@
 //! Both sides, and one act of a script carried out on both.
 
-use super::generate::{Act, Knock, SLOTS};
+use super::generate::{Act, SLOTS, Which};
 use super::masks::{Masks, tell};
+use super::odd::Knock;
 use super::request::{Op, name};
 use super::said::{Answers, Said};
 use super::side::{Heard, MARK, Side, granted, mark};
@@ -20,6 +21,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("minSessionTimeout", "600000"),
     ("maxSessionTimeout", "3600000"),
     ("extendedTypesEnabled", "true"),
+    ("enforceQuota", "true"),
+    // Longer than any pause of a busy machine.
+    ("tickTime", "2000"),
     ("znode.container.checkIntervalMs", "2000000000"),
 ];
 
@@ -110,7 +114,8 @@ impl Pair {
                 Act::Move { slot } => self.move_session(*slot)?,
                 Act::Drop { slot } => self.drop_connection(*slot, &place)?,
                 Act::Knock(knock) => self.knock(knock)?,
-                Act::Restart => self.restart(&place)?,
+                Act::Change { slot, speaks } => self.change(*slot, *speaks, &place)?,
+                Act::Restart(which) => self.restart(*which, &place)?,
             };
             if let Some(difference) = difference {
                 found = Some((i, difference));
@@ -135,10 +140,12 @@ impl Pair {
         for (side, masks) in self.sides.iter_mut().zip(&mut self.masks) {
             side.forget(KEEPER);
             side.all_alive()?;
-            side.connect(KEEPER)?;
+            let (heard, _) = side.connect(KEEPER)?;
             let session = side.session(KEEPER);
-            masks
-                .session(session.with_context(|| format!("{:?} begins no session", side.product))?);
+            let product = side.product;
+            masks.session(
+                session.with_context(|| format!("{product:?} begins no session: {heard:?}"))?,
+            );
             side.send(KEEPER, &[], "")?;
             let heard = side.hear(KEEPER, &[])?;
             let Some(Heard::Frame(body)) = heard.last() else {
@@ -306,6 +313,43 @@ impl Pair {
         Ok(found)
     }
 
+    /// What has been sent to the session is compared before; where it has been, a write of its is refused from now on.
+    fn change(&mut self, slot: usize, speaks: bool, place: &str) -> Result<Option<Difference>> {
+        if let Some(difference) = self.batch(slot, &[], place)? {
+            return Ok(Some(difference));
+        }
+        let old = self.sides.each_mut().map(|side| {
+            side.change(slot);
+            side.leave(slot).filter(|_| speaks)
+        });
+        if let Some(difference) = self.connect(slot)? {
+            return Ok(Some(difference));
+        }
+        let asked = Op::new(op::DELETE)
+            .text(Some(b"/nothing"))
+            .int("version", -1);
+        let mut said = vec![];
+        for (n, old) in old.into_iter().enumerate() {
+            let Some(mut old) = old else { continue };
+            let heard = self.sides[n].speak_as_moved(slot, &mut old, &asked, place);
+            said.push(masked(
+                &self.masks[n],
+                &heard,
+                std::slice::from_ref(&asked),
+                &mark(),
+            ));
+        }
+        match &said[..] {
+            [zookeeper, zabra] if zookeeper != zabra => Ok(Some(Difference {
+                kind: "moved".to_owned(),
+                asked: format!("session {slot} moves; its old connection: {}", asked.words),
+                zookeeper: format!("{zookeeper:02x?}"),
+                zabra: format!("{zabra:02x?}"),
+            })),
+            _ => Ok(None),
+        }
+    }
+
     fn knock(&mut self, knock: &Knock) -> Result<Option<Difference>> {
         let mut said = vec![];
         for (side, masks) in self.sides.iter_mut().zip(&mut self.masks) {
@@ -316,7 +360,7 @@ impl Pair {
                 let id = side.session(slot).unwrap_or(0x1234_5678);
                 place.copy_from_slice(&id.to_be_bytes());
             }
-            let heard = side.knock(&frame)?;
+            let heard = side.knock(knock.at, &frame)?;
             if let Some(Heard::Frame(body)) = heard.first()
                 && let Some((id, _)) = granted(body)
                 && id != 0
@@ -344,13 +388,19 @@ impl Pair {
         }))
     }
 
-    fn restart(&mut self, place: &str) -> Result<Option<Difference>> {
+    fn restart(&mut self, which: Which, place: &str) -> Result<Option<Difference>> {
+        // Else it expires in the midst of another script.
+        if let Some(difference) = self.batch(KEEPER, &[Op::new(op::CLOSE_SESSION)], place)? {
+            return Ok(Some(difference));
+        }
         for slot in 0..SLOTS {
             if let Some(difference) = self.drop_connection(slot, place)? {
                 return Ok(Some(difference));
             }
         }
-        self.sides.iter_mut().try_for_each(Side::restart)?;
+        for side in &mut self.sides {
+            side.restart(which)?;
+        }
         self.look_for_zxids()?;
         Ok(None)
     }

@@ -23,6 +23,12 @@ pub struct Op {
     pub has_null: bool,
     /// Nothing may be under way beside it: it is answered out of turn, or may end the connection.
     pub alone: bool,
+    /// Its record is not what a client would write.
+    pub damaged: bool,
+    /// A null list or a time to live out of bounds: ZooKeeper finds it while it reads a multi, else later.
+    pub doubtful: bool,
+    /// The frame as it is, where not even that is one: length prefix and all.
+    pub frame: Option<Vec<u8>>,
 }
 
 impl Op {
@@ -37,7 +43,19 @@ impl Op {
             xid: None,
             has_null: false,
             alone: false,
+            damaged: false,
+            doubtful: false,
+            frame: None,
         }
+    }
+
+    /// Bytes that need not be a frame, and have nothing beside them.
+    #[must_use]
+    pub fn bytes(words: String, frame: Vec<u8>) -> Self {
+        let mut op = Self::new(op::EXISTS).alone();
+        op.words = words;
+        op.frame = Some(frame);
+        op
     }
 
     /// The same under an xid of its own.
@@ -60,6 +78,45 @@ impl Op {
         self.alone || self.opcode == op::CLOSE_SESSION
     }
 
+    /// Whether nothing may follow in the batch, because ZooKeeper answers what does by how far it has got with this one.
+    ///
+    /// - What comes behind a setACL is judged by the list before it, until that is applied (D-76).
+    /// - A multi that fails at a null (D-73) leaves its parts standing until it is applied: behind a delete in it, create of the same
+    ///   node passes for a moment, fails when it is applied, and is never answered.
+    /// - What setWatches may tell (D-74) is asked when nothing has changed since.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        match self.opcode {
+            op::CLOSE_SESSION | op::SET_ACL | op::SET_WATCHES | op::SET_WATCHES2 => true,
+            op::MULTI => self.has_null || self.damaged,
+            _ => false,
+        }
+    }
+
+    /// Whether it asks for a change of the tree.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        matches!(
+            self.opcode,
+            op::CREATE
+                | op::CREATE2
+                | op::CREATE_CONTAINER
+                | op::CREATE_TTL
+                | op::DELETE
+                | op::SET_DATA
+                | op::SET_ACL
+                | op::MULTI
+                | op::RECONFIG
+        )
+    }
+
+    /// Whether ZooKeeper may fail to read the record of this write, and give its refusal a zxid that was given before (D-72). In an
+    /// ensemble that ends it: nothing is committed any more, or a follower stops.
+    #[must_use]
+    pub fn is_torn_write(&self) -> bool {
+        self.is_write() && (self.damaged || self.opcode == op::MULTI && self.doubtful)
+    }
+
     /// Appends a path or another text; `None` is Jute's null.
     #[must_use]
     pub fn text(mut self, text: Option<&[u8]>) -> Self {
@@ -69,8 +126,12 @@ impl Op {
                 self.has_null = true;
             }
             Some(text) => {
-                let shown = String::from_utf8_lossy(text).replace(PLACE, "@");
+                let shown = String::from_utf8_lossy(&text[..text.len().min(100)]);
+                let shown = shown.replace(PLACE, "@");
                 let _ = write!(self.words, " {shown:?}");
+                if text.len() > 100 {
+                    let _ = write!(self.words, "... of {} bytes", text.len());
+                }
             }
         }
         put_bytes(text, &mut self.record);
@@ -124,6 +185,7 @@ impl Op {
     pub fn acl(mut self, acl: Option<&[Entry]>) -> Self {
         let Some(acl) = acl else {
             self.words.push_str(" acl null");
+            self.doubtful = true;
             self.record.extend((-1_i32).to_be_bytes());
             return self;
         };
@@ -159,6 +221,7 @@ impl Op {
         put_header(part.opcode, false, -1, &mut self.record);
         self.record.extend(&part.record);
         self.has_null |= part.has_null;
+        self.doubtful |= part.doubtful;
         self
     }
 
@@ -171,6 +234,10 @@ impl Op {
 
     /// The frame, with the episode's directory in its place.
     pub fn put(&self, xid: i32, place: &str, zxid: u64, out: &mut Vec<u8>) {
+        if let Some(frame) = &self.frame {
+            out.extend(frame);
+            return;
+        }
         let length = i32::try_from(self.record.len() + 8).unwrap_or(i32::MAX);
         out.extend(length.to_be_bytes());
         out.extend(xid.to_be_bytes());

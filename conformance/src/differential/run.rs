@@ -1,6 +1,6 @@
 //! Many scripts, one after another, and what came of them.
 
-use super::generate::{Act, script};
+use super::generate::{Act, Kind, script};
 use super::pair::{Difference, Pair, can_run};
 use super::shrink::shrink;
 use anyhow::Result;
@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 /// Requests of one script.
 const REQUESTS: usize = 2000;
+
+/// Acts shown before a difference that does not come again.
+const SHOWN: usize = 20;
 
 /// What to run.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +38,8 @@ pub struct Finding {
     pub seed: u64,
     /// The smallest script that shows it, if it shows alone.
     pub acts: Option<Vec<Act>>,
+    /// What came before it.
+    pub before: Vec<Act>,
     /// What differs.
     pub difference: Difference,
 }
@@ -43,7 +48,15 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "script of seed {:#x}:", self.seed)?;
         match &self.acts {
-            None => writeln!(f, "  (only behind what came before)")?,
+            None => {
+                writeln!(
+                    f,
+                    "  (not again when played alone; the end of that script:)"
+                )?;
+                for act in &self.before {
+                    writeln!(f, "  {act}")?;
+                }
+            }
             Some(acts) => {
                 for act in acts {
                     writeln!(f, "  {act}")?;
@@ -87,7 +100,12 @@ pub fn run(plan: Plan, mut tell: impl FnMut(&str)) -> Result<Report> {
     {
         let seed = plan.seed.wrapping_add(report.scripts);
         let restart = plan.restart_every > 0 && report.scripts % plan.restart_every == 0;
-        let acts = script(seed, REQUESTS, restart);
+        let kind = Kind {
+            requests: REQUESTS,
+            restart,
+            servers: plan.servers,
+        };
+        let acts = script(seed, kind);
         let before = pair.requests;
         let found = pair.play(&acts)?;
         report.requests += pair.requests - before;
@@ -101,13 +119,15 @@ pub fn run(plan: Plan, mut tell: impl FnMut(&str)) -> Result<Report> {
             }
             let small = shrink(&mut pair, acts, &difference.kind)?;
             pair = anew(pair, plan, &mut report)?;
-            let (acts, difference) = match small {
+            let before = acts[acts.len().saturating_sub(SHOWN)..].to_vec();
+            let (small, difference) = match small {
                 Some((acts, difference)) => (Some(acts), difference),
                 None => (None, difference),
             };
             let finding = Finding {
                 seed,
-                acts,
+                acts: small,
+                before,
                 difference,
             };
             tell(&finding.to_string());
@@ -116,8 +136,9 @@ pub fn run(plan: Plan, mut tell: impl FnMut(&str)) -> Result<Report> {
         if told.elapsed() > Duration::from_secs(20) {
             told = Instant::now();
             tell(&format!(
-                "{} requests in {} s",
+                "{} requests in {} scripts, the last one of seed {seed}, {} s",
                 report.requests,
+                report.scripts,
                 began.elapsed().as_secs()
             ));
         }

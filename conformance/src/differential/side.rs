@@ -1,12 +1,13 @@
 //! One of the two: its servers, and the sessions that a script has on them.
 
+use super::generate::Which;
 use super::request::{Op, put_bytes};
-use crate::cluster::{Cluster, Product};
+use crate::cluster::{Cluster, PATIENCE, Product};
 use crate::raw::Frames;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use zabra::wire::client::{opcode as op, xid};
 
@@ -37,6 +38,8 @@ struct Slot {
     xid: i32,
     mark: i32,
     zxid: u64,
+    /// At which server, by its part.
+    part: usize,
 }
 
 impl Slot {
@@ -97,13 +100,18 @@ impl Side {
             product,
             roles,
             cluster,
-            slots: (0..slots).map(|_| Slot::default()).collect(),
+            slots: (0..slots)
+                .map(|part| Slot {
+                    part,
+                    ..Slot::default()
+                })
+                .collect(),
             _data: data,
         })
     }
 
-    fn port(&self, slot: usize) -> u16 {
-        let server = self.roles[slot % self.roles.len()];
+    fn port(&self, part: usize) -> u16 {
+        let server = self.roles[part % self.roles.len()];
         self.cluster.servers[server].client_port
     }
 
@@ -125,7 +133,13 @@ impl Side {
     /// # Errors
     /// Nobody listens.
     pub fn connect(&mut self, slot: usize) -> Result<(Heard, Option<Heard>)> {
-        let port = self.port(slot);
+        let port = self.port(self.slots[slot].part);
+        // A server of an ensemble that has not come as far as the session has seen takes it later.
+        let patience = if self.roles.len() > 1 {
+            PATIENCE
+        } else {
+            Duration::ZERO
+        };
         let slot = &mut self.slots[slot];
         let mut old = slot.frames.take();
         let (id, password) = slot.session.clone().unwrap_or((0, vec![0; 16]));
@@ -138,9 +152,16 @@ impl Side {
         frame.push(0);
         let length = i32::try_from(frame.len() - 4)?;
         frame[..4].copy_from_slice(&length.to_be_bytes());
-        let mut frames = Frames::connect(port)?;
-        frames.send(&frame)?;
-        let heard = hear(&mut frames);
+        let began = Instant::now();
+        let (frames, heard) = loop {
+            let mut frames = Frames::connect(port)?;
+            frames.send(&frame)?;
+            let heard = hear(&mut frames);
+            if heard != Heard::Closed || began.elapsed() >= patience {
+                break (frames, heard);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
         let end = old.as_mut().map(hear_the_end);
         if let Heard::Frame(body) = &heard {
             let granted = granted(body).context("an answer to a handshake")?;
@@ -148,6 +169,36 @@ impl Side {
             slot.frames = slot.session.is_some().then_some(frames);
         }
         Ok((heard, end))
+    }
+
+    /// The session of a slot is at the next server from now on. Its connection is still the old one.
+    pub fn change(&mut self, slot: usize) {
+        self.slots[slot].part += 1;
+    }
+
+    /// Takes the connection of a slot from its session.
+    pub fn leave(&mut self, slot: usize) -> Option<Frames> {
+        self.slots[slot].frames.take()
+    }
+
+    /// All that a connection which its session has left says to a request, until its end.
+    pub fn speak_as_moved(
+        &mut self,
+        slot: usize,
+        old: &mut Frames,
+        op: &Op,
+        place: &str,
+    ) -> Vec<Heard> {
+        let slot = &mut self.slots[slot];
+        slot.xid += 1;
+        let mut out = vec![];
+        op.put(slot.xid, place, slot.zxid, &mut out);
+        let _ = old.send(&out);
+        let mut all = vec![hear(old)];
+        while let Some(Heard::Frame(_)) = all.last() {
+            all.push(hear(old));
+        }
+        all
     }
 
     /// Forgets the session of a slot.
@@ -253,8 +304,8 @@ impl Side {
     ///
     /// # Errors
     /// Nobody listens.
-    pub fn knock(&mut self, bytes: &[u8]) -> Result<Vec<Heard>> {
-        let mut frames = Frames::connect(self.port(0))?;
+    pub fn knock(&mut self, at: usize, bytes: &[u8]) -> Result<Vec<Heard>> {
+        let mut frames = Frames::connect(self.port(at))?;
         frames.send(bytes)?;
         let mut all = vec![hear(&mut frames)];
         let mut close = vec![];
@@ -266,20 +317,30 @@ impl Side {
         Ok(all)
     }
 
-    /// Kills the server that stands alone or leads, and lets it come back. All connections have ended before.
+    /// Kills servers, and lets them come back. All connections have ended before.
     ///
     /// # Errors
-    /// It does not come back.
-    pub fn restart(&mut self) -> Result<()> {
+    /// They do not come back.
+    pub fn restart(&mut self, which: Which) -> Result<()> {
         for slot in &mut self.slots {
             slot.frames = None;
         }
-        let leader = self.cluster.leader()?;
-        self.cluster.kill(leader)?;
-        if self.cluster.servers.len() > 1 {
+        self.roles = roles(&mut self.cluster)?;
+        let killed = match which {
+            Which::Leader => &self.roles[..1],
+            Which::Follower => &self.roles[self.roles.len() - 1..],
+            Which::All => &self.roles[..],
+        };
+        for server in killed {
+            self.cluster.kill(*server)?;
+        }
+        // Somebody else leads before the old leader is back.
+        if killed.len() < self.roles.len() {
             self.cluster.leader()?;
         }
-        self.cluster.restart(leader)?;
+        for server in killed {
+            self.cluster.restart(*server)?;
+        }
         self.cluster.wait_until_serving()?;
         self.roles = roles(&mut self.cluster)?;
         Ok(())

@@ -48,8 +48,16 @@ pub fn path(rng: &mut Rng) -> Option<Vec<u8>> {
         0..2 => return None,
         2..10 => rng.choice(ODD_PATHS)?.to_vec(),
         10..18 => rng.choice(GIVEN)?.to_vec(),
+        18 => long_path(rng),
         _ => good_path(rng),
     })
+}
+
+/// A good path that is longer or deeper than anybody needs.
+fn long_path(rng: &mut Rng) -> Vec<u8> {
+    let (part, count) = [("/a", 200), ("/a", 2000), ("n", 300), ("n", 20_000)][rng.usize(..4)];
+    let begin = if part == "n" { "/" } else { "" };
+    format!("{PLACE}{begin}{}", part.repeat(count)).into_bytes()
 }
 
 /// A path that is one.
@@ -126,6 +134,9 @@ pub const EVERYBODY: Entry = entry(31, "world", "anyone");
 /// user:secret, as the digest scheme keeps it.
 const DIGEST: &str = "user:5w9W4eL3797Y4Wq8AcKUPPk8ha4=";
 
+/// other:secret.
+const OTHER: &str = "other:8q+cqA9FicvypK1WV0YuCD5XdXU=";
+
 /// An ACL; mostly one that lets everybody do everything.
 pub fn acl(rng: &mut Rng) -> Option<Vec<Entry>> {
     match rng.u8(..64) {
@@ -155,7 +166,7 @@ fn any_entry(rng: &mut Rng) -> Entry {
         4..10 => 31,
         _ => rng.i32(1..32),
     };
-    let (scheme, id) = match rng.u8(..24) {
+    let (scheme, id) = match rng.u8(..40) {
         0..5 => ("world", "anyone"),
         5..9 => ("auth", ""),
         9 => ("auth", "anybody"),
@@ -170,6 +181,44 @@ fn any_entry(rng: &mut Rng) -> Entry {
         20 => ("world", "nobody"),
         21 => ("nothing", "x"),
         22 => ("", ""),
+        23..25 => ("digest", OTHER),
+        25..36 => {
+            const ODD: &[(&str, &str)] = &[
+                ("digest", ""),
+                ("digest", ":"),
+                ("digest", "user:"),
+                ("digest", "user:x:"),
+                ("digest", ":x"),
+                ("ip", "127.0.0.1/0"),
+                ("ip", "127.0.0.1/32"),
+                ("ip", "127.0.0.1/-1"),
+                ("ip", "127.0.0.1/x"),
+                ("ip", "127.0.0.1/8/8"),
+                ("ip", "300.0.0.1"),
+                ("ip", "127.0.0"),
+                ("ip", "127.00.0.001"),
+                ("ip", "+127.0.0.1"),
+                ("ip", "127.0.0.1."),
+                ("ip", "127.0.0.1/+8"),
+                ("ip", "127.0.0.1/08"),
+                ("ip", "127.0.0.1/"),
+                ("ip", "::ffff:127.0.0.1"),
+                ("ip", "1:2:3:4:5:6:7::"),
+                ("ip", "::1%1"),
+                ("ip", "::"),
+                ("ip", "::1"),
+                ("ip", "::1/64"),
+                ("ip", ""),
+                ("x509", "CN=a"),
+                ("sasl", "joe"),
+                ("super", ""),
+                ("ensemble", ""),
+                ("world", ""),
+                ("World", "anyone"),
+                ("auth", "digest"),
+            ];
+            ODD[rng.usize(..ODD.len())]
+        }
         _ => {
             return Entry {
                 perms,
@@ -183,7 +232,11 @@ fn any_entry(rng: &mut Rng) -> Entry {
 
 /// Scheme and proof of an identity, sound or not.
 pub fn proof(rng: &mut Rng) -> (Option<&'static str>, Option<&'static [u8]>) {
-    match rng.u8(..16) {
+    match rng.u8(..20) {
+        16 => (Some("x509"), Some(b"CN=a")),
+        17 => (Some("super"), Some(b"")),
+        18 => (Some("ensemble"), Some(b"x")),
+        19 => (Some("Digest"), Some(b"user:secret")),
         0..5 => (Some("digest"), Some(b"user:secret")),
         5..7 => (Some("digest"), Some(b"other:secret")),
         7 => (Some("digest"), Some(b"user")),

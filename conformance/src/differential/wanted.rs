@@ -1,6 +1,5 @@
 //! Differences that are decided: each by the name of its D-n in SPEC.md.
 
-use super::request::Op;
 use super::said::{Answers, Said};
 use bytes::Bytes;
 use zabra::wire::client::{ReplyFrame, opcode as op};
@@ -40,7 +39,7 @@ pub fn wanted(answers: &Answers<'_>) -> Option<Wanted> {
     let op = answers.op?;
     let (zookeeper, zabra) = (error(answers.zookeeper)?, error(answers.zabra)?);
     let both_torn = zookeeper.0 == MARSHALLING_ERROR && zabra.0 == MARSHALLING_ERROR;
-    if both_torn && is_write(op) && zabra.1 == zookeeper.1 + 1 {
+    if both_torn && op.is_write() && zabra.1 == zookeeper.1 + 1 {
         return Some(Wanted {
             name: "D-72",
             then: Then::ExtraZxid,
@@ -80,19 +79,4 @@ fn error(said: Option<&Said>) -> Option<(i32, u64)> {
     let zxid = bytes.get(8..16)?.try_into().ok()?;
     let error = bytes.get(16..20)?.try_into().ok()?;
     Some((i32::from_be_bytes(error), u64::from_be_bytes(zxid)))
-}
-
-fn is_write(op: &Op) -> bool {
-    matches!(
-        op.opcode,
-        op::CREATE
-            | op::CREATE2
-            | op::CREATE_CONTAINER
-            | op::CREATE_TTL
-            | op::DELETE
-            | op::SET_DATA
-            | op::SET_ACL
-            | op::MULTI
-            | op::RECONFIG
-    )
 }

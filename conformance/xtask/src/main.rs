@@ -36,7 +36,7 @@ struct Cli {
     /// `differential`: nothing new is begun after so many minutes.
     #[arg(long, default_value_t = 60)]
     minutes: u64,
-    /// `differential`: servers of each product; 1 stands alone. Ensembles (3) do not get to the end of a script yet.
+    /// `differential`: servers of each product: 1 stands alone, 3 are an ensemble.
     #[arg(long, default_value_t = 1)]
     servers: u64,
     /// `sim`: JSON on standard output.

@@ -99,10 +99,23 @@ fn parse_network(text: &str) -> Option<(IpAddr, u32)> {
         Some((addr, bits)) => (addr, Some(bits.parse::<u32>().ok()?)),
         None => (text, None),
     };
-    let addr: IpAddr = addr.parse().ok()?;
+    let addr = parse_address(addr)?;
     let width = if addr.is_ipv4() { 32 } else { 128 };
     let bits = bits.unwrap_or(width);
     (bits <= width).then_some((addr, bits))
+}
+
+/// An address as ZooKeeper reads it: the numbers of a v4 address may begin with zeros, a v6 address has no v4 address at its end.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    if text.contains(':') {
+        return text.parse().ok().filter(|_| !text.contains('.'));
+    }
+    let mut parts = text.split('.');
+    let mut octets = [0; 4];
+    for octet in &mut octets {
+        *octet = parts.next()?.parse().ok()?;
+    }
+    parts.next().is_none().then(|| octets.into())
 }
 
 /// The list that is stored for what a client sent: duplicates removed, `auth` replaced by the caller's own ids.
@@ -139,14 +152,18 @@ pub fn fix_up(acl: Option<Vec<AclEntry>>, ids: &Ids) -> Result<Vec<AclEntry>, Er
                     return Err(ErrorCode::InvalidAcl);
                 }
             }
-            "digest" if entry.id.id.bytes().filter(|&b| b == b':').count() == 1 => {
-                stored.push(entry.clone())
-            }
+            "digest" if is_digest(&entry.id.id) => stored.push(entry.clone()),
             "ip" if parse_network(&entry.id.id).is_some() => stored.push(entry.clone()),
             _ => return Err(ErrorCode::InvalidAcl),
         }
     }
     Ok(stored)
+}
+
+/// `user:hash`. Colons at the end count for nothing, as in a Java `split`: `user:` lacks its hash, `user:hash:` does not.
+fn is_digest(id: &str) -> bool {
+    let colons = id.trim_end_matches(':').bytes().filter(|&b| b == b':');
+    colons.count() == 1
 }
 
 /// A digest identity as shown to a caller without ADMIN: `user:x`.
@@ -234,6 +251,9 @@ mod tests {
             Some(vec![entry(31, "nosuch", "x")]),
             Some(vec![entry(31, "auth", "")]),
             Some(vec![entry(31, "digest", "nocolon")]),
+            Some(vec![entry(31, "digest", "nohash:")]),
+            Some(vec![entry(31, "digest", ":")]),
+            Some(vec![entry(31, "digest", "two:colons:here")]),
             Some(vec![entry(31, "ip", "999.1.1.1")]),
             Some(vec![entry(31, "world", "somebody")]),
         ] {
@@ -242,6 +262,41 @@ mod tests {
                 Err(ErrorCode::InvalidAcl)
             );
         }
+    }
+
+    /// Which ids ZooKeeper 3.9.5 takes was asked of it (`cargo xtask differential`).
+    #[test]
+    fn colons_at_the_end_of_a_digest_count_for_nothing() {
+        for good in ["user:hash", "user:hash:", "user:hash::", ":hash"] {
+            let acl = vec![entry(31, "digest", good)];
+            assert_eq!(fix_up(Some(acl.clone()), &[]), Ok(acl), "{good}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_read_as_zookeeper_reads_them() {
+        for good in [
+            "10.0.0.1",
+            "010.000.000.001",
+            "10.0.0.1/08",
+            "::1",
+            "1:2:3:4:5:6:7::/64",
+        ] {
+            let acl = vec![entry(31, "ip", good)];
+            assert_eq!(fix_up(Some(acl.clone()), &[]), Ok(acl), "{good}");
+        }
+        for bad in [
+            "10.0.0",
+            "10.0.0.1.",
+            "10.0.0.1/",
+            "::ffff:10.0.0.1",
+            "::1%1",
+        ] {
+            let acl = vec![entry(31, "ip", bad)];
+            assert_eq!(fix_up(Some(acl), &[]), Err(ErrorCode::InvalidAcl), "{bad}");
+        }
+        let acl = [entry(perms::READ, "ip", "010.000.000.001")];
+        assert!(allows(&acl, perms::READ, &[id("ip", "10.0.0.1")]));
     }
 
     #[test]
