@@ -160,7 +160,14 @@ impl Server {
             && let Some(status) = process.try_wait()?
         {
             self.process = None;
-            bail!("server {} ended by itself: {status}", self.id);
+            let log = fs::read(self.log()).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            let lines: Vec<_> = log.lines().collect();
+            let last = lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n");
+            bail!(
+                "server {} ended by itself: {status}; its log ends with:\n{last}",
+                self.id
+            );
         }
         Ok(())
     }
@@ -171,6 +178,8 @@ impl Server {
 pub struct Cluster {
     /// The servers, by id.
     pub servers: Vec<Server>,
+    /// How long [`Cluster::wait`] waits.
+    pub patience: Duration,
     directory: Option<TempDir>,
 }
 
@@ -235,6 +244,7 @@ impl Cluster {
         }
         Ok(Self {
             servers,
+            patience: PATIENCE,
             directory: Some(directory),
         })
     }
@@ -310,7 +320,7 @@ impl Cluster {
     /// Waits until each running server serves.
     ///
     /// # Errors
-    /// A process ended by itself, or [`PATIENCE`] is over.
+    /// A process ended by itself, or the patience is over.
     pub fn wait_until_serving(&mut self) -> Result<()> {
         self.wait("all running servers serve", |cluster| {
             let mut running = cluster.servers.iter().filter(|s| s.process.is_some());
@@ -321,13 +331,13 @@ impl Cluster {
     /// Waits until `condition` holds of the cluster; what it waits for is named in the error.
     ///
     /// # Errors
-    /// The condition's own, a process that ended by itself, or [`PATIENCE`] is over.
+    /// The condition's own, a process that ended by itself, or the patience is over.
     pub fn wait(
         &mut self,
         what: &str,
         mut condition: impl FnMut(&mut Self) -> Result<bool>,
     ) -> Result<()> {
-        wait_until(what, PATIENCE, || {
+        wait_until(what, self.patience, || {
             self.all_alive()?;
             condition(self)
         })
@@ -344,7 +354,7 @@ impl Cluster {
     /// The index of the server that leads (or stands alone); waits for one.
     ///
     /// # Errors
-    /// None within [`PATIENCE`].
+    /// None before the patience is over.
     pub fn leader(&mut self) -> Result<usize> {
         let mut found = None;
         self.wait("a leader", |cluster| {

@@ -3,6 +3,7 @@
 use super::odd::{self, Knock};
 use super::request::Op;
 use super::sound::{big, quota, sound, under_an_odd_xid};
+use super::values;
 use fastrand::Rng;
 use std::fmt;
 use zabra::wire::client::opcode as op;
@@ -166,7 +167,7 @@ fn request(rng: &mut Rng, servers: usize) -> Op {
         54 => big(rng),
         _ => sound(rng),
     };
-    match servers > 1 && op.is_torn_write() {
+    match servers > 1 && (op.is_torn_write() || op.names(values::CONFIG)) {
         true => request(rng, servers),
         false => op,
     }
@@ -205,6 +206,16 @@ mod tests {
             }
         }
         assert!(nulls > 10 && damaged > 10, "{nulls} {damaged}");
+    }
+
+    #[test]
+    fn a_time_to_live_is_cut_off_and_not_changed() {
+        let all = scripts(1).flatten();
+        let damaged: Vec<_> = all.filter(|op| op.damaged && op.has_ttl).collect();
+        assert!(damaged.len() > 10);
+        for op in damaged {
+            assert!(op.words.contains("[cut at "), "{}", op.words);
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub fn broken(rng: &mut Rng) -> Op {
         _ => 0,
     };
     let at = rng.usize(begin..length);
-    let how = match rng.u8(..5) {
+    let how = match if op.has_ttl { 0 } else { rng.u8(..5) } {
         0 => {
             op.record.truncate(at);
             "cut at"

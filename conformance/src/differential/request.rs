@@ -27,6 +27,8 @@ pub struct Op {
     pub damaged: bool,
     /// A null list or a time to live out of bounds: ZooKeeper finds it while it reads a multi, else later.
     pub doubtful: bool,
+    /// It has a time to live, which must not become negative without the flag for it (D-75).
+    pub has_ttl: bool,
     /// The frame as it is, where not even that is one: length prefix and all.
     pub frame: Option<Vec<u8>>,
 }
@@ -45,6 +47,7 @@ impl Op {
             alone: false,
             damaged: false,
             doubtful: false,
+            has_ttl: false,
             frame: None,
         }
     }
@@ -91,6 +94,12 @@ impl Op {
             op::MULTI => self.has_null || self.damaged,
             _ => false,
         }
+    }
+
+    /// Whether these bytes are somewhere in its record.
+    #[must_use]
+    pub fn names(&self, path: &[u8]) -> bool {
+        self.record.windows(path.len()).any(|bytes| bytes == path)
     }
 
     /// Whether it asks for a change of the tree.
@@ -222,6 +231,7 @@ impl Op {
         self.record.extend(&part.record);
         self.has_null |= part.has_null;
         self.doubtful |= part.doubtful;
+        self.has_ttl |= part.has_ttl;
         self
     }
 

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 /// Requests of one script.
 const REQUESTS: usize = 2000;
 
+/// After so many scripts both begin anew: what scripts leave behind is kept in memory.
+const SCRIPTS_OF_A_LIFE: u64 = 50;
 /// Acts shown before a difference that does not come again.
 const SHOWN: usize = 20;
 
@@ -133,6 +135,9 @@ pub fn run(plan: Plan, mut tell: impl FnMut(&str)) -> Result<Report> {
             tell(&finding.to_string());
             report.findings.push(finding);
         }
+        if report.scripts % SCRIPTS_OF_A_LIFE == 0 {
+            pair = anew(pair, plan, &mut report)?;
+        }
         if told.elapsed() > Duration::from_secs(20) {
             told = Instant::now();
             tell(&format!(
@@ -147,7 +152,7 @@ pub fn run(plan: Plan, mut tell: impl FnMut(&str)) -> Result<Report> {
     Ok(report)
 }
 
-/// After a difference the trees are no longer the same.
+/// Begins anew: after a difference the trees are no longer the same.
 fn anew(pair: Pair, plan: Plan, report: &mut Report) -> Result<Pair> {
     report.decided(&pair);
     drop(pair);

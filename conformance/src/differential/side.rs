@@ -12,7 +12,9 @@ use tempfile::TempDir;
 use zabra::wire::client::{opcode as op, xid};
 
 /// How long an answer may take. Beyond it the silence is what is compared.
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(15);
+/// How long an ensemble may take to serve: Java on a busy machine needs many seconds to read its log.
+const START: Duration = Duration::from_secs(240);
 /// Where xids of the requests begin that end a batch; others count from 1.
 pub const MARK: i32 = 0x4000_0000;
 
@@ -91,6 +93,7 @@ impl Side {
             }
         }
         let mut cluster = Cluster::prepare(&vec![product; servers], &folders, settings)?;
+        cluster.patience = START;
         for i in 0..servers {
             cluster.restart(i)?;
         }

@@ -62,6 +62,7 @@ fn create(rng: &mut Rng) -> Op {
         _ => ttl & i64::MAX,
     };
     let mut op = op.long("ttl", ttl);
+    op.has_ttl = true;
     op.doubtful |= !(1..=0xff_ffff_ffff).contains(&ttl);
     op
 }

@@ -40,7 +40,15 @@ const ODD_PATHS: &[&[u8]] = &[
     b"/@@@@@@@@/\xc0\x80",
 ];
 /// Nodes that are there from the start.
-const GIVEN: &[&[u8]] = &[b"/", b"/zookeeper", b"/zookeeper/quota", b"/@@@@@@@@"];
+const GIVEN: &[&[u8]] = &[
+    b"/",
+    b"/zookeeper",
+    b"/zookeeper/quota",
+    CONFIG,
+    b"/@@@@@@@@",
+];
+/// What an ensemble has in it names ports, which are each side's own.
+pub const CONFIG: &[u8] = b"/zookeeper/config";
 
 /// A path: mostly a good one, one to three levels below the episode's directory.
 pub fn path(rng: &mut Rng) -> Option<Vec<u8>> {
