@@ -5,7 +5,7 @@
 
 kazoo's test harness writes zoo.cfg, myid and a JAAS file, and starts `java … QuorumPeerMain zoo.cfg` three times. A program of
 that name, first in PATH, starts ZABRA with the same file and the same -D settings. FOLDER is filled by pip with kazoo and what its
-tests need, once. TEST names files or tests of kazoo's; without any, all run that do not need gevent, eventlet or SASL.
+tests need, once. TEST names files or tests of kazoo's; without any, all run that do not need gevent or eventlet.
 
 Exit code 0: every test passed but those listed in EXPECTED, and each of those failed. A test of that list that passes is an error
 as well, so the list cannot grow old. The last line printed is JSON: how many passed, failed as expected, were skipped.
@@ -36,9 +36,11 @@ EXPECTED = {
     "kazoo.tests.test_client.TestReconfig.test_no_super_auth": RECONFIG,
     "kazoo.tests.test_client.TestSSLClient.test_create": "key stores of the format JKS are not read yet",
 }
-# The lines that this program takes out of kazoo's zoo.cfg: TLS with key stores of the format JKS, and SASL, which are not there yet,
-# so that a server with these lines refuses to start.
-TAKEN_OUT = ("secureClientPort", "ssl.", "serverCnxnFactory", "authProvider")
+# The lines that this program takes out of kazoo's zoo.cfg: TLS with key stores of the format JKS is not there yet, so that a server
+# with these lines refuses to start.
+TAKEN_OUT = ("secureClientPort", "ssl.", "serverCnxnFactory")
+# What it tells the server of what kazoo tells Java.
+TOLD = ("-Dzookeeper.", "-Dreadonlymode.", "-Djava.security.auth.")
 
 
 def install(folder: pathlib.Path) -> None:
@@ -65,7 +67,7 @@ def serve(zabra: str, arguments: list[str]) -> None:
     config = pathlib.Path(arguments[-1])
     lines = config.read_text().splitlines()
     config.write_text("\n".join(line for line in lines if not line.startswith(TAKEN_OUT)) + "\n")
-    settings = [a for a in arguments if a.startswith("-Dzookeeper.") or a.startswith("-Dreadonlymode.")]
+    settings = [a for a in arguments if a.startswith(TOLD)]
     log = os.open(config.with_name("zookeeper.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -112,7 +114,7 @@ def main() -> int:
             "ZOOKEEPER_VERSION": ZOOKEEPER,
             "ZOOKEEPER_PORT_OFFSET": str(free_ports()),
         }
-        tests = tests or ["kazoo/tests", "--ignore=kazoo/tests/test_sasl.py"]
+        tests = tests or ["kazoo/tests"]
         report = scratch / "report.xml"
         pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:logging", "-p", "no:cacheprovider", f"--timeout={SECONDS_A_TEST}"]
         pytest += [f"--junitxml={report}", "--ignore=kazoo/tests/test_eventlet_handler.py"]

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// The release of kazoo that the tests are written for.
 pub const KAZOO: &str = "2.11.0";
+/// What kazoo does SASL by.
+const PURE_SASL: &str = "0.6.2";
 
 /// A script beside this crate.
 #[must_use]
@@ -38,7 +40,7 @@ fn install_kazoo() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     // TARGET/PROFILE/deps/test-0123
     let target = test.ancestors().nth(3).context("a target directory")?;
-    let folder = target.join(format!("kazoo-{KAZOO}"));
+    let folder = target.join(format!("kazoo-{KAZOO}-sasl-{PURE_SASL}"));
     if folder.is_dir() {
         return Ok(folder);
     }
@@ -49,7 +51,7 @@ fn install_kazoo() -> Result<PathBuf> {
     let pip = Command::new("python3")
         .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
         .arg(scratch.path())
-        .arg(format!("kazoo=={KAZOO}"))
+        .args([format!("kazoo=={KAZOO}"), format!("pure-sasl=={PURE_SASL}")])
         .stdin(Stdio::null())
         .output()
         .context("python3 -m pip: install python3 and python3-pip")?;

@@ -1,6 +1,6 @@
 //! One server: its parts wired together.
 
-use crate::client::shared::Shared;
+use crate::client::shared::{Secret, Shared};
 use crate::config::Config;
 use crate::config::keys::find;
 use crate::config::tell::guess;
@@ -64,7 +64,13 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     let learners = quorum::bind(&config).await?;
     let clients = listener::bind(&config).await?;
     let clock = Arc::new(SystemClock::start());
-    let shared = Shared::new(config, Tree::new(), Arc::<SystemClock>::clone(&clock));
+    let secret = drawn()?;
+    let shared = Shared::new(
+        config,
+        Tree::new(),
+        Arc::<SystemClock>::clone(&clock),
+        secret,
+    );
     // Who comes before the data is read is told so, and looks for another server.
     listener::listen(clients, Arc::clone(&shared), Arc::clone(&inbox));
     let reading = Arc::clone(&shared);
@@ -120,6 +126,16 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
         Ok(result) => result,
         Err(_) => Err(ServerError::Bug("the core task")),
     }
+}
+
+/// A secret of the system's random numbers.
+fn drawn() -> Result<Secret, ServerError> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|e| ServerError::Io {
+        path: "random numbers of the system".into(),
+        source: e.into(),
+    })?;
+    Ok(Secret(secret))
 }
 
 /// Runs `work`, which reads or writes files, on a thread that may wait for them.

@@ -14,7 +14,7 @@ const FILES: [(&str, &str); 22] = [
     ("debian.cfg", ""),
     ("groups.cfg", ""),
     ("hadoop-manager.cfg", ""),
-    ("hadoop-secure.cfg", "it would not be asked who clients are"),
+    ("hadoop-secure.cfg", ""),
     ("hbase.cfg", ""),
     ("image-alone.cfg", ""),
     ("image-of-old.cfg", ""),
@@ -84,4 +84,20 @@ fn c_20_to_c_30_files_as_they_are_deployed_start_or_are_refused_for_a_reason() {
             }
         }
     }
+}
+
+/// Java starts with such a file too; who reads the log knows why no client can authenticate.
+#[test]
+fn a_provider_of_sasl_without_a_file_of_users_is_told_of() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs");
+    let text = fs::read_to_string(folder.join("hadoop-secure.cfg")).unwrap();
+    let config = start(&text).unwrap();
+    let [note] = config.notes.as_slice() else {
+        panic!("{:?}", config.notes);
+    };
+    assert!(
+        note.contains("line 9: authProvider.1 is about SASL"),
+        "{note}"
+    );
+    assert!(note.contains("java.security.auth.login.config="), "{note}");
 }

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use zabra::client::shared::Shared;
+use zabra::client::shared::{Secret, Shared};
 use zabra::config::Config;
 use zabra::core::event::{Done, Event, Now};
 use zabra::core::out::{Job, Outputs, Told};
@@ -229,7 +229,12 @@ impl Server {
         }
         let ensemble = Ensemble::of(config.voters.clone());
         let last = found.durable.history.last();
-        let shared = Shared::new(config, found.tree, Arc::clone(&clock) as Arc<dyn Clock>);
+        let shared = Shared::new(
+            config,
+            found.tree,
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            Secret([0; 32]),
+        );
         let core = Core::new(Start {
             shared: Arc::clone(&shared),
             env,

@@ -115,7 +115,13 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Model => model(cli.tier),
         Task::Replay => cargo(&["test", "-p", "zabra-conformance", "--test", "replay"]),
         Task::Interop => {
-            let tests = ["kazoo", "kazoo_suite", "java_shell", "other_clients"];
+            let tests = [
+                "kazoo",
+                "kazoo_suite",
+                "kazoo_sasl",
+                "java_shell",
+                "other_clients",
+            ];
             tests
                 .iter()
                 .try_for_each(|test| cargo(&["test", "-p", "zabra-conformance", "--test", test]))

@@ -127,12 +127,8 @@ pub fn answer(
         }
         // Only of a local session: that of any other is ended by the leader.
         Request::Write(WriteOp::CloseSession) => return end_local(ok, out),
-        // There is no provider for it. A client that gets no token and no error asks again, as fast as it can (D-37).
-        Request::Sasl { .. } => {
-            reply::put_token(refused(xid, Zxid::ZERO, ErrorCode::AuthFailed), None, out);
-            return Outcome::Close;
-        }
-        Request::Auth { .. }
+        Request::Sasl { .. }
+        | Request::Auth { .. }
         | Request::Write(_)
         | Request::DeleteContainer { .. }
         | Request::Sync { .. }

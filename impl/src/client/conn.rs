@@ -1,8 +1,12 @@
 //! One client connection, as the core and whoever serves it share it.
 
+use super::digest_md5::Exchange;
 use super::lock::lock;
 use crate::edges::wake::Wake;
-use crate::limits::{Budget, REQUESTS_WAITING_MAX, SMALL_BYTES, WAITING_BYTES_MAX};
+use crate::limits::{
+    Budget, IDENTITIES_MAX, IDENTITY_BYTES_MAX, REQUESTS_WAITING_MAX, SMALL_BYTES,
+    WAITING_BYTES_MAX,
+};
 use crate::wire::client::Request;
 use bytes::BytesMut;
 use std::net::SocketAddr;
@@ -53,6 +57,10 @@ pub struct ConnState {
     pub order: ReplyOrder<u64, (i32, Request)>,
     /// Who the client is.
     pub ids: Arc<[Id]>,
+    /// How far SASL is.
+    pub(super) sasl: Exchange,
+    /// Whether something was wrong with it.
+    pub(super) sasl_failed: bool,
     /// How far it is.
     pub phase: ConnPhase,
     /// Its session is known to this server alone.
@@ -124,11 +132,33 @@ impl ConnState {
             && (bytes < SMALL_BYTES || !waiting.is_over())
     }
 
+    /// Takes an identity, and what comes with it; false if there is no room. They travel with each write, and a packet has no room for
+    /// more than these.
+    pub(super) fn take_identities(&mut self, id: Id, also: Option<Id>) -> bool {
+        let has_it = self.ids.contains(&id);
+        if !has_it && !has_room(&self.ids, &id) {
+            return false;
+        }
+        for id in also.into_iter().chain([id]) {
+            if !self.ids.contains(&id) {
+                self.ids = self.ids.iter().cloned().chain([id]).collect();
+            }
+        }
+        true
+    }
+
     /// Ends it now; what was to be sent is dropped.
     pub(super) fn end(&mut self) {
         self.phase = ConnPhase::Closed;
         self.out = BytesMut::new();
     }
+}
+
+/// Whether a connection may hold one more identity.
+fn has_room(ids: &[Id], more: &Id) -> bool {
+    let bytes = |id: &Id| id.scheme.len() + id.id.len();
+    let held: usize = ids.iter().map(bytes).sum();
+    ids.len() < IDENTITIES_MAX && held + bytes(more) <= IDENTITY_BYTES_MAX
 }
 
 impl Conn {
@@ -151,6 +181,8 @@ impl Conn {
                 out: BytesMut::new(),
                 order: ReplyOrder::new(),
                 ids: Arc::from([ip]),
+                sasl: Exchange::default(),
+                sasl_failed: false,
                 phase: ConnPhase::Connecting,
                 local: false,
                 read_only: None,

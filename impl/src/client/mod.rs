@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod auth;
 pub mod conn;
+pub mod digest_md5;
 pub mod ended;
 mod first;
 pub mod hub;
@@ -10,5 +11,6 @@ pub mod intake;
 pub mod lock;
 pub mod long_reads;
 mod requests;
+mod sasl;
 pub mod shared;
 pub mod submit;

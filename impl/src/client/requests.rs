@@ -7,9 +7,10 @@ use super::answer::{
 use super::auth::{identity, super_user};
 use super::conn::{Conn, ConnPhase, ConnState};
 use super::ended::Ended;
+use super::sasl::take_token;
 use super::shared::{Mode, Shared};
 use super::submit::Submit;
-use crate::limits::{ANSWERS_BYTES_MAX, IDENTITIES_MAX, IDENTITY_BYTES_MAX};
+use crate::limits::ANSWERS_BYTES_MAX;
 use crate::wire::client::{
     AddWatchMode, RawRequest, ReplyHeader, Request, SetWatches, opcode, reply,
 };
@@ -21,7 +22,6 @@ use zabra_model::ids::Zxid;
 use zabra_model::service::admission::{Admission, admission, authenticated};
 use zabra_model::service::local::{Apart as Own, Needs, apart, needs, wants_ephemeral};
 use zabra_model::service::work::{TURN_WORK_MAX, Turn, WATCHES_A_TURN, turn_of};
-use zabra_model::tree::acl::Id;
 use zabra_model::tree::error::ErrorCode;
 use zabra_model::tree::node::Tree;
 use zabra_model::tree::op::{ReadOp, WriteOp};
@@ -275,6 +275,10 @@ impl Requests {
                 self.submit(raw, frame.len(), scene);
                 return Ok(Taken::Done(1));
             }
+            Admission::Identity if code == opcode::SASL => {
+                take_token(&raw, scene.shared, scene.conn, scene.state);
+                return Ok(Taken::Done(1));
+            }
             Admission::Identity => {
                 authenticate(&raw, scene);
                 return Ok(Taken::Done(1));
@@ -456,17 +460,12 @@ fn authenticate(raw: &RawRequest, scene: &mut Scene<'_, '_>) {
     let scheme = scheme.as_deref().unwrap_or("");
     let id = identity(scheme, data.as_deref(), &address, config.digest);
     let state = &mut *scene.state;
-    match id {
-        // They travel with each write, and a packet has no room for more than these.
-        Some(id) if state.ids.contains(&id) || has_room(&state.ids, &id) => {
-            let also = super_user(&id, config.super_digest.as_ref());
-            for id in also.into_iter().chain([id]) {
-                if !state.ids.contains(&id) {
-                    state.ids = state.ids.iter().cloned().chain([id]).collect();
-                }
-            }
-        }
-        Some(_) | None => return turn_away(raw.header.xid, ErrorCode::AuthFailed, state),
+    let is_taken = id.is_some_and(|id| {
+        let also = super_user(&id, config.super_digest.as_ref());
+        state.take_identities(id, also)
+    });
+    if !is_taken {
+        return turn_away(raw.header.xid, ErrorCode::AuthFailed, state);
     }
     let header = ReplyHeader::ok(raw.header.xid, Zxid::ZERO);
     reply::put_empty(header, &mut state.out);
@@ -478,13 +477,6 @@ fn turn_away(xid: i32, error: ErrorCode, state: &mut ConnState) {
     header.err = error.code();
     reply::put_empty(header, &mut state.out);
     state.phase = ConnPhase::Closing;
-}
-
-/// Whether a connection may hold one more identity.
-fn has_room(ids: &[Id], more: &Id) -> bool {
-    let bytes = |id: &Id| id.scheme.len() + id.id.len();
-    let held: usize = ids.iter().map(bytes).sum();
-    ids.len() < IDENTITIES_MAX && held + bytes(more) <= IDENTITY_BYTES_MAX
 }
 
 /// What a request that was decoded holds beside its bytes: each path is a piece of memory of its own.

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::edges::clock::Clock;
 use crate::edges::wake::Wake;
 use crate::limits::{BUDGET_BYTES_MIN, Budget, LONG_READS_MAX, Seldom, UNREAD_BYTES_MAX};
+use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -74,6 +75,10 @@ fn keep_bounds(min: &AtomicU64, max: &AtomicU64, value: u64, shift: u64) {
     }
 }
 
+/// What the host draws at random at its start, and tells nobody: whoever knew it could foresee what clients are challenged with.
+#[derive(Clone)]
+pub struct Secret(pub [u8; 32]);
+
 /// All that the core and the connections of a server share.
 pub struct Shared {
     /// The configuration.
@@ -99,6 +104,9 @@ pub struct Shared {
     pub arriving: Budget,
     /// When it was last said that a client has seen more than this server.
     pub(super) seen_more: Mutex<Seldom>,
+    /// When it was last said that a client has not authenticated by SASL.
+    pub(super) sasl_failed: Mutex<Seldom>,
+    secret: Secret,
     /// Counts for operators.
     pub stats: Stats,
     clock: Arc<dyn Clock>,
@@ -108,7 +116,7 @@ impl Shared {
     /// Everything as it is at start. Bounds that the configuration does not name are as small as they ever are: whoever knows
     /// the machine fills them in before.
     #[must_use]
-    pub fn new(config: Config, tree: Tree, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub fn new(config: Config, tree: Tree, clock: Arc<dyn Clock>, secret: Secret) -> Arc<Self> {
         let unread = config.unread_bytes_max.unwrap_or(BUDGET_BYTES_MIN);
         let waiting = config.waiting_bytes_max.unwrap_or(BUDGET_BYTES_MIN);
         Arc::new(Self {
@@ -125,6 +133,8 @@ impl Shared {
             next_conn: AtomicU64::new(1),
             long_reads: LongReads::new(LONG_READS_MAX),
             seen_more: Mutex::default(),
+            sasl_failed: Mutex::default(),
+            secret,
             stats: Stats::default(),
             clock,
         })
@@ -176,6 +186,14 @@ impl Shared {
     #[must_use]
     pub fn date_ms(&self) -> u64 {
         self.clock.date_ms()
+    }
+
+    /// A word that this connection alone gets, and nobody can foresee.
+    pub(super) fn nonce(&self, conn: u64) -> Box<str> {
+        let mut hash = Sha256::new();
+        hash.update(self.secret.0);
+        hash.update(conn.to_be_bytes());
+        format!("{:x}", hash.finalize()).into()
     }
 
     /// A new connection, known to the hub. `wake` reaches whoever serves it.

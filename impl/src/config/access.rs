@@ -1,13 +1,36 @@
-//! Keys about who a client has to be before anything else is taken from it.
+//! Keys about who a client has to be before anything else is taken from it, and about those who are known by SASL.
 
+use super::jaas::{self, SaslUsers};
 use super::values::flag;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+/// Java's class for the scheme sasl, as `authProvider.N` names it.
+pub(super) const SASL_CLASS: &str = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider";
 
 /// What the lines said, each with its number.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct AccessLines {
     is_enforced: Option<(usize, bool)>,
     schemes: Option<(usize, Vec<Box<str>>)>,
     requires_sasl: Option<(usize, bool)>,
+    jaas: Option<(usize, PathBuf)>,
+    section: Option<String>,
+    super_password: Option<String>,
+    super_users: BTreeSet<Box<str>>,
+    allows_failed: bool,
+    /// The line that names Java's class for the scheme.
+    class: Option<(usize, String)>,
+    /// The first line that says nothing without SASL.
+    needs_sasl: Option<(usize, String)>,
+}
+
+impl std::fmt::Debug for AccessLines {
+    /// Without the passwords.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AccessLines(..)")
+    }
 }
 
 /// Who a client has to be.
@@ -15,6 +38,19 @@ pub struct AccessLines {
 pub struct Access {
     /// Schemes by one of which a client has to have authenticated; none: nobody has to.
     pub schemes: Box<[Box<str>]>,
+    /// Who may authenticate by SASL; `None`: nobody.
+    pub sasl: Option<Sasl>,
+}
+
+/// Who may authenticate by SASL, and what comes of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sasl {
+    /// Users and passwords.
+    pub users: SaslUsers,
+    /// Those of them who pass every check of an ACL.
+    pub super_users: BTreeSet<Box<str>>,
+    /// Whether a client in whose exchange something was wrong stays, as nobody.
+    pub allows_failed: bool,
 }
 
 impl AccessLines {
@@ -36,38 +72,140 @@ impl AccessLines {
             "sessionRequireClientSASLAuth" => {
                 self.requires_sasl = Some((number, flag(key, value)?));
             }
-            _ => return Ok(false),
+            "java.security.auth.login.config" => self.jaas = Some((number, PathBuf::from(value))),
+            _ => return self.set_of_sasl(number, key, plain, value),
         }
         Ok(true)
     }
 
-    /// What the lines mean together; `provided` says whether this server authenticates by a scheme. Errors: the number of a line,
-    /// and what to do about it.
+    /// The keys that say nothing without SASL.
+    fn set_of_sasl(
+        &mut self,
+        number: usize,
+        key: &str,
+        plain: &str,
+        value: &str,
+    ) -> Result<bool, String> {
+        match plain {
+            "sasl.serverconfig" => self.section = Some(value.to_owned()),
+            "SASLAuthenticationProvider.superPassword" => {
+                self.super_password = Some(value.to_owned());
+            }
+            "allowSaslFailedClients" => {
+                self.allows_failed = flag(key, value)?;
+                if !self.allows_failed {
+                    return Ok(true);
+                }
+            }
+            _ if plain == "superUser" || plain.starts_with("superUser.") => {
+                self.super_users.insert(value.into());
+            }
+            _ if plain.starts_with("authProvider.") && value == SASL_CLASS => {
+                self.class = Some((number, key.to_owned()));
+                return Ok(true);
+            }
+            _ => return Ok(false),
+        }
+        self.needs_sasl
+            .get_or_insert_with(|| (number, key.to_owned()));
+        Ok(true)
+    }
+
+    /// The line that says that there are clients of the scheme sasl, and what a person should know of it where nobody can be one. The ACLs
+    /// of such clients are kept all the same, so nothing is weaker without them.
+    pub(super) fn class_alone(&self) -> Option<(usize, String)> {
+        let (line, key) = self.class.as_ref()?;
+        let what = format!(
+            "{key} is about SASL, and no file says who its users are, so nobody can authenticate by it; write java.security.auth.login.config=FILE"
+        );
+        Some((*line, what))
+    }
+
+    /// What the lines mean together; `provided` says whether this server authenticates by a scheme other than sasl. Errors: the number
+    /// of a line, and what to do about it.
     ///
     /// Source: ZooKeeper `AuthenticationHelper`, which does not start with a scheme that it does not have either.
     pub(super) fn check(self, provided: impl Fn(&str) -> bool) -> Result<Access, (usize, String)> {
-        let (line, key, schemes) = match (self.requires_sasl, self.is_enforced, self.schemes) {
+        let sasl = self.sasl()?;
+        let schemes = self.schemes(|scheme| match scheme {
+            "sasl" => sasl.is_some(),
+            other => provided(other),
+        })?;
+        Ok(Access { schemes, sasl })
+    }
+
+    fn schemes(&self, provided: impl Fn(&str) -> bool) -> Result<Box<[Box<str>]>, (usize, String)> {
+        let (line, key, schemes) = match (self.requires_sasl, self.is_enforced, &self.schemes) {
             (Some((line, true)), ..) => {
                 let schemes = vec![Box::from("sasl")];
                 (line, "sessionRequireClientSASLAuth", schemes)
             }
             (_, Some((_, true)), Some((line, schemes))) if !schemes.is_empty() => {
-                (line, "enforce.auth.schemes", schemes)
+                (*line, "enforce.auth.schemes", schemes.clone())
             }
             (_, Some((line, true)), _) => {
                 let what = "enforce.auth.enabled=true does not say by what; write enforce.auth.schemes=digest, or remove the line";
                 return Err((line, what.into()));
             }
-            _ => return Ok(Access::default()),
+            _ => return Ok(Box::default()),
         };
         if let Some(missing) = schemes.iter().find(|scheme| !provided(scheme)) {
+            let way_out = if &**missing == "sasl" {
+                "name the file of users by java.security.auth.login.config"
+            } else {
+                "name a scheme that it has"
+            };
             let what = format!(
-                "{key}: clients cannot authenticate by {missing:?} at this server, so nobody could come in; name a scheme that it has, or remove the line"
+                "{key}: clients cannot authenticate by {missing:?} at this server, so nobody could come in; {way_out}, or remove the line"
             );
             return Err((line, what));
         }
-        let schemes = schemes.into();
-        Ok(Access { schemes })
+        Ok(schemes.into())
+    }
+
+    /// Reads the JAAS file, if one is named. Without the section of the server it is about something else, as in Java.
+    fn sasl(&self) -> Result<Option<Sasl>, (usize, String)> {
+        let section = self.section.as_deref().unwrap_or("Server");
+        let found = match &self.jaas {
+            None => None,
+            Some((line, path)) => {
+                let wrong = |what: String| (*line, format!("{}: {what}", path.display()));
+                let text = fs::read_to_string(path).map_err(|e| {
+                    wrong(format!("{e}; name the login configuration file of Java"))
+                })?;
+                let sections = jaas::parse(&text)
+                    .map_err(|(at, what)| (*line, format!("{}:{at}: {what}", path.display())))?;
+                match sections.iter().find(|found| found.name == section) {
+                    Some(found) => Some((*line, jaas::digest_users(found).map_err(wrong)?)),
+                    None => None,
+                }
+            }
+        };
+        match (found, &self.needs_sasl) {
+            (None, None) => Ok(None),
+            (None, Some((line, key))) => {
+                let what = match &self.jaas {
+                    None => format!(
+                        "{key} is about SASL, and no file says who its users are; write java.security.auth.login.config=FILE, or remove the line"
+                    ),
+                    Some((_, path)) => format!(
+                        "{key} is about SASL, and {} has no section {section}, which would say who its users are; add it, or remove the line",
+                        path.display()
+                    ),
+                };
+                Err((*line, what))
+            }
+            (Some((_, mut users)), _) => {
+                if let Some(password) = &self.super_password {
+                    users.set("super", password);
+                }
+                Ok(Some(Sasl {
+                    users,
+                    super_users: self.super_users.clone(),
+                    allows_failed: self.allows_failed,
+                }))
+            }
+        }
     }
 }
 
@@ -75,13 +213,17 @@ impl AccessLines {
 mod tests {
     use super::*;
 
-    fn of(lines: &[(&str, &str)]) -> Result<Access, (usize, String)> {
+    fn lines(lines: &[(&str, &str)]) -> AccessLines {
         let mut access = AccessLines::default();
         for (at, (key, value)) in lines.iter().enumerate() {
             let taken = access.set(at + 1, key, key, value);
             assert_eq!(taken, Ok(true), "{key}");
         }
-        access.check(|scheme| matches!(scheme, "digest" | "ip"))
+        access
+    }
+
+    fn of(keys: &[(&str, &str)]) -> Result<Access, (usize, String)> {
+        lines(keys).check(|scheme| matches!(scheme, "digest" | "ip"))
     }
 
     #[test]
@@ -107,7 +249,11 @@ mod tests {
                 "oauth",
             ),
             (&[enabled, ("enforce.auth.schemes", "world")], 2, "world"),
-            (&[("sessionRequireClientSASLAuth", "true")], 1, "sasl"),
+            (
+                &[("sessionRequireClientSASLAuth", "true")],
+                1,
+                "java.security",
+            ),
         ] {
             let (at, what) = of(lines).unwrap_err();
             assert!(at == line && what.contains(word), "{lines:?}: {what}");
@@ -123,5 +269,75 @@ mod tests {
             ("sessionRequireClientSASLAuth", "true"),
         ];
         assert_eq!(of(&lines).unwrap_err().0, 3);
+    }
+
+    const JAAS: &str = "Server { a.DigestLoginModule required user_super=\"hush\" user_bob=\"b\"; };\nOther { a.DigestLoginModule required user_eve=\"e\"; };\nQuorumServer { a.DigestLoginModule required user_test=\"t\"; };\n";
+    const FILE: &str = "java.security.auth.login.config";
+
+    #[test]
+    fn the_users_of_sasl_stand_in_the_section_of_the_jaas_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jaas.conf");
+        fs::write(&path, JAAS).unwrap();
+        let file = (FILE, path.to_str().unwrap());
+        let sasl = |more: &[(&str, &str)]| {
+            let all: Vec<_> = [file].into_iter().chain(more.iter().copied()).collect();
+            of(&all).unwrap().sasl
+        };
+        let plain = sasl(&[]).unwrap();
+        assert_eq!(plain.users.password("bob"), Some("b"));
+        assert!(plain.super_users.is_empty() && !plain.allows_failed);
+        let other = sasl(&[("sasl.serverconfig", "Other")]).unwrap();
+        assert_eq!(other.users, SaslUsers::new([("eve", "e")]));
+        let all = sasl(&[
+            ("authProvider.1", SASL_CLASS),
+            ("superUser", "bob"),
+            ("superUser.1", "alice"),
+            ("allowSaslFailedClients", "true"),
+            ("SASLAuthenticationProvider.superPassword", "other"),
+        ])
+        .unwrap();
+        assert_eq!(all.users.password("super"), Some("other"));
+        assert!(all.super_users.contains("bob") && all.super_users.contains("alice"));
+        assert!(all.allows_failed && !format!("{all:?}").contains("other"));
+        let required = of(&[file, ("sessionRequireClientSASLAuth", "true")]).unwrap();
+        assert_eq!(*required.schemes, [Box::from("sasl")]);
+        // A file for SASL between servers alone is none of this.
+        fs::write(
+            &path,
+            "QuorumServer { a.DigestLoginModule required user_t=\"t\"; };",
+        )
+        .unwrap();
+        assert_eq!(sasl(&[]), None);
+    }
+
+    #[test]
+    fn c_30_what_is_said_of_sasl_is_honoured_or_refuses_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jaas.conf");
+        let file = (FILE, path.to_str().unwrap());
+        let section = ("sasl.serverconfig", "Sever");
+        let refused = |text: &str, keys: &[(&str, &str)], line, word: &str| {
+            fs::write(&path, text).unwrap();
+            let (at, what) = of(keys).unwrap_err();
+            assert!(at == line && what.contains(word), "{at}: {what}");
+            assert!(!what.contains("hush"), "{what}");
+        };
+        refused(JAAS, &[file, section], 2, "no section Sever");
+        refused(JAAS, &[section], 1, FILE);
+        refused("Server {\n = hush", &[file], 1, "jaas.conf:2");
+        let kerberos = "Server { com.sun.security.auth.module.Krb5LoginModule required; };";
+        refused(kerberos, &[file], 1, "GSSAPI");
+        for asking in [
+            ("superUser", "bob"),
+            ("superUser.7", "bob"),
+            ("allowSaslFailedClients", "true"),
+            ("SASLAuthenticationProvider.superPassword", "hush"),
+        ] {
+            refused(JAAS, &[asking], 1, asking.0);
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(of(&[file]).unwrap_err().1.contains("jaas.conf"));
+        assert!(of(&[("allowSaslFailedClients", "false")]).is_ok());
     }
 }

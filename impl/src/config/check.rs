@@ -89,7 +89,13 @@ fn of_settings(path: &Path, settings: &[Setting]) -> Result<Config, ConfigError>
     for unused in &mut lines.unused {
         unused.from = of(unused.line).and_then(|s| s.place.clone());
     }
+    let sasl_class = lines.access.class_alone();
     let mut config = check(path, lines)?;
+    let sasl_class = sasl_class.filter(|_| config.access.sasl.is_none());
+    let without_users = sasl_class.and_then(|(line, what)| {
+        let whence = of(line)?.whence();
+        Some(format!("{}: {whence}: {what}", path.display()))
+    });
     config.notes = settings
         .iter()
         .filter_map(|setting| {
@@ -101,6 +107,7 @@ fn of_settings(path: &Path, settings: &[Setting]) -> Result<Config, ConfigError>
                 setting.whence()
             ))
         })
+        .chain(without_users)
         .collect();
     Ok(config)
 }

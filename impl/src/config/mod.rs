@@ -4,6 +4,7 @@ pub mod access;
 pub mod check;
 pub mod documented;
 pub mod file;
+pub mod jaas;
 pub mod keys;
 pub mod security;
 pub mod settings;
@@ -287,6 +288,13 @@ impl std::fmt::Debug for SuperDigest {
 }
 
 impl Config {
+    /// Whether somebody can have proved to be the super user of this ensemble.
+    #[must_use]
+    pub fn knows_super_user(&self) -> bool {
+        let of_sasl = self.access.sasl.as_ref();
+        self.super_digest.is_some() || of_sasl.is_some_and(|sasl| !sasl.super_users.is_empty())
+    }
+
     /// What the list of members says of an id.
     #[must_use]
     pub fn listed(&self, sid: ServerId) -> Option<Listed> {

@@ -74,11 +74,11 @@ mod tests {
         ("ensembleAuthName", &["a"], &[]),
         (
             "authProvider.1",
+            &["my.Provider"],
             &[
+                "org.apache.zookeeper.server.auth.DigestAuthenticationProvider",
                 "org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
-                "my.Provider",
             ],
-            &["org.apache.zookeeper.server.auth.DigestAuthenticationProvider"],
         ),
         ("authProvider.sasl", &["my.Provider"], &[]),
         ("DigestAuthenticationProvider.other", &["x"], &[]),
@@ -92,7 +92,6 @@ mod tests {
         ("superUser.2", &["bob"], &[]),
         ("sasl.serverconfig", &["Server"], &[]),
         ("kinit", &[], &["/usr/bin/kinit"]),
-        ("java.security.auth.login.config", &["/jaas.conf"], &[]),
         ("requireKerberosConfig", &["true"], &["false"]),
         ("quorum.auth.enableSasl", &["true"], &["false"]),
         ("quorum.auth.learnerRequireSasl", &["true"], &["false"]),

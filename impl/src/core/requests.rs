@@ -405,7 +405,7 @@ impl Core {
             return;
         }
         let sid = self.quorum.sid(link);
-        let knows_super_user = self.replica.shared.config.super_digest.is_some();
+        let knows_super_user = self.replica.shared.config.knows_super_user();
         let counts = |id: &Id| counts_of_learner(id, knows_super_user);
         let left: Vec<Id>;
         let ids = if ids.iter().all(counts) {

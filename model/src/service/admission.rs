@@ -35,9 +35,9 @@ pub const fn admission(opcode: i32) -> Admission {
         1 | 2 | 5 | 7 | 9 | 14 | 15 | 16 | 19 | 21 | -11 => Admission::Leader,
         // exists, getData, getACL, getChildren, ping, getChildren2, checkWatches, removeWatches, multiRead
         3 | 4 | 6 | 8 | 11 | 12 | 17 | 18 | 22 => Admission::Alone,
-        // setWatches, sasl, getEphemerals, getAllChildrenNumber, setWatches2, addWatch, whoAmI
-        101..=107 => Admission::Alone,
-        AUTH => Admission::Identity,
+        // setWatches, getEphemerals, getAllChildrenNumber, setWatches2, addWatch, whoAmI
+        101 | 103..=107 => Admission::Alone,
+        AUTH | SASL => Admission::Identity,
         _ => Admission::Refused,
     }
 }
@@ -54,6 +54,21 @@ pub fn authenticated(opcode: i32, schemes: &[Box<str>], ids: &Ids) -> Result<(),
         return Ok(());
     }
     Err(ErrorCode::SessionClosedRequireSaslAuth)
+}
+
+/// With what the connection of a client ends in whose SASL exchange something was wrong; `None`: it stays, as nobody. `is_forgiven`
+/// says that such clients may stay; where they have to authenticate by sasl, they may not.
+///
+/// Source: ZooKeeper `ZooKeeperServer.processSasl`.
+#[must_use]
+pub fn sasl_failed(is_forgiven: bool, schemes: &[Box<str>]) -> Option<ErrorCode> {
+    if schemes.iter().any(|scheme| &**scheme == "sasl") {
+        Some(ErrorCode::SessionClosedRequireSaslAuth)
+    } else if is_forgiven {
+        None
+    } else {
+        Some(ErrorCode::AuthFailed)
+    }
 }
 
 /// Whether a learner may bring a request with this code to the leader: what its clients may ask of the leader, and the sessions
@@ -158,6 +173,22 @@ mod tests {
             refused
         );
         assert_eq!(authenticated(11, &["ip".into()], &address), Ok(()));
+    }
+
+    #[test]
+    fn whose_sasl_has_failed_stays_where_that_is_allowed_and_not_asked_for() {
+        let closed = Some(ErrorCode::SessionClosedRequireSaslAuth);
+        let (none, both): (&[Box<str>], &[Box<str>]) = (&[], &["digest".into(), "sasl".into()]);
+        assert_eq!(sasl_failed(false, none), Some(ErrorCode::AuthFailed));
+        assert_eq!(sasl_failed(false, &both[..1]), Some(ErrorCode::AuthFailed));
+        assert_eq!(
+            (sasl_failed(true, none), sasl_failed(true, &both[..1])),
+            (None, None)
+        );
+        assert_eq!(
+            (sasl_failed(true, both), sasl_failed(false, both)),
+            (closed, closed)
+        );
     }
 
     /// C-42: over all codes there are, and all around them.

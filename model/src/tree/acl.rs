@@ -74,6 +74,10 @@ fn matches(caller: &Id, entry: &Id) -> bool {
     if caller.scheme != entry.scheme {
         return false;
     }
+    // Of SASL users, the one with this name is everybody, but no more.
+    if &*entry.scheme == "sasl" && &*caller.id == "super" {
+        return true;
+    }
     if &*entry.scheme != "ip" {
         return caller.id == entry.id;
     }
@@ -118,6 +122,16 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     parts.next().is_none().then(|| octets.into())
 }
 
+/// Whether this can be a SASL user: a plain name, or a Kerberos principal of at most two components and one realm.
+///
+/// Source: ZooKeeper `KerberosName`.
+fn is_principal(text: &str) -> bool {
+    match text.split_once('@') {
+        None => true,
+        Some((name, realm)) => !realm.contains(['@', '/']) && name.matches('/').count() <= 1,
+    }
+}
+
 /// The list that is stored for what a client sent: duplicates removed, `auth` replaced by the caller's own ids.
 ///
 /// Errors: [`ErrorCode::InvalidAcl`] for an empty or null list, an unknown scheme, a malformed id, and `auth` from a caller
@@ -153,6 +167,7 @@ pub fn fix_up(acl: Option<Vec<AclEntry>>, ids: &Ids) -> Result<Vec<AclEntry>, Er
                 }
             }
             "digest" if is_digest(&entry.id.id) => stored.push(entry.clone()),
+            "sasl" if is_principal(&entry.id.id) => stored.push(entry.clone()),
             "ip" if parse_network(&entry.id.id).is_some() => stored.push(entry.clone()),
             _ => return Err(ErrorCode::InvalidAcl),
         }
@@ -256,6 +271,9 @@ mod tests {
             Some(vec![entry(31, "digest", "two:colons:here")]),
             Some(vec![entry(31, "ip", "999.1.1.1")]),
             Some(vec![entry(31, "world", "somebody")]),
+            Some(vec![entry(31, "sasl", "a@b@c")]),
+            Some(vec![entry(31, "sasl", "a/b/c@d")]),
+            Some(vec![entry(31, "sasl", "a@b/c")]),
         ] {
             assert_eq!(
                 fix_up(bad, &[id("ip", "127.0.0.1")]),
@@ -319,6 +337,21 @@ mod tests {
                 entry(1, "world", "anyone")
             ])
         );
+    }
+
+    #[test]
+    fn sasl_users_are_known_by_their_names_and_super_is_all_of_them() {
+        for name in ["bob", "zk/host@REALM", "bob@REALM", "a/b/c", "@", ""] {
+            let list = vec![entry(31, "sasl", name)];
+            assert_eq!(fix_up(Some(list.clone()), &[]), Ok(list.clone()), "{name}");
+            assert!(allows(&list, perms::READ, &[id("sasl", name)]));
+            assert!(allows(&list, perms::READ, &[id("sasl", "super")]));
+            for other in [id("sasl", "eve"), id("digest", name), id("digest", "super")] {
+                assert!(!allows(&list, perms::READ, &[other]), "{name}");
+            }
+        }
+        let digest = [entry(31, "digest", "u:h")];
+        assert!(!allows(&digest, perms::READ, &[id("sasl", "super")]));
     }
 
     #[test]

@@ -7,12 +7,13 @@ mod endings;
 mod first;
 mod long_work;
 mod requests;
+mod sasl;
 mod secrets;
 
 use super::*;
 use crate::client::answer::{HubAccess, answer};
 use crate::client::lock::lock;
-use crate::client::shared::Mode;
+use crate::client::shared::{Mode, Secret};
 use crate::config::check;
 use crate::edges::clock::Clock;
 use crate::limits::{
@@ -111,7 +112,7 @@ fn server_with(lines: &str) -> Arc<Shared> {
     let config = check::read(Path::new("zoo.cfg"), &text).unwrap();
     let mut tree = Tree::new();
     tree.raise_last_zxid(LAST);
-    let shared = Shared::new(config, tree, Arc::new(Still));
+    let shared = Shared::new(config, tree, Arc::new(Still), Secret([7; 32]));
     shared.set_mode(Mode::Standalone);
     shared
 }

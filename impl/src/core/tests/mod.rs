@@ -13,7 +13,7 @@ use super::event::{Done, Event, Now};
 use super::out::{DialAct, Item, Job, LinkAct, Outputs};
 use super::turn::{Core, Start};
 use crate::client::conn::{Conn, ConnPhase};
-use crate::client::shared::Shared;
+use crate::client::shared::{Secret, Shared};
 use crate::client::submit::{Connect, Submit};
 use crate::config::check;
 use crate::edges::clock::Clock;
@@ -102,7 +102,7 @@ impl Server {
             ack_ticks_max: 2 * config.sync_limit,
         };
         let ensemble = Ensemble::of(config.voters.clone());
-        let shared = Shared::new(config, Tree::new(), Arc::new(Still));
+        let shared = Shared::new(config, Tree::new(), Arc::new(Still), Secret([7; 32]));
         let core = Core::new(Start {
             shared,
             env,
