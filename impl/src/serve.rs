@@ -15,11 +15,14 @@ use crate::runtime::driver::{self, Edges};
 use crate::runtime::inbox::Inbox;
 use crate::runtime::limits::budget_default;
 use crate::runtime::links::Knocking;
+use crate::runtime::listener::Room;
 use crate::runtime::mesh::ElectionNet;
 use crate::runtime::shutdown;
+use crate::runtime::tls::Tls;
 use crate::runtime::{doors, listener, quorum};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tracing::{info, warn};
 use zabra_model::ensemble::Ensemble;
 use zabra_model::ids::Epoch;
@@ -45,6 +48,21 @@ fn tell_settings(config: &Config) {
     }
 }
 
+/// Lets clients in on the ports that there are.
+fn let_clients_in(
+    ports: [(Option<TcpListener>, Option<Arc<Tls>>); 2],
+    shared: &Arc<Shared>,
+    inbox: &Arc<Inbox>,
+) {
+    let room = Room::new(shared);
+    for (port, tls) in ports {
+        if let Some(port) = port {
+            let (shared, inbox) = (Arc::clone(shared), Arc::clone(inbox));
+            listener::listen(port, tls, room.clone(), shared, inbox);
+        }
+    }
+}
+
 /// Runs a server until it is told to stop, by a signal or by the end of its standard input if `until_stdin_ends`.
 ///
 /// # Errors
@@ -59,10 +77,13 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     info!(sid = %config.me, ensemble = config.is_ensemble(), "starting");
     let inbox = Arc::new(Inbox::default());
     // First what can refuse the start, then what changes files.
+    let tls = Tls::load(&config)?;
     let (config, entrance) = blocking(move || Entrance::look(&config).map(|e| (config, e))).await?;
     let election = ElectionNet::bind(&config).await?;
     let learners = quorum::bind(&config).await?;
-    let clients = listener::bind(&config).await?;
+    let clients = listener::bind(config.client.as_ref(), "client port").await?;
+    let listen = config.tls.as_ref().map(|tls| &tls.listen);
+    let secure = listener::bind(listen, "secure client port").await?;
     let clock = Arc::new(SystemClock::start());
     let secret = drawn()?;
     let shared = Shared::new(
@@ -72,7 +93,7 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
         secret,
     );
     // Who comes before the data is read is told so, and looks for another server.
-    listener::listen(clients, Arc::clone(&shared), Arc::clone(&inbox));
+    let_clients_in([(clients, None), (secure, tls)], &shared, &inbox);
     let reading = Arc::clone(&shared);
     let found = blocking(move || {
         let config = &reading.config;

@@ -22,6 +22,11 @@ const SETTINGS: &[(&str, &str)] = &[
     ("maxSessionTimeout", "3600000"),
     ("extendedTypesEnabled", "true"),
     ("enforceQuota", "true"),
+    // Zabra takes ids of certificates on every server (D-53).
+    (
+        "authProvider.x509",
+        "org.apache.zookeeper.server.auth.X509AuthenticationProvider",
+    ),
     // Longer than any pause of a busy machine.
     ("tickTime", "2000"),
     ("znode.container.checkIntervalMs", "2000000000"),

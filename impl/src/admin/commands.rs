@@ -4,7 +4,7 @@ use super::{environment, watches};
 use crate::client::conn::Conn;
 use crate::client::lock::lock;
 use crate::client::shared::{Mode, Shared};
-use crate::config::MemberRole;
+use crate::config::{Listen, MemberRole};
 use crate::wire::four_letter::FourLetter;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -227,10 +227,12 @@ fn mntr(shared: &Shared, mode: Mode) -> String {
 
 fn conf(shared: &Shared) -> String {
     let config = &shared.config;
+    let port = |listen: Option<&Listen>| listen.map_or(-1, |l| i32::from(l.port));
     let (data_bytes, log_bytes) = environment::sizes(config);
     let mut text = format!(
-        "clientPort={}\nsecureClientPort=-1\ndataDir={}\ndataDirSize={data_bytes}\ndataLogDir={}\ndataLogSize={log_bytes}\ntickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\nclientPortListenBacklog=-1\nserverId={}\n",
-        config.client.port,
+        "clientPort={}\nsecureClientPort={}\ndataDir={}\ndataDirSize={data_bytes}\ndataLogDir={}\ndataLogSize={log_bytes}\ntickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\nclientPortListenBacklog=-1\nserverId={}\n",
+        port(config.client.as_ref()),
+        port(config.tls.as_ref().map(|tls| &tls.listen)),
         config.data_dir.join("version-2").display(),
         config.data_log_dir.join("version-2").display(),
         config.tick_ms,

@@ -158,6 +158,12 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         line,
         what,
     })?;
+    let tls = lines.tls.clone().check();
+    let tls = tls.map_err(|(line, what)| ConfigError::Line {
+        path: path.to_owned(),
+        line,
+        what,
+    })?;
     let Some(data_dir) = lines.data_dir.clone() else {
         return Err(wrong(data_dir_is_missing(&lines.unused)));
     };
@@ -188,7 +194,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
     // The only line of a server on its own may say where its clients connect, too.
     let only = || lines.members.values().next().filter(|_| members.is_empty());
     let listed = mine.or_else(only).and_then(|m| m.client.as_ref());
-    let client = client_address(&lines, listed, me).map_err(wrong)?;
+    let client = client_address(&lines, listed, me, tls.is_some()).map_err(wrong)?;
     let sweep = SweepRules::default();
     let read_only_mode = lines.read_only_mode.unwrap_or(false);
     Ok(Config {
@@ -199,6 +205,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         data_log_dir: lines.data_log_dir.unwrap_or_else(|| data_dir.clone()),
         data_dir,
         client,
+        tls,
         me,
         members,
         voters,
@@ -380,15 +387,21 @@ fn agree(
     }
 }
 
-/// Where clients are listened for: clientPort, or the end of the server's own line.
-fn client_address(lines: &Lines, listed: Option<&Listen>, me: ServerId) -> Result<Listen, String> {
+/// Where clients are listened for in plain text: clientPort, or the end of the server's own line; with TLS perhaps nowhere.
+fn client_address(
+    lines: &Lines,
+    listed: Option<&Listen>,
+    me: ServerId,
+    has_tls: bool,
+) -> Result<Option<Listen>, String> {
     match (lines.client_port, listed) {
-        (Some(port), None) => Ok(Listen {
+        (Some(port), None) => Ok(Some(Listen {
             host: lines.client_port_address.clone(),
             port,
-        }),
-        (None, Some(client)) => Ok(client.clone()),
-        (Some(port), Some(client)) if client.port == port => Ok(client.clone()),
+        })),
+        (None, None) if has_tls => Ok(None),
+        (None, Some(client)) => Ok(Some(client.clone())),
+        (Some(port), Some(client)) if client.port == port => Ok(Some(client.clone())),
         (Some(port), Some(client)) => Err(format!(
             "clientPort={port} and server.{me}'s client port {} differ; keep one",
             client.port
@@ -614,7 +627,8 @@ mod tests {
         let base = format!("dataDir={}\n", dir.path().display());
         let c = of(&format!("{base}server.1=localhost:2888:3888;2181")).unwrap();
         assert!(!c.is_ensemble());
-        assert_eq!((c.client.host, c.client.port), (None, 2181));
+        let client = c.client.unwrap();
+        assert_eq!((client.host, client.port), (None, 2181));
         let missing = of(&format!("{base}server.1=localhost:2888:3888")).unwrap_err();
         assert!(missing.contains("clientPort is missing"), "{missing}");
     }
@@ -652,7 +666,7 @@ mod tests {
         let of = |text: &str| read(Path::new("zoo.cfg"), text).map_err(|e| e.to_string());
         let c = of(&base).unwrap();
         assert_eq!(
-            (c.members.len(), c.client.port, c.me),
+            (c.members.len(), c.client.unwrap().port, c.me),
             (3, 2182, ServerId(2))
         );
         let refusal = of(&format!("{base}server.4=d:7:8\n")).unwrap_err();

@@ -3,6 +3,7 @@
 use super::access::AccessLines;
 use super::keys::{State, find, near_security};
 use super::security::{Honoured, honoured};
+use super::tls::TlsLines;
 use super::values::flag;
 use super::{DigestHash, Listen, Member, MemberRole, SuperDigest, Unused, Whitelist};
 use encoding_rs::UTF_8;
@@ -60,6 +61,7 @@ pub struct Lines {
     pub super_digest: Option<SuperDigest>,
     pub access: AccessLines,
     pub trust_empty: Option<bool>,
+    pub tls: TlsLines,
     pub groups: Vec<Group>,
     pub weights: BTreeMap<ServerId, u32>,
     pub peer_type: Option<MemberRole>,
@@ -213,6 +215,7 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         }
         "dynamicConfigFile" => lines.dynamic_config = Some((number, PathBuf::from(value))),
         plain if lines.access.set(number, key, plain, value)? => {}
+        plain if lines.tls.set(number, plain, value)? => {}
         plain => match honoured(plain, value) {
             Honoured::Yes => {}
             Honoured::No(why) => lines

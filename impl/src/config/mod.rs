@@ -6,13 +6,16 @@ pub mod documented;
 pub mod file;
 pub mod jaas;
 pub mod keys;
+mod listen;
 pub mod security;
 pub mod settings;
 #[cfg(feature = "runtime")]
 pub mod tell;
+pub mod tls;
 mod values;
 
 use crate::limits::FRAME_BYTES_DEFAULT;
+pub use listen::{Listen, join};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -109,33 +112,6 @@ pub struct Member {
     pub client: Option<Listen>,
 }
 
-/// An address to listen on.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Listen {
-    /// The host; `None` is every address of the machine.
-    pub host: Option<String>,
-    /// The port; 0 lets the system choose.
-    pub port: u16,
-}
-
-impl Listen {
-    /// As `host:port`, for the system.
-    #[must_use]
-    pub fn to_addr(&self) -> String {
-        join(self.host.as_deref().unwrap_or("0.0.0.0"), self.port)
-    }
-}
-
-/// `host:port`, with brackets where the host is an IPv6 address.
-#[must_use]
-pub fn join(host: &str, port: u16) -> String {
-    if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    }
-}
-
 /// Which four-letter words are answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Whitelist {
@@ -171,8 +147,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Transaction logs.
     pub data_log_dir: PathBuf,
-    /// Where clients come in.
-    pub client: Listen,
+    /// Where clients come in that speak plain text; `None` where there is a port with TLS alone.
+    pub client: Option<Listen>,
+    /// TLS for clients.
+    pub tls: Option<tls::Tls>,
     /// This server; 1 where there is only one.
     pub me: ServerId,
     /// The members; empty for a server on its own.

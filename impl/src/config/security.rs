@@ -54,7 +54,6 @@ mod tests {
         ("sslQuorumReloadCertFiles", &["true"], &["false"]),
         ("ssl.clientAuth", &["need", "want"], &["none", "NONE"]),
         ("ssl.quorum.clientAuth", &["need", "want"], &["none"]),
-        ("ssl.hostnameVerification", &["true"], &["false"]),
         ("ssl.clientHostnameVerification", &["true"], &["false"]),
         ("ssl.quorum.hostnameVerification", &["true"], &["false"]),
         (

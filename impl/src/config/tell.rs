@@ -268,7 +268,7 @@ mod tests {
         let states: Vec<&str> = found.lines.iter().map(|line| line.state).collect();
         assert_eq!(
             states,
-            ["set", "set", "ignored", "unknown", "refused", "set", "set"]
+            ["set", "set", "ignored", "unknown", "set", "set", "set"]
         );
         let said = found.to_string();
         assert!(said.contains("did you mean tickTime?"), "{said}");

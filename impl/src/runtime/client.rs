@@ -7,17 +7,18 @@ use crate::client::shared::Shared;
 use crate::core::event::Event;
 use crate::edges::wake::Wake;
 use crate::runtime::inbox::Inbox;
+use crate::runtime::tls::Tls;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tracing::debug;
+use zabra_model::tree::acl::Id;
 
 /// Wakes a connection's task.
 #[derive(Default)]
@@ -56,8 +57,45 @@ enum Over {
     Socket(#[from] io::Error),
 }
 
+/// The last words of TLS wait no longer for a client that does not read them.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// Serves one client until it goes.
 pub async fn run(stream: TcpStream, from: SocketAddr, shared: Arc<Shared>, inbox: Arc<Inbox>) {
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let (reader, writer) = stream.into_split();
+    serve(reader, writer, from, vec![], shared, inbox).await;
+}
+
+/// Serves one client behind TLS: by its certificate it is known before its first word.
+pub async fn run_secure(
+    stream: TcpStream,
+    from: SocketAddr,
+    tls: Arc<Tls>,
+    shared: Arc<Shared>,
+    inbox: Arc<Inbox>,
+) {
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let Some((stream, ids)) = tls.shake(stream, from, || shared.elapsed_ms()).await else {
+        return;
+    };
+    drop(tls);
+    let (reader, writer) = split(stream);
+    serve(reader, writer, from, ids, shared, inbox).await;
+}
+
+async fn serve(
+    reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin,
+    from: SocketAddr,
+    ids: Vec<Id>,
+    shared: Arc<Shared>,
+    inbox: Arc<Inbox>,
+) {
     let bell = Arc::new(Bell::default());
     let wake = Arc::clone(&bell) as Arc<dyn Wake>;
     let intake = Intake::new(Arc::clone(&shared), from, wake, shared.elapsed_ms());
@@ -68,16 +106,29 @@ pub async fn run(stream: TcpStream, from: SocketAddr, shared: Arc<Shared>, inbox
         intake,
         alarm_ms: 0,
     };
-    if let Err(why) = client.serve(stream).await {
+    if !ids.is_empty() {
+        let mut state = client.intake.conn().state();
+        state.ids = state.ids.iter().cloned().chain(ids).collect();
+    }
+    if let Err(why) = client.serve(reader, writer).await {
         let session = client.intake.conn().session();
         debug!(%from, %session, %why, "a client connection has ended");
     }
 }
 
+async fn finish(writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), Over> {
+    match timeout(LAST_WORDS, writer.shutdown()).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(Ended::Unread.into()),
+    }
+}
+
 impl Client {
-    async fn serve(&mut self, stream: TcpStream) -> Result<(), Over> {
-        stream.set_nodelay(true)?;
-        let (mut reader, mut writer) = stream.into_split();
+    async fn serve(
+        &mut self,
+        mut reader: impl AsyncRead + Unpin,
+        mut writer: impl AsyncWrite + Unpin,
+    ) -> Result<(), Over> {
         let alarm = sleep(Duration::ZERO);
         tokio::pin!(alarm);
         let mut now_ms = self.shared.elapsed_ms();
@@ -86,8 +137,7 @@ impl Client {
                 Step::Word(word) => {
                     let answer = commands::answer(word, &self.shared);
                     writer.write_all(answer.as_bytes()).await?;
-                    writer.shutdown().await?;
-                    return Ok(());
+                    return finish(&mut writer).await;
                 }
                 Step::Connect(connect) => {
                     let conn = Arc::clone(self.intake.conn());
@@ -116,10 +166,7 @@ impl Client {
                     }
                     now_ms = self.shared.elapsed_ms();
                 }
-                Step::Finish => {
-                    writer.shutdown().await?;
-                    return Ok(());
-                }
+                Step::Finish => return finish(&mut writer).await,
                 Step::End(why) => return Err(why.into()),
             }
         }
@@ -129,7 +176,7 @@ impl Client {
     async fn wait(
         &mut self,
         wait: Wait,
-        reader: &mut OwnedReadHalf,
+        reader: &mut (impl AsyncRead + Unpin),
         mut alarm: Pin<&mut Sleep>,
         now_ms: u64,
     ) -> io::Result<usize> {
@@ -151,7 +198,7 @@ impl Client {
     }
 
     /// Sends what is to be sent. An error: the client does not fetch it, or the connection is over.
-    async fn send(&mut self, writer: &mut OwnedWriteHalf) -> Result<(), Over> {
+    async fn send(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), Over> {
         let output = self.intake.take_output();
         let mut rest = &output[..];
         loop {
@@ -162,6 +209,12 @@ impl Client {
             };
             rest = rest.get(sent..).unwrap_or_default();
             if rest.is_empty() {
+                // Of TLS, a part may still be in its buffer; a plain socket has none.
+                tokio::select! {
+                    biased;
+                    flushed = writer.flush() => flushed?,
+                    () = self.stuck() => return Err(Ended::Unread.into()),
+                };
                 self.intake.sent(output);
                 return Ok(());
             }

@@ -1,11 +1,12 @@
-//! The client port.
+//! The client ports: the plain one, and the one with TLS.
 
 use super::client;
 use super::inbox::Inbox;
 use super::limits::raise_descriptors;
 use super::ports;
+use super::tls::Tls;
 use crate::client::shared::Shared;
-use crate::config::{Config, Listen};
+use crate::config::Listen;
 use crate::error::ServerError;
 use crate::limits::{PerAddress, Seldom, client_descriptors};
 use std::io::ErrorKind;
@@ -41,25 +42,52 @@ fn clients_max(max_cnxns: usize) -> usize {
     wanted.min(room)
 }
 
-/// Takes the client port.
+/// Takes a client port, if there is one.
 ///
 /// # Errors
 /// [`ServerError::Bind`].
-pub async fn bind(config: &Config) -> Result<TcpListener, ServerError> {
-    let Listen { host, port } = &config.client;
-    let listener = ports::bind(host.as_deref(), *port, "client port").await?;
+pub async fn bind(
+    listen: Option<&Listen>,
+    what: &'static str,
+) -> Result<Option<TcpListener>, ServerError> {
+    let Some(listen) = listen else {
+        return Ok(None);
+    };
+    let listener = ports::bind(listen.host.as_deref(), listen.port, what).await?;
     if let Ok(addr) = listener.local_addr() {
-        info!(%addr, "listening for clients");
+        info!(%addr, "listening for clients on the {what}");
     }
-    Ok(listener)
+    Ok(Some(listener))
+}
+
+/// Who may come in: the bounds hold for both ports together.
+#[derive(Clone)]
+pub struct Room {
+    all: Arc<PerAddress>,
+    room: Arc<Semaphore>,
+}
+
+impl Room {
+    /// As the configuration and the limit of open files say.
+    #[must_use]
+    pub fn new(shared: &Shared) -> Self {
+        let room = clients_max(shared.config.max_cnxns).min(Semaphore::MAX_PERMITS);
+        Self {
+            all: PerAddress::new(shared.config.max_client_cnxns),
+            room: Arc::new(Semaphore::new(room)),
+        }
+    }
 }
 
 /// Listens for clients; each gets a task.
-pub fn listen(listener: TcpListener, shared: Arc<Shared>, inbox: Arc<Inbox>) {
-    let all = PerAddress::new(shared.config.max_client_cnxns);
-    let room = Arc::new(Semaphore::new(
-        clients_max(shared.config.max_cnxns).min(Semaphore::MAX_PERMITS),
-    ));
+pub fn listen(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    room: Room,
+    shared: Arc<Shared>,
+    inbox: Arc<Inbox>,
+) {
+    let Room { all, room } = room;
     let (mut refused, mut failed) = (Seldom::default(), Seldom::default());
     tokio::spawn(async move {
         loop {
@@ -81,10 +109,16 @@ pub fn listen(listener: TcpListener, shared: Arc<Shared>, inbox: Arc<Inbox>) {
                             }
                         };
                     let (shared, inbox) = (Arc::clone(&shared), Arc::clone(&inbox));
-                    tokio::spawn(async move {
-                        client::run(stream, from, shared, inbox).await;
-                        drop(counted);
-                    });
+                    match tls.clone() {
+                        None => tokio::spawn(async move {
+                            client::run(stream, from, shared, inbox).await;
+                            drop(counted);
+                        }),
+                        Some(tls) => tokio::spawn(async move {
+                            client::run_secure(stream, from, tls, shared, inbox).await;
+                            drop(counted);
+                        }),
+                    };
                 }
                 // That one has gone again; the next one may be there.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}

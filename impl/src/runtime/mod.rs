@@ -15,3 +15,6 @@ pub mod mesh;
 pub mod ports;
 pub mod quorum;
 pub mod shutdown;
+mod stores;
+mod subject;
+pub mod tls;

@@ -132,6 +132,23 @@ fn is_principal(text: &str) -> bool {
     }
 }
 
+/// Whether this can be the subject of a certificate: `CN=alice,O=Example`, whose types are words or numbers with dots. An id is
+/// compared letter by letter, so one that is written otherwise than Java writes subjects lets nobody in.
+fn is_subject(text: &str) -> bool {
+    let mut is_escaped = false;
+    let part_ends = |c: char| {
+        let ends = !is_escaped && matches!(c, ',' | '+' | ';');
+        is_escaped = c == '\\' && !is_escaped;
+        ends
+    };
+    text.split(part_ends).all(|part| {
+        part.split_once('=').is_some_and(|(kind, _)| {
+            let kind = kind.trim();
+            !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')
+        })
+    })
+}
+
 /// The list that is stored for what a client sent: duplicates removed, `auth` replaced by the caller's own ids.
 ///
 /// Errors: [`ErrorCode::InvalidAcl`] for an empty or null list, an unknown scheme, a malformed id, and `auth` from a caller
@@ -169,6 +186,7 @@ pub fn fix_up(acl: Option<Vec<AclEntry>>, ids: &Ids) -> Result<Vec<AclEntry>, Er
             "digest" if is_digest(&entry.id.id) => stored.push(entry.clone()),
             "sasl" if is_principal(&entry.id.id) => stored.push(entry.clone()),
             "ip" if parse_network(&entry.id.id).is_some() => stored.push(entry.clone()),
+            "x509" if is_subject(&entry.id.id) => stored.push(entry.clone()),
             _ => return Err(ErrorCode::InvalidAcl),
         }
     }
@@ -274,6 +292,9 @@ mod tests {
             Some(vec![entry(31, "sasl", "a@b@c")]),
             Some(vec![entry(31, "sasl", "a/b/c@d")]),
             Some(vec![entry(31, "sasl", "a@b/c")]),
+            Some(vec![entry(31, "x509", "alice")]),
+            Some(vec![entry(31, "x509", "CN=alice,")]),
+            Some(vec![entry(31, "x509", "=alice")]),
         ] {
             assert_eq!(
                 fix_up(bad, &[id("ip", "127.0.0.1")]),
@@ -315,6 +336,14 @@ mod tests {
         }
         let acl = [entry(perms::READ, "ip", "010.000.000.001")];
         assert!(allows(&acl, perms::READ, &[id("ip", "10.0.0.1")]));
+    }
+
+    #[test]
+    fn subjects_of_certificates_are_stored_as_they_are() {
+        for subject in ["CN=alice", "CN=a\\,b+UID=7,2.5.4.5=#0c0161,O=Zabra"] {
+            let list = vec![entry(31, "x509", subject)];
+            assert_eq!(fix_up(Some(list.clone()), &[]), Ok(list));
+        }
     }
 
     #[test]

@@ -1,0 +1,334 @@
+//! TLS for clients: its keys of `zoo.cfg`. What the files hold that they name is looked at when the server starts.
+
+use super::listen::Listen;
+use std::path::PathBuf;
+
+/// Whether clients show a certificate (`ssl.clientAuth`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClientAuth {
+    /// They must; the default.
+    Need,
+    /// They may.
+    Want,
+    /// They are not asked.
+    None,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    /// `TLSv1.2`
+    V12,
+    /// `TLSv1.3`
+    V13,
+}
+
+/// A secret, or where it is read when the server starts.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Password {
+    /// The secret itself.
+    Text(Box<str>),
+    /// A file that holds it.
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
+/// A file with certificates, and perhaps a private key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Store {
+    /// The file.
+    pub path: PathBuf,
+    /// What opens it.
+    pub password: Option<Password>,
+}
+
+/// TLS for clients.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tls {
+    /// Where it is listened for.
+    pub listen: Listen,
+    /// The server's key and certificates, in one PEM file.
+    pub key_store: Store,
+    /// The authorities whose client certificates are taken, in one PEM file.
+    pub trust_store: Option<Store>,
+    /// Whether clients show a certificate.
+    pub client_auth: ClientAuth,
+    /// The versions that are spoken.
+    pub protocols: Vec<Protocol>,
+    /// The cipher suites that are taken, as Java names them; none named: all that there are.
+    pub suites: Vec<String>,
+    /// The subject whose holder is the super user.
+    pub super_user: Option<Box<str>>,
+}
+
+/// What the lines said of one store.
+#[derive(Clone, Debug, Default)]
+struct StoreLines {
+    location: Option<(usize, PathBuf)>,
+    kind: Option<(usize, String)>,
+    password: Option<Password>,
+    password_path: Option<PathBuf>,
+}
+
+impl StoreLines {
+    /// Takes a line whose key ends in `part`; false if there is no such part.
+    fn set(&mut self, number: usize, part: &str, value: &str) -> bool {
+        let is_there = !value.is_empty();
+        match part {
+            "location" => self.location = is_there.then(|| (number, value.into())),
+            "type" => self.kind = is_there.then(|| (number, value.to_ascii_uppercase())),
+            "password" => self.password = is_there.then(|| Password::Text(value.into())),
+            "passwordPath" => self.password_path = is_there.then(|| value.into()),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The store; the type goes before the end of the file's name, and the file of the password before the password, as in Java.
+    fn check(self, what: &str) -> Result<Option<Store>, (usize, String)> {
+        let Some((line, path)) = self.location else {
+            return Ok(None);
+        };
+        let by_type = self.kind.is_some();
+        let (line, kind) = self.kind.unwrap_or_else(|| {
+            let end = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+            (line, end.to_ascii_uppercase())
+        });
+        let is_other = ["JKS", "P12", "PFX", "PKCS12", "BCFKS"].contains(&kind.as_str());
+        if is_other || (by_type && kind != "PEM") {
+            let path = path.display();
+            return Err((
+                line,
+                format!("the {what} {path} is of type {kind}: {ONLY_PEM}"),
+            ));
+        }
+        let by_file = self.password_path.map(Password::File);
+        Ok(Some(Store {
+            path,
+            password: by_file.or(self.password),
+        }))
+    }
+}
+
+/// What the lines said.
+#[derive(Clone, Debug, Default)]
+pub struct TlsLines {
+    port: Option<(usize, u16)>,
+    address: Option<String>,
+    key_store: StoreLines,
+    trust_store: StoreLines,
+    client_auth: Option<ClientAuth>,
+    protocols: Option<Vec<Protocol>>,
+    /// `ssl.protocol`
+    protocol: Option<Vec<Protocol>>,
+    suites: Vec<String>,
+    super_user: Option<Box<str>>,
+    /// The first line that asks for something without naming a port.
+    asks: Option<(usize, String)>,
+}
+
+impl TlsLines {
+    /// Takes a line, the key without the prefix `zookeeper.`; false if it is another's.
+    ///
+    /// # Errors
+    /// What is wrong with the value, which is said only where it is no password.
+    pub fn set(&mut self, number: usize, key: &str, value: &str) -> Result<bool, String> {
+        match key {
+            "secureClientPort" => {
+                let port = value
+                    .parse()
+                    .map_err(|_| format!("{key}={value} is no port; write {key}=2281"))?;
+                self.port = Some((number, port));
+                return Ok(true);
+            }
+            "secureClientPortAddress" => self.address = Some(value.to_owned()),
+            "ssl.clientAuth" => {
+                let auth = client_auth(key, value)?;
+                self.client_auth = Some(auth);
+                if auth == ClientAuth::None {
+                    return Ok(true);
+                }
+            }
+            "ssl.enabledProtocols" => self.protocols = Some(protocols(key, value)?),
+            "ssl.ciphersuites" => self.suites = list(value),
+            "ssl.protocol" if value == "TLS" => self.protocol = None,
+            "ssl.protocol" => self.protocol = Some(protocols(key, value)?),
+            "ssl.authProvider" if value == "x509" => {}
+            "ssl.authProvider" => {
+                return Err(format!(
+                    "{key}={value}: clients are known by the scheme x509 alone; remove the line"
+                ));
+            }
+            "X509AuthenticationProvider.superUser" => {
+                self.super_user = (!value.is_empty()).then(|| value.into());
+            }
+            _ => {
+                let of_key = key.strip_prefix("ssl.keyStore.");
+                let of_trust = key.strip_prefix("ssl.trustStore.");
+                let is_taken = match (of_key, of_trust) {
+                    (Some(part), _) => self.key_store.set(number, part, value),
+                    (_, Some(part)) => self.trust_store.set(number, part, value),
+                    (None, None) => false,
+                };
+                if !is_taken {
+                    return Ok(false);
+                }
+            }
+        }
+        if !value.is_empty() {
+            self.asks.get_or_insert_with(|| (number, key.to_owned()));
+        }
+        Ok(true)
+    }
+
+    /// What they mean together.
+    ///
+    /// # Errors
+    /// The line, what is missing beside it, and what to do.
+    pub fn check(self) -> Result<Option<Tls>, (usize, String)> {
+        let Some((line, port)) = self.port else {
+            return match self.asks {
+                None => Ok(None),
+                Some((line, key)) => Err((
+                    line,
+                    format!(
+                        "{key} is about TLS, and without secureClientPort no connection would be encrypted; write secureClientPort=2281, or remove the line"
+                    ),
+                )),
+            };
+        };
+        let trust_store = self.trust_store.check("trust store")?;
+        let Some(key_store) = self.key_store.check("key store")? else {
+            return Err((
+                line,
+                "secureClientPort needs the server's key and certificate; write ssl.keyStore.location=FILE.pem, or remove the line".into(),
+            ));
+        };
+        let client_auth = self.client_auth.unwrap_or(ClientAuth::Need);
+        if client_auth != ClientAuth::None && trust_store.is_none() {
+            return Err((
+                line,
+                "clients are to show a certificate (ssl.clientAuth), and nothing says whose are taken; write ssl.trustStore.location=CA.pem, or ssl.clientAuth=none".into(),
+            ));
+        }
+        Ok(Some(Tls {
+            listen: Listen {
+                host: self.address.filter(|host| !host.is_empty()),
+                port,
+            },
+            key_store,
+            trust_store,
+            client_auth,
+            protocols: self
+                .protocols
+                .or(self.protocol)
+                .unwrap_or_else(|| vec![Protocol::V12, Protocol::V13]),
+            suites: self.suites,
+            super_user: self.super_user,
+        }))
+    }
+}
+
+const ONLY_PEM: &str = "only PEM is read yet, and ignoring it would not be safe; write the store as PEM (openssl pkcs12 -in STORE.p12 -nodes -out STORE.pem; keytool -importkeystore makes PKCS12 of JKS), name that file, and write type PEM or remove the line";
+
+fn client_auth(key: &str, value: &str) -> Result<ClientAuth, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "" | "need" => Ok(ClientAuth::Need),
+        "want" => Ok(ClientAuth::Want),
+        "none" | "false" | "no" => Ok(ClientAuth::None),
+        _ => Err(format!("{key}={value}: write need, want or none")),
+    }
+}
+
+fn list(value: &str) -> Vec<String> {
+    let words = value.split(',').map(str::trim);
+    words.filter(|w| !w.is_empty()).map(Into::into).collect()
+}
+
+/// Versions that nobody should speak any more are no versions here: a list that names nothing else is refused.
+fn protocols(key: &str, value: &str) -> Result<Vec<Protocol>, String> {
+    let all = list(value);
+    all.iter()
+        .map(|word| match word.as_str() {
+            "TLSv1.2" => Ok(Protocol::V12),
+            "TLSv1.3" => Ok(Protocol::V13),
+            _ => Err(format!(
+                "{key}: {word:?} is not spoken; write TLSv1.2, TLSv1.3, or both with a comma"
+            )),
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .and_then(|found| {
+            if found.is_empty() {
+                Err(format!("{key} is empty; write TLSv1.2,TLSv1.3"))
+            } else {
+                Ok(found)
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Result<Option<Tls>, String> {
+        let mut lines = TlsLines::default();
+        for (at, line) in text.lines().enumerate() {
+            let (key, value) = line.split_once('=').unwrap();
+            assert!(lines.set(at + 1, key, value)?, "{line}");
+        }
+        lines.check().map_err(|(_, what)| what)
+    }
+
+    /// C-30.
+    #[test]
+    fn c_30_the_defaults_of_tls_are_java_s() {
+        let base = "secureClientPort=2281\nssl.keyStore.location=s.pem\n";
+        let tls = of(&format!("{base}ssl.trustStore.location=ca.pem")).unwrap();
+        let tls = tls.unwrap();
+        assert_eq!(tls.client_auth, ClientAuth::Need);
+        assert_eq!(tls.protocols, [Protocol::V12, Protocol::V13]);
+        let more = "ssl.trustStore.location=ca.p12\nssl.trustStore.type=PEM\nssl.protocol=TLSv1.3\nssl.keyStore.password=a\nssl.keyStore.passwordPath=b";
+        let tls = of(&format!("{base}{more}")).unwrap().unwrap();
+        assert_eq!(tls.protocols, [Protocol::V13]);
+        assert_eq!(tls.key_store.password, Some(Password::File("b".into())));
+        let refusal = of(base).unwrap_err();
+        assert!(refusal.contains("ssl.trustStore.location"), "{refusal}");
+        let open = of(&format!("{base}ssl.clientAuth=none")).unwrap().unwrap();
+        assert_eq!(
+            (open.client_auth, open.trust_store),
+            (ClientAuth::None, None)
+        );
+    }
+
+    /// C-30: what is asked for and cannot be had is refused with what to write, and a password is not said.
+    #[test]
+    fn c_30_what_tls_cannot_have_is_refused() {
+        for (lines, words) in [
+            ("secureClientPort=x", "2281"),
+            ("secureClientPort=1", "ssl.keyStore.location=FILE.pem"),
+            (
+                "secureClientPort=1\nssl.keyStore.location=a.jks",
+                "openssl pkcs12",
+            ),
+            (
+                "secureClientPort=1\nssl.keyStore.location=a\nssl.keyStore.type=PKCS12",
+                "only PEM",
+            ),
+            ("ssl.protocol=SSLv3", "TLSv1.3"),
+            ("ssl.authProvider=mine", "x509 alone"),
+            ("ssl.enabledProtocols=TLSv1", "TLSv1.3"),
+            ("ssl.enabledProtocols=", "is empty"),
+            ("ssl.clientAuth=maybe", "need, want or none"),
+            ("ssl.trustStore.password=secret", "secureClientPort=2281"),
+        ] {
+            let refusal = of(lines).unwrap_err();
+            assert!(refusal.contains(words), "{lines}: {refusal}");
+            assert!(!refusal.contains("secret"), "{refusal}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! TLS of clients: what a start reads for it, and the handshake, after which a connection is one like any other.
+
+use super::stores::{self, wrong};
+use super::subject;
+use crate::client::lock::lock;
+use crate::config::Config;
+use crate::config::tls::{ClientAuth, Protocol, Tls as Settings};
+use crate::error::ServerError;
+use crate::limits::{IDENTITY_BYTES_MAX, Seldom};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{InvalidMessage, ServerConfig, version};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::{debug, warn};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use zabra_model::tree::acl::Id;
+
+/// A handshake takes no longer; until then the connection holds one place of maxClientCnxns and maxCnxns, and nothing else.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// What every handshake needs. Not `Debug`: there is a private key in it.
+pub struct Tls {
+    acceptor: TlsAcceptor,
+    super_user: Option<Box<str>>,
+    told: Mutex<Seldom>,
+}
+
+/// Why a client is not let in.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("its handshake was not finished within {} s", HANDSHAKE.as_secs())]
+    Slow,
+    #[error("what it sent is no TLS; a client that speaks plain text belongs to clientPort")]
+    Plain,
+    #[error("it sent a TLS record that is longer than TLS allows")]
+    TooLong,
+    #[error("it shows no certificate, and ssl.clientAuth=need asks for one")]
+    NoCertificate,
+    #[error("its certificate is not taken: {0}; see ssl.trustStore.location")]
+    Certificate(rustls::CertificateError),
+    #[error("its certificate has a subject that cannot be read, or is too long for an ACL")]
+    Subject,
+    #[error("{0}")]
+    Other(io::Error),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        let of_tls = error.get_ref().and_then(|e| e.downcast_ref());
+        match of_tls {
+            Some(rustls::Error::InvalidMessage(
+                InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+            )) => Self::Plain,
+            Some(rustls::Error::InvalidMessage(InvalidMessage::MessageTooLarge)) => Self::TooLong,
+            Some(rustls::Error::NoCertificatesPresented) => Self::NoCertificate,
+            Some(rustls::Error::InvalidCertificate(why)) => Self::Certificate(why.clone()),
+            _ => Self::Other(error),
+        }
+    }
+}
+
+impl Tls {
+    /// Reads the stores, if the configuration asks for TLS.
+    ///
+    /// # Errors
+    /// [`ServerError::Config`], which names the file and says what to do.
+    pub fn load(config: &Config) -> Result<Option<Arc<Self>>, ServerError> {
+        let Some(settings) = &config.tls else {
+            return Ok(None);
+        };
+        let server = server_config(&config.path, settings)?;
+        Ok(Some(Arc::new(Self {
+            acceptor: TlsAcceptor::from(Arc::new(server)),
+            super_user: settings.super_user.clone(),
+            told: Mutex::default(),
+        })))
+    }
+
+    /// The handshake: the stream, and who the client is by its certificate. `None`: it is not let in, which is in the log.
+    pub async fn shake(
+        &self,
+        stream: TcpStream,
+        from: SocketAddr,
+        now_ms: impl Fn() -> u64,
+    ) -> Option<(TlsStream<TcpStream>, Vec<Id>)> {
+        let shaken = match timeout(HANDSHAKE, self.acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => self.ids(&stream).map(|ids| (stream, ids)),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(Refusal::Slow),
+        };
+        shaken
+            .inspect_err(|why| match lock(&self.told).due(now_ms()) {
+                Some(unsaid) => {
+                    warn!(%from, unsaid, "a client on secureClientPort is refused: {why}")
+                }
+                None => debug!(%from, "a client on secureClientPort is refused: {why}"),
+            })
+            .ok()
+    }
+
+    /// Source: ZooKeeper `X509AuthenticationProvider`.
+    fn ids(&self, stream: &TlsStream<TcpStream>) -> Result<Vec<Id>, Refusal> {
+        let (_, connection) = stream.get_ref();
+        let Some([own, ..]) = connection.peer_certificates() else {
+            return Ok(vec![]);
+        };
+        let certificate = Certificate::from_der(own).ok();
+        let subject = certificate
+            .and_then(|c| subject::text(&c.tbs_certificate.subject))
+            .filter(|text| text.len() <= IDENTITY_BYTES_MAX / 4)
+            .ok_or(Refusal::Subject)?;
+        let id = |scheme: &str| Id {
+            scheme: scheme.into(),
+            id: subject.as_str().into(),
+        };
+        let is_super = self.super_user.as_deref() == Some(subject.as_str());
+        Ok(is_super
+            .then(|| id("super"))
+            .into_iter()
+            .chain([id("x509")])
+            .collect())
+    }
+}
+
+fn server_config(zoo_cfg: &Path, settings: &Settings) -> Result<ServerConfig, ServerError> {
+    let (chain, key) = stores::own(&settings.key_store)?;
+    let mut provider = ring::default_provider();
+    choose_suites(zoo_cfg, &mut provider, &settings.suites)?;
+    let provider = Arc::new(provider);
+    let versions: Vec<_> = settings.protocols.iter().map(of_version).collect();
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&versions)
+        .map_err(|error| {
+            wrong(zoo_cfg, format!("ssl.enabledProtocols and ssl.ciphersuites leave nothing to speak: {error}; name a suite of each protocol"))
+        })?;
+    let builder = match (settings.client_auth, &settings.trust_store) {
+        (ClientAuth::None, _) | (_, None) => builder.with_no_client_auth(),
+        (auth, Some(trust)) => {
+            let roots = Arc::new(stores::authorities(trust)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+            let verifier = match auth {
+                ClientAuth::Want => verifier.allow_unauthenticated(),
+                ClientAuth::Need | ClientAuth::None => verifier,
+            };
+            let built = verifier
+                .build()
+                .map_err(|error| wrong(&trust.path, error.to_string()))?;
+            builder.with_client_cert_verifier(built)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(|error| {
+        wrong(&settings.key_store.path, format!("the private key and the first certificate do not fit together: {error}; put the certificate of this key first"))
+    })?;
+    // Each connection proves anew who it is: a certificate that has expired meanwhile is not taken again.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+fn of_version(protocol: &Protocol) -> &'static rustls::SupportedProtocolVersion {
+    match protocol {
+        Protocol::V12 => &version::TLS12,
+        Protocol::V13 => &version::TLS13,
+    }
+}
+
+/// Keeps the suites that are named, in Java's spelling.
+fn choose_suites(
+    zoo_cfg: &Path,
+    provider: &mut CryptoProvider,
+    named: &[String],
+) -> Result<(), ServerError> {
+    if named.is_empty() {
+        return Ok(());
+    }
+    let name = |suite: &rustls::SupportedCipherSuite| {
+        format!("{:?}", suite.suite()).replacen("TLS13_", "TLS_", 1)
+    };
+    let known: Vec<String> = provider.cipher_suites.iter().map(name).collect();
+    // Java's lists name more than any server has; what is left must be something.
+    for unknown in named.iter().filter(|n| !known.contains(n)) {
+        warn!("ssl.ciphersuites: {unknown} is not spoken here, and is left out");
+    }
+    provider.cipher_suites.retain(|s| named.contains(&name(s)));
+    if provider.cipher_suites.is_empty() {
+        let all = known.join(",");
+        let what = format!("ssl.ciphersuites names nothing that is spoken here; there are {all}");
+        return Err(wrong(zoo_cfg, what));
+    }
+    Ok(())
+}
