@@ -9,6 +9,7 @@ use std::sync::Arc;
 use zabra_model::ids::Zxid;
 use zabra_model::service::delivery::Delivery;
 use zabra_model::service::sweep::Sweep;
+use zabra_model::tree::counter::NearEnd;
 use zabra_model::tree::image::Image;
 use zabra_model::tree::node::Tree;
 use zabra_model::tree::op::WriteOp;
@@ -24,6 +25,7 @@ pub(super) struct Replica {
     pub(super) window: Window,
     prep: Prep,
     quota_pace: Pace,
+    numbers_pace: Pace,
     /// What is committed and not applied.
     pub(super) delivery: Delivery,
 }
@@ -35,6 +37,7 @@ impl Replica {
             window: Window::starting_at(last),
             prep,
             quota_pace: Pace::default(),
+            numbers_pace: Pace::default(),
             delivery: Delivery::default(),
         }
     }
@@ -59,6 +62,12 @@ impl Replica {
     pub(super) fn take_exceeded(&mut self, now_ms: u64) -> Option<(Box<Exceeded>, u64)> {
         let over = self.prep.take_exceeded()?;
         self.quota_pace.tell(now_ms).map(|untold| (over, untold))
+    }
+
+    /// The node below which the last request has created something and that runs out of numbers for it, as above.
+    pub(super) fn take_near_end(&mut self, now_ms: u64) -> Option<(Box<NearEnd>, u64)> {
+        let near = self.prep.take_near_end()?;
+        self.numbers_pace.tell(now_ms).map(|untold| (near, untold))
     }
 
     /// The transaction that deletes an empty container or an expired node.

@@ -116,6 +116,9 @@ impl Core {
                 if let Some((over, untold)) = self.replica.take_exceeded(elapsed_ms) {
                     warn!(%session, untold, "{over}");
                 }
+                if let Some((near, untold)) = self.replica.take_near_end(elapsed_ms) {
+                    warn!(%session, untold, "{near}");
+                }
                 txn
             }
             other => refused(refusal(asked.opcode, other.is_some())),

@@ -7,6 +7,7 @@
 pub mod acl;
 mod acl_table;
 pub mod apply;
+pub mod counter;
 pub mod digest;
 pub mod error;
 pub mod event;

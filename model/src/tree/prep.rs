@@ -5,6 +5,7 @@
 //! The order of checks is ZooKeeper's (`PrepRequestProcessor`): clients depend on which refusal they get.
 
 use super::acl::{Acl, AclEntry, Ids, allows, fix_up, perms};
+use super::counter::NearEnd;
 use super::error::ErrorCode;
 use super::node::Tree;
 use super::op::{CreateKind, WriteOp};
@@ -83,6 +84,8 @@ pub struct Prep {
     open_acl: Option<Acl>,
     /// The last quota that a request was over, until the host takes it.
     exceeded: Option<Box<Exceeded>>,
+    /// The last node below which something was created that runs out of numbers, until the host takes it.
+    near_end: Option<Box<NearEnd>>,
     /// Records that ends of sessions have looked at.
     #[cfg(test)]
     looked_at: core::cell::Cell<usize>,
@@ -126,6 +129,11 @@ impl Prep {
     /// The quota that the last request was over, soft or hard, to be told to the operator.
     pub fn take_exceeded(&mut self) -> Option<Box<Exceeded>> {
         self.exceeded.take()
+    }
+
+    /// The node that runs out of numbers, if the last request created something below one, to be told to the operator.
+    pub fn take_near_end(&mut self) -> Option<Box<NearEnd>> {
+        self.near_end.take()
     }
 
     /// Compares what a request adds with the quota above it, if quotas are enforced.
@@ -413,6 +421,10 @@ impl Prep {
             Created::Container => Owner::Container,
             Created::Ttl { ttl_ms } => Owner::Ttl(ttl_ms),
         };
+        if let Some(near) = NearEnd::of(path.get(..parent_len).unwrap_or(""), parent.stat.cversion)
+        {
+            self.near_end = Some(Box::new(near));
+        }
         let parent_cversion = parent.stat.cversion.wrapping_add(1);
         // As applying does: the counter never goes back, so after the last number come refusals, not numbers used before.
         if parent_cversion > parent.stat.cversion {
