@@ -28,6 +28,8 @@ pub const SMALL_BYTES: usize = 64 << 10;
 pub const ANSWERS_BYTES_MAX: usize = 1 << 20;
 /// Long reads that are answered at the same time.
 pub const LONG_READS_MAX: usize = 2;
+/// Names that one answer lists, bytes. No client takes as much; what is longer would end its connection.
+pub const LIST_BYTES_MAX: usize = 64 << 20;
 /// Data and names that one multiRead may ask for, bytes.
 pub const MULTI_READ_BYTES_MAX: usize = 16 << 20;
 /// Identities of one connection, and bytes of all of them: far below what a forwarded request has room for.

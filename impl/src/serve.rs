@@ -70,7 +70,11 @@ fn let_clients_in(
 pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), ServerError> {
     tell_settings(&config);
     doors::tell_what_guards(&config);
-    for bound in [&mut config.unread_bytes_max, &mut config.waiting_bytes_max] {
+    for bound in [
+        &mut config.unread_bytes_max,
+        &mut config.waiting_bytes_max,
+        &mut config.watch_bytes_max,
+    ] {
         bound.get_or_insert_with(budget_default);
     }
     let (env, ensemble) = (env_of(&config), Ensemble::of(config.voters.clone()));

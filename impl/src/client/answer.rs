@@ -4,7 +4,7 @@ use super::auth::shown;
 use super::conn::Conn;
 use super::hub::{Hub, event_type};
 use super::lock::lock;
-use crate::limits::MULTI_READ_BYTES_MAX;
+use crate::limits::{LIST_BYTES_MAX, MULTI_READ_BYTES_MAX};
 use crate::wire::client::{
     AddWatchMode, ClientInfo, MultiResult, PersistentWatches, ReplyHeader, Request,
     SetWatches as WatchesAgain, reply, xid as fixed,
@@ -20,6 +20,7 @@ use zabra_model::tree::long::{self, LongRead};
 use zabra_model::tree::node::Tree;
 use zabra_model::tree::op::{ReadOp, WriteOp};
 use zabra_model::tree::read::{ReadResult, watch_left};
+use zabra_model::tree::stat::Stat;
 use zabra_model::tree::watch::{SetWatches, WatchMode};
 
 /// Whether the connection goes on.
@@ -125,6 +126,7 @@ pub fn answer(
                 .collect();
             reply::put_who_am_i(ok, &who, out);
         }
+        Request::Refused(code) => reply::put_empty(refused(xid, zxid, *code), out),
         // Only of a local session: that of any other is ended by the leader.
         Request::Write(WriteOp::CloseSession) => return end_local(ok, out),
         Request::Sasl { .. }
@@ -162,7 +164,8 @@ pub fn work(tree: &Tree, conn: &Conn, request: &Request) -> usize {
         | Request::DeleteContainer { .. }
         | Request::Sync { .. }
         | Request::Reconfig { .. }
-        | Request::Unknown { .. } => 1,
+        | Request::Unknown { .. }
+        | Request::Refused(_) => 1,
     }
 }
 
@@ -289,11 +292,11 @@ fn put_read(ok: ReplyHeader, result: &ReadResult<'_>, out: &mut BytesMut) {
         ReadResult::Exists(stat) => reply::put_stat(ok, stat, out),
         ReadResult::Data { data, stat } => reply::put_data(ok, *data, stat, out),
         ReadResult::Acl { acl, stat } => reply::put_acl(ok, acl, stat, out),
-        ReadResult::Children(children) => reply::put_children(ok, children.clone(), None, out),
+        ReadResult::Children(children) => put_list(ok, children.clone(), None, out),
         ReadResult::Children2 { children, stat } => {
-            reply::put_children(ok, children.clone(), Some(stat), out);
+            put_list(ok, children.clone(), Some(stat), out);
         }
-        ReadResult::Ephemerals(paths) => reply::put_children(ok, paths.iter(), None, out),
+        ReadResult::Ephemerals(paths) => put_list(ok, paths.iter().map(|path| &**path), None, out),
         ReadResult::AllChildrenNumber(count) => reply::put_int(ok, *count, out),
         ReadResult::Multi(results) => {
             let mut left = MULTI_READ_BYTES_MAX;
@@ -307,6 +310,29 @@ fn put_read(ok: ReplyHeader, result: &ReadResult<'_>, out: &mut BytesMut) {
             let results: Vec<MultiResult> = results.iter().map(read_in_multi).collect();
             reply::put_multi(ok, &results, out);
         }
+    }
+}
+
+/// A list of names, or MarshallingError if it is too long for any client.
+fn put_list<'n>(
+    ok: ReplyHeader,
+    names: impl ExactSizeIterator<Item = &'n str>,
+    stat: Option<&Stat>,
+    out: &mut BytesMut,
+) {
+    let (start, mut left) = (out.len(), LIST_BYTES_MAX);
+    let mut fits = true;
+    let names = names.map(|name| {
+        let rest = left.checked_sub(name.len() + 4);
+        fits &= rest.is_some();
+        left = rest.unwrap_or(0);
+        if fits { name } else { "" }
+    });
+    reply::put_children(ok, names, stat, out);
+    if !fits {
+        out.truncate(start);
+        let err = ErrorCode::MarshallingError.code();
+        reply::put_empty(ReplyHeader { err, ..ok }, out);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::digest_md5::Exchange;
 use super::lock::lock;
+use super::outstanding::{Counted, Outstanding};
 use crate::edges::wake::Wake;
 use crate::limits::{
     Budget, IDENTITIES_MAX, IDENTITY_BYTES_MAX, REQUESTS_WAITING_MAX, SMALL_BYTES,
@@ -73,6 +74,10 @@ pub struct ConnState {
     unread_bytes_max: usize,
     /// What was counted of it among all that is unread, and among all that waits.
     counted: (usize, usize),
+    /// What was counted of it among all that is outstanding.
+    outstanding: Counted,
+    /// Bytes of large requests that have been read and not been looked at.
+    pub(super) large_ahead: usize,
     dirty: bool,
 }
 
@@ -115,21 +120,33 @@ impl ConnState {
         unread.settle(&mut self.counted.0, now)
     }
 
-    /// Counts what it holds among what all hold: answers that are left unread, and requests that wait.
-    pub fn settle(&mut self, unread: &Budget, waiting: &Budget) {
+    /// Counts what it holds among what all hold: answers that are left unread, and requests that wait. Whether there is room for
+    /// requests now that wait in line.
+    pub fn settle(&mut self, unread: &Budget, waiting: &Budget, outstanding: &Outstanding) -> bool {
         self.settle_unread(unread);
         let waits = self.order.bytes();
         waiting.settle(&mut self.counted.1, waits);
+        self.settle_requests(outstanding)
+    }
+
+    /// Counts its requests among what is outstanding; whether there is room for those now that wait in line.
+    pub(super) fn settle_requests(&mut self, outstanding: &Outstanding) -> bool {
+        let now = Counted {
+            requests: self.order.len(),
+            large: self.order.large_bytes() + self.large_ahead,
+        };
+        outstanding.settle(&mut self.outstanding, now)
     }
 
     /// Whether its next request may be taken: not if too many wait, and not if all connections together have too many and this
     /// one has its part in it.
     #[must_use]
-    pub fn may_take(&self, waiting: &Budget) -> bool {
-        let bytes = self.order.bytes();
-        self.order.len() < REQUESTS_WAITING_MAX
+    pub fn may_take(&self, waiting: &Budget, outstanding: &Outstanding) -> bool {
+        let (bytes, requests) = (self.order.bytes(), self.order.len());
+        requests < REQUESTS_WAITING_MAX
             && bytes <= WAITING_BYTES_MAX
             && (bytes < SMALL_BYTES || !waiting.is_over())
+            && outstanding.may_read_on(requests, self.outstanding)
     }
 
     /// Takes an identity, and what comes with it; false if there is no room. They travel with each write, and a packet has no room for
@@ -166,7 +183,7 @@ impl Conn {
         id: u64,
         from: SocketAddr,
         since_ms: u64,
-        unread_bytes_max: usize,
+        (unread_bytes_max, large_above): (usize, usize),
         wake: Arc<dyn Wake>,
     ) -> Self {
         let ip = Id {
@@ -179,7 +196,7 @@ impl Conn {
             wake,
             state: Mutex::new(ConnState {
                 out: BytesMut::new(),
-                order: ReplyOrder::new(),
+                order: ReplyOrder::counting_large(large_above),
                 ids: Arc::from([ip]),
                 sasl: Exchange::default(),
                 sasl_failed: false,
@@ -189,6 +206,8 @@ impl Conn {
                 sending: 0,
                 unread_bytes_max,
                 counted: (0, 0),
+                outstanding: Counted::default(),
+                large_ahead: 0,
                 dirty: false,
             }),
             session: AtomicI64::new(0),

@@ -30,6 +30,15 @@ pub enum Ended {
     /// It sends a long request while all connections together send too much.
     #[error("too much of long requests is on the way (zabra.waitingBytesMax)")]
     Crowded,
+    /// It sends a large request while all connections together have too much of them under way.
+    #[error("too much of large requests is under way (largeRequestMaxBytes)")]
+    LargeRequest,
+    /// Its next request has waited in line for longer than the session lives.
+    #[error("a request has waited for longer than its session lives (request_stale_latency_check)")]
+    Stale,
+    /// Clients come faster than they are let in.
+    #[error("clients come too fast (connection_throttle_tokens)")]
+    TooFast,
     /// A frame is too short for the header of a request.
     #[error("a frame without a request's header")]
     NoHeader,

@@ -8,9 +8,11 @@ use super::submit::Connect;
 use crate::wire::client::{ConnectRequest, ConnectResponse, is_session_password};
 use crate::wire::four_letter::FourLetter;
 use bytes::{Buf, BytesMut};
-use tracing::info;
+use std::sync::atomic::Ordering;
+use tracing::{info, warn};
 use zabra_model::service::read_only::{Entry, entry};
 use zabra_model::service::session::{may_connect, negotiated_timeout_ms};
+use zabra_model::service::tokens::Attach;
 
 /// A frame is refused by its length only beyond what the limit for requests and a header allow.
 const CONNECT_BYTES_MAX: usize = 4096;
@@ -51,13 +53,26 @@ pub(super) fn take_first(buf: &mut BytesMut) -> Result<First, Ended> {
 /// What the client wants. The connection is bound to the session that it shall have.
 ///
 /// # Errors
-/// [`Ended::NotServing`], [`Ended::WantsToWrite`], [`Ended::SeenMore`], [`Ended::GlobalSession`]: the client gets no answer, and looks for another server.
+/// [`Ended::TooFast`], [`Ended::NotServing`], [`Ended::WantsToWrite`], [`Ended::SeenMore`], [`Ended::GlobalSession`]: the client gets no answer, and looks for another server.
 pub(super) fn introduce(
     shared: &Shared,
     conn: &Conn,
     request: &ConnectRequest,
     now_ms: u64,
 ) -> Result<Connect, Ended> {
+    let attach = match request.session.0 {
+        0 => Attach::New {
+            local: shared.config.local_sessions.enabled,
+        },
+        _ => Attach::Renew,
+    };
+    if !shared.door.lets_in(attach, now_ms) {
+        shared.stats.rejected.fetch_add(1, Ordering::Relaxed);
+        if let Some(unsaid) = lock(&shared.too_fast).due(now_ms) {
+            warn!(from = %conn.from, unsaid, "clients come too fast (connection_throttle_tokens), closing");
+        }
+        return Err(Ended::TooFast);
+    }
     let mode = shared.mode();
     let (last, is_global) = {
         let tree = shared.tree();

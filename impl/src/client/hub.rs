@@ -24,28 +24,40 @@ pub struct Hub {
     pub conns: Map<u64, Arc<Conn>>,
 }
 
-impl Hub {
-    /// Ends the connections that leave most unread, until all of them together keep the bound. Nobody else is stopped for them.
-    pub fn relieve(&self, unread: &Budget) {
-        while unread.is_over() {
-            let debts = self
-                .conns
-                .values()
-                .map(|conn| (conn.state().unread(), conn));
-            let Some((debt, conn)) = debts.max_by_key(|(debt, _)| *debt) else {
-                return;
-            };
-            if debt < SMALL_BYTES {
-                return; // so many owe a little that it is too much: they are bounded by their number
-            }
-            let mut state = conn.state();
-            state.end();
-            state.settle_unread(unread);
-            drop(state);
-            conn.wake_to_end();
-            warn!(from = %conn.from, session = %conn.session(), unread = debt,
-                "clients leave too much unread in all (zabra.unreadBytesMax); the one with most of it is closed");
+/// Ends the connections that leave most unread, until all of them together keep the bound. Nobody else is stopped for them.
+///
+/// It looks at the state of each: whoever has the hub's lock has the tree's too, to be changed, or a reader who waits for the hub with
+/// the state of a connection would wait for ever.
+pub fn relieve<'c>(conns: impl Iterator<Item = &'c Arc<Conn>> + Clone, unread: &Budget) {
+    while unread.is_over() {
+        let debts = conns.clone().map(|conn| (conn.state().unread(), conn));
+        let Some((debt, conn)) = debts.max_by_key(|(debt, _)| *debt) else {
+            return;
+        };
+        if debt < SMALL_BYTES {
+            return; // so many owe a little that it is too much: they are bounded by their number
         }
+        let mut state = conn.state();
+        state.end();
+        state.settle_unread(unread);
+        drop(state);
+        conn.wake_to_end();
+        warn!(from = %conn.from, session = %conn.session(), unread = debt,
+            "clients leave too much unread in all (zabra.unreadBytesMax); the one with most of it is closed");
+    }
+}
+
+impl Hub {
+    /// Takes the watches of whoever holds most, if all of them hold more than `bytes_max`; whose they were.
+    pub fn take_greediest(&mut self, bytes_max: usize) -> Option<(Arc<Conn>, usize)> {
+        while self.watches.bytes() > bytes_max {
+            let (watcher, bytes) = self.watches.greediest()?;
+            self.watches.remove_watcher(watcher);
+            if let Some(conn) = self.conns.get(&watcher) {
+                return Some((Arc::clone(conn), bytes));
+            }
+        }
+        None
     }
 
     /// Tells the watchers of a change; `dirty` gets the connections that now have something to send.

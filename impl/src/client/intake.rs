@@ -304,7 +304,7 @@ impl Intake {
                 && !self.held
                 && !self
                     .requests
-                    .is_paused(&self.shared, &self.conn, now.unanswered);
+                    .is_paused(&self.shared, &self.conn, now.unanswered, now_ms);
             if may_take && self.requests.has_some(&self.buf) {
                 let Self { requests, buf, .. } = self;
                 match requests.take(buf, &self.shared, &self.conn, now_ms) {
@@ -336,7 +336,7 @@ impl Intake {
         let mut state = self.conn.state();
         let overfull = state.is_overfull();
         state.take_out(&mut self.output);
-        let may_take = state.may_take(&self.shared.waiting);
+        let may_take = state.may_take(&self.shared.waiting, &self.shared.outstanding);
         let relieve = state.settle_unread(&self.shared.unread);
         Look {
             phase: state.phase,
@@ -348,7 +348,12 @@ impl Intake {
     }
 
     fn wait(&mut self, phase: ConnPhase, may_take: bool, now_ms: u64) -> Step {
-        let read = may_take || self.buf.len() < READ_BYTES && phase == ConnPhase::Connecting;
+        // Whoever waits in line is read on a little, to see that it goes.
+        let in_line = phase == ConnPhase::Open && self.requests.is_in_line();
+        let rules = &self.shared.outstanding.rules().requests;
+        let reads_ahead =
+            phase == ConnPhase::Connecting || in_line && rules.drops_with_connection();
+        let read = may_take || self.buf.len() < READ_BYTES && reads_ahead;
         let beyond = self.buf.len().saturating_sub(FRAME_BYTES_DEFAULT);
         if self.shared.arriving.settle(&mut self.arriving, beyond) && read {
             return self.end(Ended::Crowded);
@@ -362,10 +367,15 @@ impl Intake {
         }
         // Whoever is not read on cannot be heard.
         self.heard |= !read;
+        let until_ms = if in_line && self.requests.looks_soon() {
+            self.look_ms.min(now_ms.saturating_add(rules.stall_ms))
+        } else {
+            self.look_ms
+        };
         Step::Wait(Wait {
             read,
             room: self.held,
-            until_ms: self.look_ms,
+            until_ms,
         })
     }
 
@@ -391,6 +401,7 @@ struct Look {
 
 impl Drop for Intake {
     fn drop(&mut self) {
+        self.requests.drop_line(&self.shared);
         self.requests.give_back(&self.shared);
         self.shared.arriving.settle(&mut self.arriving, 0);
         self.shared.disconnect(&self.conn);

@@ -7,13 +7,13 @@ use super::answer::{
 use super::auth::{identity, super_user};
 use super::conn::{Conn, ConnPhase, ConnState};
 use super::ended::Ended;
+use super::line::Place;
+use super::outstanding::WAITING_OVERHEAD;
 use super::sasl::take_token;
 use super::shared::{Mode, Shared};
 use super::submit::Submit;
 use crate::limits::ANSWERS_BYTES_MAX;
-use crate::wire::client::{
-    AddWatchMode, RawRequest, ReplyHeader, Request, SetWatches, opcode, reply,
-};
+use crate::wire::client::{RawRequest, ReplyHeader, Request, SetWatches, opcode, reply};
 use crate::wire::frame::split;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
@@ -21,13 +21,11 @@ use std::sync::atomic::Ordering;
 use zabra_model::ids::Zxid;
 use zabra_model::service::admission::{Admission, admission, authenticated};
 use zabra_model::service::local::{Apart as Own, Needs, apart, needs, wants_ephemeral};
+use zabra_model::service::throttle::{InLine, Pass};
 use zabra_model::service::work::{TURN_WORK_MAX, Turn, WATCHES_A_TURN, turn_of};
 use zabra_model::tree::error::ErrorCode;
 use zabra_model::tree::node::Tree;
 use zabra_model::tree::op::{ReadOp, WriteOp};
-
-/// What a request that waits holds beside its frame, about, bytes.
-const WAITING_OVERHEAD: usize = 128;
 
 /// The requests of a connection that have been read, and how far they are.
 #[derive(Default)]
@@ -47,6 +45,18 @@ pub(super) struct Requests {
     apart: Option<Apart>,
     /// What is left of a long setWatches request.
     watches_left: Option<(i32, SetWatches)>,
+    /// When `frames` were read, ms.
+    read_ms: u64,
+    /// One of them has waited in line, and those behind it with it.
+    has_waited: bool,
+    /// The place of this connection in line, if it has one.
+    ticket: Option<u64>,
+    /// The next request's turn in line has come.
+    has_turn_in_line: bool,
+    /// Its place in line is looked at again soon.
+    looks_soon: bool,
+    /// Behind them is a large request that is not taken.
+    is_refused: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +65,8 @@ enum Pause {
     WriteUnderWay,
     /// It is a long read, and others are being answered.
     LongReads,
+    /// As many requests as there may be are outstanding, of all connections.
+    InLine,
 }
 
 /// What came of a request.
@@ -85,6 +97,7 @@ struct Scene<'a, 'h> {
     /// As what this server answers.
     mode: Mode,
     submits: &'a mut Vec<Submit>,
+    now_ms: u64,
 }
 
 impl Scene<'_, '_> {
@@ -131,6 +144,7 @@ impl Requests {
         shared: &Shared,
         conn: &Arc<Conn>,
         unanswered: usize,
+        now_ms: u64,
     ) -> bool {
         if unanswered == 0 {
             self.waiting_work = 0;
@@ -143,16 +157,129 @@ impl Requests {
                     return true;
                 }
             }
+            Some(Pause::InLine) => {
+                if !self.has_turn_in_line {
+                    let line = &shared.line;
+                    let place = line.take_turn(&mut self.ticket, conn, &shared.outstanding);
+                    self.has_turn_in_line = place == Place::Turn;
+                    self.looks_soon = place == Place::Front;
+                }
+                let next = self.frames.first().map_or(0, |frame| opcode_of(frame));
+                let rules = &shared.outstanding.rules().requests;
+                let request = self.in_line(next, conn, now_ms);
+                // What is stale is looked at, and the connection ends.
+                self.looks_soon |= rules.stale_by_latency;
+                if !(self.has_turn_in_line || rules.drop_stale && rules.is_stale(request)) {
+                    conn.hear(now_ms);
+                    return true;
+                }
+            }
             Some(Pause::WriteUnderWay) | None => {}
         }
         self.pause = None;
         false
     }
 
+    /// Whether the next request waits in line.
+    pub(super) fn is_in_line(&self) -> bool {
+        self.pause == Some(Pause::InLine)
+    }
+
+    /// Whether its place is looked at again before it is woken.
+    pub(super) const fn looks_soon(&self) -> bool {
+        self.looks_soon
+    }
+
+    fn in_line(&self, opcode: i32, conn: &Conn, now_ms: u64) -> InLine {
+        let since_ms = if self.has_waited {
+            self.read_ms
+        } else {
+            now_ms
+        };
+        InLine {
+            opcode,
+            waited_ms: now_ms.saturating_sub(since_ms),
+            session_timeout_ms: u64::try_from(conn.timeout_ms()).unwrap_or(0),
+            has_room: self.has_turn_in_line,
+        }
+    }
+
+    /// What becomes of a request where only so many may be outstanding.
+    fn pass(&mut self, code: i32, scene: &Scene<'_, '_>) -> Pass {
+        let Shared {
+            outstanding,
+            line,
+            stats,
+            ..
+        } = scene.shared;
+        let mut request = self.in_line(code, scene.conn, scene.now_ms);
+        request.has_room |= line.has_room(outstanding);
+        let rules = &outstanding.rules().requests;
+        let pass = rules.pass(request);
+        match pass {
+            Pass::Wait => {
+                self.has_waited = true;
+                return pass;
+            }
+            Pass::Stale => stats.stale_requests_dropped.fetch_add(1, Ordering::Relaxed),
+            Pass::Throttled => stats.throttled_ops.fetch_add(1, Ordering::Relaxed),
+            Pass::Take => 0,
+        };
+        if pass != Pass::Stale && rules.is_stale(request) {
+            stats.stale_requests.fetch_add(1, Ordering::Relaxed);
+        }
+        self.has_turn_in_line = false;
+        pass
+    }
+
+    /// Takes note of the large requests among `frames` and at the front of `buf`. The first that is not taken goes, with all behind it.
+    fn admit_large(
+        &mut self,
+        frames: &mut Vec<Bytes>,
+        buf: &BytesMut,
+        shared: &Shared,
+        conn: &Conn,
+    ) {
+        let rules = shared.outstanding.rules().large;
+        let mut state = conn.state();
+        state.large_ahead = 0;
+        state.settle_requests(&shared.outstanding);
+        let mut held = shared.outstanding.large();
+        let refused = frames.iter().position(|frame| {
+            let is_taken = rules.admits(frame.len(), held);
+            if is_taken && rules.is_large(frame.len()) {
+                held += frame.len();
+                state.large_ahead += frame.len();
+            }
+            !is_taken
+        });
+        // Of the next one, its length may be there.
+        let next = buf.first_chunk::<4>().map(|four| i32::from_be_bytes(*four));
+        let next = next.and_then(|length| usize::try_from(length).ok());
+        self.is_refused = refused.is_some() || next.is_some_and(|next| !rules.admits(next, held));
+        frames.truncate(refused.unwrap_or(frames.len()));
+        state.settle_requests(&shared.outstanding);
+        if self.is_refused {
+            let count = &shared.stats.large_requests_rejected;
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The connection is over: what waits in line is dropped.
+    pub(super) fn drop_line(&self, shared: &Shared) {
+        if self.is_in_line() && shared.outstanding.rules().requests.drops_with_connection() {
+            let count = &shared.stats.stale_requests_dropped;
+            count.fetch_add(self.frames.len() as u64, Ordering::Relaxed);
+        }
+        if let Some(ticket) = self.ticket {
+            shared.line.leave(ticket);
+        }
+    }
+
     /// Takes complete requests, all of them unless their answers are long or visit much. `None` if there was none.
     ///
     /// # Errors
-    /// [`Ended::FrameLength`]
+    /// [`Ended::FrameLength`], [`Ended::LargeRequest`]
     pub(super) fn take(
         &mut self,
         buf: &mut BytesMut,
@@ -168,14 +295,18 @@ impl Requests {
             let count = frames.len() as u64;
             conn.received.fetch_add(count, Ordering::Relaxed);
             shared.stats.received.fetch_add(count, Ordering::Relaxed);
+            if shared.outstanding.rules().large.threshold.is_some() {
+                self.admit_large(&mut frames, buf, shared, conn);
+            }
             if frames.is_empty() {
                 self.frames = frames;
-                return if is_bad {
-                    Err(Ended::FrameLength)
-                } else {
-                    Ok(None)
+                return match (is_bad, self.is_refused) {
+                    (true, _) => Err(Ended::FrameLength),
+                    (false, true) => Err(Ended::LargeRequest),
+                    (false, false) => Ok(None),
                 };
             }
+            (self.read_ms, self.has_waited) = (now_ms, false);
         }
         conn.hear(now_ms);
         let mut batch = Batch {
@@ -183,10 +314,15 @@ impl Requests {
             bytes: 0,
             ended: None,
         };
-        let done = self.take_frames(&frames, shared, conn, &mut batch);
+        let done = self.take_frames(&frames, shared, conn, &mut batch, now_ms);
         frames.drain(..done);
-        if is_bad && frames.is_empty() {
-            batch.ended = batch.ended.or(Some(Ended::FrameLength));
+        if frames.is_empty() && (is_bad || self.is_refused) {
+            let why = if self.is_refused {
+                Ended::LargeRequest
+            } else {
+                Ended::FrameLength
+            };
+            batch.ended = batch.ended.or(Some(why));
         }
         self.frames = frames;
         self.writes_before = batch.submits.len();
@@ -203,6 +339,7 @@ impl Requests {
         shared: &Shared,
         conn: &Conn,
         batch: &mut Batch,
+        now_ms: u64,
     ) -> usize {
         let mode = shared.mode();
         let tree = shared.tree();
@@ -216,6 +353,7 @@ impl Requests {
             hub: &mut hub,
             mode,
             submits: &mut batch.submits,
+            now_ms,
         };
         let mut visited = self.set_watches_left(&mut scene);
         let mut done = 0;
@@ -226,7 +364,7 @@ impl Requests {
                 || visited > TURN_WORK_MAX
                 || self.apart.is_some()
                 || self.watches_left.is_some()
-                || !scene.state.may_take(&shared.waiting)
+                || !scene.state.may_take(&shared.waiting, &shared.outstanding)
             {
                 break;
             }
@@ -243,8 +381,27 @@ impl Requests {
             if batch.ended.is_some() {
                 break;
             }
+            if shared.outstanding.has_line() {
+                scene.state.settle_requests(&shared.outstanding);
+            }
         }
-        guard.settle(&shared.unread, &shared.waiting);
+        if shared.outstanding.rules().large.threshold.is_some() {
+            let left = frames.iter().skip(done).map(Bytes::len);
+            let is_large = |bytes: &usize| shared.outstanding.rules().large.is_large(*bytes);
+            guard.large_ahead = left.filter(is_large).sum();
+        }
+        guard.settle(&shared.unread, &shared.waiting, &shared.outstanding);
+        drop(guard);
+        let bytes_max = shared.watch_bytes_max;
+        let is_over = matches!(&hub, HubAccess::Locked(hub) if hub.watches.bytes() > bytes_max);
+        drop(hub);
+        if is_over {
+            shared.relieve_watches();
+        }
+        if shared.outstanding.has_line() {
+            // Who has not used its place leaves it to the next.
+            shared.line.wake(&shared.outstanding);
+        }
         done
     }
 
@@ -255,6 +412,18 @@ impl Requests {
         if let Err(error) = authenticated(code, schemes, &scene.state.ids) {
             turn_away(xid, error, scene.state);
             return Ok(Taken::Done(1));
+        }
+        // Who somebody is counts at once, as in ZooKeeper.
+        if scene.shared.outstanding.has_line() && admission(code) != Admission::Identity {
+            match self.pass(code, scene) {
+                Pass::Take => {}
+                Pass::Wait => return Ok(Taken::NotYet(Pause::InLine)),
+                Pass::Stale => return Err(Ended::Stale),
+                Pass::Throttled => {
+                    refuse_in_turn(xid, ErrorCode::ThrottledOp, scene);
+                    return Ok(Taken::Done(1));
+                }
+            }
         }
         // All but who has a local session, or no leader, is told by its operation alone.
         if scene.state.local || scene.mode == Mode::ReadOnly {
@@ -291,7 +460,7 @@ impl Requests {
                 Ok(request) => request,
                 // A body that ends early, or a null where there must be something: refused in its turn, the connection stays.
                 Err(_) => {
-                    refuse_in_turn(xid, scene);
+                    refuse_in_turn(xid, ErrorCode::MarshallingError, scene);
                     return Ok(Taken::Done(1));
                 }
             },
@@ -404,16 +573,20 @@ pub(super) fn count_answer(shared: &Shared, conn: &Conn) {
     shared.stats.sent.fetch_add(1, Ordering::Relaxed);
 }
 
-fn refuse_in_turn(xid: i32, scene: &mut Scene<'_, '_>) {
-    // An addWatch of an unknown mode is answered with just this error.
-    let request = Request::AddWatch {
-        path: "/".into(),
-        mode: AddWatchMode::Unknown(-1),
-    };
+/// Answers with an error, behind what is before it.
+fn refuse_in_turn(xid: i32, code: ErrorCode, scene: &mut Scene<'_, '_>) {
+    let request = Request::Refused(code);
     let order = &mut scene.state.order;
     if let Some((xid, request)) = order.push_read((xid, request), WAITING_OVERHEAD) {
         scene.answer(xid, &request);
+        count_answer(scene.shared, scene.conn);
     }
+}
+
+/// The operation that a frame asks for.
+fn opcode_of(frame: &[u8]) -> i32 {
+    let four = frame.get(4..).and_then(<[u8]>::first_chunk::<4>);
+    four.map_or(0, |four| i32::from_be_bytes(*four))
 }
 
 /// There is no leader. Without one, no request waits for its answer.

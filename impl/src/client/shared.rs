@@ -4,9 +4,12 @@
 //! hold the tree's lock all the while, one for reading and one for writing, so the two orders never meet.
 
 use super::conn::Conn;
-use super::hub::{Hub, Map};
+use super::door::Door;
+use super::hub::{Hub, Map, relieve};
+use super::line::Line;
 use super::lock::lock;
 use super::long_reads::LongReads;
+use super::outstanding::Outstanding;
 use crate::config::Config;
 use crate::edges::clock::Clock;
 use crate::edges::wake::Wake;
@@ -15,6 +18,7 @@ use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tracing::warn;
 use zabra_model::ids::SessionId;
 use zabra_model::service::order::ReplyOrder;
 use zabra_model::service::session::SessionIds;
@@ -47,6 +51,10 @@ pub struct Stats {
     pub disk_full: AtomicU64,
     pub snapshots_failed: AtomicU64,
     pub local_sessions: AtomicU64,
+    pub throttled_ops: AtomicU64,
+    pub stale_requests: AtomicU64,
+    pub stale_requests_dropped: AtomicU64,
+    pub large_requests_rejected: AtomicU64,
 }
 
 impl Stats {
@@ -96,10 +104,18 @@ pub struct Shared {
     next_conn: AtomicU64,
     /// Who may answer a long read.
     pub long_reads: LongReads,
+    /// Requests that are not answered, where a key bounds their number.
+    pub outstanding: Outstanding,
+    /// Whose request waits for others to be answered.
+    pub line: Line,
+    /// How fast clients are let in.
+    pub(super) door: Door,
     /// Answers that clients leave unread.
     pub unread: Budget,
     /// Requests that wait for their answers.
     pub waiting: Budget,
+    /// What watches may hold, bytes.
+    pub(super) watch_bytes_max: usize,
     /// What has come of requests beyond the default of `jute.maxbuffer`, and nobody has taken.
     pub arriving: Budget,
     /// When it was last said that a client has seen more than this server.
@@ -107,6 +123,8 @@ pub struct Shared {
     /// When it was last said that a client has not authenticated by SASL.
     pub(super) sasl_failed: Mutex<Seldom>,
     secret: Secret,
+    /// When it was last said that clients come too fast.
+    pub(super) too_fast: Mutex<Seldom>,
     /// Counts for operators.
     pub stats: Stats,
     clock: Arc<dyn Clock>,
@@ -124,6 +142,10 @@ impl Shared {
             unread: Budget::new(config.beside_large(unread)),
             waiting: Budget::new(waiting),
             arriving: Budget::new(waiting),
+            watch_bytes_max: config.watch_bytes_max.unwrap_or(BUDGET_BYTES_MIN),
+            outstanding: Outstanding::new(config.throttle),
+            line: Line::default(),
+            door: Door::new(config.throttle.tokens, clock.elapsed_ms(), clock.date_ms()),
             config,
             tree: RwLock::new(tree),
             hub: Mutex::default(),
@@ -135,6 +157,7 @@ impl Shared {
             seen_more: Mutex::default(),
             sasl_failed: Mutex::default(),
             secret,
+            too_fast: Mutex::default(),
             stats: Stats::default(),
             clock,
         })
@@ -200,7 +223,8 @@ impl Shared {
     pub fn connect(&self, from: SocketAddr, wake: Arc<dyn Wake>) -> Arc<Conn> {
         let id = self.next_conn.fetch_add(1, Ordering::Relaxed);
         let unread_bytes_max = self.config.beside_large(UNREAD_BYTES_MAX);
-        let conn = Arc::new(Conn::new(id, from, self.date_ms(), unread_bytes_max, wake));
+        let bounds = (unread_bytes_max, self.outstanding.large_above());
+        let conn = Arc::new(Conn::new(id, from, self.date_ms(), bounds, wake));
         lock(&self.hub).conns.insert(conn.id, Arc::clone(&conn));
         conn
     }
@@ -221,9 +245,13 @@ impl Shared {
             let mut state = conn.state();
             state.end();
             state.order = ReplyOrder::new();
-            state.settle(&self.unread, &self.waiting);
+            state.large_ahead = 0;
+            state.settle(&self.unread, &self.waiting, &self.outstanding);
         }
         self.long_reads.forget(conn);
+        if self.outstanding.has_line() {
+            self.line.wake(&self.outstanding);
+        }
         let mut hub = lock(&self.hub);
         hub.conns.remove(&conn.id);
         hub.watches.remove_watcher(conn.id);
@@ -240,7 +268,21 @@ impl Shared {
     /// Ends the connections that leave most unread, until all of them together keep the bound.
     pub fn relieve(&self) {
         if self.unread.is_over() {
-            lock(&self.hub).relieve(&self.unread);
+            let conns: Vec<_> = lock(&self.hub).conns.values().cloned().collect();
+            relieve(conns.iter(), &self.unread);
+        }
+    }
+
+    /// Ends the connections whose watches hold most, until all of them together keep the bound.
+    pub(super) fn relieve_watches(&self) {
+        loop {
+            let greediest = lock(&self.hub).take_greediest(self.watch_bytes_max);
+            let Some((conn, bytes)) = greediest else {
+                return;
+            };
+            warn!(from = %conn.from, session = %conn.session(), bytes,
+                "watches of clients hold too much in all (zabra.watchBytesMax); the client with most of it is closed");
+            conn.close();
         }
     }
 }

@@ -217,6 +217,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         max_cnxns: lines.max_cnxns.unwrap_or(0),
         unread_bytes_max: lines.unread_bytes_max,
         waiting_bytes_max: lines.waiting_bytes_max,
+        watch_bytes_max: lines.watch_bytes_max,
         digest: has_digest.then(|| lines.digest_hash.unwrap_or(DigestHash::Sha1)),
         snap_count: lines.snap_count.unwrap_or(100_000).max(2),
         // Zero or less is no limit (zero ends ZooKeeper's own server by a division).
@@ -229,6 +230,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         purge_interval_hours: lines.purge_interval.unwrap_or(0),
         whitelist: whitelist(lines.whitelist, read_only_mode),
         frame_bytes_max,
+        throttle: lines.throttle.check(),
         entry_bytes_max,
         election_bind_retry: lines.election_bind_retry.unwrap_or(3),
         listen_on_all: lines.listen_on_all.unwrap_or(false),

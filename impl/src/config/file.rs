@@ -3,6 +3,7 @@
 use super::access::AccessLines;
 use super::keys::{State, find, near_security};
 use super::security::{Honoured, honoured};
+use super::throttle::ThrottleLines;
 use super::tls::TlsLines;
 use super::values::flag;
 use super::{DigestHash, Listen, Member, MemberRole, SuperDigest, Unused, Whitelist};
@@ -31,6 +32,7 @@ pub struct Lines {
     pub max_cnxns: Option<usize>,
     pub unread_bytes_max: Option<usize>,
     pub waiting_bytes_max: Option<usize>,
+    pub watch_bytes_max: Option<usize>,
     pub digest_hash: Option<DigestHash>,
     pub digest_enabled: Option<bool>,
     pub min_session_timeout: Option<i32>,
@@ -60,6 +62,7 @@ pub struct Lines {
     pub container_max_never_used_ms: Option<u64>,
     pub super_digest: Option<SuperDigest>,
     pub access: AccessLines,
+    pub throttle: ThrottleLines,
     pub trust_empty: Option<bool>,
     pub tls: TlsLines,
     pub groups: Vec<Group>,
@@ -159,8 +162,6 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         "syncLimit" => lines.sync_limit = Some(positive(key, value)?),
         "maxClientCnxns" => lines.max_client_cnxns = Some(number_of(key, value)?),
         "maxCnxns" => lines.max_cnxns = Some(number_of(key, value)?),
-        "zabra.unreadBytesMax" => lines.unread_bytes_max = Some(budget(key, value)?),
-        "zabra.waitingBytesMax" => lines.waiting_bytes_max = Some(budget(key, value)?),
         "minSessionTimeout" => lines.min_session_timeout = default_if_minus_one(key, value)?,
         "maxSessionTimeout" => lines.max_session_timeout = default_if_minus_one(key, value)?,
         "snapCount" => lines.snap_count = Some(number_of(key, value)?),
@@ -214,6 +215,8 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
             lines.unused.push(unused(number, key));
         }
         "dynamicConfigFile" => lines.dynamic_config = Some((number, PathBuf::from(value))),
+        plain if lines.throttle.set(key, plain, value)? => {}
+        plain if set_budget(lines, key, plain, value)? => {}
         plain if lines.access.set(number, key, plain, value)? => {}
         plain if lines.tls.set(number, plain, value)? => {}
         plain => match honoured(plain, value) {
@@ -302,6 +305,18 @@ fn hash(key: &str, value: &str) -> Result<DigestHash, String> {
             "{key}={value}: write SHA1, SHA-256, SHA-512, SHA3-256 or another of SHA-2, SHA-3 or MD5, as Java names them"
         )),
     }
+}
+
+/// Takes the line if it is of a bound of all clients together.
+fn set_budget(lines: &mut Lines, key: &str, plain: &str, value: &str) -> Result<bool, String> {
+    let bound = match plain {
+        "zabra.unreadBytesMax" => &mut lines.unread_bytes_max,
+        "zabra.waitingBytesMax" => &mut lines.waiting_bytes_max,
+        "zabra.watchBytesMax" => &mut lines.watch_bytes_max,
+        _ => return Ok(false),
+    };
+    *bound = Some(budget(key, value)?);
+    Ok(true)
 }
 
 /// A bound in bytes, with room for the longest request there is.

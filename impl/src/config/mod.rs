@@ -11,6 +11,7 @@ pub mod security;
 pub mod settings;
 #[cfg(feature = "runtime")]
 pub mod tell;
+pub mod throttle;
 pub mod tls;
 mod values;
 
@@ -189,6 +190,10 @@ pub struct Config {
     pub whitelist: Whitelist,
     /// Greatest frame of a client, bytes.
     pub frame_bytes_max: usize,
+    /// What watches of all clients may hold, bytes; `None` is by the machine.
+    pub watch_bytes_max: Option<usize>,
+    /// How many requests and connections there may be at a time.
+    pub throttle: throttle::Throttle,
     /// Greatest transaction, and greatest packet between servers, bytes.
     pub entry_bytes_max: usize,
     /// Tries to listen on the election port; 0 is for ever.

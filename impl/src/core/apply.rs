@@ -5,7 +5,7 @@ use super::service::{OwnSync, Service, Submitted};
 use super::turn::Core;
 use crate::client::answer::{HubAccess, Outcome, answer, put_result};
 use crate::client::conn::{Conn, ConnPhase};
-use crate::client::hub::Hub;
+use crate::client::hub::{Hub, relieve};
 use crate::client::lock::lock;
 use crate::client::shared::Shared;
 use crate::wire::client::{ReplyHeader, opcode, reply};
@@ -51,7 +51,7 @@ impl Core {
         while let Some(sync) = service.awaited.syncs.next_after(applied) {
             to.sync(sync, &tree);
         }
-        to.hub.relieve(&shared.unread);
+        relieve(to.hub.conns.values(), &shared.unread);
         drop(hub);
         drop(tree);
         self.replica.applied(applied);
@@ -238,7 +238,7 @@ impl Answering<'_> {
             if state.settle_unread(&shared.unread) {
                 // All clients together leave too much unread: whoever has most of it goes, which may be this one.
                 drop(guard);
-                self.hub.relieve(&shared.unread);
+                relieve(self.hub.conns.values(), &shared.unread);
                 guard = conn.state();
                 if guard.phase != ConnPhase::Open {
                     return;
@@ -251,7 +251,9 @@ impl Answering<'_> {
         } else if state.is_overfull() {
             state.phase = ConnPhase::Closed; // it has left unread what there is, so it gets no more
         }
-        state.settle(&shared.unread, &shared.waiting);
+        if state.settle(&shared.unread, &shared.waiting, &shared.outstanding) {
+            shared.line.wake(&shared.outstanding);
+        }
         conn.sent.fetch_add(sent, Ordering::Relaxed);
         shared.stats.sent.fetch_add(sent, Ordering::Relaxed);
         state.mark_dirty(conn, self.dirty);

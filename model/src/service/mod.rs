@@ -17,5 +17,7 @@ pub mod session;
 pub mod snapshots;
 pub mod sweep;
 pub mod syncs;
+pub mod throttle;
+pub mod tokens;
 pub mod tracker;
 pub mod work;

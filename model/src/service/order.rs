@@ -24,6 +24,9 @@ pub struct ReplyOrder<W, R> {
     /// Each with the bytes that the host counts for it.
     waiting: VecDeque<(Waiting<W, R>, usize)>,
     bytes: usize,
+    /// A request with more bytes is large.
+    large_above: usize,
+    large_bytes: usize,
 }
 
 impl<W, R> Default for ReplyOrder<W, R> {
@@ -31,6 +34,8 @@ impl<W, R> Default for ReplyOrder<W, R> {
         Self {
             waiting: VecDeque::new(),
             bytes: 0,
+            large_above: usize::MAX,
+            large_bytes: 0,
         }
     }
 }
@@ -40,6 +45,15 @@ impl<W: PartialEq, R> ReplyOrder<W, R> {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Nothing waits. What large requests hold is counted apart: those that count for more than so many bytes.
+    #[must_use]
+    pub fn counting_large(large_above: usize) -> Self {
+        Self {
+            large_above,
+            ..Self::default()
+        }
     }
 
     /// How many requests wait. The host bounds it, by not reading on from the connection.
@@ -54,6 +68,19 @@ impl<W: PartialEq, R> ReplyOrder<W, R> {
         self.bytes
     }
 
+    /// What those of them hold that are large.
+    #[must_use]
+    pub fn large_bytes(&self) -> usize {
+        self.large_bytes
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if bytes > self.large_above {
+            self.large_bytes = self.large_bytes.saturating_add(bytes);
+        }
+    }
+
     /// Whether the next read can be answered at once.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -63,7 +90,7 @@ impl<W: PartialEq, R> ReplyOrder<W, R> {
     /// A write went to the leader. It counts for so many bytes until it is answered.
     pub fn push_write(&mut self, write: W, bytes: usize) {
         self.waiting.push_back((Waiting::Write(write), bytes));
-        self.bytes = self.bytes.saturating_add(bytes);
+        self.count(bytes);
     }
 
     /// A read came, or anything else that this server answers alone. It is handed back if it may be answered now.
@@ -73,7 +100,7 @@ impl<W: PartialEq, R> ReplyOrder<W, R> {
             return Some(read);
         }
         self.waiting.push_back((Waiting::Read(read), bytes));
-        self.bytes = self.bytes.saturating_add(bytes);
+        self.count(bytes);
         None
     }
 
@@ -106,6 +133,9 @@ impl<W: PartialEq, R> ReplyOrder<W, R> {
     fn pop(&mut self, is_it: impl Fn(&Waiting<W, R>) -> bool) -> Option<Waiting<W, R>> {
         let (head, bytes) = self.waiting.pop_front_if(|(w, _)| is_it(w))?;
         self.bytes = self.bytes.saturating_sub(bytes);
+        if bytes > self.large_above {
+            self.large_bytes = self.large_bytes.saturating_sub(bytes);
+        }
         Some(head)
     }
 
@@ -142,6 +172,19 @@ mod tests {
         assert!(order.answered(&2, |r| ready.push(r)));
         assert_eq!(ready, ['b', 'c', 'd']);
         assert!(order.is_empty() && order.bytes() == 0);
+    }
+
+    #[test]
+    fn large_requests_are_counted_apart_while_they_wait() {
+        let mut order = ReplyOrder::counting_large(100);
+        order.push_write(1, 100);
+        order.push_write(2, 101);
+        assert_eq!(order.push_read('a', 300), None);
+        assert_eq!((order.large_bytes(), order.bytes()), (401, 501));
+        assert!(order.answered(&1, |_| {}));
+        assert_eq!(order.large_bytes(), 401);
+        assert!(order.answered(&2, |_| {}));
+        assert_eq!((order.large_bytes(), order.bytes()), (0, 0));
     }
 
     #[test]

@@ -72,11 +72,23 @@ pub struct SetWatches<'a, P> {
     pub persistent_recursive: &'a [P],
 }
 
+/// What a watch counts for beside its path, bytes.
+const WATCH_BYTES: usize = 128;
+
+/// What one watcher has.
+#[derive(Default)]
+struct Own {
+    paths: HashSet<Arc<str>, FixedState>,
+    bytes: usize,
+}
+
 /// All watches of this server's clients.
 #[derive(Default)]
 pub struct Watches {
     paths: HashMap<Arc<str>, BTreeMap<WatcherId, u8>, FixedState>,
-    watchers: HashMap<WatcherId, HashSet<Arc<str>, FixedState>, FixedState>,
+    watchers: HashMap<WatcherId, Own, FixedState>,
+    /// What they hold.
+    bytes: usize,
     /// While there are none, no ancestor need be asked.
     recursive: usize,
     due: Vec<WatcherId>,
@@ -105,7 +117,25 @@ impl Watches {
             self.recursive += 1;
         }
         *modes |= mode.bit();
-        self.watchers.entry(watcher).or_default().insert(key);
+        let own = self.watchers.entry(watcher).or_default();
+        let bytes = key.len() + WATCH_BYTES;
+        if own.paths.insert(key) {
+            own.bytes += bytes;
+            self.bytes += bytes;
+        }
+    }
+
+    /// What watches hold, about, bytes: of each watcher each path, and an allowance.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Who holds most of it; of several, who came last.
+    #[must_use]
+    pub fn greediest(&self) -> Option<(WatcherId, usize)> {
+        let most = self.watchers.iter().map(|(id, own)| (own.bytes, *id)).max();
+        most.map(|(bytes, id)| (id, bytes))
     }
 
     /// Whether `watcher` has a watch of `watch_type` (checkWatches).
@@ -142,7 +172,9 @@ impl Watches {
 
     /// Forgets a connection.
     pub fn remove_watcher(&mut self, watcher: WatcherId) {
-        for path in self.watchers.remove(&watcher).into_iter().flatten() {
+        let own = self.watchers.remove(&watcher).unwrap_or_default();
+        self.bytes -= own.bytes;
+        for path in own.paths {
             let Some(here) = self.paths.get_mut(&path) else {
                 continue;
             };
@@ -161,7 +193,7 @@ impl Watches {
     /// How many pairs of watcher and path there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.watchers.values().map(HashSet::len).sum()
+        self.watchers.values().map(|own| own.paths.len()).sum()
     }
 
     /// Whether nobody watches anything.
@@ -207,9 +239,12 @@ impl Watches {
         if here.is_empty() {
             self.paths.remove(path);
         }
-        if let Some(paths) = self.watchers.get_mut(&watcher) {
-            paths.remove(path);
-            if paths.is_empty() {
+        if let Some(own) = self.watchers.get_mut(&watcher) {
+            if own.paths.remove(path) {
+                own.bytes -= path.len() + WATCH_BYTES;
+                self.bytes -= path.len() + WATCH_BYTES;
+            }
+            if own.paths.is_empty() {
                 self.watchers.remove(&watcher);
             }
         }
@@ -357,6 +392,35 @@ mod tests {
         assert!(fire(&mut w, NodeDataChanged, "/w").is_empty());
         assert_eq!(fire(&mut w, NodeChildrenChanged, "/w"), [2]);
         assert!(w.is_empty() && w.watchers() == 0);
+    }
+
+    #[test]
+    fn what_watches_hold_is_counted_for_each_watcher() {
+        let mut w = Watches::new();
+        assert_eq!((w.bytes(), w.greediest()), (0, None));
+        let of = |paths: &[&str]| paths.iter().map(|path| path.len() + WATCH_BYTES).sum();
+        w.add(W, "/a", WatchMode::Data);
+        w.add(W, "/a", WatchMode::Child);
+        w.add(2, "/a", WatchMode::Persistent);
+        w.add(2, "/long/path", WatchMode::PersistentRecursive);
+        assert_eq!(w.bytes(), of(&["/a", "/a", "/long/path"]));
+        assert_eq!(w.greediest(), Some((2, of(&["/a", "/long/path"]))));
+        fire(&mut w, NodeChildrenChanged, "/a");
+        assert_eq!(
+            w.bytes(),
+            of(&["/a", "/a", "/long/path"]),
+            "one is left of two"
+        );
+        fire(&mut w, NodeDeleted, "/a");
+        assert_eq!(w.bytes(), of(&["/a", "/long/path"]));
+        w.add(9, "/long/path", WatchMode::Data);
+        w.remove_watcher(2);
+        assert_eq!(
+            (w.bytes(), w.greediest()),
+            (of(&["/long/path"]), Some((9, w.bytes())))
+        );
+        assert_eq!(w.remove(9, "/long/path", 3), Ok(()));
+        assert_eq!((w.bytes(), w.greediest()), (0, None));
     }
 
     /// Golden `watches`: data and child watch on a deleted node give one event, as do standard and persistent on a changed one.

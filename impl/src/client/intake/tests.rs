@@ -9,6 +9,7 @@ mod long_work;
 mod requests;
 mod sasl;
 mod secrets;
+mod throttle;
 
 use super::*;
 use crate::client::answer::{HubAccess, answer};
@@ -247,8 +248,11 @@ impl Client {
             let ids = &state.ids;
             answer(&tree, &mut hub, &conn, ids, xid, &request, &mut state.out);
         }
-        state.settle(&shared.unread, &shared.waiting);
+        let has_room = state.settle(&shared.unread, &shared.waiting, &shared.outstanding);
         drop(guard);
+        if has_room {
+            shared.line.wake(&shared.outstanding);
+        }
         conn.wake();
     }
 

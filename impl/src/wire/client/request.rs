@@ -12,6 +12,7 @@ use crate::wire::cursor::{JuteWrite, Reader, WireError};
 use crate::wire::frame::put_frame;
 use bytes::{BufMut, Bytes, BytesMut};
 use zabra_model::ids::Zxid;
+use zabra_model::tree::error::ErrorCode;
 use zabra_model::tree::op::{ReadOp, WriteOp};
 
 /// What stands before each request's record.
@@ -168,6 +169,8 @@ pub enum Request {
         /// The record, unread.
         record: Bytes,
     },
+    /// No request of a client: one that is answered with this error, in its turn.
+    Refused(ErrorCode),
 }
 
 impl Request {
@@ -261,6 +264,7 @@ impl Request {
             Self::Sasl { .. } => op::SASL,
             Self::Reconfig { .. } => op::RECONFIG,
             Self::Unknown { opcode, .. } => *opcode,
+            Self::Refused(_) => op::ERROR,
         }
     }
 
@@ -281,7 +285,7 @@ impl Request {
             Self::DeleteContainer { path } | Self::Sync { path } => {
                 out.put_ustring(path.as_deref());
             }
-            Self::Ping | Self::WhoAmI => {}
+            Self::Ping | Self::WhoAmI | Self::Refused(_) => {}
             Self::Auth { kind, scheme, data } => {
                 out.put_i32(*kind);
                 out.put_ustring(scheme.as_deref());

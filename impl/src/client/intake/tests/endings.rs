@@ -123,7 +123,10 @@ fn who_is_held_is_answered_and_not_read_on() {
 /// C-46: what clients leave unread is bounded for each and for all, and goes with its connection.
 #[test]
 fn c_46_unread_answers_end_the_connection_that_leaves_most_of_them() {
-    let shared = server_with("zabra.unreadBytesMax=67108864\n");
+    let shared = server_with(
+        "zabra.unreadBytesMax=67108864
+",
+    );
     let owes = |client: &Client, bytes: usize| {
         let conn = client.conn();
         let mut state = conn.state();
@@ -207,7 +210,11 @@ fn c_47_requests_that_wait_are_bounded_by_bytes() {
 /// C-24: with a large `jute.maxbuffer`, what has come of long requests is bounded, all connections together.
 #[test]
 fn c_24_long_requests_on_the_way_have_a_bound() {
-    let shared = server_with("jute.maxbuffer=4000000\nzabra.waitingBytesMax=67108864\n");
+    let shared = server_with(
+        "jute.maxbuffer=4000000
+zabra.waitingBytesMax=67108864
+",
+    );
     let begin = |bytes: usize| {
         let mut client = Client::open(&shared);
         client.intake.feed(&3_900_000_u32.to_be_bytes());
@@ -229,4 +236,56 @@ fn c_24_long_requests_on_the_way_have_a_bound() {
     assert!(rest.may_read(), "who sends little is not asked");
     drop(clients);
     assert!(begin(3_890_000).1.may_read());
+}
+
+/// Whoever looks for the client that leaves most unread keeps nobody from the watches: a reader may hold a connection and wait for them.
+#[test]
+fn c_46_who_looks_for_unread_answers_keeps_nobody_from_the_watches() {
+    let shared = server_with(
+        "zabra.unreadBytesMax=1048576
+",
+    );
+    let client = Client::open(&shared);
+    let conn = client.conn();
+    let mut state = conn.state();
+    state.out.resize(2 << 20, 0);
+    assert!(state.settle_unread(&shared.unread));
+    let other = Arc::clone(&shared);
+    let began = Arc::new(AtomicUsize::new(0));
+    let begins = Arc::clone(&began);
+    let looks = std::thread::spawn(move || {
+        begins.store(1, Ordering::Release);
+        other.relieve();
+    });
+    while began.load(Ordering::Acquire) == 0 {
+        std::thread::yield_now();
+    }
+    // By now it waits for this connection, or will; the watches are free nevertheless.
+    std::thread::sleep(Duration::from_millis(100));
+    let is_free = || {
+        std::thread::sleep(Duration::from_millis(1));
+        shared.hub.try_lock().is_ok()
+    };
+    assert!((0..2000).any(|_| is_free()));
+    drop(state);
+    looks.join().unwrap();
+    assert_eq!(conn.state().phase, ConnPhase::Closed);
+}
+
+/// Watches of all clients have a bound together: whoever holds most of it goes.
+#[test]
+fn watches_have_a_bound_in_all() {
+    let shared = server_with(
+        "zabra.watchBytesMax=1048576
+",
+    );
+    let (mut small, mut large) = (Client::open(&shared), Client::open(&shared));
+    small.asks(1, &[exists("/not/there", true)]);
+    let long = |at: usize| exists(&format!("/{}{at}", "x".repeat(100_000)), true);
+    for at in 0..10 {
+        assert!(large.asks(1, &[long(at)]).may_read(), "{at}");
+    }
+    assert_eq!(large.asks(1, &[long(10)]), Rest::End(Ended::Closed));
+    assert!(small.asks(2, &[exists("/", false)]).may_read());
+    assert_eq!(lock(&shared.hub).watches.watchers(), 1);
 }

@@ -95,3 +95,17 @@ fn c_48_a_long_set_watches_is_done_in_turns_and_answered_once() {
     client.go();
     assert_eq!(client.heard(), [(xid::EVENT, 0)]);
 }
+
+/// A list that no client would take is refused instead of made.
+#[test]
+fn a_list_of_names_has_a_bound() {
+    let shared = server();
+    apply(&shared, "/long");
+    for at in 0..70 {
+        apply(&shared, &format!("/long/{}{at}", "x".repeat(1_000_000)));
+    }
+    let mut client = Client::open(&shared);
+    client.asks(1, &[children("/long"), exists("/", false)]);
+    let refused = ErrorCode::MarshallingError.code();
+    assert_eq!(client.heard(), [(1, refused), (2, 0)]);
+}
