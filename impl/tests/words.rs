@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Cluster, create, get};
+use common::{Cluster, create, get, set};
 use zabra::wire::client::{AddWatchMode, Request};
 use zabra_model::tree::op::ReadOp;
 
@@ -82,4 +82,74 @@ fn directories_and_the_environment_are_told() {
                 java.compiler os.name os.arch os.version user.name user.home user.dir os.memory.free os.memory.max os.memory.total";
     assert_eq!(keys.join(" "), java);
     assert_eq!(cluster.word(0, "gtmk").as_deref(), Some("306"));
+}
+
+/// `dump`: as a learner of ZooKeeper's prints it, but for the times at which connections would expire.
+#[test]
+fn sessions_their_ephemeral_nodes_and_connections_are_told() {
+    let mut cluster = Cluster::new(1, "");
+    cluster.start(0);
+    cluster.wait_serving(&[0]);
+    let (mut ann, bob) = (cluster.client(0), cluster.client(0));
+    for (path, flags) in [("/app", 0), ("/app/e1", 1), ("/app/e", 3)] {
+        ann.call(&create(path, flags)).unwrap().unwrap();
+    }
+    let dump = cluster.word(0, "dump").unwrap();
+    let (a, b) = (ann.session, bob.session);
+    let timeout = |session| {
+        let line = dump
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{session}\t")));
+        line.and_then(|ms| ms.strip_suffix("ms")?.parse::<u32>().ok())
+            .unwrap()
+    };
+    let (a_ms, b_ms) = (timeout(a), timeout(b));
+    assert!(a_ms > 0 && b_ms > 0);
+    let begin = format!(
+        "SessionTracker dump:\nGlobal Sessions(2):\n{a}\t{a_ms}ms\n{b}\t{b_ms}ms\n\
+         ephemeral nodes dump:\nSessions with Ephemerals (1):\n{a}:\n"
+    );
+    let rest = dump
+        .strip_prefix(&*begin)
+        .unwrap_or_else(|| panic!("{dump}"));
+    let (nodes, conns) = rest
+        .split_once("Connections dump:\nConnections (3):\n")
+        .unwrap();
+    let mut nodes: Vec<_> = nodes.lines().collect();
+    nodes.sort_unstable();
+    assert_eq!(nodes, ["\t/app/e0000000001", "\t/app/e1"]);
+    let shown = conns.lines().map(|line| {
+        let (from, session) = line.split_once(" sessionId: ").unwrap();
+        assert!(from.starts_with("\tip: /127.0.0.1:"), "{line}");
+        session.to_owned()
+    });
+    // The last one has asked for the word.
+    assert_eq!(
+        shown.collect::<Vec<_>>(),
+        [a.to_string(), b.to_string(), "0x0".into()]
+    );
+}
+
+/// The keys about throttling are honoured by a server that runs, and `mntr` counts.
+#[test]
+fn what_is_throttled_is_counted() {
+    let lines = "largeRequestThreshold=1000\nlargeRequestMaxBytes=2000";
+    let mut cluster = Cluster::new(1, lines);
+    cluster.start(0);
+    cluster.wait_serving(&[0]);
+    let mut client = cluster.client(0);
+    client.call(&create("/n", 0)).unwrap().unwrap();
+    client.send(&set("/n", &"x".repeat(3000)));
+    assert!(client.reply().is_none(), "its connection ends");
+    let mut other = cluster.client(0);
+    other.call(&set("/n", &"x".repeat(1500))).unwrap().unwrap();
+    let told = cluster.word(0, "mntr").unwrap();
+    for line in [
+        "zk_large_requests_rejected\t1",
+        "zk_throttled_ops\t0",
+        "zk_stale_requests\t0",
+        "zk_stale_requests_dropped\t0",
+    ] {
+        assert!(told.lines().any(|has| has == line), "{line}: {told}");
+    }
 }

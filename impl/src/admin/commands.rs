@@ -1,6 +1,6 @@
 //! Four-letter words: plain text as ZooKeeper prints it, for people and for tools that parse it.
 
-use super::{environment, watches};
+use super::{environment, sessions, watches};
 use crate::client::conn::Conn;
 use crate::client::lock::lock;
 use crate::client::shared::{Mode, Shared};
@@ -76,7 +76,8 @@ pub fn answer(word: FourLetter, shared: &Shared) -> String {
         FourLetter::Wchc => watches::by_session(shared),
         FourLetter::Wchp => watches::by_path(shared),
         FourLetter::Gtmk => TRACE_MASK.into(),
-        FourLetter::Dump | FourLetter::Hash | FourLetter::Stmk => {
+        FourLetter::Dump => sessions::dump(shared),
+        FourLetter::Hash | FourLetter::Stmk => {
             format!("{name} is not available in this server.\n")
         }
         FourLetter::TelnetInterrupt => String::new(),
@@ -218,6 +219,14 @@ fn mntr(shared: &Shared, mode: Mode) -> String {
     put("snap_count", &stats.snapshots.load(Relaxed));
     put("snap_failed_count", &stats.snapshots_failed.load(Relaxed));
     put("disk_full", &u8::from(stats.disk_full.load(Relaxed) > 0));
+    for (key, count) in [
+        ("throttled_ops", &stats.throttled_ops),
+        ("stale_requests", &stats.stale_requests),
+        ("stale_requests_dropped", &stats.stale_requests_dropped),
+        ("large_requests_rejected", &stats.large_requests_rejected),
+    ] {
+        put(key, &count.load(Relaxed));
+    }
     put("looking_count", &stats.elections.load(Relaxed));
     if mode != Mode::Standalone && mode != Mode::ReadOnly {
         put("quorum_size", &shared.config.members.len());

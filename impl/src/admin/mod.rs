@@ -4,4 +4,5 @@ pub mod commands;
 mod environment;
 #[cfg(feature = "runtime")]
 pub mod logging;
+mod sessions;
 mod watches;
