@@ -63,13 +63,8 @@ fn let_clients_in(
     }
 }
 
-/// Runs a server until it is told to stop, by a signal or by the end of its standard input if `until_stdin_ends`.
-///
-/// # Errors
-/// [`ServerError`]: whatever makes it stop or keeps it from starting.
-pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), ServerError> {
-    tell_settings(&config);
-    doors::tell_what_guards(&config);
+/// The bounds of all clients together that the configuration does not name.
+fn bound_by_machine(config: &mut Config) {
     for bound in [
         &mut config.unread_bytes_max,
         &mut config.waiting_bytes_max,
@@ -77,6 +72,16 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     ] {
         bound.get_or_insert_with(budget_default);
     }
+}
+
+/// Runs a server until it is told to stop, by a signal or by the end of its standard input if `until_stdin_ends`.
+///
+/// # Errors
+/// [`ServerError`]: whatever makes it stop or keeps it from starting.
+pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), ServerError> {
+    tell_settings(&config);
+    doors::tell_what_guards(&config);
+    bound_by_machine(&mut config);
     let (env, ensemble) = (env_of(&config), Ensemble::of(config.voters.clone()));
     info!(sid = %config.me, ensemble = config.is_ensemble(), "starting");
     let inbox = Arc::new(Inbox::default());
