@@ -326,7 +326,25 @@ fn payload(line: &Line, bytes: &Bytes, tally: &mut Tally) {
     }
 }
 
-// long: one arm for each packet, so that a new one has to get its own.
+/// What REQUEST carries, in bytes that must come back, the request in it as well.
+fn forwarded_request(line: &Line, packet: &QuorumPacket, tally: &mut Tally) {
+    let forwarded = ForwardedRequest::decode(packet.data.as_ref()).expect(&line.place);
+    let mut whole = BytesMut::new();
+    forwarded.put(packet.auth.as_deref(), &mut whole);
+    same(line, &whole);
+    let request = Request::decode(forwarded.opcode, &forwarded.record).expect(&line.place);
+    assert!(
+        !matches!(request, Request::Unknown { .. }),
+        "{}",
+        line.place
+    );
+    let mut record = BytesMut::new();
+    request.put_record(&mut record);
+    assert_eq!(record, forwarded.record, "{}", line.place);
+    tally.count("forwarded request");
+}
+
+/// What a packet carries, in bytes that must come back.
 fn quorum_data(line: &Line, packet: &QuorumPacket, tally: &mut Tally) {
     let data = packet.data.as_ref();
     let bytes = data.cloned().unwrap_or_default();
@@ -335,23 +353,7 @@ fn quorum_data(line: &Line, packet: &QuorumPacket, tally: &mut Tally) {
             payload(line, &bytes, tally);
             return;
         }
-        PacketKind::Request => {
-            let forwarded = ForwardedRequest::decode(data).expect(&line.place);
-            let mut whole = BytesMut::new();
-            forwarded.put(packet.auth.as_deref(), &mut whole);
-            same(line, &whole);
-            let request = Request::decode(forwarded.opcode, &forwarded.record).expect(&line.place);
-            assert!(
-                !matches!(request, Request::Unknown { .. }),
-                "{}",
-                line.place
-            );
-            let mut record = BytesMut::new();
-            request.put_record(&mut record);
-            assert_eq!(record, forwarded.record, "{}", line.place);
-            tally.count("forwarded request");
-            return;
-        }
+        PacketKind::Request => return forwarded_request(line, packet, tally),
         PacketKind::FollowerInfo | PacketKind::ObserverInfo => {
             let info = LearnerInfo::decode(data);
             let (Some(server), Some(version)) = (info.server, info.config_version) else {

@@ -50,6 +50,13 @@ pub struct Conn {
     pub since_ms: u64,
 }
 
+/// No two connections of a process have one number.
+impl PartialEq for Conn {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
 /// What changes about a connection.
 pub struct ConnState {
     /// To be sent.

@@ -109,7 +109,7 @@ pub(super) fn introduce(
         return Ok(Connect::New(session));
     }
     // First the old connection ends, then the password is looked at: as ZooKeeper does it.
-    let old = lock(&shared.sessions).remove(&session);
+    let old = lock(&shared.sessions).left(session);
     if let Some(old) = old {
         old.close();
     }

@@ -5,7 +5,7 @@
 
 use super::conn::Conn;
 use super::door::Door;
-use super::hub::{Hub, Map, relieve};
+use super::hub::{Hub, relieve};
 use super::line::Line;
 use super::lock::lock;
 use super::long_reads::LongReads;
@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tracing::warn;
 use zabra_model::ids::SessionId;
+use zabra_model::service::attach::Attached;
 use zabra_model::service::order::ReplyOrder;
 use zabra_model::service::session::SessionIds;
 use zabra_model::tree::node::Tree;
@@ -95,7 +96,7 @@ pub struct Shared {
     /// Watches and connections.
     pub hub: Mutex<Hub>,
     /// The connection of each session that is attached here.
-    pub sessions: Mutex<Map<SessionId, Arc<Conn>>>,
+    pub sessions: Mutex<Attached<Arc<Conn>>>,
     /// Local sessions that their clients have ended, for the core to forget.
     ended_local: Mutex<Vec<SessionId>>,
     /// Gives out session ids.
@@ -256,13 +257,7 @@ impl Shared {
         hub.conns.remove(&conn.id);
         hub.watches.remove_watcher(conn.id);
         drop(hub);
-        let mut sessions = lock(&self.sessions);
-        if sessions
-            .get(&conn.session())
-            .is_some_and(|c| c.id == conn.id)
-        {
-            sessions.remove(&conn.session());
-        }
+        lock(&self.sessions).detach(conn.session(), conn);
     }
 
     /// Ends the connections that leave most unread, until all of them together keep the bound.

@@ -165,9 +165,8 @@ impl Answering<'_> {
 
     /// A session has expired, or was closed over another connection than the one that it has here.
     fn session_is_over(&mut self, header: &TxnHeader, own: Option<&Submitted>) {
-        let conn = lock(&self.shared.sessions).remove(&header.session);
-        let closes = |conn: &Arc<Conn>| own.is_some_and(|own| own.conn.id == conn.id);
-        let Some(conn) = conn.filter(|conn| !closes(conn)) else {
+        let asker = own.map(|own| &own.conn);
+        let Some(conn) = lock(&self.shared.sessions).closed(header.session, asker) else {
             return;
         };
         let mut state = conn.state();

@@ -51,9 +51,9 @@ impl Core {
         let local = &self.service.local;
         lock(&self.replica.shared.sessions)
             .iter()
-            .filter(|(session, _)| local.is_empty() || !local.has(**session))
+            .filter(|(session, _)| local.is_empty() || !local.has(*session))
             .filter(|(_, conn)| word_of(conn.take_heard(), held_up, now_ms).is_some())
-            .map(|(session, conn)| (*session, conn.timeout_ms()))
+            .map(|(session, conn)| (session, conn.timeout_ms()))
             .collect()
     }
 
@@ -62,11 +62,11 @@ impl Core {
         let held_up = self.out.hold_clients;
         let local = &self.service.local;
         for (session, conn) in lock(&self.replica.shared.sessions).iter() {
-            if !local.is_empty() && local.has(*session) {
+            if !local.is_empty() && local.has(session) {
                 continue;
             }
             let tracker = &mut self.service.tracker;
-            tracker.hear(*session, conn.take_heard(), held_up);
+            tracker.hear(session, conn.take_heard(), held_up);
         }
     }
 }
@@ -100,8 +100,8 @@ pub(super) fn connected(
     drop(state);
     debug!(%session, valid, from = %conn.from, "session");
     if valid {
-        let old = lock(&shared.sessions).insert(session, Arc::clone(conn));
-        if let Some(old) = old.filter(|old| old.id != conn.id) {
+        let old = lock(&shared.sessions).attach(session, Arc::clone(conn));
+        if let Some(old) = old {
             old.close();
         }
     }

@@ -123,13 +123,13 @@ impl Core {
         local.look(self.now.elapsed_ms);
         let mut sessions = lock(&shared.sessions);
         for (session, conn) in sessions.iter() {
-            if local.has(*session) {
-                local.hear(*session, conn.take_heard(), held_up);
+            if local.has(session) {
+                local.hear(session, conn.take_heard(), held_up);
             }
         }
         for session in local.take_due() {
             info!(%session, "local session expired");
-            let Some(conn) = sessions.remove(&session) else {
+            let Some(conn) = sessions.closed(session, None) else {
                 continue;
             };
             let mut state = conn.state();

@@ -28,7 +28,8 @@ use stateright::{Model, Property};
 
 mod asked;
 pub use asked::{
-    ALL, CRASH, DEPOSED, FIFO, Op, PROPERTIES, READS, SYNC, SYNCS, Slip, View, WATCH, WRITES,
+    ALL, CRASH, DEPOSED, FIFO, Op, PROPERTIES, READS, SERVED, SYNC, SYNCS, Slip, View, WATCH,
+    WRITES,
 };
 
 /// An answer on the way to a client.
@@ -305,7 +306,11 @@ impl Clients {
         let (cluster, had) = (s.cluster, self.ensemble.tree(last, server));
         let tree = self.ensemble.tree(&cluster, server);
         let at = usize::from(server);
-        if !self.ensemble.mode(&cluster, server).serves() {
+        let serves = self.ensemble.mode(&cluster, server).serves();
+        if serves != self.ensemble.serves(&cluster, server).is_some() {
+            s.wrongs.add(&PROPERTIES, SERVED);
+        }
+        if !serves {
             for c in s.clients.iter_mut().filter(|c| c.at == Some(server)) {
                 c.leave();
             }
@@ -593,6 +598,11 @@ impl Model for Clients {
                 c.inbox.push_back(Reply::Event);
             }
             while self.hear(&mut s, client) {}
+            // What waits, waits for a write: the oldest.
+            let order = &s.clients[usize::from(client)].order;
+            if order.head().is_none() && !order.is_empty() {
+                s.wrongs.add(&PROPERTIES, FIFO);
+            }
         }
         Some(s)
     }

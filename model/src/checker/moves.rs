@@ -28,7 +28,7 @@ use stateright::{Model, Property};
 
 mod asked;
 pub use asked::{
-    ALL, CRASH, EACH, JUDGES, LEFT, MOVES, NOBODY, ORDER, OWN, PROPERTIES, Slip, View, WORD,
+    ALL, CRASH, DROP, EACH, JUDGES, LEFT, MOVES, NOBODY, ORDER, OWN, PROPERTIES, Slip, View, WORD,
 };
 
 /// A request as the checker knows it: whose, and the how many-th of its client.
@@ -324,11 +324,20 @@ impl Moves {
         s.owners.2[usize::from(client)] = conn;
     }
 
-    /// A server decides something for a session that only a leader may decide.
-    fn judges(&self, s: &mut State, server: u8) {
-        if self.ensemble.leader_of(&s.cluster, server) != Some(server) {
+    /// What a server does with something that only a leader may decide. Who leads judges, who serves behind a leader asks it, and who
+    /// serves nobody sends its clients away.
+    fn way(&self, s: &mut State, server: u8) -> Way {
+        let way = self.ensemble.mode(&s.cluster, server).way();
+        let leads = self.ensemble.leader_of(&s.cluster, server) == Some(server);
+        let right = match self.ensemble.serves(&s.cluster, server) {
+            Some(_) if leads => Way::Judge,
+            Some(_) => Way::Forward,
+            None => Way::Close,
+        };
+        if way != right {
             s.is_wrong(JUDGES);
         }
+        way
     }
 
     /// A session is to go on at a server, over a new connection.
@@ -346,11 +355,10 @@ impl Moves {
             ..*c
         };
         let conn = (client, c.conn);
-        match self.ensemble.mode(&s.cluster, server).way() {
+        match self.way(s, server) {
             Way::Close | Way::Alone => s.close(client),
             Way::Judge => {
-                c.open = true;
-                self.judges(s, server);
+                s.clients[usize::from(client)].open = true;
                 self.go_on(s, server, server, conn);
             }
             Way::Forward => {
@@ -406,10 +414,7 @@ impl Moves {
             xid: c.xid,
         };
         let xid = i32::from(waiting.xid);
-        let way = self.ensemble.mode(&s.cluster, at).way();
-        if way == Way::Judge {
-            self.judges(s, at);
-        }
+        let way = self.way(s, at);
         let host = &mut s.hosts[usize::from(at)];
         if self.is_by_xid() {
             host.by_xid.push_back(waiting);
@@ -482,7 +487,14 @@ impl Moves {
                 zxid: made.zxid,
                 time: 0,
             };
-            host.awaited.answers.take(&header, |w| lost.push(w))
+            let answers = &mut host.awaited.answers;
+            let waited = answers.len();
+            let own = answers.take(&header, |w| lost.push(w));
+            let told = lost.len() + usize::from(own.is_some());
+            if waited - answers.len() != told {
+                s.is_wrong(LEFT);
+            }
+            own
         };
         for w in lost {
             if !s.is_current(&w, server) {
@@ -670,22 +682,4 @@ impl serving::Service for Moves {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serving::{Slip as _, With as _};
-    use stateright::{Checker, HasDiscoveries};
-
-    /// Both cases of the kind: the answer of a request that the session sent elsewhere, and the end of a connection for a refusal
-    /// that was another one's.
-    #[test]
-    fn by_session_and_xid_clients_get_each_others_answers_and_are_closed_for_them() {
-        let slip = Slip::MatchBySessionAndXid;
-        for property in [OWN, NOBODY] {
-            let checker = Moves::with(slip).checker();
-            let until = HasDiscoveries::AnyOf([property].into());
-            let found = checker.finish_when(until).spawn_bfs().join();
-            let path = found.discovery(property).expect("a way");
-            assert_eq!(path.into_actions().len(), slip.expected().1, "{property}");
-        }
-    }
-}
+mod tests;

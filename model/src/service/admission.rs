@@ -199,7 +199,14 @@ mod tests {
         }
         let forwarded: Vec<i32> = (-200..200).filter(|c| may_forward(*c)).collect();
         assert_eq!(forwarded, [-11, -10, 1, 2, 5, 7, 9, 14, 15, 16, 19, 21]);
-        let clients = (-200..200).filter(|c| admission(*c) != Admission::Refused);
-        assert_eq!(clients.count(), 11 + 9 + 8);
+        let those = |what| (-200..200).filter(move |c| admission(*c) == what);
+        assert!(those(Admission::Leader).eq([-11, 1, 2, 5, 7, 9, 14, 15, 16, 19, 21]));
+        assert!(
+            those(Admission::Alone).eq([3, 4, 6, 8, 11, 12, 17, 18, 22]
+                .into_iter()
+                .chain([101])
+                .chain(103..=107))
+        );
+        assert!(those(Admission::Identity).eq([AUTH, SASL]));
     }
 }

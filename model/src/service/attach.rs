@@ -4,7 +4,8 @@
 //! only; a client that connects twice asks twice, and the answers come in the order of the questions, as a link keeps its order.
 //!
 //! **How the host calls it.** [`Revalidations::ask`] in the step that sends REVALIDATE; [`Revalidations::on_answer`] when the answer comes, and the connection that it
-//! hands out is told, if it is still there. [`Attached::attach`] when a session is confirmed: the connection that it hands out ends.
+//! hands out is told, if it is still there. [`Attached::left`] when a client introduces itself with a session that it has, [`Attached::attach`] when
+//! the session is confirmed: the connections that they hand out end.
 //! [`Attached::closed`] when a closeSession is applied: the connection that it hands out ends when it has got what is to be sent to it.
 //! [`Attached::detach`] when a connection has ended.
 
@@ -85,12 +86,25 @@ impl<C: PartialEq> Attached<C> {
         }
     }
 
-    /// A session is over: its closeSession was applied. The connection that it has here comes back, unless it is the `asker`, which
-    /// has its answer.
+    /// The client of a session comes again: the connection that the session has here comes back, to be ended, whatever becomes of the
+    /// new one.
+    #[must_use = "the earlier connection has to end"]
+    pub fn left(&mut self, session: SessionId) -> Option<C> {
+        self.conns.remove(&session)
+    }
+
+    /// A session is over: its closeSession was applied, or it was a local one that has expired. The connection that it has here comes
+    /// back, unless it is the `asker`, which has its answer.
     #[must_use = "a connection ends with its session"]
     pub fn closed(&mut self, session: SessionId, asker: Option<&C>) -> Option<C> {
         let conn = self.conns.remove(&session)?;
         (asker != Some(&conn)).then_some(conn)
+    }
+
+    /// The connection of a session.
+    #[must_use]
+    pub fn get(&self, session: SessionId) -> Option<&C> {
+        self.conns.get(&session)
     }
 
     /// All of them.
@@ -117,6 +131,13 @@ mod tests {
             [S, S, S].map(|s| waiting.on_answer(s)),
             [Some(1), Some(3), None]
         );
+        assert!(!waiting.is_empty());
+        assert_eq!(waiting.on_answer(T), Some(2));
+        assert!(
+            waiting.is_empty(),
+            "nothing is kept of those who have their answer"
+        );
+        waiting.ask(T, 2);
         assert_eq!(waiting.end().collect::<Vec<_>>(), [2]);
         assert!(waiting.is_empty());
     }
@@ -133,5 +154,11 @@ mod tests {
         assert_eq!(attached.attach(S, 3), None);
         assert_eq!(attached.closed(S, Some(&2)), Some(3));
         assert_eq!(attached.closed(S, None), None);
+        assert_eq!(attached.attach(S, 4), None);
+        assert_eq!((attached.get(S), attached.get(T)), (Some(&4), None));
+        assert_eq!([attached.left(S), attached.left(S)], [Some(4), None]);
+        assert_eq!(attached.attach(S, 4), None);
+        attached.detach(S, &4);
+        assert_eq!(attached.iter().count(), 0);
     }
 }

@@ -208,6 +208,11 @@ mod tests {
                 assert_eq!(joined.is_err(), follows, "{progress:?} {silent_ms}");
                 let next = line.next(Some(&has_it), TICK).map(|w| w.conn);
                 assert_eq!(next, gives_way.then_some(1), "{progress:?} {silent_ms}");
+                // One that has waited since before, whatever the holder has done meanwhile.
+                let mut line = Line::default();
+                assert_eq!(line.join(claim(1, 'm', expected), None, TICK), Ok(None));
+                let next = line.next(Some(&has_it), TICK).map(|w| w.conn);
+                assert_eq!(next, gives_way.then_some(1), "{progress:?} {silent_ms}");
                 // Between two that are expected, the address says nothing.
                 let known = holder('y', true, progress, silent_ms);
                 let mut line = Line::default();

@@ -125,9 +125,14 @@ impl Delivery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Epoch;
-    use crate::step::{Link, Mark};
+    use crate::ensemble::Ensemble;
+    use crate::fault::Fault;
+    use crate::ids::{Epoch, ServerId};
+    use crate::packet::Packet;
+    use crate::quorum::Voters;
+    use crate::step::{Link, Mark, Timer};
     use crate::vote::ServerState;
+    use alloc::boxed::Box;
 
     #[test]
     fn what_looks_at_the_tree_comes_behind_all_that_is_committed() {
@@ -135,21 +140,60 @@ mod tests {
             mark: Mark(1),
             write,
         };
-        let effects: [(Effect<()>, Option<Need>); 6] = [
+        let (zxid, link) = (Zxid(1), Link(1));
+        let ensemble = || Box::new(Ensemble::of(Voters::new(&[ServerId(1)]).unwrap()));
+        let effects: [(Effect<()>, Option<Need>); 18] = [
+            (
+                Effect::SendSnapshot {
+                    link,
+                    zxid,
+                    ensemble: ensemble(),
+                },
+                Some(Need::SendSnapshot),
+            ),
+            (
+                persist(Write::Install {
+                    zxid,
+                    ensemble: ensemble(),
+                }),
+                Some(Need::Install),
+            ),
+            (persist(Write::AcceptedEpoch(Epoch(1))), None),
+            (persist(Write::Append { zxid, txn: () }), None),
+            (persist(Write::Activate { version: zxid }), None),
+            (Effect::Dial(ServerId(1)), None),
+            (Effect::Arm(Timer::Tick), None),
+            (Effect::Disarm(Timer::Tick), None),
+            (
+                Effect::Send {
+                    link,
+                    packet: Packet::UpToDate,
+                },
+                None,
+            ),
+            (Effect::SendInform { link, zxid }, None),
+            (
+                Effect::SendHistory {
+                    link,
+                    after: Zxid::ZERO,
+                    upto: zxid,
+                    committed: true,
+                },
+                None,
+            ),
+            (Effect::Refused(Fault::NotLeading), None),
             (Effect::Became(ServerState::Looking), Some(Need::Role)),
             (Effect::Serve { epoch: Epoch(1) }, Some(Need::Serve)),
-            (
-                persist(Write::Truncate { zxid: Zxid(1) }),
-                Some(Need::Truncate),
-            ),
+            (persist(Write::Truncate { zxid }), Some(Need::Truncate)),
             (persist(Write::CurrentEpoch(Epoch(1))), None),
-            (Effect::Unlink(Link(1)), None),
+            (Effect::Unlink(link), None),
             (Effect::Deliver { upto: Zxid(3) }, None),
         ];
         for (effect, need) in effects {
             assert_eq!(Need::before(&effect), need, "{effect:?}");
             assert!(need.is_none_or(|n| n.most() == u64::MAX));
         }
+        assert_eq!(Need::Answer.most(), u64::MAX);
     }
 
     #[test]

@@ -181,6 +181,7 @@ mod tests {
             assert_eq!(Mode::of(state, has_others), mode);
             assert_eq!(mode.way(), way);
             assert_eq!(mode.leads(), way == Way::Judge);
+            assert!(mode.serves());
             for other_end in [false, true] {
                 assert_eq!(counts_at_leader(mode, other_end), mode.leads() && other_end);
                 assert_eq!(
@@ -191,7 +192,8 @@ mod tests {
         }
         assert_eq!(Mode::default().way(), Way::Close);
         assert_eq!(Mode::ReadOnly.way(), Way::Alone);
-        assert!(!Mode::ReadOnly.serves() && !counts_at_leader(Mode::ReadOnly, true));
+        assert!(!Mode::NotServing.serves() && !Mode::ReadOnly.serves());
+        assert!(!counts_at_leader(Mode::ReadOnly, true));
         assert!(!counts_at_learner(Mode::ReadOnly, true));
         assert!(!counts_at_leader(Mode::NotServing, true));
         assert!(!counts_at_learner(Mode::NotServing, true));

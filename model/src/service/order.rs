@@ -153,6 +153,7 @@ impl<W: PartialEq, R> ReplyOrder<W, R> {
 mod tests {
     use super::*;
     use alloc::vec::Vec;
+    use proptest::prelude::*;
 
     #[test]
     fn reads_wait_for_the_writes_before_them_and_for_no_others() {
@@ -194,5 +195,70 @@ mod tests {
         assert_eq!(order.push_read('a', 10), None);
         assert!(!order.answered(&4, |_| {}));
         assert_eq!(order.len(), 2);
+    }
+
+    /// What happens on a connection.
+    #[derive(Clone, Debug)]
+    enum Event {
+        Write(usize),
+        Read(usize),
+        /// The answer to a write with this number, which may be none of this connection's.
+        Answer(u32),
+    }
+
+    fn any_event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            (0..100_usize).prop_map(Event::Write),
+            (0..100_usize).prop_map(Event::Read),
+            (0..20_u32).prop_map(Event::Answer),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, rng_seed: proptest::test_runner::RngSeed::Fixed(0x5eed), ..ProptestConfig::with_cases(512) })]
+
+        /// Against a plain list of requests, from which whatever is answered leaves at the front.
+        #[test]
+        fn requests_are_answered_in_their_order_and_each_once(
+            events in proptest::collection::vec(any_event(), 0..60)
+        ) {
+            let mut order = ReplyOrder::counting_large(50);
+            // Number, whether it is a write, bytes.
+            let mut list: VecDeque<(u32, bool, usize)> = VecDeque::new();
+            let mut count = 0;
+            for event in events {
+                match event {
+                    Event::Write(bytes) => {
+                        order.push_write(count, bytes);
+                        list.push_back((count, true, bytes));
+                        count += 1;
+                    }
+                    Event::Read(bytes) => {
+                        let now = list.is_empty().then_some(count);
+                        prop_assert_eq!(order.push_read(count, bytes), now);
+                        if now.is_none() {
+                            list.push_back((count, false, bytes));
+                        }
+                        count += 1;
+                    }
+                    Event::Answer(write) => {
+                        let mut ready = Vec::new();
+                        let found = list.pop_front_if(|(n, _, _)| *n == write).is_some();
+                        let mut expected = Vec::new();
+                        while found && let Some((read, ..)) = list.pop_front_if(|(_, is_write, _)| !*is_write) {
+                            expected.push(read);
+                        }
+                        prop_assert_eq!(order.answered(&write, |read| ready.push(read)), found);
+                        prop_assert_eq!(ready, expected);
+                    }
+                }
+                prop_assert_eq!(order.len(), list.len());
+                prop_assert_eq!(order.is_empty(), list.is_empty());
+                prop_assert_eq!(order.bytes(), list.iter().map(|(.., bytes)| bytes).sum::<usize>());
+                let large = list.iter().map(|(.., bytes)| bytes).filter(|b| **b > 50);
+                prop_assert_eq!(order.large_bytes(), large.sum::<usize>());
+                prop_assert_eq!(order.head().copied(), list.front().map(|(n, ..)| *n));
+            }
+        }
     }
 }

@@ -92,6 +92,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(link_bytes_max(usize::MAX), usize::MAX);
+        assert_eq!([MAX, usize::MAX].map(link_bytes_max), [2 * MAX, usize::MAX]);
     }
 }

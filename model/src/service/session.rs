@@ -109,6 +109,14 @@ mod tests {
     }
 
     #[test]
+    fn a_client_goes_where_no_less_is_applied_than_it_has_seen() {
+        let (low, high) = (Zxid(5), Zxid(6));
+        assert!(may_connect(low, low) && may_connect(low, high) && !may_connect(high, low));
+        // Where the highest bit counts as a sign, the client has seen nothing.
+        assert!(may_connect(Zxid(u64::MAX), Zxid::ZERO));
+    }
+
+    #[test]
     fn timeouts_are_held_within_bounds() {
         assert_eq!(
             [-1, 0, 5000, 99_999].map(|t| negotiated_timeout_ms(t, 4000, 40_000)),

@@ -185,6 +185,8 @@ impl Snapshots {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::collections::BTreeSet;
+    use alloc::vec::Vec;
 
     const SERVES: Moment = Moment {
         serves: true,
@@ -225,6 +227,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn c_8_each_server_has_a_number_of_its_own_between_half_of_the_limit_and_all_of_it() {
+        let all: Vec<u64> = (1..=7)
+            .map(|me| due(me, 100_000, Some(100_000)).txns)
+            .collect();
+        assert!(
+            all.iter().all(|due| (50_000..=100_000).contains(due)),
+            "{all:?}"
+        );
+        let others: BTreeSet<u64> = all.iter().copied().collect();
+        assert_eq!(others.len(), all.len());
     }
 
     #[test]
@@ -280,7 +295,20 @@ mod tests {
                 snapshots.installed();
             }
             assert_eq!(snapshots.finished(begun, true, 0), Finished::Drop);
-            let left = if is_cut { some } else { Replay::default() };
+            snapshots.count(Replay { txns: 1, bytes: 1 });
+            if !is_cut {
+                assert_eq!(
+                    snapshots.behind().txns,
+                    1,
+                    "what came before is in the tree"
+                );
+                snapshots.installed();
+            }
+            let left = if is_cut {
+                Replay { txns: 3, bytes: 3 }
+            } else {
+                Replay::default()
+            };
             assert_eq!(snapshots.behind(), left, "what is still to be replayed");
             let next = snapshots.begin();
             assert_eq!(snapshots.finished(next, true, 0), Finished::Publish);

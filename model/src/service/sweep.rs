@@ -203,6 +203,53 @@ mod tests {
         }
     }
 
+    /// C-51: of a node with a time to live counts when it was changed last, not when it was made.
+    #[test]
+    fn c_51_a_change_of_its_data_keeps_a_node_with_a_time_to_live() {
+        let mut tree = tree(&[("/kept", Created::Ttl { ttl_ms: 500 }, 0)]);
+        let change = Txn::SetData {
+            path: "/kept".into(),
+            data: None,
+            version: 1,
+            reconfig: false,
+        };
+        apply(&mut tree, 2, 900, change);
+        for (date, expected) in [(1400, &[][..]), (1401, &["/kept"])] {
+            let mut sweep = Sweep::new(rules(1000, 0), 0);
+            assert_eq!(strs(&sweep.turn(&tree, 1000, date)), expected);
+        }
+    }
+
+    /// C-49: a turn looks at a bounded number of nodes, and the next comes at once; behind the last one an interval passes.
+    #[test]
+    fn c_49_a_look_at_many_nodes_that_are_not_due_takes_turns() {
+        let mut tree = tree(&[]);
+        for at in 1..=LOOKED_AT_A_TURN as u64 + 1 {
+            let ttl = Created::Ttl { ttl_ms: 5000 };
+            apply(&mut tree, at, 0, create(&format!("/{at}"), ttl));
+        }
+        let mut sweep = Sweep::new(rules(1000, 0), 0);
+        for next_ms in [1000, 2000] {
+            assert!(sweep.turn(&tree, 1000, 0).is_empty());
+            assert_eq!(sweep.next_ms(), next_ms);
+        }
+    }
+
+    #[test]
+    fn a_minute_that_allows_nothing_allows_one() {
+        let both = [
+            ("/a", Created::Ttl { ttl_ms: 1 }, 0),
+            ("/b", Created::Ttl { ttl_ms: 1 }, 0),
+        ];
+        let none = SweepRules {
+            per_minute_max: 0,
+            ..SweepRules::default()
+        };
+        let mut sweep = Sweep::new(none, 0);
+        assert_eq!(strs(&sweep.turn(&tree(&both), MINUTE_MS, 1000)), ["/a"]);
+        assert_eq!(sweep.next_ms(), 2 * MINUTE_MS);
+    }
+
     /// C-49: many that are due together go at the pace of a minute; a turn looks at a bounded number, and all of them go.
     #[test]
     fn c_49_what_is_due_together_is_deleted_in_turns() {

@@ -76,5 +76,12 @@ mod tests {
             }
             assert!(waiting <= WAITING_WORK_MAX || work == 1);
         }
+        assert_eq!(turn_of(2, Some(0)), Turn::BehindWrite);
+        // A read of one node waits in its place, whatever else does.
+        let one = turn_of(1, Some(WAITING_WORK_MAX));
+        assert_eq!(
+            (one, turn_of(2, Some(WAITING_WORK_MAX))),
+            (Turn::BehindWrite, Turn::Later)
+        );
     }
 }

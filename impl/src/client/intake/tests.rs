@@ -170,7 +170,8 @@ impl Client {
         };
         let conn = client.conn();
         conn.state().phase = ConnPhase::Open;
-        lock(&shared.sessions).insert(session, conn);
+        let older = lock(&shared.sessions).attach(session, conn);
+        assert!(older.is_none());
         assert!(client.go().may_read());
         client
     }

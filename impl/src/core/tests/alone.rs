@@ -243,6 +243,22 @@ fn old_files_are_removed_every_so_many_hours() {
     ));
 }
 
+/// What a harness proposes has no session; what it has settled is applied, however much that is.
+#[test]
+fn a_harness_proposes_and_settles() {
+    let mut server = server();
+    let refusal = || zabra_model::tree::txn::Txn::Error { code: -101 };
+    let events = (0..3000).map(|_| Event::Propose(refusal()));
+    server.turn(events.collect());
+    server.sync();
+    let applied = |server: &Server| server.shared().tree().last_zxid();
+    let last = server.core.peer().last_logged();
+    assert_eq!(server.core.peer().delivered(), last);
+    assert!(applied(&server) < last, "a turn applies a part of it");
+    server.turn(vec![Event::Settle]);
+    assert_eq!(applied(&server), last);
+}
+
 #[test]
 fn a_failed_disk_ends_the_server() {
     let mut server = server();

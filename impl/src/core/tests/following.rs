@@ -187,6 +187,49 @@ fn a_whole_tree_is_staged_before_it_is_installed_and_what_comes_behind_waits() {
     assert_eq!(kinds(&mut server, UP), [PacketKind::Ack]);
 }
 
+/// The leader that it follows next has less than this server has applied: as after a start, when the tree holds the whole log.
+#[test]
+fn a_tree_that_holds_more_than_the_log_is_read_anew_and_what_comes_behind_the_cut_waits() {
+    let mut server = serving();
+    for counter in [1, 2] {
+        committed(&mut server, at(counter), 7, 0, error(ErrorCode::NoNode));
+    }
+    server.turn(vec![Event::Ended(UP)]);
+    server.sync();
+    server.dials.clear();
+    for (other, state) in [(2, ServerState::Following), (3, ServerState::Leading)] {
+        server.turn(vec![Event::Mail(ServerId(other), vote(state, 3))]);
+    }
+    let [DialAct::Begin { attempt, .. }] = server.dials[..] else {
+        panic!("it dials: {:?}", server.dials);
+    };
+    let next = Link(6);
+    let says = |packet| Event::Heard(next, vec![Heard::Core(packet)]);
+    server.turn(vec![Event::Dialled(attempt, Some(next))]);
+    server.turn(vec![says(Packet::LeaderInfo { epoch: Epoch(2) })]);
+    server.sync();
+    server.turn(vec![
+        says(Packet::Trunc { zxid: at(1) }),
+        says(Packet::NewLeader { epoch: Epoch(2) }),
+    ]);
+    assert!(matches!(server.disk[..], [(_, Op::Truncate { .. })]));
+    packets(&mut server, next);
+    server.jobs.clear();
+    server.sync();
+    let [Job::Reload { mark }] = server.jobs[..] else {
+        panic!("the tree is read anew");
+    };
+    assert!(server.disk.is_empty(), "currentEpoch waits for the tree");
+    let mut tree = Tree::new();
+    tree.raise_last_zxid(at(1));
+    server.turn(vec![Event::Done(Done::Reloaded(mark, Ok(Box::new(tree))))]);
+    assert_eq!(server.shared().tree().last_zxid(), at(1));
+    assert!(matches!(server.disk[..], [(_, Op::CurrentEpoch(Epoch(2)))]));
+    assert_eq!(kinds(&mut server, next), []);
+    server.sync();
+    assert_eq!(kinds(&mut server, next), [PacketKind::Ack]);
+}
+
 #[test]
 fn serving_ends_with_the_leader_and_clients_go_elsewhere() {
     let mut server = serving();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::wire::quorum::ForwardedRequest;
+use zabra_model::tree::acl::Id;
 
 const TWO: Link = Link(2);
 
@@ -159,6 +160,69 @@ fn c_80_a_learner_that_is_not_synchronized_has_nothing_to_ask() {
     }
     assert_eq!(kinds(&mut server, new), []);
     assert_eq!(server.disk.len(), asked, "nothing is proposed");
+}
+
+/// C-80: what a learner says of its client counts, but for the super user, as none is configured here.
+#[test]
+fn c_80_the_super_user_of_a_learner_is_not_believed() {
+    let id = |scheme: &str| Id {
+        scheme: scheme.into(),
+        id: "u:x".into(),
+    };
+    let mut server = serving();
+    server.turn(vec![forwarded(9, 5, &begin_session())]);
+    let mut asks = |what: Request, by: &str| {
+        let Event::Heard(link, mut heard) = forwarded(9, 6, &what) else {
+            unreachable!("a request is heard")
+        };
+        if let [Heard::Request(_, ids)] = &mut heard[..] {
+            *ids = Some([id(by)].into());
+        }
+        server.turn(vec![Event::Heard(link, heard)]);
+        server.sync();
+        acknowledge(&mut server);
+        let shared = server.shared();
+        let tree = shared.tree();
+        tree.find("/a").map(|node| node.stat().version)
+    };
+    let Request::Write(mut make) = create("/a") else {
+        unreachable!("it is a write")
+    };
+    if let WriteOp::Create { acl: Some(acl), .. } = &mut make {
+        acl[0].id = id("digest");
+    }
+    let change = || {
+        Request::Write(WriteOp::SetData {
+            path: Some("/a".into()),
+            data: None,
+            version: -1,
+        })
+    };
+    assert_eq!(asks(Request::Write(make), "digest"), Some(0));
+    assert_eq!(asks(change(), "super"), Some(0), "NoAuth");
+    assert_eq!(asks(change(), "digest"), Some(1));
+}
+
+#[test]
+fn a_learner_whose_first_packet_is_held_back_is_linked_and_named_by_that_packet() {
+    let mut server = elected();
+    let hidden = |link| Event::Accepted {
+        link,
+        from: [127, 0, 0, 2].into(),
+        expected: false,
+        hello: None,
+    };
+    server.turn(vec![hidden(TWO)]);
+    assert!(opens(&server, TWO));
+    let info = Packet::FollowerInfo {
+        sid: ServerId(2),
+        accepted: Epoch(0),
+    };
+    server.turn(vec![says(TWO, info)]);
+    join(&mut server, TWO);
+    assert_eq!(server.mode(), Mode::Leader);
+    server.turn(vec![accepted(Link(9), 2, 9, false)]);
+    assert!(closes(&server, Link(9)), "the id has a link that answers");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn a_local_session_ends_when_its_client_is_silent_and_when_its_server_stops_serv
     }
     assert_eq!(phase(&heard), ConnPhase::Open);
     assert_eq!(phase(&silent), ConnPhase::Closing);
-    assert!(!lock(&server.shared().sessions).contains_key(&SessionId(8)));
+    assert!(lock(&server.shared().sessions).get(SessionId(8)).is_none());
     server.turn(vec![Event::Ended(UP)]);
     assert_eq!(phase(&heard), ConnPhase::Closed);
     let local = &server.shared().stats.local_sessions;

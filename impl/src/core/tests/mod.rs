@@ -2,6 +2,20 @@
 //!
 //! Method: events go into turns, and what comes out is looked at. The disk here says that operations are durable when a test lets
 //! it; packets of other servers are events.
+//!
+//! | handled | by, among others |
+//! |---|---|
+//! | `Mail`, `Dialled` | `following`: an attempt to dial … |
+//! | `Fired`, and what is due by the time | `following`: a timer of the driver …; `alone`: silent sessions, stalls, old files; `local`: reads without a leader; `cases`: C-49 to C-51 |
+//! | `Disk` | `alone`: only what the disk has said …, C-10, a failed disk; `leading`: C-10, C-83 |
+//! | `Accepted`, `Ended`, `Behind` | `leading`: who is let in, C-80, C-82, C-84, a frame of a link that was closed; `following`: learners that come to a follower |
+//! | `Heard`: packets | `leading`: a write is committed …; `following`: a ping is answered … |
+//! | `Heard`: a request, a question or a word about a session, the answer to a sync | `leading`: what a learner forwards …, a session goes on …, C-80; `following`: requests and syncs …, a session goes on …, C-40, C-41 |
+//! | `Heard`: a tree; `Done` | `following`: a whole tree …, a tree that holds more …; `alone`: C-8 |
+//! | `Connect`, `Submitted` | `alone`: a write is answered …, a sync …, a session goes on …, C-45; `local` |
+//! | `Propose`, `Settle`, `Shutdown` | `alone`: a harness …, the end … |
+//!
+//! What is between a client's bytes and `Submitted` is tested in `client/intake/tests/`.
 
 mod alone;
 mod cases;

@@ -113,8 +113,10 @@ pub const WATCH: &str = "watch event before data";
 pub const WRITES: &str = "writes linearizable";
 /// A read behind a sync shows all that anybody was told before the sync was sent, if the leader that answers was not replaced.
 pub const SYNC: &str = "sync and read linearizable";
+/// Clients are served by every server that serves with a leader behind it, or as the leader, and by no other.
+pub const SERVED: &str = "clients are at servers that serve";
 /// The properties, by their bits.
-pub const PROPERTIES: [&str; 5] = [FIFO, READS, WATCH, WRITES, SYNC];
+pub const PROPERTIES: [&str; 6] = [FIFO, READS, WATCH, WRITES, SYNC, SERVED];
 
 /// A configuration of clients.
 #[derive(Clone, Copy, Debug)]

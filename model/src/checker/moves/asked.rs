@@ -89,11 +89,11 @@ pub const NOBODY: &str = "nobody is closed for another's answer";
 pub const EACH: &str = "an answer is given when it is there";
 /// Requests of a session take effect in its order: none of a connection that it has left, once the leader has let it go on elsewhere.
 pub const ORDER: &str = "a session that has moved leaves nothing behind";
-/// Whoever waits when serving ends is told.
+/// Whoever waits is told when serving ends, and when its request was dropped and an answer behind it comes.
 pub const LEFT: &str = "nobody waits for what will not come";
 /// The leader's word on a session is for the connection that it was asked for.
 pub const WORD: &str = "a word is for who asked";
-/// Requests and sessions are judged by the server that leads.
+/// Requests and sessions are judged by the server that leads; who serves behind a leader asks it.
 pub const JUDGES: &str = "only a leader judges";
 /// The properties, by their bits.
 pub const PROPERTIES: [&str; 7] = [OWN, NOBODY, EACH, ORDER, LEFT, WORD, JUDGES];
@@ -163,6 +163,22 @@ pub const CRASH: View = View {
     golden: (1_854_459, 5_413_756),
 };
 
+/// Two sessions behind one follower, so small that a wrong rule shows at once.
+pub const DROP: View = View {
+    ensemble: &Bounds {
+        name: "clients-moves-drop",
+        about: "two sessions send through one follower, the leader drops a request, and one of them moves",
+        observers: 0,
+        txns: 4,
+        ..ENSEMBLE
+    },
+    requests: [2, 1],
+    at: [0, 0],
+    moves: [1, 0],
+    drops: 1,
+    golden: (2_957, 5_945),
+};
+
 impl View {
     /// Its name and numbers.
     #[must_use]
@@ -176,4 +192,4 @@ impl View {
 }
 
 /// Every configuration of sessions that move.
-pub const ALL: &[View] = &[MOVES, CRASH];
+pub const ALL: &[View] = &[MOVES, CRASH, DROP];

@@ -45,10 +45,11 @@ fn numbers_count_up_below_every_xid_and_differ_between_servers_and_starts() {
 #[test]
 fn numbers_come_round_and_answers_are_found_across_that() {
     let last = u64::from(COUNT_MASK) / PER_MS;
-    let mut answers = Answers::new(ServerId(255), last);
+    let mut answers = Answers::new(ServerId(254), last);
     let numbers: Vec<i32> = (0..300).map(|w| answers.forwarded(S, w)).collect();
-    assert_eq!(numbers[127].cast_unsigned(), u32::MAX);
-    assert_eq!(numbers[128].cast_unsigned(), u32::MAX << COUNT_BITS);
+    let first = 1 << 31 | 254 << COUNT_BITS;
+    assert_eq!(numbers[127].cast_unsigned(), first | COUNT_MASK);
+    assert_eq!(numbers[128].cast_unsigned(), first);
     for (w, number) in numbers.iter().enumerate() {
         assert_eq!(
             take(&mut answers, &header(S, *number, 0)),
@@ -72,6 +73,13 @@ fn where_it_leads_a_server_goes_by_the_place_alone() {
     assert_eq!(
         take(&mut answers, &header(S, 2, 7)),
         (Some('b'), Vec::new())
+    );
+    // What comes behind a place says that the place was passed.
+    answers.proposed(S, Zxid(8), 'c');
+    answers.proposed(S, Zxid(9), 'd');
+    assert_eq!(
+        take(&mut answers, &header(S, 4, 9)),
+        (Some('d'), Vec::from(['c']))
     );
 }
 

@@ -24,12 +24,16 @@ const OFF: LocalRules = LocalRules {
 };
 
 fn create(path: &str, flags: i32) -> WriteOp {
+    create_as(CreateKind::Create, path, flags)
+}
+
+fn create_as(kind: CreateKind, path: &str, flags: i32) -> WriteOp {
     let id = Id {
         scheme: "world".into(),
         id: "anyone".into(),
     };
     WriteOp::Create {
-        kind: CreateKind::Create,
+        kind,
         path: Some(path.into()),
         data: None,
         acl: Some(vec![AclEntry { perms: 31, id }]),
@@ -86,6 +90,19 @@ fn only_a_write_that_makes_an_ephemeral_node_needs_a_global_session() {
     let other = [create("/a", 0), create("/a", 2), create("/a", 4), multi(0)];
     assert!(ephemeral.iter().all(wants_ephemeral));
     assert!(!other.iter().any(wants_ephemeral));
+    for (kind, can) in [
+        (CreateKind::Create2, true),
+        (CreateKind::Container, false),
+        (CreateKind::Ttl, false),
+    ] {
+        for flags in [1, 3] {
+            assert_eq!(
+                wants_ephemeral(&create_as(kind, "/a", flags)),
+                can,
+                "{kind:?}"
+            );
+        }
+    }
     let refusing = LocalRules {
         upgrading: false,
         ..ON

@@ -57,6 +57,31 @@ fn c_50_a_silent_session_is_over_within_its_timeout_and_a_tick() {
 }
 
 #[test]
+fn the_next_look_is_at_the_next_deadline_or_in_half_a_tick() {
+    let mut tracker = SessionTracker::new(1000);
+    assert_eq!(tracker.next_look_ms(100), 600);
+    tracker.track(S, 3000, 0);
+    assert_eq!(
+        [100, 3400, 3800, 4000].map(|now| tracker.next_look_ms(now)),
+        [600, 3900, 4000, 4500]
+    );
+    assert_eq!(
+        SessionTracker::new(0).next_look_ms(7),
+        8,
+        "never at once again"
+    );
+}
+
+#[test]
+fn a_session_whose_end_was_asked_for_does_not_expire_as_well() {
+    let mut tracker = SessionTracker::new(1000);
+    tracker.track(S, 3000, 0);
+    tracker.track(T, 3000, 0);
+    assert_eq!(tracker.admit(S, Asks::End, ServerId(1), 0), Ok(()));
+    assert_eq!(tracker.expire(4000), [T]);
+}
+
+#[test]
 fn a_shorter_timeout_counts_at_once() {
     let mut tracker = SessionTracker::new(1000);
     tracker.track(S, 30_000, 0);
@@ -110,8 +135,10 @@ fn c_49_who_waits_to_be_closed_is_not_saved_by_a_late_touch() {
     for id in 1..=5000 {
         tracker.track(SessionId(id), 3000, 0);
     }
+    assert!(tracker.may_expire(4000));
     let first = tracker.expire(4000);
     assert_eq!(first.len(), EXPIRING_MAX);
+    assert!(!tracker.may_expire(4000), "until some of them are applied");
     assert!(!first.contains(&waits));
     tracker.restart(4001);
     tracker.track(waits, 9000, 4001);
@@ -210,6 +237,8 @@ fn a_stall_of_the_leader_costs_nobody_its_session() {
     let mut tracker = SessionTracker::begin(1000, 0, [(S, 3000)].into_iter());
     assert_eq!(tracker.look(2000), None);
     assert_eq!(tracker.look(4001), Some(2001));
+    let mut late = SessionTracker::begin(1000, 50_000, [].into_iter());
+    assert_eq!(late.look(50_500), None, "it has begun just now");
     assert!(tracker.take_due(Room::default()).is_empty());
     assert_eq!(tracker.look(6001), None);
     assert_eq!(tracker.look(8001), None);
@@ -267,6 +296,12 @@ fn a_leader_tracks_what_it_applies_and_a_follower_does_not() {
         tracker.on_applied(S, Applied::Ended, leads, 0);
         assert!(tracker.is_empty());
     }
+    // One that it has admitted itself is not young again when that is applied.
+    let mut tracker = SessionTracker::new(1000);
+    let begins = Asks::Begin { timeout_ms: 3000 };
+    assert_eq!(tracker.admit(S, begins, ServerId(1), 0), Ok(()));
+    tracker.on_applied(S, Applied::Begun { timeout_ms: 3000 }, true, 2500);
+    assert_eq!(tracker.expire(4000), [S]);
     let owners = [S, T].into_iter();
     assert_eq!(lost(owners, |s| s == S).collect::<Vec<_>>(), [T]);
 }

@@ -61,11 +61,17 @@ fn a_connection_that_is_over_is_forgotten_with_its_watches_and_not_with_its_sess
     assert_eq!(lock(&shared.hub).watches.len(), 1);
     let mut next = Client::dials(&shared);
     next.connect(&again(session));
-    lock(&shared.sessions).insert(session, next.conn());
+    assert_eq!(
+        lock(&shared.sessions)
+            .attach(session, next.conn())
+            .map(|c| c.id),
+        None,
+        "it has left"
+    );
     drop(client);
     let hub = lock(&shared.hub);
     assert_eq!((hub.watches.len(), hub.conns.len()), (0, 1));
-    let attached = lock(&shared.sessions).get(&session).map(|c| c.id);
+    let attached = lock(&shared.sessions).get(session).map(|c| c.id);
     assert_eq!(attached, Some(next.conn().id), "the later one has it");
 }
 
