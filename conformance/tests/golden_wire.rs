@@ -13,8 +13,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use zabra::wire::client::{
-    ConnectRequest, ConnectResponse, RawRequest, ReplyFrame, Request, is_session_password, opcode,
-    reply, session_password, xid,
+    ConnectRequest, ConnectResponse, RawRequest, ReplyFrame, Request, opcode, reply, xid,
 };
 use zabra::wire::election::{InitialMessage, Notification, NotificationForm, config_version};
 use zabra::wire::four_letter::FourLetter;
@@ -22,6 +21,7 @@ use zabra::wire::frame::{CLIENT_FRAME_BYTES_MAX, ELECTION_FRAME_BYTES_MAX, split
 use zabra::wire::quorum::{self, ForwardedRequest, LearnerInfo, PacketKind, QuorumPacket};
 use zabra::wire::txn::{put_txn, read_txn};
 use zabra_model::ids::SessionId;
+use zabra_model::service::session::{password, password_fits};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -210,10 +210,7 @@ fn server_sent(line: &Line, conn: &mut Connection, tally: &mut Tally) {
 fn connect_response(line: &Line, body: &Bytes) {
     let response = ConnectResponse::decode(body).expect(&line.place);
     if response.session != SessionId(0) {
-        assert!(is_session_password(
-            response.session,
-            Some(&response.password)
-        ));
+        assert!(password_fits(response.session, &response.password));
     }
     let mut out = BytesMut::new();
     response.put(&mut out);
@@ -510,7 +507,7 @@ fn computed_vectors_hold() {
     for vector in passwords {
         let session = SessionId(number(&vector["sessionId"]).cast_signed());
         let expected = unhex(vector["passwd"].as_str().expect("hex"));
-        assert_eq!(session_password(session)[..], expected, "{session}");
+        assert_eq!(password(session)[..], expected, "{session}");
     }
     let words = vectors["fourlw_ints"].as_object().expect("a map");
     assert_eq!(words.len(), FourLetter::WORDS.len());

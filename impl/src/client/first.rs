@@ -5,13 +5,13 @@ use super::ended::Ended;
 use super::lock::lock;
 use super::shared::{Mode, Shared};
 use super::submit::Connect;
-use crate::wire::client::{ConnectRequest, ConnectResponse, is_session_password};
+use crate::wire::client::{ConnectRequest, ConnectResponse};
 use crate::wire::four_letter::FourLetter;
 use bytes::{Buf, BytesMut};
 use std::sync::atomic::Ordering;
 use tracing::{info, warn};
 use zabra_model::service::read_only::{Entry, entry};
-use zabra_model::service::session::{may_connect, negotiated_timeout_ms};
+use zabra_model::service::session::{may_connect, negotiated_timeout_ms, password_fits};
 use zabra_model::service::tokens::Attach;
 
 /// A frame is refused by its length only beyond what the limit for requests and a header allow.
@@ -113,7 +113,7 @@ pub(super) fn introduce(
     if let Some(old) = old {
         old.close();
     }
-    if !is_session_password(session, request.password.as_deref()) {
+    if !password_fits(session, request.password.as_deref().unwrap_or_default()) {
         let mut state = conn.state();
         ConnectResponse::expired(state.read_only).put(&mut state.out);
         state.phase = ConnPhase::Closing;

@@ -16,9 +16,7 @@ pub mod reply;
 pub mod request;
 pub mod xid;
 
-pub use connect::{
-    ConnectRequest, ConnectResponse, first_session_id, is_session_password, session_password,
-};
+pub use connect::{ConnectRequest, ConnectResponse};
 pub use multi::MultiResult;
 pub use reply::{ClientInfo, EventType, ReplyFrame, ReplyHeader, Response, WatchEvent};
 pub use request::{

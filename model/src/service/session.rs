@@ -80,7 +80,7 @@ mod tests {
 
     const S: SessionId = SessionId(7);
 
-    /// Golden `error_replies` and `create_modes`.
+    /// Golden `error_replies` and `create_modes`; the second one is in `vectors.json`.
     #[test]
     fn passwords_are_those_of_zookeeper() {
         let hex = |id| {
@@ -92,8 +92,14 @@ mod tests {
             hex(0x0100_000d_3a01_0012),
             "2d93c3c3ef84e0bf2d9c854d467645a3"
         );
+        assert_eq!(
+            hex(0x0100_000d_3a01_0000),
+            "85e659c32ed693976b51c85a2715b70e"
+        );
         assert!(!password_fits(SessionId(0), &password(SessionId(0))));
-        assert!(password_fits(S, &password(S)) && !password_fits(S, &[0; 16]));
+        assert!(
+            password_fits(S, &password(S)) && !password_fits(S, &[0; 16]) && !password_fits(S, &[])
+        );
     }
 
     #[test]

@@ -22,13 +22,14 @@ use crate::limits::{
 };
 use crate::wire::client::{
     AddWatchMode, ConnectRequest, ConnectResponse, ReplyFrame, ReplyHeader, Request, Response,
-    SetWatches, opcode, reply, session_password, xid,
+    SetWatches, opcode, reply, xid,
 };
 use crate::wire::frame::{put_frame, split};
 use bytes::{BufMut, Bytes};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use zabra_model::ids::{SessionId, Zxid};
+use zabra_model::service::session::password;
 use zabra_model::service::work::{LONG_READ_WORK, WAITING_WORK_MAX};
 use zabra_model::tree::acl::{AclEntry, Id, perms};
 use zabra_model::tree::error::ErrorCode;
@@ -289,7 +290,7 @@ fn hello() -> ConnectRequest {
 fn again(session: SessionId) -> ConnectRequest {
     ConnectRequest {
         session,
-        password: Some(Bytes::copy_from_slice(&session_password(session))),
+        password: Some(Bytes::copy_from_slice(&password(session))),
         ..hello()
     }
 }

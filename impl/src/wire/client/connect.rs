@@ -3,7 +3,7 @@
 use crate::wire::cursor::{JuteWrite, Reader, WireError};
 use crate::wire::frame::put_frame;
 use bytes::{BufMut, Bytes, BytesMut};
-use zabra_model::ids::{ServerId, SessionId, Zxid};
+use zabra_model::ids::{SessionId, Zxid};
 
 /// What a client says first.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -135,58 +135,9 @@ impl ConnectResponse {
     }
 }
 
-/// The password of `session`: sixteen bytes of `java.util.Random`, seeded with the id and a constant, so that every server of
-/// every ensemble knows it without asking.
-#[must_use]
-pub fn session_password(session: SessionId) -> [u8; 16] {
-    zabra_model::service::session::password(session)
-}
-
-/// Whether `password` opens `session`. Session 0 is never opened.
-#[must_use]
-pub fn is_session_password(session: SessionId, password: Option<&[u8]>) -> bool {
-    session.0 != 0 && password == Some(&session_password(session))
-}
-
-/// The first session id of a server that starts at `now_ms`: its own id in the top byte, 40 bits of the clock, 16 bits to count in.
-///
-/// The id with only the top bit set marks containers and is skipped.
-#[must_use]
-pub const fn first_session_id(server: ServerId, now_ms: u64) -> SessionId {
-    let id = ((now_ms << 24) >> 8) | (server.0 << 56);
-    SessionId(if id == 1 << 63 { id + 1 } else { id }.cast_signed())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_password_is_what_zookeeper_gives_the_session() {
-        // conformance/golden/vectors.json, ZooKeeper 3.9.5
-        let expected = 0x85e6_59c3_2ed6_9397_6b51_c85a_2715_b70e_u128.to_be_bytes();
-        let session = SessionId(0x100_000d_3a01_0000);
-        assert_eq!(session_password(session), expected);
-        assert!(is_session_password(session, Some(&expected)));
-        assert!(!is_session_password(session, None));
-        assert!(!is_session_password(session, Some(&[0; 16])));
-    }
-
-    #[test]
-    fn session_zero_is_never_opened() {
-        let zero = SessionId(0);
-        assert!(!is_session_password(zero, Some(&session_password(zero))));
-    }
-
-    #[test]
-    fn a_session_id_holds_the_server_in_its_top_byte() {
-        let id = first_session_id(ServerId(2), 0x1234_5678_9abc_def0).0;
-        assert_eq!(id, 0x0278_9abc_def0_0000);
-        assert_eq!(
-            first_session_id(ServerId(0x80), 0).0.cast_unsigned(),
-            (1 << 63) + 1
-        );
-    }
 
     #[test]
     fn a_legacy_client_gets_a_legacy_answer() -> Result<(), WireError> {
@@ -195,7 +146,7 @@ mod tests {
             let response = ConnectResponse {
                 timeout_ms: 10_000,
                 session: SessionId(7),
-                password: session_password(SessionId(7)),
+                password: [7; 16],
                 read_only,
             };
             response.put(&mut out);
