@@ -246,3 +246,29 @@ fn the_core_alone_steps_the_peer() {
         "{stepping:?}"
     );
 }
+
+/// CVE-2026-24281: whoever answers for the names of addresses must not decide who is who. A name that the operator has written is looked
+/// up; the name of an address never is.
+#[test]
+fn the_name_of_an_address_is_never_asked_for() {
+    let server = sources("impl/src");
+    assert!(!holders(&server, "lookup_host(").is_empty());
+    for asking in [
+        "getnameinfo",
+        "gethostbyaddr",
+        "lookup_addr",
+        "reverse_lookup",
+    ] {
+        assert_eq!(holders(&server, asking), Vec::<String>::new());
+    }
+    // The standard library and tokio cannot ask; these can.
+    let built = tree(&["--package", "zabra"]);
+    for asking in [
+        "dns-lookup v",
+        "hickory-resolver v",
+        "trust-dns-resolver v",
+        "c-ares v",
+    ] {
+        assert!(!built.contains(asking), "the server is built with {asking}");
+    }
+}

@@ -80,7 +80,7 @@ pub fn answer(
     let ok = ReplyHeader::ok(xid, zxid);
     match request {
         Request::Read(op) => {
-            let result = tree.read(op, conn.session(), ids);
+            let result = tree.read(op, conn.session(), &conn.reads_as(ids));
             if let Some((path, mode)) = watch_left(op, result.as_ref().err().copied()) {
                 hub.hub().watches.add(conn.id, path, mode);
             }
@@ -187,7 +187,7 @@ pub fn answer_apart(
     op: &ReadOp,
     out: &mut BytesMut,
 ) -> Option<Apart> {
-    match tree.long_read(op, conn.session(), ids) {
+    match tree.long_read(op, conn.session(), &conn.reads_as(ids)) {
         Ok(Some(read)) => {
             if let Some((path, mode)) = watch_left(op, None) {
                 hub.hub().watches.add(conn.id, path, mode);
@@ -262,8 +262,9 @@ fn put_set_watches(
         persistent,
         persistent_recursive: recursive,
     };
+    let ids = conn.reads_as(ids);
     hub.watches.set_watches(tree, conn.id, &set, |trigger| {
-        if allows(trigger.acl, perms::READ, ids) {
+        if allows(trigger.acl, perms::READ, &ids) {
             // Which transaction it was is not known any more.
             reply::put_event(Zxid(u64::MAX), event_type(trigger.kind), trigger.path, out);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tracing::warn;
 use zabra_model::ids::Zxid;
-use zabra_model::tree::acl::{allows, perms};
+use zabra_model::tree::acl::{Id, allows, perms};
 use zabra_model::tree::event::{EventKind, Trigger};
 use zabra_model::tree::watch::Watches;
 
@@ -74,7 +74,8 @@ impl Hub {
                 return;
             };
             let mut state = conn.state();
-            if state.phase == ConnPhase::Closed || !allows(trigger.acl, perms::READ, &state.ids) {
+            let may_read = |ids: &[Id]| allows(trigger.acl, perms::READ, &conn.reads_as(ids));
+            if state.phase == ConnPhase::Closed || !may_read(&state.ids) {
                 return;
             }
             reply::put_event(zxid, event_type(trigger.kind), trigger.path, &mut state.out);

@@ -8,6 +8,7 @@ use super::auth::{identity, super_user};
 use super::conn::{Conn, ConnPhase, ConnState};
 use super::ended::Ended;
 use super::line::Place;
+use super::lock::lock;
 use super::outstanding::WAITING_OVERHEAD;
 use super::sasl::take_token;
 use super::shared::{Mode, Shared};
@@ -18,8 +19,9 @@ use crate::wire::frame::split;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tracing::warn;
 use zabra_model::ids::Zxid;
-use zabra_model::service::admission::{Admission, admission, authenticated};
+use zabra_model::service::admission::{Admission, admission, authenticated, means_this_ensemble};
 use zabra_model::service::local::{Apart as Own, Needs, apart, needs, wants_ephemeral};
 use zabra_model::service::throttle::{InLine, Pass};
 use zabra_model::service::work::{TURN_WORK_MAX, Turn, WATCHES_A_TURN, turn_of};
@@ -631,6 +633,16 @@ fn authenticate(raw: &RawRequest, scene: &mut Scene<'_, '_>) {
         return;
     };
     let scheme = scheme.as_deref().unwrap_or("");
+    if let Some(names) = config.access.ensemble.as_ref()
+        && scheme == "ensemble"
+    {
+        let said = data.as_deref().unwrap_or_default();
+        if !means_this_ensemble(said, names) {
+            return leave_for_its_ensemble(said, scene);
+        }
+        let header = ReplyHeader::ok(raw.header.xid, Zxid::ZERO);
+        return reply::put_empty(header, &mut scene.state.out);
+    }
     let id = identity(scheme, data.as_deref(), &address, config.digest);
     let state = &mut *scene.state;
     let is_taken = id.is_some_and(|id| {
@@ -642,6 +654,16 @@ fn authenticate(raw: &RawRequest, scene: &mut Scene<'_, '_>) {
     }
     let header = ReplyHeader::ok(raw.header.xid, Zxid::ZERO);
     reply::put_empty(header, &mut state.out);
+}
+
+/// The client means another ensemble. It hears nothing: an error would end it, and it is to look for another server.
+fn leave_for_its_ensemble(said: &[u8], scene: &mut Scene<'_, '_>) {
+    let shared = scene.shared;
+    if let Some(unsaid) = lock(&shared.elsewhere).due(shared.elapsed_ms()) {
+        let said: String = String::from_utf8_lossy(said).chars().take(64).collect();
+        warn!(from = %scene.conn.from, unsaid, "a client means the ensemble {said:?}, and that is no name of this one (ensembleAuthName)");
+    }
+    scene.state.phase = ConnPhase::Closing;
 }
 
 /// Tells the client why its connection is over.

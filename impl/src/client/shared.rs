@@ -123,6 +123,8 @@ pub struct Shared {
     pub(super) seen_more: Mutex<Seldom>,
     /// When it was last said that a client has not authenticated by SASL.
     pub(super) sasl_failed: Mutex<Seldom>,
+    /// When it was last said that a client means another ensemble.
+    pub(super) elsewhere: Mutex<Seldom>,
     secret: Secret,
     /// When it was last said that clients come too fast.
     pub(super) too_fast: Mutex<Seldom>,
@@ -157,6 +159,7 @@ impl Shared {
             long_reads: LongReads::new(LONG_READS_MAX),
             seen_more: Mutex::default(),
             sasl_failed: Mutex::default(),
+            elsewhere: Mutex::default(),
             secret,
             too_fast: Mutex::default(),
             stats: Stats::default(),
@@ -225,7 +228,8 @@ impl Shared {
         let id = self.next_conn.fetch_add(1, Ordering::Relaxed);
         let unread_bytes_max = self.config.beside_large(UNREAD_BYTES_MAX);
         let bounds = (unread_bytes_max, self.outstanding.large_above());
-        let conn = Arc::new(Conn::new(id, from, self.date_ms(), bounds, wake));
+        let skips_acl = self.config.access.skips_acl;
+        let conn = Arc::new(Conn::new(id, from, self.date_ms(), bounds, skips_acl, wake));
         lock(&self.hub).conns.insert(conn.id, Arc::clone(&conn));
         conn
     }

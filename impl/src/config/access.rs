@@ -9,6 +9,10 @@ use std::path::PathBuf;
 /// Java's class for the scheme sasl, as `authProvider.N` names it.
 pub(super) const SASL_CLASS: &str = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider";
 
+/// Java's class for the scheme ensemble.
+pub(super) const ENSEMBLE_CLASS: &str =
+    "org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider";
+
 /// What the lines said, each with its number.
 #[derive(Clone, Default)]
 pub struct AccessLines {
@@ -20,7 +24,11 @@ pub struct AccessLines {
     super_password: Option<String>,
     super_users: BTreeSet<Box<str>>,
     allows_failed: bool,
-    /// The line that names Java's class for the scheme.
+    /// The names of this ensemble, and whether a line names Java's class for its scheme.
+    ensemble: Option<Vec<Box<str>>>,
+    has_ensemble_class: bool,
+    skips_acl: Option<(usize, bool)>,
+    /// The line that names Java's class for the scheme sasl.
     class: Option<(usize, String)>,
     /// The first line that says nothing without SASL.
     needs_sasl: Option<(usize, String)>,
@@ -40,6 +48,10 @@ pub struct Access {
     pub schemes: Box<[Box<str>]>,
     /// Who may authenticate by SASL; `None`: nobody.
     pub sasl: Option<Sasl>,
+    /// Names of this ensemble that clients may say by the scheme ensemble, none for any name; `None`: there is no such scheme.
+    pub ensemble: Option<Box<[Box<str>]>>,
+    /// Whether every client may do everything.
+    pub skips_acl: bool,
 }
 
 /// Who may authenticate by SASL, and what comes of it.
@@ -73,6 +85,23 @@ impl AccessLines {
                 self.requires_sasl = Some((number, flag(key, value)?));
             }
             "java.security.auth.login.config" => self.jaas = Some((number, PathBuf::from(value))),
+            "ensembleAuthName" => {
+                let names = value.split(',').map(str::trim);
+                let names: Vec<_> = names.filter(|n| !n.is_empty()).map(Box::from).collect();
+                if names.is_empty() {
+                    return Err(format!("{key} names no ensemble; write {key}=NAME"));
+                }
+                self.ensemble = Some(names);
+            }
+            // Java takes the word yes alone, and whatever else for no.
+            "skipACL" => match value {
+                "yes" => self.skips_acl = Some((number, true)),
+                "no" | "false" | "" => self.skips_acl = Some((number, false)),
+                _ => return Err(format!("{key}={value}: write yes or no")),
+            },
+            _ if plain.starts_with("authProvider.") && value == ENSEMBLE_CLASS => {
+                self.has_ensemble_class = true;
+            }
             _ => return self.set_of_sasl(number, key, plain, value),
         }
         Ok(true)
@@ -111,14 +140,24 @@ impl AccessLines {
         Ok(true)
     }
 
-    /// The line that says that there are clients of the scheme sasl, and what a person should know of it where nobody can be one. The ACLs
-    /// of such clients are kept all the same, so nothing is weaker without them.
-    pub(super) fn class_alone(&self) -> Option<(usize, String)> {
-        let (line, key) = self.class.as_ref()?;
-        let what = format!(
-            "{key} is about SASL, and no file says who its users are, so nobody can authenticate by it; write java.security.auth.login.config=FILE"
-        );
-        Some((*line, what))
+    /// What a person should know of lines that are kept, each with its number.
+    pub(super) fn notes(&self, access: &Access) -> Vec<(usize, String)> {
+        let mut notes = Vec::new();
+        // ACLs of such clients are kept all the same, so nothing is weaker without them.
+        if let Some((line, key)) = &self.class
+            && access.sasl.is_none()
+        {
+            let what = format!(
+                "{key} is about SASL, and no file says who its users are, so nobody can authenticate by it; write java.security.auth.login.config=FILE"
+            );
+            notes.push((*line, what));
+        }
+        if let Some((line, true)) = self.skips_acl {
+            let what =
+                "skipACL=yes: every client may read and change everything, whatever ACLs say";
+            notes.push((line, what.into()));
+        }
+        notes
     }
 
     /// What the lines mean together; `provided` says whether this server authenticates by a scheme other than sasl. Errors: the number
@@ -131,7 +170,13 @@ impl AccessLines {
             "sasl" => sasl.is_some(),
             other => provided(other),
         })?;
-        Ok(Access { schemes, sasl })
+        let any_name = self.has_ensemble_class.then(Vec::new);
+        Ok(Access {
+            schemes,
+            sasl,
+            ensemble: self.ensemble.or(any_name).map(Vec::into_boxed_slice),
+            skips_acl: matches!(self.skips_acl, Some((_, true))),
+        })
     }
 
     fn schemes(&self, provided: impl Fn(&str) -> bool) -> Result<Box<[Box<str>]>, (usize, String)> {
@@ -269,6 +314,39 @@ mod tests {
             ("sessionRequireClientSASLAuth", "true"),
         ];
         assert_eq!(of(&lines).unwrap_err().0, 3);
+    }
+
+    #[test]
+    fn an_ensemble_has_the_names_that_a_line_gives_it_or_any() {
+        let of = |lines: &[(&str, &str)]| of(lines).unwrap().ensemble;
+        let class = ("authProvider.2", ENSEMBLE_CLASS);
+        let names = ("ensembleAuthName", " east, all,");
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[class]), Some(Box::default()));
+        let both: Box<[Box<str>]> = [Box::from("east"), Box::from("all")].into();
+        assert_eq!(of(&[class, names]), Some(both.clone()));
+        assert_eq!(of(&[names]), Some(both));
+        for none in ["", ",", " , "] {
+            let key = "ensembleAuthName";
+            let said = AccessLines::default().set(1, key, key, none).unwrap_err();
+            assert!(said.contains("ensembleAuthName=NAME"), "{said}");
+        }
+    }
+
+    #[test]
+    fn acls_are_skipped_where_a_line_says_yes_and_that_is_told() {
+        let key = "skipACL";
+        for (value, skips) in [("yes", true), ("no", false), ("false", false), ("", false)] {
+            let lines = lines(&[("enforce.auth.enabled", "false"), (key, value)]);
+            let access = lines.clone().check(|_| true).unwrap();
+            assert_eq!(access.skips_acl, skips, "{value}");
+            let told: Vec<_> = lines.notes(&access).into_iter().map(|(at, _)| at).collect();
+            assert_eq!(told, if skips { vec![2] } else { vec![] }, "{value}");
+        }
+        for neither in ["true", "YES", "1"] {
+            let said = AccessLines::default().set(1, key, key, neither);
+            assert_eq!(said, Err(format!("skipACL={neither}: write yes or no")));
+        }
     }
 
     const JAAS: &str = "Server { a.DigestLoginModule required user_super=\"hush\" user_bob=\"b\"; };\nOther { a.DigestLoginModule required user_eve=\"e\"; };\nQuorumServer { a.DigestLoginModule required user_test=\"t\"; };\n";

@@ -89,10 +89,10 @@ fn of_settings(path: &Path, settings: &[Setting]) -> Result<Config, ConfigError>
     for unused in &mut lines.unused {
         unused.from = of(unused.line).and_then(|s| s.place.clone());
     }
-    let sasl_class = lines.access.class_alone();
+    let access = lines.access.clone();
     let mut config = check(path, lines)?;
-    let sasl_class = sasl_class.filter(|_| config.access.sasl.is_none());
-    let without_users = sasl_class.and_then(|(line, what)| {
+    let notes = access.notes(&config.access).into_iter();
+    let of_access = notes.filter_map(|(line, what)| {
         let whence = of(line)?.whence();
         Some(format!("{}: {whence}: {what}", path.display()))
     });
@@ -107,7 +107,7 @@ fn of_settings(path: &Path, settings: &[Setting]) -> Result<Config, ConfigError>
                 setting.whence()
             ))
         })
-        .chain(without_users)
+        .chain(of_access)
         .collect();
     Ok(config)
 }

@@ -45,11 +45,12 @@ pub struct Key {
     pub why: &'static str,
 }
 
-const CLASSES: [&str; 5] = [
+const CLASSES: [&str; 6] = [
     "org.apache.zookeeper.server.auth.DigestAuthenticationProvider",
     "org.apache.zookeeper.server.auth.IPAuthenticationProvider",
     "org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
     "org.apache.zookeeper.server.auth.X509AuthenticationProvider",
+    "org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider",
     "",
 ];
 const NO_TLS: &str = "connections would not be encrypted";
@@ -156,6 +157,8 @@ pub const KEYS: &[Key] = &[
     key("SASLAuthenticationProvider.superPassword", "password", "", "The password of the SASL user super, in place of the section's."),
     key("superUser", "name", "", "A SASL user who may do everything; superUser.1 and so on name further ones."),
     key("superUser*", "name", "", "A further one."),
+    key("ensembleAuthName", "names", "", "Names of this ensemble, with commas between them: a client that names another one by the scheme ensemble loses its connection."),
+    key("skipACL", "yes or no", "no", "Let every client read and change everything, whatever ACLs say."),
     key("allowSaslFailedClients", "true or false", "false", "Whether a client in whose SASL something was wrong stays, as nobody."),
     key("secureClientPort", "port", "", "Where clients connect with TLS; it needs ssl.keyStore.location."),
     key("secureClientPortAddress", "host", "every address", "The address of secureClientPort."),
@@ -215,21 +218,19 @@ pub const KEYS: &[Key] = &[
     refused("quorum.auth.kerberos.servicePrincipal", Off::Any, NO_PEER_AUTH, "Whom a server dials, in Kerberos; read if quorum.auth.enableSasl is true."),
     refused("quorum.auth.*", Off::False, NO_PEER_AUTH, "Whatever else begins with quorum.auth. is about SASL between servers."),
     refused("authProvider", Off::Never, NO_SCHEME, "A class that authenticates clients; Java reads authProvider.N."),
-    refused("authProvider.N", Off::Classes(&CLASSES), NO_SCHEME, "A class that authenticates clients; Java's for digest, ip, sasl and x509 are built in."),
+    refused("authProvider.N", Off::Classes(&CLASSES), NO_SCHEME, "A class that authenticates clients; Java's for digest, ip, sasl, x509 and ensemble are built in."),
     refused("authProvider.*", Off::Classes(&CLASSES), NO_SCHEME, "As authProvider.N."),
     refused("DigestAuthenticationProvider.*", Off::Never, "the digest scheme would not do what it says", "Whatever else is about the scheme digest."),
     refused("IPAuthenticationProvider.*", Off::False, "the ip scheme would not do what it says", "Whatever is about the scheme ip."),
     refused("SASLAuthenticationProvider.*", Off::Never, NO_SASL, "Whatever else is about the scheme sasl."),
     refused("requireClientAuthScheme", Off::None, NO_AUTH, "Of old, by which scheme clients have to authenticate; write sessionRequireClientSASLAuth."),
     refused("enforce.auth.*", Off::False, NO_AUTH, "Whatever else is about clients that have to authenticate."),
-    refused("ensembleAuthName", Off::Never, "clients of other ensembles would be let in", "The names of this ensemble that clients may say."),
     refused("letAnySaslUserDoX", Off::Never, NO_SASL, "An id of ACLs that whoever authenticated by SASL has."),
     refused("sasl.*", Off::Never, NO_SASL, "Whatever begins with sasl. is about SASL."),
     refused("requireKerberosConfig", Off::False, NO_SASL, "Do not start without a configuration of Kerberos."),
     refused("jaasLoginRenew*", Off::Any, NO_SASL, "How tickets of Kerberos are renewed."),
     refused("kerberos.*", Off::Any, NO_SASL, "Whatever begins with kerberos. is about names of the scheme sasl."),
     refused("kinit", Off::Any, NO_SASL, "The program that renews tickets of Kerberos."),
-    refused("skipACL", Off::False, "access would be checked all the same", "Let every client do everything."),
     refused("audit.enable", Off::False, "nothing would be written for an audit", "A log of who did what."),
     refused("IPAuthenticationProvider.usexforwardedfor", Off::False, "the ip scheme would not do what it says", "Whether the HTTP server for commands takes a client's address from X-Forwarded-For."),
     refused("kerberos.removeHostFromPrincipal", Off::Any, NO_SASL, "Leave the host out of names of the scheme sasl."),
@@ -499,6 +500,7 @@ mod tests {
             "ssl.authProvider" => (key.name, "x509"),
             "ssl.protocol" | "ssl.enabledProtocols" => (key.name, "TLSv1.3"),
             "ssl.keyStore.type" | "ssl.trustStore.type" => (key.name, "PEM"),
+            "skipACL" => (key.name, "yes"),
             "DigestAuthenticationProvider.digestAlg" => (key.name, "SHA-256"),
             name => (
                 name,

@@ -275,7 +275,10 @@ impl Config {
     #[must_use]
     pub fn knows_super_user(&self) -> bool {
         let of_sasl = self.access.sasl.as_ref();
-        self.super_digest.is_some() || of_sasl.is_some_and(|sasl| !sasl.super_users.is_empty())
+        let of_tls = self.tls.as_ref();
+        self.super_digest.is_some()
+            || of_sasl.is_some_and(|sasl| !sasl.super_users.is_empty())
+            || of_tls.is_some_and(|tls| tls.super_user.is_some())
     }
 
     /// What the list of members says of an id.

@@ -43,7 +43,6 @@ mod tests {
 
     /// Values that ask for something, and values that do not (C-21).
     const LINES: &[(&str, &[&str], &[&str])] = &[
-        ("skipACL", &["yes", "true"], &["no", "false"]),
         ("audit.enable", &["true"], &["false"]),
         ("secureClientPort", &["2281"], &[]),
         ("secureClientPortAddress", &["127.0.0.1"], &[]),
@@ -70,13 +69,13 @@ mod tests {
         ("X509AuthenticationProvider.superUser", &["CN=a"], &[]),
         ("requireClientAuthScheme", &["sasl"], &["none"]),
         ("enforce.auth.sasl", &["true"], &["false"]),
-        ("ensembleAuthName", &["a"], &[]),
         (
             "authProvider.1",
             &["my.Provider"],
             &[
                 "org.apache.zookeeper.server.auth.DigestAuthenticationProvider",
                 "org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
+                "org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider",
             ],
         ),
         ("authProvider.sasl", &["my.Provider"], &[]),

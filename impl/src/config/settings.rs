@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn c_30_a_property_of_security_outside_the_file_refuses_the_start() {
         for flags in [
-            "-Xmx2g -Dzookeeper.skipACL=yes",
+            "-Xmx2g -Dzookeeper.sasl.other=yes",
             "-Dzookeeper.ssl.quorum.keyStore.password=hush",
         ] {
             let said = start("", &[], &[("SERVER_JVMFLAGS", flags)]).unwrap_err();

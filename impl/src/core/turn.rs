@@ -90,6 +90,7 @@ impl Core {
         let rules = Rules {
             extended_types: config.extended_types,
             enforce_quota: config.enforce_quota,
+            skip_acl: config.access.skips_acl,
             entry_bytes_max: config.entry_bytes_max,
         };
         let limits = ReplayLimits {

@@ -114,6 +114,21 @@ impl Cluster {
         self.children[i] = Some(child);
     }
 
+    /// Starts it with a log of this level, into a file.
+    pub fn start_logging(&mut self, i: usize, level: &str, log: &std::path::Path) {
+        let log = std::fs::File::create(log).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_zabra"))
+            .arg("serve")
+            .arg(self.data(i).join("zoo.cfg"))
+            .env("ZABRA_LOG", level)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.children[i] = Some(child);
+    }
+
     /// Starts it with these limits of open files, soft and hard.
     pub fn start_limited(&mut self, i: usize, soft: u32, hard: u32) {
         let script = format!("ulimit -Sn {soft}; ulimit -Hn {hard}; exec \"$@\"");

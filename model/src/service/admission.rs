@@ -71,6 +71,15 @@ pub fn sasl_failed(is_forgiven: bool, schemes: &[Box<str>]) -> Option<ErrorCode>
     }
 }
 
+/// Whether a client that names an ensemble by the scheme `ensemble` means this one, of which `names` are the names. Whoever says no name
+/// means any, and where no names are configured, every name is right. It makes nobody anybody.
+///
+/// Source: ZooKeeper `EnsembleAuthenticationProvider`.
+#[must_use]
+pub fn means_this_ensemble(said: &[u8], names: &[Box<str>]) -> bool {
+    said.is_empty() || names.is_empty() || names.iter().any(|name| name.as_bytes() == said)
+}
+
 /// Whether a learner may bring a request with this code to the leader: what its clients may ask of the leader, and the sessions
 /// that it begins for them.
 #[must_use]
@@ -189,6 +198,22 @@ mod tests {
             (sasl_failed(true, both), sasl_failed(false, both)),
             (closed, closed)
         );
+    }
+
+    #[test]
+    fn a_client_that_names_an_ensemble_means_one_of_its_names_or_any() {
+        let names: &[Box<str>] = &["east".into(), "all".into()];
+        for (said, is_here) in [
+            (&b""[..], true),
+            (b"east", true),
+            (b"all", true),
+            (b"west", false),
+            (b"eas", false),
+            (b"east ", false),
+        ] {
+            assert_eq!(means_this_ensemble(said, names), is_here, "{said:?}");
+            assert!(means_this_ensemble(said, &[]));
+        }
     }
 
     /// C-42: over all codes there are, and all around them.

@@ -184,3 +184,55 @@ fn who_has_to_authenticate_gets_an_error_and_the_end_for_anything_else() {
     assert_eq!(client.heard(), [(2, 0)]);
     assert_eq!(client.submits.len(), 1);
 }
+
+/// As ZooKeeper does it: a client that gets no answer looks for another server, one that gets an error gives up.
+#[test]
+fn a_client_of_another_ensemble_hears_nothing_and_one_of_this_is_nobody_more() {
+    let shared = server_with("ensembleAuthName=east,all\n");
+    for name in [Some(&b"west"[..]), Some(b"east,all")] {
+        let mut client = Client::open(&shared);
+        let asked = [auth("ensemble", name), exists("/", false)];
+        assert_eq!(client.asks(1, &asked), Rest::Finish);
+        assert_eq!(client.heard(), []);
+    }
+    for name in [None, Some(&b""[..]), Some(b"all")] {
+        let mut client = Client::open(&shared);
+        let asked = [auth("ensemble", name), exists("/", false)];
+        assert!(client.asks(1, &asked).may_read());
+        assert_eq!(client.heard(), [(1, 0), (2, 0)]);
+        assert_eq!(client.conn().state().ids.len(), 1, "its address");
+    }
+    let mut client = Client::open(&server());
+    let asked = [auth("ensemble", Some(b"east"))];
+    assert_eq!(client.asks(1, &asked), Rest::Finish);
+    assert_eq!(client.heard(), [(1, ErrorCode::AuthFailed.code())]);
+}
+
+/// Everybody reads everything, digests too, and hears of everything; and stays who he is.
+#[test]
+fn where_acls_are_skipped_everybody_reads_and_hears_as_the_super_user() {
+    for (lines, err) in [("", ErrorCode::NoAuth.code()), ("skipACL=yes\n", 0)] {
+        let shared = server_with(lines);
+        commit(&shared, &make("/private", private()));
+        let mut client = Client::open(&shared);
+        let path = || "/private".into();
+        let list = Request::Read(ReadOp::GetChildren {
+            path: path(),
+            watch: false,
+        });
+        let asked = [
+            Request::Read(ReadOp::GetAcl { path: path() }),
+            list,
+            watch("/private", AddWatchMode::Persistent),
+        ];
+        client.asks(1, &asked);
+        let replies = client.replies();
+        let errors: Vec<_> = replies.iter().map(|r| r.header.err).collect();
+        assert_eq!(errors, [err, err, 0], "{lines}");
+        let shows = |word: &[u8]| replies[0].record.windows(word.len()).any(|w| w == word);
+        assert_eq!(shows(b"u:Jq7wMyA"), err == 0, "{lines}");
+        commit(&shared, &change("/private"));
+        assert_eq!(events(&mut client).len(), usize::from(err == 0), "{lines}");
+        assert_eq!(client.conn().state().ids.len(), 1, "its address");
+    }
+}
