@@ -113,7 +113,7 @@ pub fn script(seed: u64, kind: Kind) -> Vec<Act> {
             0..15 => acts.push(Act::Move { slot }),
             15..25 => acts.push(Act::Drop { slot }),
             25..40 => acts.push(Act::Knock(odd::knock(rng, SLOTS))),
-            40..80 if kind.servers > 1 => acts.push(Act::Change {
+            40..160 if kind.servers > 1 => acts.push(Act::Change {
                 slot,
                 speaks: rng.bool(),
             }),
@@ -216,6 +216,20 @@ mod tests {
         for op in damaged {
             assert!(op.words.contains("[cut at "), "{}", op.words);
         }
+    }
+
+    /// Seed 10 is the sample of each commit (`tests/differential.rs`).
+    #[test]
+    fn the_sample_of_an_ensemble_restarts_and_its_sessions_move_and_speak_over_old_connections() {
+        let kind = Kind {
+            requests: 2000,
+            restart: true,
+            servers: 3,
+        };
+        let acts = script(10, kind);
+        assert!(acts.iter().any(|act| matches!(act, Act::Restart(_))));
+        let speaks = |act: &Act| matches!(act, Act::Change { speaks: true, .. });
+        assert!(acts.iter().any(speaks));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use zabra::wire::client::{opcode as op, xid};
 
-/// The session that looks where zxids are; no script uses it.
+/// The session that looks where zxids are, at the server that leads; no script uses it.
 const KEEPER: usize = SLOTS;
 
 /// Settings of both: sessions that outlive a script, containers and nodes with a time to live that nobody removes meanwhile.
@@ -236,7 +236,12 @@ impl Pair {
         {
             self.sides.iter_mut().for_each(|side| side.forget(slot));
         }
-        Ok(None)
+        if slot == KEEPER || !self.sides[0].is_ensemble() {
+            return Ok(None);
+        }
+        // A follower may have answered what the leader has not applied yet, and ZooKeeper's leader judges the next request by what it
+        // has applied (D-76).
+        self.batch(KEEPER, &[], place)
     }
 
     /// Compares what both have said; events of the paths in `hidden` may be ZooKeeper's alone.
@@ -412,14 +417,14 @@ impl Pair {
     }
 
     fn restart(&mut self, which: Which, place: &str) -> Result<Option<Difference>> {
-        // Else it expires in the midst of another script.
-        if let Some(difference) = self.batch(KEEPER, &[Op::new(op::CLOSE_SESSION)], place)? {
-            return Ok(Some(difference));
-        }
         for slot in 0..SLOTS {
             if let Some(difference) = self.drop_connection(slot, place)? {
                 return Ok(Some(difference));
             }
+        }
+        // Else it expires in the midst of another script.
+        if let Some(difference) = self.batch(KEEPER, &[Op::new(op::CLOSE_SESSION)], place)? {
+            return Ok(Some(difference));
         }
         for side in &mut self.sides {
             side.restart(which)?;

@@ -135,12 +135,7 @@ impl Op {
                 self.has_null = true;
             }
             Some(text) => {
-                let shown = String::from_utf8_lossy(&text[..text.len().min(100)]);
-                let shown = shown.replace(PLACE, "@");
-                let _ = write!(self.words, " {shown:?}");
-                if text.len() > 100 {
-                    let _ = write!(self.words, "... of {} bytes", text.len());
-                }
+                let _ = write!(self.words, " {}", shown(text));
             }
         }
         put_bytes(text, &mut self.record);
@@ -213,9 +208,8 @@ impl Op {
     /// Appends texts.
     #[must_use]
     pub fn texts(mut self, texts: &[Vec<u8>]) -> Self {
-        let shown: Vec<_> = texts.iter().map(|t| String::from_utf8_lossy(t)).collect();
-        let shown = shown.join(" ").replace(PLACE, "@");
-        let _ = write!(self.words, " [{shown}]");
+        let all: Vec<_> = texts.iter().map(|text| shown(text)).collect();
+        let _ = write!(self.words, " [{}]", all.join(", "));
         put_count(texts.len(), &mut self.record);
         for text in texts {
             put_bytes(Some(text), &mut self.record);
@@ -259,6 +253,17 @@ impl Op {
             record[at..at + 8].copy_from_slice(&zxid.to_be_bytes());
         }
         put_place(record, place);
+    }
+}
+
+/// For people: a path or another text, cut short if it is long.
+fn shown(text: &[u8]) -> String {
+    const LONG: usize = 100;
+    let begin = String::from_utf8_lossy(&text[..text.len().min(LONG)]);
+    let begin = format!("{:?}", begin.replace(PLACE, "@"));
+    match text.len() {
+        0..=LONG => begin,
+        length => format!("{begin}... of {length} bytes"),
     }
 }
 

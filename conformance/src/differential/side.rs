@@ -18,7 +18,8 @@ const START: Duration = Duration::from_secs(240);
 /// Where xids of the requests begin that end a batch; others count from 1.
 pub const MARK: i32 = 0x4000_0000;
 
-/// The xid of the sync before each batch of an ensemble: without it a server may not know yet what another one has answered.
+/// The xid of the write before each batch of an ensemble, which fails: when it is answered, the session's server has applied what others
+/// have answered before. A sync would not do: ZooKeeper's leader answers it at once, and may be behind its followers.
 const FENCE: i32 = MARK - 1;
 
 /// What came over a connection.
@@ -64,7 +65,7 @@ pub struct Side {
 }
 
 impl Side {
-    /// Starts `servers` of them. Data is kept in memory where the system has a place for that, because ZooKeeper waits for its disk
+    /// Starts `servers` of them. The last slot is at the one that leads. Data is kept in memory where the system has a place for that, because ZooKeeper waits for its disk
     /// with every batch.
     ///
     /// # Errors
@@ -104,8 +105,8 @@ impl Side {
             roles,
             cluster,
             slots: (0..slots)
-                .map(|part| Slot {
-                    part,
+                .map(|slot| Slot {
+                    part: if slot + 1 == slots { 0 } else { slot },
                     ..Slot::default()
                 })
                 .collect(),
@@ -116,6 +117,12 @@ impl Side {
     fn port(&self, part: usize) -> u16 {
         let server = self.roles[part % self.roles.len()];
         self.cluster.servers[server].client_port
+    }
+
+    /// Whether there is more than one server.
+    #[must_use]
+    pub fn is_ensemble(&self) -> bool {
+        self.roles.len() > 1
     }
 
     /// Whether the session of this slot has a connection.
@@ -138,7 +145,7 @@ impl Side {
     pub fn connect(&mut self, slot: usize) -> Result<(Heard, Option<Heard>)> {
         let port = self.port(self.slots[slot].part);
         // A server of an ensemble that has not come as far as the session has seen takes it later.
-        let patience = if self.roles.len() > 1 {
+        let patience = if self.is_ensemble() {
             PATIENCE
         } else {
             Duration::ZERO
@@ -216,17 +223,28 @@ impl Side {
         self.slots[slot].frames = None;
     }
 
-    /// Sends requests, and one more that marks their end unless an end of the connection may follow.
+    /// Sends requests, behind the fence if there are several servers, and one more that marks their end unless an end of the connection
+    /// may follow.
     ///
     /// # Errors
     /// Never because the server has closed the connection: that is heard.
     pub fn send(&mut self, slot: usize, ops: &[Op], place: &str) -> Result<()> {
-        let slot = &mut self.slots[slot];
         let mut out = vec![];
-        if self.roles.len() > 1 {
-            let fence = Op::new(op::SYNC).text(Some(b"/"));
-            fence.put(FENCE, place, 0, &mut out);
+        if self.is_ensemble() {
+            let fence = Op::new(op::DELETE).text(Some(b"/nothing"));
+            fence.int("version", -1).put(FENCE, place, 0, &mut out);
         }
+        self.send_behind(out, slot, ops, place)
+    }
+
+    fn send_behind(
+        &mut self,
+        mut out: Vec<u8>,
+        slot: usize,
+        ops: &[Op],
+        place: &str,
+    ) -> Result<()> {
+        let slot = &mut self.slots[slot];
         for op in ops {
             slot.xid += i32::from(op.xid.is_none());
             op.put(op.xid.unwrap_or(slot.xid), place, slot.zxid, &mut out);
@@ -295,7 +313,8 @@ impl Side {
             .text(Some(path))
             .flag("watch", false)
             .with_xid(1);
-        self.send(slot, std::slice::from_ref(&look), "")?;
+        // No fence: the other side would have to write, too.
+        self.send_behind(vec![], slot, std::slice::from_ref(&look), "")?;
         let heard = self.hear(slot, &[look])?;
         // The other side is not asked, and its marks go on.
         self.slots[slot].mark -= 1;
