@@ -208,6 +208,13 @@ impl Pair {
         {
             return Ok(Some(difference));
         }
+        // It has no fence before it: of a connection that ends, ZooKeeper drops requests that it has not begun.
+        if self.sides[0].is_ensemble()
+            && ops.first().is_some_and(|op| op.alone)
+            && let Some(difference) = self.batch(slot, &[], place)?
+        {
+            return Ok(Some(difference));
+        }
         for side in &mut self.sides {
             side.send(slot, ops, place)?;
         }

@@ -223,14 +223,14 @@ impl Side {
         self.slots[slot].frames = None;
     }
 
-    /// Sends requests, behind the fence if there are several servers, and one more that marks their end unless an end of the connection
+    /// Sends requests, behind the fence if there are several servers and the first need not be alone, and one more that marks their end unless an end of the connection
     /// may follow.
     ///
     /// # Errors
     /// Never because the server has closed the connection: that is heard.
     pub fn send(&mut self, slot: usize, ops: &[Op], place: &str) -> Result<()> {
         let mut out = vec![];
-        if self.is_ensemble() {
+        if self.is_ensemble() && ops.first().is_none_or(|op| !op.alone) {
             let fence = Op::new(op::DELETE).text(Some(b"/nothing"));
             fence.int("version", -1).put(FENCE, place, 0, &mut out);
         }
