@@ -202,7 +202,18 @@ impl Pair {
         bail!("neither side lets session {slot} begin");
     }
 
+    /// A session says all of this, and it is compared what is answered.
     fn batch(&mut self, slot: usize, ops: &[Op], place: &str) -> Result<Option<Difference>> {
+        let found = self.ask(slot, ops, place)?;
+        if found.is_some() || slot == KEEPER || !self.sides[0].is_ensemble() {
+            return Ok(found);
+        }
+        // A follower may have answered what the leader has not applied yet, and ZooKeeper's leader judges the next request by what it
+        // has applied (D-76).
+        self.ask(KEEPER, &[], place)
+    }
+
+    fn ask(&mut self, slot: usize, ops: &[Op], place: &str) -> Result<Option<Difference>> {
         if !self.sides[0].is_connected(slot)
             && let Some(difference) = self.connect(slot)?
         {
@@ -211,7 +222,7 @@ impl Pair {
         // It has no fence before it: of a connection that ends, ZooKeeper drops requests that it has not begun.
         if self.sides[0].is_ensemble()
             && ops.first().is_some_and(|op| op.alone)
-            && let Some(difference) = self.batch(slot, &[], place)?
+            && let Some(difference) = self.ask(slot, &[], place)?
         {
             return Ok(Some(difference));
         }
@@ -243,12 +254,7 @@ impl Pair {
         {
             self.sides.iter_mut().for_each(|side| side.forget(slot));
         }
-        if slot == KEEPER || !self.sides[0].is_ensemble() {
-            return Ok(None);
-        }
-        // A follower may have answered what the leader has not applied yet, and ZooKeeper's leader judges the next request by what it
-        // has applied (D-76).
-        self.batch(KEEPER, &[], place)
+        Ok(None)
     }
 
     /// Compares what both have said; events of the paths in `hidden` may be ZooKeeper's alone.
