@@ -191,6 +191,7 @@ fn any_entry(rng: &mut Rng) -> Entry {
         22 => ("", ""),
         23..25 => ("digest", OTHER),
         25..36 => {
+            // Left out is `sasl`, which is stored here without a provider, too (D-55).
             const ODD: &[(&str, &str)] = &[
                 ("digest", ""),
                 ("digest", ":"),
@@ -218,7 +219,6 @@ fn any_entry(rng: &mut Rng) -> Entry {
                 ("ip", "::1/64"),
                 ("ip", ""),
                 ("x509", "CN=a"),
-                ("sasl", "joe"),
                 ("super", ""),
                 ("ensemble", ""),
                 ("world", ""),
