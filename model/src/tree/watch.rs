@@ -413,6 +413,8 @@ mod tests {
         );
         fire(&mut w, NodeDeleted, "/a");
         assert_eq!(w.bytes(), of(&["/a", "/long/path"]));
+        assert_eq!(w.remove(2, "/a", 3), Ok(()));
+        assert_eq!(w.greediest(), Some((2, of(&["/long/path"]))));
         w.add(9, "/long/path", WatchMode::Data);
         w.remove_watcher(2);
         assert_eq!(
