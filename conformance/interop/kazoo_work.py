@@ -3,10 +3,12 @@
 
     kazoo_work.py HOST:PORT [HOST:PORT ...]
 
+With ZABRA_TLS=DIR it speaks TLS, with the files that `zabra tls init DIR` has written.
 Exit code 0 and one line per server if all is as ZooKeeper does it; else a traceback.
 """
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -42,7 +44,16 @@ def refused(error, call, *args, **kwargs):
     raise AssertionError(f"{call} {args} was not refused with {error.__name__}")
 
 
+def by_tls():
+    files = os.environ.get("ZABRA_TLS")
+    if files is None:
+        return {}
+    own = f"{files}/client.pem"
+    return {"use_ssl": True, "ca": f"{files}/ca.pem", "certfile": own, "keyfile": own}
+
+
 def client(server, **kwargs):
+    kwargs.update(by_tls())
     zk = KazooClient(hosts=server, timeout=10, **kwargs)
     zk.start(PATIENCE)
     return zk
@@ -157,7 +168,9 @@ def access(server, zk, root):
     # The identity of this ACL is null on the wire.
     zk.create(root + "/own", b"", acl=CREATOR_ALL_ACL)
     acl, _ = zk.get_acls(root + "/own")
-    assert acl[0].id.scheme == "digest" and acl[0].id.id.startswith("alice:"), acl
+    # With TLS, the certificate of this client is in it, too.
+    ids = [a.id.id for a in acl if a.id.scheme == "digest"]
+    assert len(ids) == 1 and ids[0].startswith("alice:"), acl
     stranger.add_auth("digest", "alice:secret")
     eventually(lambda: stranger.get(root)[0] == b"hidden", "the owner reads")
     acl, _ = stranger.get_acls(root)

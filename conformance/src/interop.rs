@@ -84,6 +84,15 @@ pub fn run_python(name: &str, arguments: &[&str]) -> Result<String> {
     run_to_end(&mut python(name, arguments)?)
 }
 
+/// The same with this variable in its environment.
+///
+/// # Errors
+/// As [`run_python`].
+pub fn run_python_with(name: &str, arguments: &[&str], variable: (&str, &OsStr)) -> Result<String> {
+    let mut command = python(name, arguments)?;
+    run_to_end(command.env(variable.0, variable.1))
+}
+
 /// Runs a program to its end. Its output belongs to the error if it fails.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 pub mod chaos;
 pub mod cluster;
+pub mod development_tls;
 pub mod differential;
 pub mod interop;
 pub mod lossy;

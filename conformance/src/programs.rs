@@ -6,6 +6,7 @@
 //! loudly and the test ends.
 
 use crate::cluster::{Cluster, Server};
+use crate::development_tls::DevelopmentTls;
 use crate::interop::{java_classpath, run_to_end, script};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
@@ -59,16 +60,32 @@ impl Client {
 /// # Errors
 /// The program cannot be built, or says that something is wrong.
 pub fn work_over_a_leader_kill(client: Client) -> Result<bool> {
+    work(client, None)
+}
+
+/// The same, with all that it says under TLS.
+///
+/// # Errors
+/// As [`work_over_a_leader_kill`].
+pub fn work_over_a_leader_kill_by_tls(client: Client, tls: &DevelopmentTls) -> Result<bool> {
+    work(client, Some(tls))
+}
+
+fn work(client: Client, tls: Option<&DevelopmentTls>) -> Result<bool> {
     let absent = |tool: &&&str| which(tool).is_none();
     if let Some(tool) = client.needs().iter().find(absent) {
         eprintln!("\n#### SKIPPED: {client:?} cannot run here: no {tool}\n");
         return Ok(false);
     }
-    let Some(command) = build(client)? else {
+    let Some(mut command) = build(client)? else {
         return Ok(false);
     };
     // TTL nodes, which one of Curator's recipes makes.
-    let mut cluster = Cluster::start(3, &[("extendedTypesEnabled", "true")])?;
+    let mut lines = vec![("extendedTypesEnabled", "true")];
+    let of_tls = tls.map(DevelopmentTls::lines).unwrap_or_default();
+    lines.extend(of_tls.iter().map(|(key, value)| (*key, &**value)));
+    command.envs(tls.map(DevelopmentTls::variables).unwrap_or_default());
+    let mut cluster = Cluster::start(3, &lines)?;
     let servers: Vec<_> = cluster.servers.iter().map(Server::connect).collect();
     let mut program = Program::start(command, &servers.join(","))?;
     program.says("ready", HALF)?;

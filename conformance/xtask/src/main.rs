@@ -121,6 +121,7 @@ fn run(cli: &Cli) -> Result<()> {
                 "kazoo_sasl",
                 "java_shell",
                 "other_clients",
+                "clients_by_tls",
             ];
             tests
                 .iter()

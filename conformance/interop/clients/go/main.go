@@ -4,12 +4,16 @@
 //
 // The program prints "ready" when its first half is done, waits for a line on its standard input while the test kills the
 // leader, goes on with the same session, and prints "done". It exits with 1 and a sentence at the first wrong answer.
+// With ZABRA_TLS=DIR it speaks TLS, with the files that `zabra tls init DIR` has written.
 package main
 
 import (
 	"bufio"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -48,8 +52,26 @@ type quiet struct{}
 
 func (quiet) Printf(string, ...any) {}
 
+// A dialler of TLS, with the files of this directory.
+func byTLS(files string) zk.Dialer {
+	own, err := tls.LoadX509KeyPair(files+"/client.pem", files+"/client.pem")
+	must(err, "client.pem")
+	authority, err := os.ReadFile(files + "/ca.pem")
+	must(err, "ca.pem")
+	roots := x509.NewCertPool()
+	check(roots.AppendCertsFromPEM(authority), "ca.pem holds no certificate")
+	config := &tls.Config{Certificates: []tls.Certificate{own}, RootCAs: roots}
+	return func(network, address string, limit time.Duration) (net.Conn, error) {
+		return tls.DialWithDialer(&net.Dialer{Timeout: limit}, network, address, config)
+	}
+}
+
 func connect(servers []string) *zk.Conn {
-	conn, events, err := zk.Connect(servers, 10*time.Second, zk.WithLogger(quiet{}))
+	dial := net.DialTimeout
+	if files := os.Getenv("ZABRA_TLS"); files != "" {
+		dial = byTLS(files)
+	}
+	conn, events, err := zk.Connect(servers, 10*time.Second, zk.WithLogger(quiet{}), zk.WithDialer(dial))
 	must(err, "connect")
 	late := time.After(patience)
 	for {

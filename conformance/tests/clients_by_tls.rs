@@ -1,0 +1,36 @@
+//! Stock clients that speak TLS to three servers, with the certificates of `zabra tls init`: kazoo through each of them, Curator and a
+//! Go client over the death of the leader, in one session. What each does is in `interop`, and is the same without TLS.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use zabra_conformance::cluster::{Cluster, Server};
+use zabra_conformance::development_tls::DevelopmentTls;
+use zabra_conformance::interop::run_python_with;
+use zabra_conformance::programs::{Client, work_over_a_leader_kill_by_tls};
+
+#[test]
+fn kazoo_works_through_each_server_by_tls() {
+    let tls = DevelopmentTls::init().unwrap();
+    let lines = tls.lines();
+    let lines: Vec<_> = lines.iter().map(|(key, value)| (*key, &**value)).collect();
+    let cluster = Cluster::start(3, &lines).unwrap();
+    let servers: Vec<_> = cluster.servers.iter().map(Server::connect).collect();
+    let servers: Vec<_> = servers.iter().map(String::as_str).collect();
+    let at = tls.path();
+    let told = ("ZABRA_TLS", at.as_os_str());
+    eprint!(
+        "{}",
+        run_python_with("kazoo_work.py", &servers, told).unwrap()
+    );
+}
+
+#[test]
+fn curator_by_tls_outlives_a_leader() {
+    let tls = DevelopmentTls::init().unwrap();
+    work_over_a_leader_kill_by_tls(Client::Curator, &tls).unwrap();
+}
+
+#[test]
+fn a_go_client_by_tls_outlives_a_leader() {
+    let tls = DevelopmentTls::init().unwrap();
+    work_over_a_leader_kill_by_tls(Client::Go, &tls).unwrap();
+}
