@@ -12,6 +12,7 @@
 //! | [`admin`] | four-letter words, logging |
 //! | [`mod@bench`] | a load generator for any ZooKeeper server |
 //! | [`serve`], [`dev`] | a server, an ensemble on one machine |
+//! | [`tls_init`] | keys and certificates for development |
 
 // What comes from a socket, a disk or a person must never reach one of these.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
@@ -34,4 +35,6 @@ pub mod runtime;
 #[cfg(feature = "runtime")]
 pub mod serve;
 pub mod storage;
+#[cfg(feature = "runtime")]
+pub mod tls_init;
 pub mod wire;

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// Handshakes that may be under way at once on one port; a new one takes the place of an old one.
 pub const HANDSHAKES_MAX: usize = 256;
+/// Handshakes of clients' TLS that may be under way at once, where the configuration says no other number.
+pub const TLS_HANDSHAKES_MAX: usize = 1024;
 /// What somebody may say before it is known who it is, bytes.
 pub const HELLO_BYTES_MAX: usize = 4096;
 /// How long a stranger may take to say who it is.

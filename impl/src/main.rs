@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use zabra::config::settings::Given;
 use zabra::config::{check, tell};
 use zabra::error::ServerError;
-use zabra::{admin, dev, serve};
+use zabra::{admin, dev, serve, tls_init};
 
 /// A ZooKeeper server whose protocol is the checked model's.
 #[derive(Parser)]
@@ -46,6 +46,9 @@ enum Command {
     /// Tell what becomes of each line of a zoo.cfg, or what a key of it is for.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make keys and certificates.
+    #[command(subcommand)]
+    Tls(TlsCommand),
     /// Load servers, ours or Java's, and measure throughput, latency and CPU time.
     Bench(zabra::bench::BenchArgs),
 }
@@ -71,6 +74,18 @@ enum ConfigCommand {
     },
 }
 
+#[derive(Subcommand)]
+enum TlsCommand {
+    /// Make an authority, a server's and a client's certificate for development, and print the lines that name them.
+    Init {
+        /// Where they are written; nothing is written over.
+        dir: PathBuf,
+        /// Another name or address by which clients reach the server.
+        #[arg(long)]
+        host: Vec<String>,
+    },
+}
+
 fn main() -> ExitCode {
     // A panic is our bug, and a server that goes on without one of its tasks would lie.
     let report = std::panic::take_hook();
@@ -83,6 +98,16 @@ fn main() -> ExitCode {
         // The load generator has a runtime of its own.
         Command::Bench(args) => bench(&args),
         Command::Config(command) => config(&command),
+        Command::Tls(TlsCommand::Init { dir, host }) => match tls_init::init(&dir, &host) {
+            Ok(said) => {
+                print(&said);
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("zabra: {error}");
+                ExitCode::from(2)
+            }
+        },
         Command::Serve {
             config,
             properties,

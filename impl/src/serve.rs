@@ -15,7 +15,7 @@ use crate::runtime::driver::{self, Edges};
 use crate::runtime::inbox::Inbox;
 use crate::runtime::limits::budget_default;
 use crate::runtime::links::Knocking;
-use crate::runtime::listener::Room;
+use crate::runtime::listener::{Room, Speech};
 use crate::runtime::mesh::ElectionNet;
 use crate::runtime::shutdown;
 use crate::runtime::tls::Tls;
@@ -50,15 +50,30 @@ fn tell_settings(config: &Config) {
 
 /// Lets clients in on the ports that there are.
 fn let_clients_in(
-    ports: [(Option<TcpListener>, Option<Arc<Tls>>); 2],
+    clients: Option<TcpListener>,
+    secure: Option<TcpListener>,
+    tls: Option<Arc<Tls>>,
     shared: &Arc<Shared>,
     inbox: &Arc<Inbox>,
 ) {
     let room = Room::new(shared);
-    for (port, tls) in ports {
+    let listen = |port: Option<TcpListener>, speech: Speech| {
         if let Some(port) = port {
             let (shared, inbox) = (Arc::clone(shared), Arc::clone(inbox));
-            listener::listen(port, tls, room.clone(), shared, inbox);
+            listener::listen(port, speech, room.clone(), shared, inbox);
+        }
+    };
+    let settings = shared.config.tls.as_ref();
+    match tls {
+        None => listen(clients, Speech::Plain),
+        Some(tls) => {
+            let speech = match settings.is_some_and(|tls| tls.on_client_port) {
+                true => Speech::Either(Arc::clone(&tls)),
+                false => Speech::Plain,
+            };
+            listen(clients, speech);
+            listen(secure, Speech::Tls(Arc::clone(&tls)));
+            tls.watch();
         }
     }
 }
@@ -91,7 +106,7 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     let election = ElectionNet::bind(&config).await?;
     let learners = quorum::bind(&config).await?;
     let clients = listener::bind(config.client.as_ref(), "client port").await?;
-    let listen = config.tls.as_ref().map(|tls| &tls.listen);
+    let listen = config.tls.as_ref().and_then(|tls| tls.listen.as_ref());
     let secure = listener::bind(listen, "secure client port").await?;
     let clock = Arc::new(SystemClock::start());
     let secret = drawn()?;
@@ -102,7 +117,7 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
         secret,
     );
     // Who comes before the data is read is told so, and looks for another server.
-    let_clients_in([(clients, None), (secure, tls)], &shared, &inbox);
+    let_clients_in(clients, secure, tls, &shared, &inbox);
     let reading = Arc::clone(&shared);
     let found = blocking(move || {
         let config = &reading.config;

@@ -61,22 +61,30 @@ impl Authority {
     }
 
     fn client(&self, own: Option<&Own>) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        Arc::new(match own {
-            None => builder.with_no_client_auth(),
-            Some(own) => {
-                let chain = CertificateDer::from_pem_slice(own.certificate.as_bytes()).unwrap();
-                let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
-                builder.with_client_auth_cert(vec![chain], key).unwrap()
-            }
-        })
+        let own = own.map(|own| (&*own.certificate, &*own.key));
+        client_config(&self.0.pem(), own)
     }
+}
+
+/// A client that trusts this authority and shows this certificate, of this key, all as PEM.
+fn client_config(authority: &str, own: Option<(&str, &str)>) -> Arc<ClientConfig> {
+    let certificate = |text: &str| CertificateDer::from_pem_slice(text.as_bytes()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate(authority)).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    Arc::new(match own {
+        None => builder.with_no_client_auth(),
+        Some((own, key)) => {
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+            builder
+                .with_client_auth_cert(vec![certificate(own)], key)
+                .unwrap()
+        }
+    })
 }
 
 /// Writes the stores; the lines of `zoo.cfg` for them.
@@ -133,6 +141,14 @@ impl Secure {
         let mut frame = vec![0; u32::from_be_bytes(length) as usize];
         self.0.read_exact(&mut frame).ok()?;
         Some(frame)
+    }
+
+    /// The error code of an answer to a request without a body.
+    fn ask(&mut self, code: u8) -> i32 {
+        let request = [0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, code];
+        self.0.write_all(&request).unwrap();
+        let frame = self.frame().unwrap();
+        i32::from_be_bytes(frame[12..16].try_into().unwrap())
     }
 
     /// What whoAmI answers, as text.
@@ -228,6 +244,193 @@ fn an_encrypted_key_is_opened_by_the_password_in_the_file_that_is_named() {
     assert!(Secure::open(port, config).is_some());
 }
 
+/// A file of `tests/stores`, which keytool has written.
+fn of_keytool(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stores");
+    folder.join(name).display().to_string()
+}
+
+#[test]
+fn stores_that_keytool_has_written_are_opened_by_their_passwords() {
+    let read = |name: &str| std::fs::read_to_string(of_keytool(name)).unwrap();
+    let alice = client_config(
+        &read("ca.pem"),
+        Some((&read("client.pem"), &read("client.pem"))),
+    );
+    let port = free_ports(1)[0];
+    let lines = |key: &str, trust: &str, password: &str| {
+        format!(
+            "secureClientPort={port}\nsecureClientPortAddress=127.0.0.1\nssl.keyStore.location={}\nssl.trustStore.location={}\nssl.keyStore.password={password}\nssl.trustStore.password={password}\n",
+            of_keytool(key),
+            of_keytool(trust)
+        )
+    };
+    for (lines, words) in [
+        (
+            lines("server.p12", "trust.p12", "loud"),
+            "not opened by its password",
+        ),
+        (
+            lines("server.jks", "trust.jks", "loud"),
+            "not opened by its password",
+        ),
+        (
+            lines("trust.p12", "trust.p12", "hushhush"),
+            "holds no private key",
+        ),
+        (
+            lines("server.jks", "server.jks", "hushhush"),
+            "marked as trusted",
+        ),
+    ] {
+        let said = refusal(&lines);
+        assert!(said.contains(words) && !said.contains("loud"), "{said}");
+    }
+    for (key, trust) in [
+        ("server.p12", "trust.p12"),
+        ("server.jks", "trust.jks"),
+        // An elliptic key without its public half, as openssl takes it out of Java's store.
+        ("server.pem", "ca.pem"),
+    ] {
+        let mut cluster = Cluster::new(1, &lines(key, trust, "hushhush"));
+        cluster.start_all();
+        cluster.wait_serving(&[0]);
+        let mut client = Secure::open(port, Arc::clone(&alice)).expect(key);
+        assert!(client.who_am_i().contains("CN=alice,O=Zabra"), "{key}");
+        let stranger = Authority::new().own("alice", 2100);
+        let shown = Some((&*stranger.certificate, &*stranger.key));
+        let stranger = client_config(&read("ca.pem"), shown);
+        assert!(Secure::open(port, stranger).is_none(), "{key}");
+    }
+}
+
+/// What `zabra tls init` writes is what the server and a client need, without a change.
+#[test]
+fn the_files_of_tls_init_are_taken_by_server_and_client() {
+    let (dir, port) = (tempfile::tempdir().unwrap(), free_ports(1)[0]);
+    let at = dir.path().join("tls");
+    zabra::tls_init::init(&at, &[]).unwrap();
+    let lines = format!(
+        "secureClientPort={port}\nsecureClientPortAddress=127.0.0.1\nssl.keyStore.location={0}/server.pem\nssl.trustStore.location={0}/ca.pem\n",
+        at.display()
+    );
+    let mut cluster = Cluster::new(1, &lines);
+    cluster.start_all();
+    cluster.wait_serving(&[0]);
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(at.join("ca.pem")).unwrap())
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(
+            vec![CertificateDer::from_pem_file(at.join("client.pem")).unwrap()],
+            PrivateKeyDer::from_pem_file(at.join("client.pem")).unwrap(),
+        )
+        .unwrap();
+    let mut client = Secure::open(port, Arc::new(config)).unwrap();
+    assert!(client.who_am_i().contains("CN=client,O=Zabra development"));
+}
+
+#[test]
+fn one_port_takes_clients_with_tls_and_without() {
+    let authority = Authority::new();
+    let dir = tempfile::tempdir().unwrap();
+    let lines = stores(dir.path(), 1, &authority, &authority.own("server", 2100));
+    let lines: Vec<&str> = lines.lines().filter(|l| !l.contains("secure")).collect();
+    let lines = lines.join("\n") + "\nclient.portUnification=true\n";
+    let mut cluster = Cluster::new(1, &lines);
+    cluster.start_all();
+    cluster.wait_serving(&[0]);
+    let own = authority.own("alice", 2100);
+    let mut secure = Secure::open(cluster.ports[0], authority.client(Some(&own))).unwrap();
+    assert!(secure.who_am_i().contains("CN=alice"));
+    assert!(Secure::open(cluster.ports[0], authority.client(None)).is_none());
+    let mut plain = cluster.client(0);
+    assert!(plain.create("/plain", 0).unwrap().is_ok());
+}
+
+#[test]
+fn stores_that_change_are_read_anew_and_unusable_ones_are_not_taken() {
+    let (authority, port) = (Authority::new(), free_ports(1)[0]);
+    let dir = tempfile::tempdir().unwrap();
+    let lines = stores(dir.path(), port, &authority, &authority.own("server", 2100));
+    let mut cluster = Cluster::new(1, &format!("{lines}client.certReload=true\n"));
+    let log = start_with_log(&mut cluster);
+    let config = authority.client(Some(&authority.own("alice", 2100)));
+    let mut of_before = Secure::open(port, Arc::clone(&config)).unwrap();
+    std::fs::write(dir.path().join("server.pem"), "no store").unwrap();
+    wait_for("a look at the stores", || {
+        log().contains("those before are kept").then_some(())
+    });
+    assert!(Secure::open(port, Arc::clone(&config)).is_some());
+    let next = Authority::new();
+    stores(dir.path(), port, &next, &next.own("server", 2100));
+    let of_next = next.client(Some(&next.own("alice", 2100)));
+    wait_for("the new stores", || {
+        Secure::open(port, Arc::clone(&of_next))
+    });
+    assert!(Secure::open(port, config).is_none());
+    assert!(of_before.who_am_i().contains("CN=alice"));
+}
+
+/// A connection that says nothing gives way to the next one, and ends in its time if there is none: the log tells which it was.
+#[test]
+fn who_says_nothing_keeps_nobody_out_and_is_let_go() {
+    let (authority, port) = (Authority::new(), free_ports(1)[0]);
+    let dir = tempfile::tempdir().unwrap();
+    let lines = stores(dir.path(), port, &authority, &authority.own("server", 2100));
+    let mut cluster = Cluster::new(
+        1,
+        &format!("{lines}netty.server.outstandingHandshake.limit=1\n"),
+    );
+    let log = start_with_log(&mut cluster);
+    let silent = || {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    };
+    let mut first = silent();
+    let config = authority.client(Some(&authority.own("alice", 2100)));
+    let mut client = Secure::open(port, config).unwrap();
+    assert_eq!(first.read(&mut [0]).unwrap_or(0), 0);
+    assert!(!log().contains("was not finished"), "{}", log());
+    let mut second = silent();
+    assert_eq!(second.read(&mut [0]).unwrap_or(0), 0);
+    wait_for("the reason in the log", || {
+        log().contains("was not finished").then_some(())
+    });
+    assert_eq!(log().matches("was not finished").count(), 1, "{}", log());
+    // Who has finished its handshake is none of them.
+    assert!(client.who_am_i().contains("CN=alice"));
+}
+
+#[test]
+fn where_certificates_are_asked_for_by_enforced_authentication_others_get_an_error() {
+    let more = "enforce.auth.enabled=true\nenforce.auth.schemes=x509\nssl.clientAuth=want\n";
+    let (_cluster, port, authority) = server(more);
+    const WHO_AM_I: u8 = 107;
+    const REFUSED: i32 = -124;
+    let own = authority.own("alice", 2100);
+    let mut alice = Secure::open(port, authority.client(Some(&own))).unwrap();
+    assert_eq!(alice.ask(WHO_AM_I), 0);
+    let mut nobody = Secure::open(port, authority.client(None)).unwrap();
+    assert_eq!(nobody.ask(WHO_AM_I), REFUSED);
+    let said = refusal("enforce.auth.enabled=true\nenforce.auth.schemes=x509\n");
+    assert!(said.contains("cannot authenticate by \"x509\""), "{said}");
+}
+
+/// Starts the only server, and waits until it serves. What it has written to its log so far.
+fn start_with_log(cluster: &mut Cluster) -> impl Fn() -> String + use<> {
+    let path = cluster.data(0).join("log");
+    cluster.start_logging(0, "warn", &path);
+    cluster.wait_serving(&[0]);
+    move || std::fs::read_to_string(&path).unwrap()
+}
+
 #[test]
 fn want_and_none_let_a_client_in_that_shows_nothing() {
     for auth in ["want", "none"] {
@@ -235,6 +438,21 @@ fn want_and_none_let_a_client_in_that_shows_nothing() {
         let mut client = Secure::open(port, authority.client(None)).unwrap();
         assert!(!client.who_am_i().contains("x509"));
     }
+}
+
+/// What a server with these lines says when it refuses its start.
+fn refusal(lines: &str) -> String {
+    let cluster = Cluster::new(1, lines);
+    let output = Command::new(env!("CARGO_BIN_EXE_zabra"))
+        .args(["serve", "--until-stdin-ends"])
+        .stdin(Stdio::null())
+        .arg(cluster.data(0).join("zoo.cfg"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned()
+        + &String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    said
 }
 
 /// C-30: what is wrong with the stores refuses the start, with the file and what to do, and without the key.
@@ -269,16 +487,7 @@ fn c_30_stores_that_cannot_be_used_refuse_the_start() {
             None => std::fs::remove_file(&store).unwrap(),
             Some(text) => std::fs::write(&store, text).unwrap(),
         }
-        let cluster = Cluster::new(1, &lines);
-        let output = Command::new(env!("CARGO_BIN_EXE_zabra"))
-            .args(["serve", "--until-stdin-ends"])
-            .stdin(Stdio::null())
-            .arg(cluster.data(0).join("zoo.cfg"))
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned()
-            + &String::from_utf8_lossy(&output.stdout);
-        assert_eq!(output.status.code(), Some(2), "{said}");
+        let said = refusal(&lines);
         assert!(
             said.contains(words) && said.contains("server.pem"),
             "{words}: {said}"

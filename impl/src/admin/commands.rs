@@ -241,7 +241,7 @@ fn conf(shared: &Shared) -> String {
     let mut text = format!(
         "clientPort={}\nsecureClientPort={}\ndataDir={}\ndataDirSize={data_bytes}\ndataLogDir={}\ndataLogSize={log_bytes}\ntickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\nclientPortListenBacklog=-1\nserverId={}\n",
         port(config.client.as_ref()),
-        port(config.tls.as_ref().map(|tls| &tls.listen)),
+        port(config.tls.as_ref().and_then(|tls| tls.listen.as_ref())),
         config.data_dir.join("version-2").display(),
         config.data_log_dir.join("version-2").display(),
         config.tick_ms,

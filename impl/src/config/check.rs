@@ -3,6 +3,7 @@
 use super::file::{Lines, decode, gather, parse_dynamic};
 use super::keys::find;
 use super::settings::{Given, Setting, merge};
+use super::tls::Tls;
 use super::{Config, ConfigError, DigestHash, Listen, Member, MemberRole, Unused, Whitelist};
 use crate::limits::FRAME_BYTES_DEFAULT;
 use std::collections::BTreeMap;
@@ -150,20 +151,21 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
             what: format!("{what}; ignoring it would not be safe, so remove the line"),
         });
     }
+    let of_line = |(line, what)| ConfigError::Line {
+        path: path.to_owned(),
+        line,
+        what,
+    };
+    let tls = lines.tls.clone().check().map_err(of_line)?;
     let has_digest = lines.digest_enabled != Some(false);
-    let provided = |scheme: &str| scheme == "ip" || (scheme == "digest" && has_digest);
-    let access = lines.access.clone().check(provided);
-    let access = access.map_err(|(line, what)| ConfigError::Line {
-        path: path.to_owned(),
-        line,
-        what,
-    })?;
-    let tls = lines.tls.clone().check();
-    let tls = tls.map_err(|(line, what)| ConfigError::Line {
-        path: path.to_owned(),
-        line,
-        what,
-    })?;
+    let has_x509 = tls.as_ref().is_some_and(Tls::asks_for_certificates);
+    let provided = |scheme: &str| match scheme {
+        "ip" => true,
+        "digest" => has_digest,
+        "x509" => has_x509,
+        _ => false,
+    };
+    let access = lines.access.clone().check(provided).map_err(of_line)?;
     let Some(data_dir) = lines.data_dir.clone() else {
         return Err(wrong(data_dir_is_missing(&lines.unused)));
     };
@@ -194,7 +196,13 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
     // The only line of a server on its own may say where its clients connect, too.
     let only = || lines.members.values().next().filter(|_| members.is_empty());
     let listed = mine.or_else(only).and_then(|m| m.client.as_ref());
-    let client = client_address(&lines, listed, me, tls.is_some()).map_err(wrong)?;
+    let client = client_address(
+        &lines,
+        listed,
+        me,
+        tls.as_ref().is_some_and(|tls| tls.listen.is_some()),
+    )
+    .map_err(wrong)?;
     let sweep = SweepRules::default();
     let read_only_mode = lines.read_only_mode.unwrap_or(false);
     Ok(Config {

@@ -1,6 +1,8 @@
 //! TLS for clients: its keys of `zoo.cfg`. What the files hold that they name is looked at when the server starts.
 
 use super::listen::Listen;
+use super::values::flag;
+use crate::limits::TLS_HANDSHAKES_MAX;
 use std::path::PathBuf;
 
 /// Whether clients show a certificate (`ssl.clientAuth`).
@@ -38,11 +40,22 @@ impl std::fmt::Debug for Password {
     }
 }
 
+/// What a store is written as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StoreKind {
+    /// Text.
+    Pem,
+    /// As keytool writes it, PKCS12 or JKS.
+    Java,
+}
+
 /// A file with certificates, and perhaps a private key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Store {
     /// The file.
     pub path: PathBuf,
+    /// What it is written as.
+    pub kind: StoreKind,
     /// What opens it.
     pub password: Option<Password>,
 }
@@ -50,11 +63,17 @@ pub struct Store {
 /// TLS for clients.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tls {
-    /// Where it is listened for.
-    pub listen: Listen,
-    /// The server's key and certificates, in one PEM file.
+    /// The port that takes nothing else, if there is one.
+    pub listen: Option<Listen>,
+    /// Whether the client port takes it beside plain text.
+    pub on_client_port: bool,
+    /// Whether stores that change are read anew.
+    pub reload: bool,
+    /// Handshakes that may be under way at a time.
+    pub handshakes_max: usize,
+    /// The server's key and certificates.
     pub key_store: Store,
-    /// The authorities whose client certificates are taken, in one PEM file.
+    /// The authorities whose client certificates are taken.
     pub trust_store: Option<Store>,
     /// Whether clients show a certificate.
     pub client_auth: ClientAuth,
@@ -95,21 +114,26 @@ impl StoreLines {
             return Ok(None);
         };
         let by_type = self.kind.is_some();
-        let (line, kind) = self.kind.unwrap_or_else(|| {
+        let (line, word) = self.kind.unwrap_or_else(|| {
             let end = path.extension().and_then(|e| e.to_str()).unwrap_or("");
             (line, end.to_ascii_uppercase())
         });
-        let is_other = ["JKS", "P12", "PFX", "PKCS12", "BCFKS"].contains(&kind.as_str());
-        if is_other || (by_type && kind != "PEM") {
-            let path = path.display();
-            return Err((
-                line,
-                format!("the {what} {path} is of type {kind}: {ONLY_PEM}"),
-            ));
-        }
+        let kind = match word.as_str() {
+            "JKS" | "P12" | "PFX" | "PKCS12" => StoreKind::Java,
+            "PEM" => StoreKind::Pem,
+            other if !by_type && other != "BCFKS" => StoreKind::Pem,
+            _ => {
+                let path = path.display();
+                return Err((
+                    line,
+                    format!("the {what} {path} is of type {word}, {NOT_READ}"),
+                ));
+            }
+        };
         let by_file = self.password_path.map(Password::File);
         Ok(Some(Store {
             path,
+            kind,
             password: by_file.or(self.password),
         }))
     }
@@ -120,6 +144,10 @@ impl StoreLines {
 pub struct TlsLines {
     port: Option<(usize, u16)>,
     address: Option<String>,
+    /// The line that has `client.portUnification=true`.
+    on_client_port: Option<usize>,
+    reload: bool,
+    handshakes_max: Option<usize>,
     key_store: StoreLines,
     trust_store: StoreLines,
     client_auth: Option<ClientAuth>,
@@ -130,6 +158,14 @@ pub struct TlsLines {
     super_user: Option<Box<str>>,
     /// The first line that asks for something without naming a port.
     asks: Option<(usize, String)>,
+}
+
+impl Tls {
+    /// Whether a client can be known by its certificate.
+    #[must_use]
+    pub fn asks_for_certificates(&self) -> bool {
+        self.client_auth != ClientAuth::None
+    }
 }
 
 impl TlsLines {
@@ -144,6 +180,26 @@ impl TlsLines {
                     .parse()
                     .map_err(|_| format!("{key}={value} is no port; write {key}=2281"))?;
                 self.port = Some((number, port));
+                return Ok(true);
+            }
+            "client.portUnification" => {
+                self.on_client_port = flag(key, value)?.then_some(number);
+                return Ok(true);
+            }
+            "client.certReload" => {
+                self.reload = flag(key, value)?;
+                if !self.reload {
+                    return Ok(true);
+                }
+            }
+            "netty.server.outstandingHandshake.limit" => {
+                let limit: i64 = value.parse().map_err(|_| {
+                    format!(
+                        "{key}={value} is no number; write how many handshakes, or remove the line"
+                    )
+                })?;
+                // D-80: what asks for no bound leaves the one that there is.
+                self.handshakes_max = usize::try_from(limit).ok().filter(|limit| *limit > 0);
                 return Ok(true);
             }
             "secureClientPortAddress" => self.address = Some(value.to_owned()),
@@ -191,7 +247,11 @@ impl TlsLines {
     /// # Errors
     /// The line, what is missing beside it, and what to do.
     pub fn check(self) -> Result<Option<Tls>, (usize, String)> {
-        let Some((line, port)) = self.port else {
+        let by_port = self.port.map(|(line, _)| (line, "secureClientPort"));
+        let by_both = self
+            .on_client_port
+            .map(|line| (line, "client.portUnification"));
+        let Some((line, asking)) = by_port.or(by_both) else {
             return match self.asks {
                 None => Ok(None),
                 Some((line, key)) => Err((
@@ -206,7 +266,9 @@ impl TlsLines {
         let Some(key_store) = self.key_store.check("key store")? else {
             return Err((
                 line,
-                "secureClientPort needs the server's key and certificate; write ssl.keyStore.location=FILE.pem, or remove the line".into(),
+                format!(
+                    "{asking} needs the server's key and certificate; write ssl.keyStore.location=FILE.pem, or remove the line"
+                ),
             ));
         };
         let client_auth = self.client_auth.unwrap_or(ClientAuth::Need);
@@ -217,10 +279,13 @@ impl TlsLines {
             ));
         }
         Ok(Some(Tls {
-            listen: Listen {
+            listen: self.port.map(|(_, port)| Listen {
                 host: self.address.filter(|host| !host.is_empty()),
                 port,
-            },
+            }),
+            on_client_port: self.on_client_port.is_some(),
+            reload: self.reload,
+            handshakes_max: self.handshakes_max.unwrap_or(TLS_HANDSHAKES_MAX),
             key_store,
             trust_store,
             client_auth,
@@ -234,7 +299,7 @@ impl TlsLines {
     }
 }
 
-const ONLY_PEM: &str = "only PEM is read yet, and ignoring it would not be safe; write the store as PEM (openssl pkcs12 -in STORE.p12 -nodes -out STORE.pem; keytool -importkeystore makes PKCS12 of JKS), name that file, and write type PEM or remove the line";
+const NOT_READ: &str = "which is not read, and ignoring it would not be safe; write it as PKCS12 (keytool -importkeystore -srckeystore OLD -destkeystore NEW.p12 -deststoretype PKCS12) and name that file, or remove the line";
 
 fn client_auth(key: &str, value: &str) -> Result<ClientAuth, String> {
     match value.to_ascii_lowercase().as_str() {
@@ -292,9 +357,12 @@ mod tests {
         let tls = tls.unwrap();
         assert_eq!(tls.client_auth, ClientAuth::Need);
         assert_eq!(tls.protocols, [Protocol::V12, Protocol::V13]);
+        assert_eq!(tls.handshakes_max, TLS_HANDSHAKES_MAX);
+        assert!(!tls.on_client_port && !tls.reload);
         let more = "ssl.trustStore.location=ca.p12\nssl.trustStore.type=PEM\nssl.protocol=TLSv1.3\nssl.keyStore.password=a\nssl.keyStore.passwordPath=b";
         let tls = of(&format!("{base}{more}")).unwrap().unwrap();
         assert_eq!(tls.protocols, [Protocol::V13]);
+        assert_eq!(tls.trust_store.map(|s| s.kind), Some(StoreKind::Pem));
         assert_eq!(tls.key_store.password, Some(Password::File("b".into())));
         let refusal = of(base).unwrap_err();
         assert!(refusal.contains("ssl.trustStore.location"), "{refusal}");
@@ -305,6 +373,44 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_type_of_a_store_is_what_its_line_says_or_the_end_of_its_name() {
+        for (lines, kind) in [
+            ("a.pem", StoreKind::Pem),
+            ("a", StoreKind::Pem),
+            ("a.jks", StoreKind::Java),
+            ("a.P12", StoreKind::Java),
+            ("a.pfx", StoreKind::Java),
+            ("a.pem\nssl.keyStore.type=pkcs12", StoreKind::Java),
+            ("a.jks\nssl.keyStore.type=PEM", StoreKind::Pem),
+        ] {
+            let text =
+                format!("secureClientPort=1\nssl.clientAuth=none\nssl.keyStore.location={lines}");
+            assert_eq!(of(&text).unwrap().unwrap().key_store.kind, kind, "{lines}");
+        }
+    }
+
+    #[test]
+    fn one_port_for_both_needs_the_same_stores_and_no_other_port() {
+        let stores = "ssl.keyStore.location=s.pem\nssl.trustStore.location=ca.pem\n";
+        let more = "client.portUnification=true\nclient.certReload=true\n";
+        for (limit, bound) in [("-1", TLS_HANDSHAKES_MAX), ("7", 7)] {
+            let limit = format!("netty.server.outstandingHandshake.limit={limit}");
+            let tls = of(&format!("{stores}{more}{limit}")).unwrap().unwrap();
+            assert_eq!((tls.listen, tls.handshakes_max), (None, bound));
+            assert!(tls.on_client_port && tls.reload);
+        }
+        assert_eq!(
+            of("client.portUnification=false\nclient.certReload=false"),
+            Ok(None)
+        );
+        let refusal = of("client.portUnification=true").unwrap_err();
+        assert!(
+            refusal.starts_with("client.portUnification needs"),
+            "{refusal}"
+        );
+    }
+
     /// C-30: what is asked for and cannot be had is refused with what to write, and a password is not said.
     #[test]
     fn c_30_what_tls_cannot_have_is_refused() {
@@ -312,18 +418,24 @@ mod tests {
             ("secureClientPort=x", "2281"),
             ("secureClientPort=1", "ssl.keyStore.location=FILE.pem"),
             (
-                "secureClientPort=1\nssl.keyStore.location=a.jks",
-                "openssl pkcs12",
+                "secureClientPort=1\nssl.keyStore.location=a.bcfks",
+                "keytool -importkeystore",
             ),
             (
-                "secureClientPort=1\nssl.keyStore.location=a\nssl.keyStore.type=PKCS12",
-                "only PEM",
+                "secureClientPort=1\nssl.keyStore.location=a\nssl.keyStore.type=WINDOWS",
+                "is not read",
             ),
             ("ssl.protocol=SSLv3", "TLSv1.3"),
             ("ssl.authProvider=mine", "x509 alone"),
             ("ssl.enabledProtocols=TLSv1", "TLSv1.3"),
             ("ssl.enabledProtocols=", "is empty"),
             ("ssl.clientAuth=maybe", "need, want or none"),
+            ("client.certReload=true", "secureClientPort=2281"),
+            ("client.portUnification=perhaps", "true or false"),
+            (
+                "netty.server.outstandingHandshake.limit=few",
+                "is no number",
+            ),
             ("ssl.trustStore.password=secret", "secureClientPort=2281"),
         ] {
             let refusal = of(lines).unwrap_err();

@@ -6,6 +6,7 @@ use crate::client::intake::{Intake, Step, Stuck, Wait};
 use crate::client::shared::Shared;
 use crate::core::event::Event;
 use crate::edges::wake::Wake;
+use crate::limits::HANDSHAKE_TIME;
 use crate::runtime::inbox::Inbox;
 use crate::runtime::tls::Tls;
 use std::io;
@@ -69,23 +70,58 @@ pub async fn run(stream: TcpStream, from: SocketAddr, shared: Arc<Shared>, inbox
     serve(reader, writer, from, vec![], shared, inbox).await;
 }
 
-/// Serves one client behind TLS: by its certificate it is known before its first word.
-pub async fn run_secure(
+/// Serves one client behind TLS: by its certificate it is known before its first word. `counted` is its place among all clients.
+pub fn run_secure<P: Send + 'static>(
     stream: TcpStream,
     from: SocketAddr,
     tls: Arc<Tls>,
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
+    counted: P,
 ) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let Some((stream, ids)) = tls.shake(stream, from, || shared.elapsed_ms()).await else {
-        return;
-    };
-    drop(tls);
-    let (reader, writer) = split(stream);
-    serve(reader, writer, from, ids, shared, inbox).await;
+    let handshakes = Arc::clone(&tls);
+    handshakes.hear_out(from.ip(), async move {
+        let Some((stream, ids)) = tls.shake(stream, from, || shared.elapsed_ms()).await else {
+            return;
+        };
+        drop(tls);
+        // A task of its own: that of the handshake may be ended to make room for another one.
+        tokio::spawn(async move {
+            let (reader, writer) = split(stream);
+            serve(reader, writer, from, ids, shared, inbox).await;
+            drop(counted);
+        });
+    });
+}
+
+/// The first byte of a connection of TLS. No plain connection begins so: as the length of a frame it would mean 352 MiB, and no
+/// four-letter word has it.
+const HANDSHAKE_RECORD: u8 = 22;
+
+/// Serves one client of a port that takes both.
+pub async fn run_either<P: Send + 'static>(
+    stream: TcpStream,
+    from: SocketAddr,
+    tls: Arc<Tls>,
+    shared: Arc<Shared>,
+    inbox: Arc<Inbox>,
+    counted: P,
+) {
+    let mut first = [0];
+    match timeout(HANDSHAKE_TIME, stream.peek(&mut first)).await {
+        Ok(Ok(1..)) if first == [HANDSHAKE_RECORD] => {
+            run_secure(stream, from, tls, shared, inbox, counted);
+        }
+        Ok(Ok(1..)) => {
+            run(stream, from, shared, inbox).await;
+            drop(counted);
+        }
+        Ok(Ok(0) | Err(_)) => {}
+        Err(_) => debug!(%from, "a client has said nothing"),
+    }
 }
 
 async fn serve(

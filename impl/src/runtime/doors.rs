@@ -34,6 +34,11 @@ impl Strangers {
         }
     }
 
+    /// From now on there are no more than so many.
+    pub fn narrow(&mut self, max: usize) {
+        self.max = self.max.min(max);
+    }
+
     /// Runs the first words of a connection from this address.
     pub fn hear_out(&mut self, from: IpAddr, talk: impl Future<Output = ()> + Send + 'static) {
         self.waiting.retain(|(_, task)| !task.is_finished());

@@ -1,4 +1,4 @@
-//! The client ports: the plain one, and the one with TLS.
+//! The client ports: the plain one, the one with TLS, and one for both.
 
 use super::client;
 use super::inbox::Inbox;
@@ -60,21 +60,34 @@ pub async fn bind(
     Ok(Some(listener))
 }
 
+/// What clients of a port speak.
+#[derive(Clone)]
+pub enum Speech {
+    /// Plain text.
+    Plain,
+    /// TLS.
+    Tls(Arc<Tls>),
+    /// Either of them; the first byte of a connection says which.
+    Either(Arc<Tls>),
+}
+
 /// Who may come in: the bounds hold for both ports together.
 #[derive(Clone)]
 pub struct Room {
     all: Arc<PerAddress>,
     room: Arc<Semaphore>,
+    places: usize,
 }
 
 impl Room {
     /// As the configuration and the limit of open files say.
     #[must_use]
     pub fn new(shared: &Shared) -> Self {
-        let room = clients_max(shared.config.max_cnxns).min(Semaphore::MAX_PERMITS);
+        let places = clients_max(shared.config.max_cnxns).min(Semaphore::MAX_PERMITS);
         Self {
             all: PerAddress::new(shared.config.max_client_cnxns),
-            room: Arc::new(Semaphore::new(room)),
+            room: Arc::new(Semaphore::new(places)),
+            places,
         }
     }
 }
@@ -82,12 +95,15 @@ impl Room {
 /// Listens for clients; each gets a task.
 pub fn listen(
     listener: TcpListener,
-    tls: Option<Arc<Tls>>,
+    speech: Speech,
     room: Room,
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
 ) {
-    let Room { all, room } = room;
+    let Room { all, room, places } = room;
+    if let Speech::Tls(tls) | Speech::Either(tls) = &speech {
+        tls.share(places);
+    }
     let (mut refused, mut failed) = (Seldom::default(), Seldom::default());
     tokio::spawn(async move {
         loop {
@@ -109,16 +125,22 @@ pub fn listen(
                             }
                         };
                     let (shared, inbox) = (Arc::clone(&shared), Arc::clone(&inbox));
-                    match tls.clone() {
-                        None => tokio::spawn(async move {
-                            client::run(stream, from, shared, inbox).await;
-                            drop(counted);
-                        }),
-                        Some(tls) => tokio::spawn(async move {
-                            client::run_secure(stream, from, tls, shared, inbox).await;
-                            drop(counted);
-                        }),
-                    };
+                    match speech.clone() {
+                        Speech::Plain => {
+                            tokio::spawn(async move {
+                                client::run(stream, from, shared, inbox).await;
+                                drop(counted);
+                            });
+                        }
+                        Speech::Tls(tls) => {
+                            client::run_secure(stream, from, tls, shared, inbox, counted);
+                        }
+                        Speech::Either(tls) => {
+                            tokio::spawn(client::run_either(
+                                stream, from, tls, shared, inbox, counted,
+                            ));
+                        }
+                    }
                 }
                 // That one has gone again; the next one may be there.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}

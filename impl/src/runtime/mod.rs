@@ -8,6 +8,7 @@ pub mod disk;
 pub mod doors;
 pub mod driver;
 pub mod inbox;
+mod java_store;
 pub mod limits;
 pub mod links;
 pub mod listener;

@@ -1,8 +1,9 @@
 //! The files of TLS: keys, certificates and authorities, read when the server starts. No message quotes what such a file holds.
 
+use super::java_store::{self, Opened};
 use super::subject;
 use crate::config::ConfigError;
-use crate::config::tls::{Password, Store};
+use crate::config::tls::{Password, Store, StoreKind};
 use crate::error::ServerError;
 use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use rustls::RootCertStore;
@@ -27,10 +28,21 @@ pub(super) fn own(
     store: &Store,
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), ServerError> {
     let path = &store.path;
-    let text = read(path)?;
-    // First what says most about a key that is not read.
-    let key = private_key(store, &text)?;
-    let chain = certificates(path, &text)?;
+    let bytes = read(path)?;
+    let (key, chain) = match store.kind {
+        StoreKind::Pem => {
+            // First what says most about a key that is not read.
+            let key = private_key(store, &bytes)?;
+            (key, certificates(path, &bytes)?)
+        }
+        StoreKind::Java => opened(store, &bytes)?.own.ok_or_else(|| {
+            wrong(path, "holds no private key with its certificate; put them in (openssl pkcs12 -export -inkey KEY -in CERTIFICATE -out STORE.p12)")
+        })?,
+    };
+    let key = match chain.first() {
+        Some(own) => java_store::with_public_half(key, own),
+        None => key,
+    };
     for der in &chain {
         is_of_today(der).map_err(|what| wrong(path, format!("{what}; put a new one in")))?;
     }
@@ -40,10 +52,23 @@ pub(super) fn own(
 /// The authorities of a trust store. One whose time is over is left out.
 pub(super) fn authorities(store: &Store) -> Result<RootCertStore, ServerError> {
     let path = &store.path;
-    // Nothing is encrypted in it; but a file that is named has to be there.
-    password(store)?;
+    let bytes = read(path)?;
+    let found = match store.kind {
+        StoreKind::Pem => {
+            // Nothing is encrypted in it; but a file that is named has to be there.
+            password(store)?;
+            certificates(path, &bytes)?
+        }
+        StoreKind::Java => opened(store, &bytes)?.trusted,
+    };
+    if found.is_empty() {
+        return Err(wrong(
+            path,
+            "holds no certificate that is marked as trusted; put it in with keytool -importcert, or write the authorities as PEM",
+        ));
+    }
     let mut roots = RootCertStore::empty();
-    for der in certificates(path, &read(path)?)? {
+    for der in found {
         if let Err(what) = is_of_today(&der) {
             warn!(path = %path.display(), "{what}; nobody is let in by it");
             continue;
@@ -87,6 +112,11 @@ fn password(store: &Store) -> Result<Option<Box<str>>, ServerError> {
             Ok(Some(line.strip_suffix('\r').unwrap_or(line).into()))
         }
     }
+}
+
+fn opened(store: &Store, bytes: &[u8]) -> Result<Opened, ServerError> {
+    let password = password(store)?.unwrap_or_default();
+    java_store::open(bytes, &password).map_err(|why| wrong(&store.path, why.to_string()))
 }
 
 fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, ServerError> {

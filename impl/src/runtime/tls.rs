@@ -1,35 +1,45 @@
 //! TLS of clients: what a start reads for it, and the handshake, after which a connection is one like any other.
 
+use super::doors::Strangers;
 use super::stores::{self, wrong};
 use super::subject;
 use crate::client::lock::lock;
 use crate::config::Config;
-use crate::config::tls::{ClientAuth, Protocol, Tls as Settings};
+use crate::config::tls::{ClientAuth, Password, Protocol, Tls as Settings};
 use crate::error::ServerError;
-use crate::limits::{IDENTITY_BYTES_MAX, Seldom};
+use crate::limits::{HANDSHAKE_TIME, IDENTITY_BYTES_MAX, Seldom};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{InvalidMessage, ServerConfig, version};
 use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tracing::{debug, warn};
+use tracing::{debug, error, info, warn};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use zabra_model::tree::acl::Id;
 
-/// A handshake takes no longer; until then the connection holds one place of maxClientCnxns and maxCnxns, and nothing else.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// When a file changed last, and its length; `None` if it cannot be looked at.
+type Stamp = Option<(SystemTime, u64)>;
+
+/// How often it is looked whether the stores have changed (`client.certReload`).
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What every handshake needs. Not `Debug`: there is a private key in it.
 pub struct Tls {
-    acceptor: TlsAcceptor,
+    /// What the stores held when they were read last.
+    current: Mutex<Arc<ServerConfig>>,
+    /// Handshakes that are not finished.
+    handshakes: Mutex<Strangers>,
+    settings: Settings,
+    zoo_cfg: PathBuf,
+    seen: Vec<Stamp>,
     super_user: Option<Box<str>>,
     told: Mutex<Seldom>,
 }
@@ -37,7 +47,7 @@ pub struct Tls {
 /// Why a client is not let in.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    #[error("its handshake was not finished within {} s", HANDSHAKE.as_secs())]
+    #[error("its handshake was not finished within {} s", HANDSHAKE_TIME.as_secs())]
     Slow,
     #[error("what it sent is no TLS; a client that speaks plain text belongs to clientPort")]
     Plain,
@@ -77,12 +87,63 @@ impl Tls {
         let Some(settings) = &config.tls else {
             return Ok(None);
         };
+        // Before they are read, so that no change falls between.
+        let seen = stamps(settings);
         let server = server_config(&config.path, settings)?;
         Ok(Some(Arc::new(Self {
-            acceptor: TlsAcceptor::from(Arc::new(server)),
+            current: Mutex::new(Arc::new(server)),
+            handshakes: Mutex::new(Strangers::new(settings.handshakes_max)),
+            settings: settings.clone(),
+            zoo_cfg: config.path.clone(),
+            seen,
             super_user: settings.super_user.clone(),
             told: Mutex::default(),
         })))
+    }
+
+    /// Of so many places of clients, handshakes that say nothing leave half to others.
+    pub fn share(&self, places: usize) {
+        lock(&self.handshakes).narrow((places / 2).max(1));
+    }
+
+    /// Runs a handshake from this address; one that is not finished may have to give way to it.
+    pub fn hear_out(&self, from: IpAddr, handshake: impl Future<Output = ()> + Send + 'static) {
+        lock(&self.handshakes).hear_out(from, handshake);
+    }
+
+    /// Reads the stores anew when they change, if the configuration asks for it: connections that come then are of the new ones. What
+    /// cannot be used is told, and the old ones are kept.
+    pub fn watch(self: Arc<Self>) {
+        if !self.settings.reload {
+            return;
+        }
+        tokio::spawn(async move {
+            let mut seen = self.seen.clone();
+            loop {
+                sleep(LOOK).await;
+                let tls = Arc::clone(&self);
+                let before = seen.clone();
+                let looked = tokio::task::spawn_blocking(move || tls.look(before)).await;
+                let Ok(now) = looked else { return };
+                seen = now;
+            }
+        });
+    }
+
+    fn look(&self, before: Vec<Stamp>) -> Vec<Stamp> {
+        let now = stamps(&self.settings);
+        if now == before {
+            return before;
+        }
+        match server_config(&self.zoo_cfg, &self.settings) {
+            Ok(server) => {
+                *lock(&self.current) = Arc::new(server);
+                info!("the stores of TLS have changed and are read anew");
+            }
+            // Both files may be on their way; what comes next changes them again.
+            Err(why) => error!(%why, "the stores of TLS have changed, and those before are kept"),
+        }
+        now
     }
 
     /// The handshake: the stream, and who the client is by its certificate. `None`: it is not let in, which is in the log.
@@ -92,7 +153,8 @@ impl Tls {
         from: SocketAddr,
         now_ms: impl Fn() -> u64,
     ) -> Option<(TlsStream<TcpStream>, Vec<Id>)> {
-        let shaken = match timeout(HANDSHAKE, self.acceptor.accept(stream)).await {
+        let acceptor = TlsAcceptor::from(Arc::clone(&lock(&self.current)));
+        let shaken = match timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => self.ids(&stream).map(|ids| (stream, ids)),
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(Refusal::Slow),
@@ -100,9 +162,9 @@ impl Tls {
         shaken
             .inspect_err(|why| match lock(&self.told).due(now_ms()) {
                 Some(unsaid) => {
-                    warn!(%from, unsaid, "a client on secureClientPort is refused: {why}")
+                    warn!(%from, unsaid, "a client with TLS is refused: {why}")
                 }
-                None => debug!(%from, "a client on secureClientPort is refused: {why}"),
+                None => debug!(%from, "a client with TLS is refused: {why}"),
             })
             .ok()
     }
@@ -164,6 +226,23 @@ fn server_config(zoo_cfg: &Path, settings: &Settings) -> Result<ServerConfig, Se
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)
+}
+
+fn stamps(settings: &Settings) -> Vec<Stamp> {
+    let stores = [Some(&settings.key_store), settings.trust_store.as_ref()];
+    let files = stores.into_iter().flatten().flat_map(|store| {
+        let password = match &store.password {
+            Some(Password::File(path)) => Some(path),
+            Some(Password::Text(_)) | None => None,
+        };
+        [Some(&store.path), password].into_iter().flatten()
+    });
+    files
+        .map(|path| {
+            let about = std::fs::metadata(path).ok()?;
+            Some((about.modified().ok()?, about.len()))
+        })
+        .collect()
 }
 
 fn of_version(protocol: &Protocol) -> &'static rustls::SupportedProtocolVersion {

@@ -51,6 +51,7 @@ const IMPL: &[Room] = &[
     Room { of: &["admin"], uses: &[&["core", "client", "error"], FORMATS] },
     Room { of: &["gate", "runtime"], uses: &[&["gate", "runtime", "admin", "core", "client", "error"], FORMATS] },
     Room { of: &["serve"], uses: &[&["gate", "runtime", "admin", "core", "client", "error"], FORMATS] },
+    Room { of: &["tls_init"], uses: &[] },
     Room { of: &["dev"], uses: &[&["config", "error", "runtime"]] },
 ];
 
