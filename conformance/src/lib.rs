@@ -4,6 +4,7 @@ pub mod chaos;
 pub mod cluster;
 pub mod development_tls;
 pub mod differential;
+pub mod fuzz;
 pub mod interop;
 pub mod lossy;
 pub mod power;

@@ -9,8 +9,10 @@
 //! | [`client`] | clients, and what they must never see |
 //! | [`chain`], [`view`] | histories, and the invariants of the model over what an observer of all servers sees |
 //! | [`world`] | a run: what breaks, and what must hold in the end |
+//! | [`alone`] | one server and streams of bytes that somebody else chooses |
 //! | [`planted`] | bugs that the simulator has to find |
 
+pub mod alone;
 pub mod chain;
 pub mod client;
 pub mod disk;
@@ -43,11 +45,23 @@ pub fn configs() -> Result<Vec<Config>, ConfigError> {
         source,
     })?;
     (1..=SERVERS)
-        .map(|id| config(&dir.path().join(id.to_string()), id))
+        .map(|id| config(&dir.path().join(id.to_string()), id, SERVERS))
         .collect()
 }
 
-fn config(dir: &Path, id: u64) -> Result<Config, ConfigError> {
+/// The configuration of one server that stands alone.
+///
+/// # Errors
+/// As [`configs`].
+pub fn config_alone() -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().map_err(|source| ConfigError::Unreadable {
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    config(dir.path(), 1, 0)
+}
+
+fn config(dir: &Path, id: u64, servers: u64) -> Result<Config, ConfigError> {
     let path = dir.join("zoo.cfg");
     let unreadable = |source| ConfigError::Unreadable {
         path: path.clone(),
@@ -57,7 +71,7 @@ fn config(dir: &Path, id: u64) -> Result<Config, ConfigError> {
         "tickTime=400\ninitLimit=10\nsyncLimit=5\nclientPort=2181\nsnapCount=150\ndataDir={}\n",
         dir.join("data").display()
     );
-    for id in 1..=SERVERS {
+    for id in 1..=servers {
         text.push_str(&format!("server.{id}=10.0.0.{id}:2888:3888\n"));
     }
     std::fs::create_dir_all(dir.join("data")).map_err(unreadable)?;

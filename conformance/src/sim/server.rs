@@ -450,6 +450,29 @@ impl Server {
         }
     }
 
+    /// Its clients' connections are looked at.
+    pub fn look(&mut self, life: Life, scene: &mut Scene) {
+        let index = self.index;
+        if let Some(run) = self.of(life) {
+            run.clock.set(scene.now_us);
+            run.takes.look((index, life), &mut run.events, scene);
+            self.rouse(scene);
+        }
+    }
+
+    /// Does what is due and concerns this server's own parts alone: its disk, its jobs, its links, its clients' connections.
+    pub fn goes_on(&mut self, what: What, scene: &mut Scene) {
+        match what {
+            What::Disk(_, life, event) => self.hear(life, Event::Disk(event), scene),
+            What::DiskIsFree(_, life) => self.disk_is_free(life, scene),
+            What::Settle(_, life) => self.settle(life, scene),
+            What::Job(_, life, done) => self.hear(life, Event::Done(*done), scene),
+            What::Silence(_, life, link) => self.silence(life, link, scene),
+            What::Intake(_, life, _) => self.look(life, scene),
+            _ => {}
+        }
+    }
+
     /// Its links are looked at: something has come, or the way to one was silent.
     pub fn silence(&mut self, life: Life, link: Link, scene: &mut Scene) {
         let index = self.index;

@@ -134,14 +134,14 @@ impl World {
                 servers[i].turn(life, scene);
                 self.follows(i);
             }
-            What::Disk(i, life, event) => servers[i].hear(life, Event::Disk(event), scene),
-            What::DiskIsFree(i, life) => servers[i].disk_is_free(life, scene),
-            What::Settle(i, life) => servers[i].settle(life, scene),
-            What::Job(i, life, done) => servers[i].hear(life, Event::Done(*done), scene),
+            What::Disk(i, ..)
+            | What::DiskIsFree(i, ..)
+            | What::Settle(i, ..)
+            | What::Job(i, ..)
+            | What::Silence(i, ..)
+            | What::Intake(i, ..) => servers[i].goes_on(what, scene),
             What::Dial(i, life, attempt) => self.dial(i, life, attempt),
             What::Mail(letter) => self.letter(&letter),
-            What::Silence(i, life, link) => servers[i].silence(life, link, scene),
-            What::Intake(i, life, _) => self.look(i, life),
             What::Arrive(stream, end) => self.arrive(stream, end),
             What::Client(i) => scene.client(&mut self.clients[i], &mut self.ledger),
             What::ClientDialled(client, server) => self.client_dials(client, server),
@@ -235,15 +235,6 @@ impl World {
             }
         }
         servers[i].rouse(scene);
-    }
-
-    fn look(&mut self, i: usize, life: u32) {
-        let Self { scene, servers, .. } = self;
-        if let Some(run) = servers[i].of(life) {
-            run.clock.set(scene.now_us);
-            run.takes.look((i, life), &mut run.events, scene);
-            servers[i].rouse(scene);
-        }
     }
 
     fn arrive(&mut self, stream: u64, end: usize) {

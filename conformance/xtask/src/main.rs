@@ -1,6 +1,7 @@
 //! The project's own commands: what CI does, a developer can do, and by the same words.
 
 mod features;
+mod fuzz;
 mod tidy;
 
 use anyhow::{Context, Result, bail};
@@ -39,6 +40,12 @@ struct Cli {
     /// `differential`: servers of each product: 1 stands alone, 3 are an ensemble.
     #[arg(long, default_value_t = 1)]
     servers: u64,
+    /// `fuzz`: how long each function of bytes is tried, seconds.
+    #[arg(long, default_value_t = 600)]
+    seconds: u64,
+    /// `fuzz`: only the function of this name.
+    #[arg(long)]
+    only: Option<String>,
     /// `sim`: JSON on standard output.
     #[arg(long)]
     json: bool,
@@ -66,6 +73,9 @@ enum Task {
     Sim,
     /// Sends the same random requests to ZooKeeper and to Zabra and compares every byte of what comes back; CI does it for a minute.
     Differential,
+    /// Searches for bytes that stop a decoder or a whole server, guided by coverage; nightly compiler, `cargo-fuzz` (installed if it
+    /// is not there). CI damages good input for some seconds instead.
+    Fuzz,
     /// Rewrites the stored traces, the answers in the scenarios and the table of the zoo from the model; review the difference as a
     /// change of behaviour.
     Bless,
@@ -131,6 +141,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Power => power(cli.cuts, cli.seed),
         Task::Sim => sim(cli),
         Task::Differential => differential(cli),
+        Task::Fuzz => fuzz::fuzz(cli.seconds, cli.only.as_deref()),
         Task::Bless => bless(),
         Task::Features => write_features(),
         Task::Ci => {

@@ -1,0 +1,145 @@
+//! What clients send, and what servers answer.
+
+use super::golden;
+use bytes::{Bytes, BytesMut};
+use zabra::wire::client::{ConnectRequest, ConnectResponse, RawRequest, ReplyFrame, Request, xid};
+use zabra::wire::four_letter::FourLetter;
+use zabra::wire::frame::{CLIENT_FRAME_BYTES_MAX, split};
+
+/// The bytes of a connection: a word or a first frame, then requests.
+///
+/// # Panics
+/// If a frame is longer than what was sent, or a request is read back as another one.
+pub fn stream(data: &[u8]) {
+    if let Some(first) = data.first_chunk::<4>() {
+        let _ = FourLetter::recognise(*first);
+    }
+    let mut buf = BytesMut::from(data);
+    let mut frames = Vec::new();
+    let _ = split(&mut buf, CLIENT_FRAME_BYTES_MAX, &mut frames);
+    let taken: usize = frames.iter().map(|frame| frame.len() + 4).sum();
+    assert_eq!(taken + buf.len(), data.len());
+    let mut frames = frames.into_iter();
+    if let Some(first) = frames.next()
+        && let Ok(request) = ConnectRequest::decode(&first)
+    {
+        let mut out = BytesMut::new();
+        request.put(&mut out);
+        let body = out.freeze().split_off(4);
+        assert_eq!(ConnectRequest::decode(&body), Ok(request));
+    }
+    for frame in frames {
+        if let Ok(raw) = RawRequest::split(&frame)
+            && let Ok(request) = raw.decode()
+        {
+            read_back(&request);
+        }
+    }
+}
+
+fn read_back(request: &Request) {
+    let mut out = BytesMut::new();
+    request.put(7, &mut out);
+    let again = RawRequest::split(&out.freeze().split_off(4)).and_then(|raw| raw.decode());
+    assert_eq!(again.as_ref(), Ok(request));
+}
+
+/// An operation's number, and its record.
+///
+/// # Panics
+/// If the request is read back as another one.
+pub fn record(data: &[u8]) {
+    let Some((number, record)) = data.split_first() else {
+        return;
+    };
+    // -11 to 127: all that there are, and some that there are not.
+    let number = i32::from(*number);
+    let opcode = if number >= 245 { number - 256 } else { number };
+    if let Ok(request) = Request::decode(opcode, &Bytes::copy_from_slice(record)) {
+        read_back(&request);
+    }
+}
+
+/// An operation's number, and the frame that answers it; or an event, or the answer to a first frame.
+///
+/// # Panics
+/// If an answer is read back as another one.
+pub fn reply(data: &[u8]) {
+    let Some((number, body)) = data.split_first() else {
+        return;
+    };
+    let body = Bytes::copy_from_slice(body);
+    if let Ok(response) = ConnectResponse::decode(&body) {
+        let mut out = BytesMut::new();
+        response.put(&mut out);
+        let body = out.freeze().split_off(4);
+        assert_eq!(ConnectResponse::decode(&body), Ok(response));
+    }
+    let Ok(frame) = ReplyFrame::split(&body) else {
+        return;
+    };
+    if frame.header.xid == xid::EVENT {
+        let _ = frame.decode_event();
+        return;
+    }
+    let opcode = i32::from(*number);
+    let Ok(response) = frame.decode(opcode) else {
+        return;
+    };
+    let mut out = BytesMut::new();
+    response.put(frame.header, &mut out);
+    let again =
+        ReplyFrame::split(&out.freeze().split_off(4)).and_then(|frame| frame.decode(opcode));
+    assert_eq!(again, Ok(response));
+}
+
+/// All that the clients of the captured connections have sent.
+#[must_use]
+pub fn good_streams() -> Vec<Vec<u8>> {
+    let mut streams: Vec<_> = golden::streams("client", "c2s");
+    streams.push(b"ruok".to_vec());
+    streams
+}
+
+/// Each of the captured requests.
+#[must_use]
+pub fn good_records() -> Vec<Vec<u8>> {
+    let mut records = Vec::new();
+    for stream in good_streams() {
+        let mut frames = Vec::new();
+        let _ = split(
+            &mut BytesMut::from(&stream[..]),
+            CLIENT_FRAME_BYTES_MAX,
+            &mut frames,
+        );
+        for frame in frames.iter().skip(1).filter(|frame| frame.len() >= 8) {
+            // The operation's number in one byte, and what follows it.
+            records.push(frame[7..].to_vec());
+        }
+    }
+    records.sort();
+    records.dedup();
+    records
+}
+
+/// Each of the captured answers, behind the number of every operation that has such an answer.
+#[must_use]
+pub fn good_replies() -> Vec<Vec<u8>> {
+    let mut replies = Vec::new();
+    for stream in golden::streams("client", "s2c") {
+        let mut frames = Vec::new();
+        let _ = split(
+            &mut BytesMut::from(&stream[..]),
+            CLIENT_FRAME_BYTES_MAX,
+            &mut frames,
+        );
+        for frame in frames {
+            for opcode in [1, 4, 6, 8, 12, 14, 15, 104, 107] {
+                replies.push([&[opcode], &frame[..]].concat());
+            }
+        }
+    }
+    replies.sort();
+    replies.dedup();
+    replies
+}

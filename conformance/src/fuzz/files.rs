@@ -1,0 +1,137 @@
+//! What lies in files: the configuration, logs, snapshots, transactions.
+
+use super::golden::folder;
+use crate::sim::disk::SimDisk;
+use bytes::{Bytes, BytesMut};
+use std::path::{Path, PathBuf};
+use zabra::config::check::read_with;
+use zabra::config::file::{Lines, decode, parse, parse_dynamic};
+use zabra::config::settings::Given;
+use zabra::storage::disk::{Disk, DiskFile};
+use zabra::storage::snapshot::{self, path_of};
+use zabra::storage::txn_log::reader::LogFile;
+use zabra::wire::snapshot::tree::TreeSink;
+use zabra::wire::txn::{put_txn, read_txn};
+use zabra_model::ids::Zxid;
+
+/// The text of a `zoo.cfg`, and of a file of members.
+pub fn configuration(data: &[u8]) {
+    let text = decode(data);
+    let _ = parse(&text);
+    let _ = parse_dynamic(&text, &mut Lines::default());
+    // Files that it names are read, and devices never end.
+    if !text.contains("/dev") && !text.contains("/proc") && !text.contains('\\') {
+        let _ = read_with(Path::new("/nowhere/zoo.cfg"), &text, &Given::default());
+    }
+}
+
+/// The bytes of a transaction as they stand in logs and PROPOSALs.
+///
+/// # Panics
+/// If it is read back as another one.
+pub fn transaction(data: &[u8]) {
+    let Ok(read) = read_txn(&Bytes::copy_from_slice(data)) else {
+        return;
+    };
+    let mut out = BytesMut::new();
+    put_txn(&read.header, &read.txn, read.digest, &mut out);
+    let again = read_txn(&out.freeze());
+    assert_eq!(
+        again.map(|again| (again.header, again.txn)),
+        Ok((read.header, read.txn))
+    );
+}
+
+/// A log's file, as the newest and as one before it.
+pub fn log(data: &[u8]) {
+    for newest in [true, false] {
+        if let Ok(mut file) = LogFile::new(data, Path::new("log.1"), newest) {
+            let mut last = Zxid(0);
+            while let Ok(Some(entry)) = file.next_entry() {
+                last = entry.zxid;
+            }
+            let _ = file.entry_behind_end(last);
+        }
+    }
+}
+
+/// A snapshot's file.
+///
+/// # Panics
+/// If a disk in memory fails.
+pub fn snapshot(data: &[u8]) {
+    let disk = SimDisk::new(1);
+    let dir = PathBuf::from("/sim/version-2");
+    let path = path_of(&dir, Zxid(5));
+    let written = disk
+        .create_dir(&dir)
+        .and_then(|()| disk.create(&path))
+        .and_then(|mut file| file.write_at(0, data));
+    assert!(written.is_ok());
+    let mut sink = TreeSink::default();
+    if snapshot::read(&disk, &path, Zxid(5), &mut sink).is_ok() {
+        let _ = sink.finish(Zxid(5));
+    }
+}
+
+/// The files of the captured data directories whose names begin so, cut after their last byte that says something.
+fn good(prefix: &str) -> Vec<Vec<u8>> {
+    let directories = std::fs::read_dir(folder().join("data"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut all: Vec<Vec<u8>> = directories
+        .flat_map(|directory| {
+            let files = std::fs::read_dir(directory.path().join("data/version-2"));
+            files.into_iter().flatten().flatten().collect::<Vec<_>>()
+        })
+        .filter(|file| file.file_name().to_string_lossy().starts_with(prefix))
+        .filter_map(|file| std::fs::read(file.path()).ok())
+        .map(|mut bytes| {
+            let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+            bytes.truncate(bytes.len() - zeros.saturating_sub(8));
+            bytes
+        })
+        .collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Captured logs.
+#[must_use]
+pub fn good_logs() -> Vec<Vec<u8>> {
+    good("log.")
+}
+
+/// Captured snapshots.
+#[must_use]
+pub fn good_snapshots() -> Vec<Vec<u8>> {
+    good("snapshot.")
+}
+
+/// The transactions of the captured logs.
+#[must_use]
+pub fn good_transactions() -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for log in good_logs() {
+        if let Ok(mut file) = LogFile::new(&log[..], Path::new("log.1"), true) {
+            while let Ok(Some(entry)) = file.next_entry() {
+                all.push(entry.payload.to_vec());
+            }
+        }
+    }
+    all
+}
+
+/// The configurations that tests start servers from.
+#[must_use]
+pub fn good_configurations() -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../impl/tests/configs");
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut all: Vec<_> = files
+        .filter_map(|file| std::fs::read(file.path()).ok())
+        .collect();
+    all.sort();
+    all
+}
