@@ -169,6 +169,23 @@ pub fn work(tree: &Tree, conn: &Conn, request: &Request) -> usize {
     }
 }
 
+/// What a request that was decoded holds beside its bytes: each path is a piece of memory of its own.
+pub(super) fn held_beside(request: &Request) -> usize {
+    const PIECE: usize = 40;
+    let pieces = match request {
+        Request::SetWatches(set) => {
+            let persistent = set
+                .persistent
+                .as_ref()
+                .map_or(0, |lists| lists.exact.len() + lists.recursive.len());
+            set.data.len() + set.exist.len() + set.child.len() + persistent
+        }
+        Request::Read(ReadOp::MultiRead(ops)) => 2 * ops.len(),
+        _ => 0,
+    };
+    pieces * PIECE
+}
+
 /// An answer that is written while others have the tree.
 pub struct Apart {
     header: ReplyHeader,

@@ -4,7 +4,7 @@ use super::answer::Apart;
 use super::conn::{Conn, ConnPhase};
 use super::ended::Ended;
 use super::first::{First, introduce, take_first};
-use super::requests::{Requests, count_answer};
+use super::requests::{Requests, count_answers};
 use super::shared::Shared;
 use super::submit::{Connect, Submit};
 use crate::edges::wake::Wake;
@@ -220,7 +220,7 @@ impl Intake {
             state.out.extend_from_slice(&later);
         }
         drop(state);
-        count_answer(&self.shared, &self.conn);
+        count_answers(&self.shared, &self.conn, 1);
         self.requests.give_back(&self.shared);
         if self.stage == Stage::Apart {
             self.stage = Stage::Exchange;

@@ -2,7 +2,8 @@
 //! aside, and what would hold up others waits.
 
 use super::answer::{
-    Apart, HubAccess, Outcome, answer, answer_apart, set_some_watches, watches_of_a_turn, work,
+    Apart, HubAccess, Outcome, answer, answer_apart, held_beside, set_some_watches,
+    watches_of_a_turn, work,
 };
 use super::auth::{identity, super_user};
 use super::conn::{Conn, ConnPhase, ConnState};
@@ -27,7 +28,7 @@ use zabra_model::service::throttle::{InLine, Pass};
 use zabra_model::service::work::{TURN_WORK_MAX, Turn, WATCHES_A_TURN, turn_of};
 use zabra_model::tree::error::ErrorCode;
 use zabra_model::tree::node::Tree;
-use zabra_model::tree::op::{ReadOp, WriteOp};
+use zabra_model::tree::op::WriteOp;
 
 /// The requests of a connection that have been read, and how far they are.
 #[derive(Default)]
@@ -98,6 +99,8 @@ struct Scene<'a, 'h> {
     hub: &'a mut HubAccess<'h>,
     /// As what this server answers.
     mode: Mode,
+    /// Answers that were given and are not counted yet: many threads count in one place.
+    answers: u64,
     submits: &'a mut Vec<Submit>,
     now_ms: u64,
 }
@@ -354,6 +357,7 @@ impl Requests {
             state: &mut guard,
             hub: &mut hub,
             mode,
+            answers: 0,
             submits: &mut batch.submits,
             now_ms,
         };
@@ -387,6 +391,7 @@ impl Requests {
                 scene.state.settle_requests(&shared.outstanding);
             }
         }
+        count_answers(shared, conn, scene.answers);
         if shared.outstanding.rules().large.threshold.is_some() {
             let left = frames.iter().skip(done).map(Bytes::len);
             let is_large = |bytes: &usize| shared.outstanding.rules().large.is_large(*bytes);
@@ -506,10 +511,10 @@ impl Requests {
         length: usize,
         scene: &mut Scene<'_, '_>,
     ) -> Taken {
-        let bytes = length + held_beside(&request) + WAITING_OVERHEAD;
         let work = work(scene.tree, scene.conn, &request);
         let waiting = (!scene.state.order.is_empty()).then_some(self.waiting_work);
-        let request = match (turn_of(work, waiting), request) {
+        // A request is large: it is moved only where it waits.
+        let request = match (turn_of(work, waiting), &request) {
             (Turn::Later, _) => return Taken::NotYet(Pause::WriteUnderWay),
             (Turn::Apart, Request::Read(op)) => {
                 if !self.has_turn {
@@ -517,27 +522,34 @@ impl Requests {
                 }
                 let state = &mut *scene.state;
                 let (ids, out) = (&state.ids, &mut state.out);
-                self.apart = answer_apart(scene.tree, scene.hub, scene.conn, ids, xid, &op, out);
+                self.apart = answer_apart(scene.tree, scene.hub, scene.conn, ids, xid, op, out);
                 return Taken::Done(work);
             }
-            (Turn::Now | Turn::Apart, Request::SetWatches(set)) if work > WATCHES_A_TURN => {
-                self.watches_left = Some((xid, set));
+            (Turn::Now | Turn::Apart, Request::SetWatches(_)) if work > WATCHES_A_TURN => {
+                if let Request::SetWatches(set) = request {
+                    self.watches_left = Some((xid, set));
+                }
                 return Taken::Done(work);
             }
-            (Turn::Now | Turn::Apart | Turn::BehindWrite, request) => request,
+            (Turn::Now | Turn::Apart, _) => request,
+            (Turn::BehindWrite, _) => {
+                let bytes = length + held_beside(&request) + WAITING_OVERHEAD;
+                match scene.state.order.push_read((xid, request), bytes) {
+                    Some((_, request)) => request,
+                    None => {
+                        self.waiting_work += work;
+                        return Taken::Done(work);
+                    }
+                }
+            }
         };
-        match scene.state.order.push_read((xid, request), bytes) {
-            Some((xid, request)) => {
-                let outcome = scene.answer(xid, &request);
-                count_answer(scene.shared, scene.conn);
-                if outcome == Outcome::EndLocal {
-                    scene.shared.end_local(scene.conn.session());
-                }
-                if outcome != Outcome::Go {
-                    scene.state.phase = ConnPhase::Closing;
-                }
-            }
-            None => self.waiting_work += work,
+        let outcome = scene.answer(xid, &request);
+        scene.answers += 1;
+        if outcome == Outcome::EndLocal {
+            scene.shared.end_local(scene.conn.session());
+        }
+        if outcome != Outcome::Go {
+            scene.state.phase = ConnPhase::Closing;
         }
         Taken::Done(work)
     }
@@ -556,7 +568,7 @@ impl Requests {
         if work(scene.tree, scene.conn, &rest) == 0 {
             // The last ones, and the reply.
             scene.answer(xid, &Request::SetWatches(some));
-            count_answer(scene.shared, scene.conn);
+            scene.answers += 1;
             return 1;
         }
         let state = &mut *scene.state;
@@ -569,10 +581,12 @@ impl Requests {
     }
 }
 
-/// An answer goes to a client.
-pub(super) fn count_answer(shared: &Shared, conn: &Conn) {
-    conn.sent.fetch_add(1, Ordering::Relaxed);
-    shared.stats.sent.fetch_add(1, Ordering::Relaxed);
+/// So many answers go to a client.
+pub(super) fn count_answers(shared: &Shared, conn: &Conn, answers: u64) {
+    if answers > 0 {
+        conn.sent.fetch_add(answers, Ordering::Relaxed);
+        shared.stats.sent.fetch_add(answers, Ordering::Relaxed);
+    }
 }
 
 /// Answers with an error, behind what is before it.
@@ -581,7 +595,7 @@ fn refuse_in_turn(xid: i32, code: ErrorCode, scene: &mut Scene<'_, '_>) {
     let order = &mut scene.state.order;
     if let Some((xid, request)) = order.push_read((xid, request), WAITING_OVERHEAD) {
         scene.answer(xid, &request);
-        count_answer(scene.shared, scene.conn);
+        scene.answers += 1;
     }
 }
 
@@ -598,7 +612,7 @@ fn refuse_write(xid: i32, scene: &mut Scene<'_, '_>) {
         ..ReplyHeader::ok(xid, scene.tree.last_zxid())
     };
     reply::put_empty(header, &mut scene.state.out);
-    count_answer(scene.shared, scene.conn);
+    scene.answers += 1;
 }
 
 /// Puts aside, before a write of a local session that needs a global one, the request that makes it one; or says as what that write will be
@@ -672,21 +686,4 @@ fn turn_away(xid: i32, error: ErrorCode, state: &mut ConnState) {
     header.err = error.code();
     reply::put_empty(header, &mut state.out);
     state.phase = ConnPhase::Closing;
-}
-
-/// What a request that was decoded holds beside its bytes: each path is a piece of memory of its own.
-fn held_beside(request: &Request) -> usize {
-    const PIECE: usize = 40;
-    let pieces = match request {
-        Request::SetWatches(set) => {
-            let persistent = set
-                .persistent
-                .as_ref()
-                .map_or(0, |lists| lists.exact.len() + lists.recursive.len());
-            set.data.len() + set.exist.len() + set.child.len() + persistent
-        }
-        Request::Read(ReadOp::MultiRead(ops)) => 2 * ops.len(),
-        _ => 0,
-    };
-    pieces * PIECE
 }

@@ -159,6 +159,13 @@ async fn finish(writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), Over> {
     }
 }
 
+/// Whether time may have passed while something was sent: the clock is read again only then.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    AtOnce,
+    Waited,
+}
+
 impl Client {
     async fn serve(
         &mut self,
@@ -186,8 +193,9 @@ impl Client {
                     self.intake.hold(self.inbox.is_crowded());
                 }
                 Step::Send => {
-                    self.send(&mut writer).await?;
-                    now_ms = self.shared.elapsed_ms();
+                    if self.send(&mut writer).await? == Sending::Waited {
+                        now_ms = self.shared.elapsed_ms();
+                    }
                 }
                 Step::Apart(apart) => {
                     let write = tokio::task::spawn_blocking(move || apart.write());
@@ -221,27 +229,30 @@ impl Client {
             let left = Duration::from_millis(wait.until_ms.saturating_sub(now_ms));
             alarm.as_mut().reset(Instant::now() + left);
         }
+        // Bytes first: they are what most clients wake it with, and every step looks at what bell and alarm stand for.
         tokio::select! {
-            () = self.bell.wake.notified() => {}
-            () = self.inbox.wait_for_room(), if wait.room => self.intake.hold(false),
+            biased;
             read = reader.read_buf(self.intake.room()), if wait.read => {
                 self.intake.heard();
                 return read;
             }
+            () = self.bell.wake.notified() => {}
+            () = self.inbox.wait_for_room(), if wait.room => self.intake.hold(false),
             () = alarm => self.alarm_ms = 0,
         }
         Ok(1)
     }
 
     /// Sends what is to be sent. An error: the client does not fetch it, or the connection is over.
-    async fn send(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), Over> {
+    async fn send(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> Result<Sending, Over> {
+        let mut sending = Sending::AtOnce;
         let output = self.intake.take_output();
         let mut rest = &output[..];
         loop {
             let sent = tokio::select! {
                 biased;
                 sent = writer.write(rest) => sent?,
-                () = self.stuck() => return Err(Ended::Unread.into()),
+                () = self.stuck(&mut sending) => return Err(Ended::Unread.into()),
             };
             rest = rest.get(sent..).unwrap_or_default();
             if rest.is_empty() {
@@ -249,10 +260,10 @@ impl Client {
                 tokio::select! {
                     biased;
                     flushed = writer.flush() => flushed?,
-                    () = self.stuck() => return Err(Ended::Unread.into()),
+                    () = self.stuck(&mut sending) => return Err(Ended::Unread.into()),
                 };
                 self.intake.sent(output);
-                return Ok(());
+                return Ok(sending);
             }
             if sent == 0 {
                 return Err(io::Error::from(io::ErrorKind::WriteZero).into());
@@ -262,7 +273,8 @@ impl Client {
     }
 
     /// Ends when a write that is stuck is to be given up.
-    async fn stuck(&mut self) {
+    async fn stuck(&mut self, sending: &mut Sending) {
+        *sending = Sending::Waited;
         let since_ms = self.shared.elapsed_ms();
         let mut now_ms = since_ms;
         while let Stuck::LookAgain(at_ms) = self.intake.stuck(since_ms, now_ms) {

@@ -7,6 +7,7 @@ use bytes::{BufMut, BytesMut};
 use zabra_model::tree::op::{CreateKind, ReadOp, WriteOp};
 
 /// The record of a write that stands alone; nothing if `opcode` is none.
+#[inline]
 pub(super) fn read_write(opcode: i32, r: &mut Reader<'_>) -> Result<Option<WriteOp>, WireError> {
     Ok(Some(match opcode {
         op::CREATE
@@ -30,6 +31,7 @@ pub(super) fn read_write(opcode: i32, r: &mut Reader<'_>) -> Result<Option<Write
 }
 
 /// The record of a read that stands alone; nothing if `opcode` is none.
+#[inline]
 pub(super) fn read_read(opcode: i32, r: &mut Reader<'_>) -> Result<Option<ReadOp>, WireError> {
     Ok(Some(match opcode {
         op::GET_DATA | op::GET_CHILDREN => read_read_op(opcode, r)?,
@@ -56,6 +58,7 @@ pub(super) fn read_read(opcode: i32, r: &mut Reader<'_>) -> Result<Option<ReadOp
 }
 
 /// The writes that may stand alone and in a multi, and `check`, which may only stand in one.
+#[inline]
 fn read_write_op(opcode: i32, r: &mut Reader<'_>) -> Result<WriteOp, WireError> {
     let kind = match opcode {
         op::CREATE => CreateKind::Create,
@@ -103,6 +106,7 @@ fn read_write_op(opcode: i32, r: &mut Reader<'_>) -> Result<WriteOp, WireError> 
 }
 
 /// The reads that may stand alone and in a multiRead.
+#[inline]
 fn read_read_op(opcode: i32, r: &mut Reader<'_>) -> Result<ReadOp, WireError> {
     match opcode {
         op::GET_DATA => Ok(ReadOp::GetData {
