@@ -1,6 +1,6 @@
 //! Coverage-guided fuzzing of what `conformance/src/fuzz/` lists, with `cargo-fuzz` and a nightly compiler.
 
-use crate::{announce, finish};
+use crate::steps::{announce, finish};
 use anyhow::{Context, Result, bail};
 use std::process::{Command, Stdio};
 

@@ -2,13 +2,14 @@
 
 mod features;
 mod fuzz;
+mod steps;
 mod tidy;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use steps::{announce, finish};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's own commands")]
@@ -319,17 +320,4 @@ fn cargo(args: &[&str]) -> Result<()> {
         .status()
         .with_context(|| what.clone())?;
     finish(&what, began, status.success())
-}
-
-fn announce(what: &str) -> Instant {
-    eprintln!("==> {what}");
-    Instant::now()
-}
-
-fn finish(what: &str, began: Instant, ok: bool) -> Result<()> {
-    if !ok {
-        bail!("{what} failed");
-    }
-    eprintln!("    done in {:.0} s", began.elapsed().as_secs_f64());
-    Ok(())
 }
