@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// Room for one read.
 const READ_BYTES: usize = 64 << 10;
+/// A connection without a long request has no more room than this.
+const ROOM_BYTES_MAX: usize = 4 * READ_BYTES;
 /// How often a write that is stuck is looked at, ms.
 const STUCK_LOOK_MS: u64 = 500;
 
@@ -148,6 +150,12 @@ impl Intake {
         if self.buf.capacity() - self.buf.len() < READ_BYTES / 8 {
             self.buf.reserve(READ_BYTES);
         }
+        // The memory of a long request would stay for as long as the connection does, and is counted nowhere.
+        if self.buf.capacity() > ROOM_BYTES_MAX && self.buf.len() < READ_BYTES {
+            let mut room = BytesMut::with_capacity(2 * READ_BYTES);
+            room.extend_from_slice(&self.buf);
+            self.buf = room;
+        }
         &mut self.buf
     }
 
@@ -176,7 +184,7 @@ impl Intake {
     /// All of it was sent; its memory is used again.
     pub fn sent(&mut self, mut output: BytesMut) {
         output.clear();
-        if output.capacity() <= 4 * READ_BYTES {
+        if output.capacity() <= ROOM_BYTES_MAX {
             self.output = output;
         }
     }

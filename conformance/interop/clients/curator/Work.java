@@ -303,10 +303,11 @@ public final class Work {
             cache.start();
             check(filled.await(PATIENCE_SECONDS, TimeUnit.SECONDS), "the cache is filled");
             ann.create().forPath(root + "/cache/child", bytes("1"));
+            // A cache reads a node when it hears of it: of one that is gone by then it tells nothing.
+            eventually("the cache tells the creation", () -> events.contains("NODE_CREATED " + root + "/cache/child"));
             ann.setData().forPath(root + "/cache/child", bytes("2"));
             ann.delete().forPath(root + "/cache/child");
             eventually("the cache tells the deletion", () -> events.contains("NODE_DELETED " + root + "/cache/child"));
-            check(events.contains("NODE_CREATED " + root + "/cache/child"), "the cache told the creation: " + events);
         }
     }
 

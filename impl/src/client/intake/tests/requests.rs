@@ -230,3 +230,27 @@ fn a_local_session_becomes_global_before_the_write_that_needs_it_and_ends_in_its
         "the end comes in its turn"
     );
 }
+
+/// C-46: a long request holds memory until it is answered, not until its connection ends.
+#[test]
+fn c_46_the_room_of_a_long_request_is_given_back() {
+    let mut client = Client::open(&server());
+    let long = format!("/{}", "a".repeat(900_000));
+    for xid in 1..4 {
+        assert!(client.asks(xid, &[exists(&long, false)]).may_read());
+        assert_eq!(client.heard().len(), 1);
+        assert!(client.intake.room().capacity() <= ROOM_BYTES_MAX);
+    }
+    // What has begun to come stays.
+    let mut bytes = BytesMut::new();
+    exists("/a", false).put(4, &mut bytes);
+    let (begin, end) = bytes.split_at(7);
+    let mut both = BytesMut::new();
+    exists(&long, false).put(3, &mut both);
+    both.extend_from_slice(begin);
+    client.intake.feed(&both);
+    assert!(client.go().may_read());
+    client.intake.feed(end);
+    assert!(client.go().may_read());
+    assert_eq!(client.heard().len(), 2);
+}
