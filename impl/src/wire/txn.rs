@@ -218,12 +218,22 @@ pub fn read_txn(payload: &Bytes) -> Result<Payload, WireError> {
 /// Whether the paths are listed at all is told by what is left.
 ///
 /// With 12 bytes left it is either a digest alone or a list without digest, as of the single path "/abc". They differ in the
-/// first integer: a digest's version is 2, and a list of two paths needs more than 12 bytes, as no path is empty.
+/// first integer: a digest's version is 2, and a list of two paths needs more than 12 bytes, as no path is empty; one that is, is refused.
 fn close_session_paths(r: &mut Reader<'_>) -> Result<Option<Vec<Box<str>>>, WireError> {
     match r.remaining() {
         0 => Ok(None),
         DIGEST_BYTES if r.clone().i32("digest version")? == DIGEST_VERSION => Ok(None),
-        _ => r.vector("paths", 4, |r| r.text("path")),
+        _ => r.vector("paths", 4, |r| {
+            let offset = r.position();
+            match r.text("path")? {
+                path if path.is_empty() => Err(WireError::Unknown {
+                    what: "length of an ephemeral node's path",
+                    offset,
+                    value: 0,
+                }),
+                path => Ok(path),
+            }
+        }),
     }
 }
 
@@ -338,6 +348,19 @@ mod tests {
             txn,
             digest,
         }
+    }
+
+    /// Twelve bytes behind a closeSession are a digest or a list, and a list of two empty paths would be either.
+    #[test]
+    fn a_closed_session_has_no_node_without_a_path() {
+        let paths = vec!["".into(), "".into()];
+        let txn = Txn::CloseSession { paths: Some(paths) };
+        let mut bytes = BytesMut::from(&bytes_of(&payload(txn, None))[..]);
+        bytes.put_slice(&[0x0f, 0]);
+        assert!(matches!(
+            read_txn(&bytes.freeze()),
+            Err(WireError::Unknown { value: 0, .. })
+        ));
     }
 
     fn bytes_of(payload: &Payload) -> Bytes {
