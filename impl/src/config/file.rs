@@ -6,13 +6,14 @@ use super::security::{Honoured, honoured};
 use super::throttle::ThrottleLines;
 use super::tls::TlsLines;
 use super::values::flag;
-use super::{DigestHash, Listen, Member, MemberRole, SuperDigest, Unused, Whitelist};
+use super::{DigestHash, Member, MemberRole, SuperDigest, Unused, Whitelist};
 use encoding_rs::UTF_8;
 use java_properties::{LineContent, PropertiesIter};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use zabra_model::ids::ServerId;
 use zabra_model::quorum::Group;
+use zabra_model::service::members::{member, role, server_id};
 
 /// What the lines said; `None` and empty are what they did not say.
 #[derive(Clone, Debug, Default)]
@@ -328,15 +329,6 @@ fn budget(key: &str, value: &str) -> Result<usize, String> {
     Ok(n)
 }
 
-/// ZooKeeper takes every number of its type; a session's first byte is the last one of the id of its server.
-fn server_id(key: &str, sid: &str) -> Result<ServerId, String> {
-    sid.parse()
-        .ok()
-        .filter(|n| i64::try_from(*n).is_ok())
-        .map(ServerId)
-        .ok_or_else(|| format!("{key}: {sid:?} is no server id; write 1 to {}", i64::MAX))
-}
-
 /// An IPv6 address, without the brackets that it may stand in.
 fn unbracketed(host: &str) -> &str {
     host.strip_prefix('[')
@@ -406,83 +398,10 @@ fn whitelist(value: &str) -> Whitelist {
     }
 }
 
-fn role(value: &str) -> Result<MemberRole, String> {
-    match value.to_ascii_lowercase().as_str() {
-        "participant" => Ok(MemberRole::Participant),
-        "observer" => Ok(MemberRole::Observer),
-        _ => Err(format!(
-            "{value:?} is no role; write participant or observer"
-        )),
-    }
-}
-
-/// `host:port` and what follows the port; IPv6 hosts stand in brackets.
-fn host(text: &str) -> Option<(String, &str)> {
-    let (host, rest) = match text.strip_prefix('[') {
-        Some(inner) => {
-            let (host, rest) = inner.split_once(']')?;
-            (host, rest.strip_prefix(':')?)
-        }
-        None => text.split_once(':')?,
-    };
-    (!host.is_empty()).then(|| (host.to_owned(), rest))
-}
-
-/// `host:quorumport:electionport[:role][;[clienthost:]clientport]`
-fn member(key: &str, value: &str) -> Result<Member, String> {
-    let wrong = || {
-        format!(
-            "{key}={value} is no member; write {key}=HOST:2888:3888, with :observer or ;CLIENTPORT behind it if needed"
-        )
-    };
-    if value.contains('|') {
-        return Err(format!(
-            "{key}: several addresses are not supported; keep one"
-        ));
-    }
-    let (servers, client) = match value.split_once(';') {
-        Some((servers, client)) => (servers, Some(client)),
-        None => (value, None),
-    };
-    let (host_name, rest) = host(servers).ok_or_else(wrong)?;
-    let mut parts = rest.split(':');
-    let mut port = || parts.next().and_then(|p| p.parse::<u16>().ok());
-    let (Some(quorum_port), Some(election_port)) = (port(), port()) else {
-        return Err(wrong());
-    };
-    let role = match parts.next() {
-        Some(text) => role(text).map_err(|what| format!("{key}: {what}"))?,
-        None => MemberRole::Participant,
-    };
-    if parts.next().is_some() {
-        return Err(wrong());
-    }
-    let client = match client {
-        None => None,
-        Some(text) => {
-            let (host_name, port) = match host(text) {
-                Some((h, port)) => (Some(h), port),
-                None => (None, text),
-            };
-            let port = port.parse().map_err(|_| wrong())?;
-            Some(Listen {
-                host: host_name,
-                port,
-            })
-        }
-    };
-    Ok(Member {
-        host: host_name,
-        quorum_port,
-        election_port,
-        role,
-        client,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Listen;
 
     #[test]
     fn a_member_has_two_ports_and_may_have_a_role_and_a_client_address() {

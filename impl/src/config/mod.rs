@@ -6,7 +6,6 @@ pub mod documented;
 pub mod file;
 pub mod jaas;
 pub mod keys;
-mod listen;
 pub mod security;
 pub mod settings;
 #[cfg(feature = "runtime")]
@@ -16,13 +15,13 @@ pub mod tls;
 mod values;
 
 use crate::limits::FRAME_BYTES_DEFAULT;
-pub use listen::{Listen, join};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use zabra_model::ids::ServerId;
 use zabra_model::quorum::{Group, Voters};
 use zabra_model::service::local::LocalRules;
+pub use zabra_model::service::members::{Listen, Member, MemberRole, join};
 use zabra_model::service::membership::Listed;
 use zabra_model::service::sweep::SweepRules;
 
@@ -87,30 +86,6 @@ pub struct Unused {
     pub key: String,
     /// Where it stands, if it is no line of the file.
     pub from: Option<Place>,
-}
-
-/// Whether a member votes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MemberRole {
-    /// It votes.
-    Participant,
-    /// It only learns.
-    Observer,
-}
-
-/// A `server.N` line.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Member {
-    /// Host name or address; IPv6 without brackets.
-    pub host: String,
-    /// Where its leader listens for learners.
-    pub quorum_port: u16,
-    /// Where it listens for votes.
-    pub election_port: u16,
-    /// Whether it votes.
-    pub role: MemberRole,
-    /// Where it listens for clients, if its line says so.
-    pub client: Option<Listen>,
 }
 
 /// Which four-letter words are answered.
@@ -327,16 +302,7 @@ impl Config {
     pub fn members_text(&self) -> String {
         let mut text = String::new();
         for (sid, m) in &self.members {
-            let role = match m.role {
-                MemberRole::Participant => "participant",
-                MemberRole::Observer => "observer",
-            };
-            let quorum = join(&m.host, m.quorum_port);
-            text.push_str(&format!("server.{sid}={quorum}:{}:{role}", m.election_port));
-            if let Some(client) = &m.client {
-                text.push_str(&format!(";{}", client.to_addr()));
-            }
-            text.push('\n');
+            text.push_str(&format!("server.{sid}={}\n", m.text()));
         }
         for Group { number, members } in &self.groups {
             let members: Vec<String> = members.iter().map(ToString::to_string).collect();

@@ -1,6 +1,6 @@
 //! TLS for clients: its keys of `zoo.cfg`. What the files hold that they name is looked at when the server starts.
 
-use super::listen::Listen;
+use super::Listen;
 use super::values::flag;
 use crate::limits::TLS_HANDSHAKES_MAX;
 use std::path::PathBuf;
