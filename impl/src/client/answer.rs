@@ -148,10 +148,10 @@ fn end_local(ok: ReplyHeader, out: &mut BytesMut) -> Outcome {
     Outcome::EndLocal
 }
 
-/// Nodes, names and paths that `request` has the server visit.
-pub fn work(tree: &Tree, conn: &Conn, request: &Request) -> usize {
+/// Nodes, names and paths that `request` has the server visit, for a client with so many identities.
+pub fn work(tree: &Tree, conn: &Conn, identities: usize, request: &Request) -> usize {
     match request {
-        Request::Read(op) => long::work(tree, op, conn.session()),
+        Request::Read(op) => long::work(tree, op, conn.session(), identities),
         Request::SetWatches(set) => paths_of(set).map(<[_]>::len).sum(),
         Request::Ping
         | Request::AddWatch { .. }

@@ -511,7 +511,8 @@ impl Requests {
         length: usize,
         scene: &mut Scene<'_, '_>,
     ) -> Taken {
-        let work = work(scene.tree, scene.conn, &request);
+        let identities = scene.state.ids.len();
+        let work = work(scene.tree, scene.conn, identities, &request);
         let waiting = (!scene.state.order.is_empty()).then_some(self.waiting_work);
         // A request is large: it is moved only where it waits.
         let request = match (turn_of(work, waiting), &request) {
@@ -565,7 +566,7 @@ impl Requests {
         };
         let some = watches_of_a_turn(&mut set);
         let rest = Request::SetWatches(set);
-        if work(scene.tree, scene.conn, &rest) == 0 {
+        if work(scene.tree, scene.conn, 0, &rest) == 0 {
             // The last ones, and the reply.
             scene.answer(xid, &Request::SetWatches(some));
             scene.answers += 1;

@@ -17,6 +17,7 @@ use crate::service::delivery::{Delivery, Need};
 use crate::service::order::ReplyOrder;
 use crate::service::session::may_connect;
 use crate::service::syncs::{LearnerSyncs, OwnSyncs};
+use crate::tree::acl::AclView;
 use crate::tree::event::{EventKind, Trigger};
 use crate::tree::watch::{WatchMode, WatcherId, Watches};
 use alloc::collections::VecDeque;
@@ -522,7 +523,7 @@ impl Client {
         let trigger = Trigger {
             kind: EventKind::NodeDataChanged,
             path: "/x",
-            acl: &[],
+            acl: AclView::default(),
         };
         let mut fired = false;
         watches.fire(&trigger, |_| fired = true);

@@ -1,125 +1,167 @@
 //! Access control lists: what they say, whom they let through, and how a sent list becomes a stored one.
 
+mod entry;
+mod index;
+
 use super::error::ErrorCode;
-use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::IpAddr;
-use foldhash::fast::FixedState;
-use hashbrown::HashSet;
+use core::borrow::Borrow;
+use core::fmt;
+use core::hash::{Hash, Hasher};
+use core::ops::Deref;
+use entry::parse_network;
+use index::AclIndex;
+
+pub use entry::{AclEntry, Id, perms};
 
 /// Entries that `auth` may grow a list to: more than a request can spell out.
 const ENTRIES_MAX: usize = 1 << 16;
 
-/// Who an ACL entry speaks of: an authentication scheme and an identity in it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Id {
-    /// `world`, `auth`, `digest`, `ip`, …
-    pub scheme: Box<str>,
-    /// The identity; for `world` it is `anyone`.
-    pub id: Box<str>,
+/// A list, shared by all nodes that carry it, with what makes a check of it quick.
+#[derive(Clone, Default)]
+pub struct Acl {
+    entries: Arc<[AclEntry]>,
+    index: Option<Arc<AclIndex>>,
 }
 
-/// One entry of an access control list.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct AclEntry {
-    /// Bits of [`perms`].
-    pub perms: u32,
-    /// To whom they are granted.
-    pub id: Id,
-}
-
-/// A list, shared by all nodes that carry it.
-pub type Acl = Arc<[AclEntry]>;
-
-/// Permission bits.
-pub mod perms {
-    /// Read data and children.
-    pub const READ: u32 = 1;
-    /// Write data.
-    pub const WRITE: u32 = 2;
-    /// Create children.
-    pub const CREATE: u32 = 4;
-    /// Delete children.
-    pub const DELETE: u32 = 8;
-    /// Set the ACL.
-    pub const ADMIN: u32 = 16;
-    /// All of them.
-    pub const ALL: u32 = 31;
+/// A list, to be looked at.
+#[derive(Clone, Copy, Default)]
+pub struct AclView<'t> {
+    entries: &'t [AclEntry],
+    index: Option<&'t AclIndex>,
 }
 
 /// The identities of a connection, as it collected them by authenticating; one of scheme `super` passes every check.
 pub type Ids = [Id];
 
-impl AclEntry {
-    /// Whether the entry speaks of everybody.
+impl Acl {
+    /// The list, to be looked at.
     #[must_use]
-    pub fn is_world(&self) -> bool {
-        &*self.id.scheme == "world" && &*self.id.id == "anyone"
+    pub fn view(&self) -> AclView<'_> {
+        AclView {
+            entries: &self.entries,
+            index: self.index.as_deref(),
+        }
     }
 }
 
-/// Whether `acl` grants one of the bits of `perm` to the holder of `ids`. An empty list grants everything.
+impl From<Arc<[AclEntry]>> for Acl {
+    fn from(entries: Arc<[AclEntry]>) -> Self {
+        let index = AclIndex::of(&entries).map(Arc::new);
+        Self { entries, index }
+    }
+}
+
+impl From<&[AclEntry]> for Acl {
+    fn from(entries: &[AclEntry]) -> Self {
+        Arc::<[AclEntry]>::from(entries).into()
+    }
+}
+
+impl From<Vec<AclEntry>> for Acl {
+    fn from(entries: Vec<AclEntry>) -> Self {
+        Arc::<[AclEntry]>::from(entries).into()
+    }
+}
+
+impl<const N: usize> From<[AclEntry; N]> for Acl {
+    fn from(entries: [AclEntry; N]) -> Self {
+        Arc::<[AclEntry]>::from(entries).into()
+    }
+}
+
+impl Deref for Acl {
+    type Target = [AclEntry];
+
+    fn deref(&self) -> &[AclEntry] {
+        &self.entries
+    }
+}
+
+/// A list is its entries.
+impl PartialEq for Acl {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl Eq for Acl {}
+
+impl Hash for Acl {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.entries.hash(state);
+    }
+}
+
+impl Borrow<[AclEntry]> for Acl {
+    fn borrow(&self) -> &[AclEntry] {
+        &self.entries
+    }
+}
+
+impl fmt::Debug for Acl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.entries.fmt(f)
+    }
+}
+
+impl<'t> AclView<'t> {
+    /// The entries.
+    #[must_use]
+    pub const fn entries(self) -> &'t [AclEntry] {
+        self.entries
+    }
+}
+
+impl Deref for AclView<'_> {
+    type Target = [AclEntry];
+
+    fn deref(&self) -> &[AclEntry] {
+        self.entries
+    }
+}
+
+impl PartialEq for AclView<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl Eq for AclView<'_> {}
+
+impl fmt::Debug for AclView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.entries.fmt(f)
+    }
+}
+
+/// Whether `acl` grants one of the bits of `perm` to the holder of `ids`. An empty list grants everything. What it costs is bounded by
+/// `ids`, however long the list is.
 #[must_use]
-pub fn allows(acl: &[AclEntry], perm: u32, ids: &Ids) -> bool {
-    acl.is_empty()
-        || acl.iter().any(|e| e.perms & perm != 0 && e.is_world())
-        || ids.iter().any(|id| &*id.scheme == "super")
-        || acl
-            .iter()
-            .any(|e| e.perms & perm != 0 && ids.iter().any(|id| matches(id, &e.id)))
-}
-
-fn matches(caller: &Id, entry: &Id) -> bool {
-    if caller.scheme != entry.scheme {
-        return false;
-    }
-    // Of SASL users, the one with this name is everybody, but no more.
-    if &*entry.scheme == "sasl" && &*caller.id == "super" {
-        return true;
-    }
-    if &*entry.scheme != "ip" {
-        return caller.id == entry.id;
-    }
-    match (caller.id.parse::<IpAddr>(), parse_network(&entry.id)) {
-        (Ok(IpAddr::V4(a)), Some((IpAddr::V4(net), bits))) => {
-            prefix_equal(u128::from(a.to_bits()), u128::from(net.to_bits()), 32, bits)
-        }
-        (Ok(IpAddr::V6(a)), Some((IpAddr::V6(net), bits))) => {
-            prefix_equal(a.to_bits(), net.to_bits(), 128, bits)
-        }
-        _ => false,
-    }
-}
-
-fn prefix_equal(a: u128, b: u128, width: u32, bits: u32) -> bool {
-    // A shift by the whole width is none at all for the type: zero bits match everything.
-    bits == 0 || (a ^ b) >> (width - bits) == 0
-}
-
-/// `addr` or `addr/bits`; without bits the whole address counts.
-fn parse_network(text: &str) -> Option<(IpAddr, u32)> {
-    let (addr, bits) = match text.split_once('/') {
-        Some((addr, bits)) => (addr, Some(bits.parse::<u32>().ok()?)),
-        None => (text, None),
+pub fn allows(acl: AclView<'_>, perm: u32, ids: &Ids) -> bool {
+    let AclView { entries, index } = acl;
+    let is_super = || ids.iter().any(|id| &*id.scheme == "super");
+    let Some(index) = index else {
+        let mut granting = entries.iter().filter(|e| e.perms & perm != 0);
+        return entries.is_empty()
+            || granting.clone().any(AclEntry::is_world)
+            || is_super()
+            || granting.any(|e| ids.iter().any(|id| matches(id, &e.id)));
     };
-    let addr = parse_address(addr)?;
-    let width = if addr.is_ipv4() { 32 } else { 128 };
-    let bits = bits.unwrap_or(width);
-    (bits <= width).then_some((addr, bits))
+    let granted = |id: &Id| index.granted(entries, id) & perm != 0;
+    index.world() & perm != 0 || is_super() || ids.iter().any(granted)
 }
 
-/// An address as ZooKeeper reads it: the numbers of a v4 address may begin with zeros, a v6 address has no v4 address at its end.
-fn parse_address(text: &str) -> Option<IpAddr> {
-    if text.contains(':') {
-        return text.parse().ok().filter(|_| !text.contains('.'));
-    }
-    let mut parts = text.split('.');
-    let mut octets = [0; 4];
-    for octet in &mut octets {
-        *octet = parts.next()?.parse().ok()?;
-    }
-    parts.next().is_none().then(|| octets.into())
+/// Whether an entry of a list without addresses speaks of `caller`.
+fn matches(caller: &Id, entry: &Id) -> bool {
+    // Of SASL users, the one with this name is everybody, but no more.
+    caller == entry || is_sasl_super(caller) && &*entry.scheme == "sasl"
+}
+
+fn is_sasl_super(caller: &Id) -> bool {
+    &*caller.scheme == "sasl" && &*caller.id == "super"
 }
 
 /// Whether this can be a SASL user: a plain name, or a Kerberos principal of at most two components and one realm.
@@ -161,8 +203,9 @@ pub fn fix_up(acl: Option<Vec<AclEntry>>, ids: &Ids) -> Result<Vec<AclEntry>, Er
         return Ok(sent);
     }
     let mut stored = Vec::with_capacity(sent.len());
-    // A request has room for tens of thousands of entries: comparing each with each would take seconds.
-    let mut seen = HashSet::with_capacity_and_hasher(sent.len(), FixedState::default());
+    // A request has room for tens of thousands of entries: comparing each with each would take seconds, and so would a table of
+    // entries whose hashes were made to be equal.
+    let mut seen = BTreeSet::new();
     for entry in &sent {
         if !seen.insert(entry) {
             continue;
@@ -213,7 +256,16 @@ pub fn masked(entry: &AclEntry) -> AclEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::borrow::ToOwned;
+    use alloc::format;
+    use alloc::string::String;
     use alloc::vec;
+    use core::net::IpAddr;
+    use proptest::prelude::*;
+
+    fn allows(acl: &[AclEntry], perm: u32, ids: &Ids) -> bool {
+        super::allows(Acl::from(acl).view(), perm, ids)
+    }
 
     fn id(scheme: &str, id: &str) -> Id {
         Id {
@@ -393,5 +445,82 @@ mod tests {
             masked(&entry(1, "ip", "1.2.3.4")),
             entry(1, "ip", "1.2.3.4")
         );
+    }
+
+    /// The first bit in which two addresses of one family differ; their width if they are equal.
+    fn differs_at(a: IpAddr, b: IpAddr) -> u32 {
+        match (a, b) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+            _ => 0,
+        }
+    }
+
+    /// The list gone through entry by entry: obviously right, and slow.
+    fn scan(acl: &[AclEntry], perm: u32, ids: &[Id]) -> bool {
+        let matches = |caller: &Id, entry: &Id| {
+            if caller.scheme != entry.scheme {
+                return false;
+            }
+            if &*entry.scheme == "sasl" && &*caller.id == "super" {
+                return true;
+            }
+            if &*entry.scheme != "ip" {
+                return caller.id == entry.id;
+            }
+            match (caller.id.parse::<IpAddr>(), parse_network(&entry.id)) {
+                (Ok(a), Some((net, bits))) if a.is_ipv4() == net.is_ipv4() => {
+                    bits == 0 || differs_at(a, net) >= bits
+                }
+                _ => false,
+            }
+        };
+        acl.is_empty()
+            || ids.iter().any(|id| &*id.scheme == "super")
+            || acl.iter().any(|e| {
+                let is_meant = e.is_world() || ids.iter().any(|id| matches(id, &e.id));
+                e.perms & perm != 0 && is_meant
+            })
+    }
+
+    fn an_id() -> impl Strategy<Value = Id> {
+        let digest = (0..40_u8).prop_map(|n| ("digest", format!("u{n}:h")));
+        let sasl = prop_oneof![Just("super".to_owned()), "[a-c]"].prop_map(|n| ("sasl", n));
+        let v4 = (8..12_u8, any::<bool>(), 0..=33_u8).prop_map(|(n, short, bits)| match short {
+            true => ("ip", format!("0{n}.1.2.{n}")),
+            false => ("ip", format!("{n}.0.0.0/{bits}")),
+        });
+        let v6 = (0..3_u8, 0..=128_u8).prop_map(|(n, bits)| ("ip", format!("fe8{n}::1/{bits}")));
+        let plain = prop_oneof![
+            Just(("ip", "9.1.2.9".to_owned())),
+            Just(("ip", "fe81::1".to_owned())),
+            Just(("world", "anyone".to_owned())),
+            Just(("super", String::new())),
+            Just(("x509", "CN=a".to_owned())),
+        ];
+        let named = prop_oneof![6 => digest, 2 => sasl, 3 => v4, 2 => v6, 1 => plain];
+        named.prop_map(|(scheme, id)| Id {
+            scheme: scheme.into(),
+            id: id.into(),
+        })
+    }
+
+    fn entries(max: usize) -> impl Strategy<Value = Vec<AclEntry>> {
+        let entry = (0..32_u32, an_id()).prop_map(|(perms, id)| AclEntry { perms, id });
+        proptest::collection::vec(entry, 0..max)
+    }
+
+    proptest! {
+        /// C-48: a check of a long list answers what going through it would.
+        #[test]
+        fn c_48_a_list_grants_with_its_index_what_it_grants_without(
+            list in prop_oneof![entries(4), entries(80)],
+            ids in proptest::collection::vec(an_id(), 0..5),
+        ) {
+            let acl = &*list;
+            for perm in [1, 2, 4, 8, 16, 17] {
+                prop_assert_eq!(allows(acl, perm, &ids), scan(&list, perm, &ids), "{:?} {:?}", &list, &ids);
+            }
+        }
     }
 }

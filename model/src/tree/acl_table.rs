@@ -1,7 +1,6 @@
 //! The table of ACLs: each list is kept once, however many nodes carry it.
 
 use super::acl::{Acl, AclEntry, Id, perms};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -18,7 +17,7 @@ pub(super) struct AclTable {
 
 impl AclTable {
     pub(super) fn new() -> Self {
-        let open: Acl = Arc::new([AclEntry {
+        let open = Acl::from([AclEntry {
             perms: perms::ALL,
             id: Id {
                 scheme: "world".into(),
@@ -41,7 +40,7 @@ impl AclTable {
             self.keep(number);
             return number;
         }
-        let list: Acl = acl.into();
+        let list = Acl::from(acl);
         let number = self.free.pop().unwrap_or(self.lists.len() as u32);
         match self.lists.get_mut(number as usize) {
             Some(slot) => *slot = (list.clone(), 1),
@@ -74,7 +73,7 @@ impl AclTable {
         *users = users.saturating_sub(1);
         if *users == 0 {
             self.numbers.remove(&**list);
-            *list = Arc::new([]);
+            *list = Acl::default();
             self.free.push(number);
         }
     }

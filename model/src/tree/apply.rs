@@ -3,7 +3,7 @@
 //! Applying never fails. What cannot be done (a snapshot of ZooKeeper's may hold later changes already, and the log is replayed
 //! over it) is left out by fixed rules, so that replaying a transaction twice gives what replaying it once gives.
 
-use super::acl::AclEntry;
+use super::acl::{Acl, AclEntry, AclView};
 use super::error::ErrorCode;
 use super::event::{EventKind, Trigger};
 use super::node::Tree;
@@ -262,7 +262,7 @@ impl Tree {
             return NO_NODE;
         };
         self.quota_gone(path, bytes);
-        let list = self.acls.list(acl).map_or(&[][..], |list| list);
+        let list = self.acls.list(acl).map_or_else(AclView::default, Acl::view);
         fire(Trigger {
             kind: EventKind::NodeDeleted,
             path,

@@ -1,6 +1,6 @@
 //! What watchers hear.
 
-use super::acl::AclEntry;
+use super::acl::AclView;
 
 /// What happened to a node, with ZooKeeper's number for it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -29,5 +29,5 @@ pub struct Trigger<'a> {
     /// The node it happened to, as clients write it.
     pub path: &'a str,
     /// The node's list, at its deletion the last one. Empty, which lets everybody read, where no node is left to ask.
-    pub acl: &'a [AclEntry],
+    pub acl: AclView<'a>,
 }

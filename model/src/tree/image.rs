@@ -281,7 +281,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            back.find("/a/b").map(|n| (n.acl(), n.data())),
+            back.find("/a/b").map(|n| (n.acl().entries(), n.data())),
             Some((&acl[..], Some(&b"x"[..])))
         );
         assert_eq!(back.ephemeral_paths(SessionId(5)), [Box::from("/a/b")]);

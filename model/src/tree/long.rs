@@ -39,20 +39,25 @@ enum FoundInMulti {
     Children { first: Index, count: usize },
 }
 
-/// Nodes, or names, that a read of `op` visits: 1 for whatever visits one node. It bounds how long one request may hold the tree.
+/// So many identities are looked up in a list in the time of a node.
+const IDENTITIES_A_NODE: usize = 8;
+
+/// Nodes, names, or entries of lists that a read of `op` visits: 1 for whatever visits one node. It bounds how long one request may hold
+/// the tree. Who has many `identities` has each of them looked up for each node of a multiRead.
 #[must_use]
-pub fn work(tree: &Tree, op: &ReadOp, session: SessionId) -> usize {
+pub fn work(tree: &Tree, op: &ReadOp, session: SessionId, identities: usize) -> usize {
     match op {
-        ReadOp::Exists { .. }
-        | ReadOp::GetData { .. }
-        | ReadOp::GetAcl { .. }
-        | ReadOp::GetAllChildrenNumber { .. } => 1,
+        ReadOp::Exists { .. } | ReadOp::GetData { .. } | ReadOp::GetAllChildrenNumber { .. } => 1,
+        ReadOp::GetAcl { path } => tree.find(path).map_or(1, |node| node.acl().len().max(1)),
         ReadOp::GetChildren { path, .. } | ReadOp::GetChildren2 { path, .. } => {
             let children = tree.find(path).map_or(0, NodeRef::num_children);
             1 + usize::try_from(children).unwrap_or(0)
         }
         ReadOp::GetEphemerals { .. } => 1 + tree.ephemerals_of(session),
-        ReadOp::MultiRead(ops) => ops.iter().map(|op| work(tree, op, session)).sum(),
+        ReadOp::MultiRead(ops) => {
+            let of_one = |op| work(tree, op, session, identities) + identities / IDENTITIES_A_NODE;
+            ops.iter().map(of_one).sum()
+        }
     }
 }
 
@@ -249,7 +254,7 @@ mod tests {
             .map(|(op, _)| tree.long_read(op, S, &[]))
             .collect();
         for (op, visits) in &ops {
-            assert_eq!(work(&tree, op, S), *visits, "{op:?}");
+            assert_eq!(work(&tree, op, S, 1), *visits, "{op:?}");
         }
         assert!(matches!(tree.long_read(&data("/d"), S, &[]), Ok(None)));
         for at in 0..200 {
@@ -266,6 +271,37 @@ mod tests {
                 Err(code) => text(&Err(*code)),
             };
             assert_eq!(later, now, "{op:?}");
+        }
+    }
+
+    /// C-48: a getAcl is as long as its list, and whoever has many identities takes more of the tree's time.
+    #[test]
+    fn c_48_entries_of_lists_and_identities_are_work() {
+        let mut tree = Tree::new();
+        let named = |n: usize| AclEntry {
+            perms: perms::READ,
+            id: Id {
+                scheme: "digest".into(),
+                id: format!("u{n}:h").into(),
+            },
+        };
+        let list: Vec<_> = (0..45_000).map(named).collect();
+        tree.insert("/long", None, &list, &StatPersisted::default());
+        let acl = |path: &str| ReadOp::GetAcl { path: path.into() };
+        let data = || ReadOp::GetData {
+            path: "/long".into(),
+            watch: false,
+        };
+        let multi = ReadOp::MultiRead((0..100).map(|_| data()).collect());
+        for (op, identities, visits) in [
+            (acl("/long"), 1, 45_000),
+            (acl("/"), 1, 1),
+            (acl("/none"), 1, 1),
+            (data(), 64, 1),
+            (multi.clone(), 1, 100),
+            (multi, 64, 900),
+        ] {
+            assert_eq!(work(&tree, &op, S, identities), visits, "{op:?}");
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A lookup is one hash of the path and allocates nothing. The tree is changed by [`super::apply`] only; it can be restored from
 //! a snapshot ([`super::image::Restore`]) and gives consistent images while changes go on ([`super::image::Image`]).
 
-use super::acl::{Acl, AclEntry, Id, perms};
+use super::acl::{Acl, AclEntry, AclView, Id, perms};
 use super::acl_table::AclTable;
 use super::index::PathIndex;
 use super::page::{Index, NIL, Node, Pages};
@@ -462,8 +462,9 @@ impl<'t> NodeRef<'t> {
 
     /// The access control list.
     #[must_use]
-    pub fn acl(self) -> &'t [AclEntry] {
-        self.tree.acls.list(self.node.acl).map_or(&[], |list| list)
+    pub fn acl(self) -> AclView<'t> {
+        let list = self.tree.acls.list(self.node.acl);
+        list.map_or_else(AclView::default, Acl::view)
     }
 
     /// The access control list, to be kept.

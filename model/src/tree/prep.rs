@@ -597,7 +597,7 @@ fn refusal(code: ErrorCode) -> Txn {
 
 impl Rules {
     fn permit(self, record: &Record, perm: u32, ids: &Ids) -> Result<(), ErrorCode> {
-        if self.skip_acl || allows(&record.acl, perm, ids) {
+        if self.skip_acl || allows(record.acl.view(), perm, ids) {
             Ok(())
         } else {
             Err(ErrorCode::NoAuth)

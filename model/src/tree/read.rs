@@ -64,7 +64,7 @@ impl Tree {
                 let acl = node.acl();
                 let shows_digests = allows(acl, perms::ADMIN, ids);
                 let acl = if shows_digests {
-                    Cow::Borrowed(acl)
+                    Cow::Borrowed(acl.entries())
                 } else {
                     acl.iter().map(masked).collect()
                 };

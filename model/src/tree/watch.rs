@@ -1,5 +1,6 @@
 //! Watches of the clients of one server. They are never replicated, so they lie beside the tree.
 
+use super::acl::AclView;
 use super::error::ErrorCode;
 use super::event::{EventKind, Trigger};
 use super::node::Tree;
@@ -312,7 +313,7 @@ impl Watches {
                 None => hears(Trigger {
                     kind: EventKind::NodeDeleted,
                     path,
-                    acl: &[],
+                    acl: AclView::default(),
                 }),
                 Some(node) if changed(node.persisted().mzxid) => {
                     hears(Trigger {
@@ -339,7 +340,7 @@ impl Watches {
                 None => hears(Trigger {
                     kind: EventKind::NodeDeleted,
                     path,
-                    acl: &[],
+                    acl: AclView::default(),
                 }),
                 Some(node) if changed(node.persisted().pzxid) => {
                     hears(Trigger {
@@ -375,7 +376,7 @@ mod tests {
             &Trigger {
                 kind,
                 path,
-                acl: &[],
+                acl: AclView::default(),
             },
             |w| heard.push(w),
         );

@@ -10,7 +10,6 @@
 
 use crate::wire::cursor::FIELD_BYTES_MAX;
 use std::collections::HashMap;
-use std::sync::Arc;
 use zabra_model::ids::{SessionId, Zxid};
 use zabra_model::tree::acl::{Acl, AclEntry, Id, perms};
 use zabra_model::tree::stat::StatPersisted;
@@ -246,8 +245,8 @@ impl BodyDecoder {
             stream,
             offset: 0,
             acls: HashMap::new(),
-            open: Arc::new([anyone(perms::ALL)]),
-            closed: Arc::new([anyone(0)]),
+            open: Acl::from([anyone(perms::ALL)]),
+            closed: Acl::from([anyone(0)]),
             newest: Zxid::ZERO,
         }
     }
@@ -475,7 +474,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn acl(perms: u32, id: &str) -> Acl {
-        Arc::new([AclEntry {
+        Acl::from([AclEntry {
             perms,
             id: Id {
                 scheme: if id == "anyone" { "world" } else { "digest" }.into(),
@@ -500,7 +499,7 @@ pub(crate) mod tests {
                 ("/a".into(), None, acl(31, "alice:x"), stat(2)),
                 ("/a/b".into(), Some(vec![1, 2]), acl(1, "anyone"), stat(3)),
                 ("/ü".into(), Some(vec![0; 300]), acl(31, "alice:x"), stat(4)),
-                ("/z".into(), Some(vec![0; 3]), Arc::new([]), stat(5)),
+                ("/z".into(), Some(vec![0; 3]), Acl::default(), stat(5)),
             ],
         }
     }
