@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// The port for elections, as [`ServerError::Bind`] names it.
+pub const ELECTION_PORT: &str = "election port";
+
 /// A fatal error.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -52,13 +55,15 @@ pub enum ServerError {
 }
 
 impl ServerError {
-    /// The process's exit code: 2 configuration, 3 data, 4 disk, 5 ports, 6 our bug, 1 everything else.
+    /// The process's exit code: 2 configuration, 3 data, 5 ports, 6 our bug, 10 disk, 14 the election port, 1 everything else. 2, 3, 10
+    /// and 14 are ZooKeeper's for the same; its 4 is for the HTTP server of commands.
     #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 2,
             Self::Data(_) => 3,
-            Self::Disk(_) => 4,
+            Self::Disk(_) => 10,
+            Self::Bind { what, .. } if *what == ELECTION_PORT => 14,
             Self::Bind { .. } | Self::UnknownName { .. } => 5,
             Self::Bug(_) => 6,
             Self::Dev(_) | Self::Io { .. } => 1,

@@ -1,11 +1,12 @@
 //! The `zabra` command: parse, run, exit code.
 
 use clap::{Parser, Subcommand};
+use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use zabra::config::settings::Given;
-use zabra::config::{check, tell};
+use zabra::config::settings::{Given, file_of};
+use zabra::config::{Config, ConfigError, check, tell};
 use zabra::error::ServerError;
 use zabra::{admin, dev, serve, tls_init};
 
@@ -21,8 +22,10 @@ struct Cli {
 enum Command {
     /// Run one server from a ZooKeeper zoo.cfg, in the foreground; SIGTERM stops it orderly.
     Serve {
-        /// The configuration file.
-        config: PathBuf,
+        /// The configuration file; without it, the one that ZOOCFGDIR and ZOOCFG name. Or, for a server on its own, as ZooKeeper's takes
+        /// them: PORT DATADIR [TICKTIME [MAXCLIENTCNXNS]].
+        #[arg(value_name = "CONFIG", num_args = 0..=4)]
+        arguments: Vec<OsString>,
         /// A setting, as Java's system properties are written: -Dzookeeper.snapCount=50000 or -DsnapCount=50000. A line of the file
         /// counts more.
         #[arg(short = 'D', value_name = "NAME=VALUE")]
@@ -109,7 +112,7 @@ fn main() -> ExitCode {
             }
         },
         Command::Serve {
-            config,
+            arguments,
             properties,
             until_stdin_ends,
         } => block_on(async move {
@@ -117,7 +120,7 @@ fn main() -> ExitCode {
             for line in given.told() {
                 tracing::info!("{line}");
             }
-            serve::serve(check::load_with(&config, &given)?, until_stdin_ends).await
+            serve::serve(configured(&arguments, &given)?, until_stdin_ends).await
         }),
         Command::Dev {
             servers,
@@ -128,6 +131,24 @@ fn main() -> ExitCode {
             base_port,
             data,
         })),
+    }
+}
+
+/// The configuration that the arguments of `zabra serve` name.
+fn configured(arguments: &[OsString], given: &Given) -> Result<Config, ConfigError> {
+    match arguments {
+        [] => match file_of(|name| std::env::var_os(name)) {
+            Some(file) => check::load_with(&file, given),
+            None => Err(ConfigError::Whole {
+                path: "arguments".into(),
+                what: "no configuration file; write zabra serve zoo.cfg, or set ZOOCFGDIR to the directory of zoo.cfg".into(),
+            }),
+        },
+        [file] => check::load_with(Path::new(file), given),
+        plain => {
+            let plain: Vec<String> = plain.iter().map(|a| a.to_string_lossy().into()).collect();
+            check::load_arguments(&plain, given)
+        }
     }
 }
 

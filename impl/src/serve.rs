@@ -105,9 +105,9 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     let (config, entrance) = blocking(move || Entrance::look(&config).map(|e| (config, e))).await?;
     let election = ElectionNet::bind(&config).await?;
     let learners = quorum::bind(&config).await?;
-    let clients = listener::bind(config.client.as_ref(), "client port").await?;
+    let clients = listener::bind(config.client.as_ref(), &config.net, "client port").await?;
     let listen = config.tls.as_ref().and_then(|tls| tls.listen.as_ref());
-    let secure = listener::bind(listen, "secure client port").await?;
+    let secure = listener::bind(listen, &config.net, "secure client port").await?;
     let clock = Arc::new(SystemClock::start());
     let secret = drawn()?;
     let shared = Shared::new(

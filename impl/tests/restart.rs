@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{Cluster, create};
+use common::{Client, Cluster, create, get, open_acl};
+use zabra::wire::client::{Request, Response};
+use zabra_model::tree::op::{CreateKind, WriteOp};
 
 fn same_everywhere(cluster: &Cluster, path: &str) -> usize {
     let lists: Vec<_> = (0..3)
@@ -86,4 +88,37 @@ fn a_leader_that_logged_alone_has_its_log_cut_when_it_comes_back() {
     cluster.start_all();
     cluster.wait_serving(&[0, 1, 2]);
     assert_eq!(same_everywhere(&cluster, "/t"), 25);
+}
+
+/// D-82: ZooKeeper would take such a node for an ephemeral one of a session that is over, and remove it.
+#[test]
+fn a_node_with_a_time_to_live_stays_one_where_the_switch_is_off() {
+    let mut cluster = Cluster::new(1, "");
+    let file = cluster.data(0).join("zoo.cfg");
+    let without = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{without}extendedTypesEnabled=true\n")).unwrap();
+    cluster.start(0);
+    cluster.wait_serving(&[0]);
+    let with_ttl = Request::Write(WriteOp::Create {
+        kind: CreateKind::Ttl,
+        path: Some("/t".into()),
+        data: None,
+        acl: Some(open_acl()),
+        flags: 5,
+        ttl: 3_600_000,
+    });
+    let owner = |client: &mut Client| match client.call(&get("/t", false)) {
+        Some(Ok(Response::Data(_, stat))) => stat.ephemeral_owner,
+        other => panic!("{other:?}"),
+    };
+    let mut client = cluster.client(0);
+    client.call(&with_ttl).unwrap().unwrap();
+    let before = owner(&mut client);
+    cluster.kill(0);
+    std::fs::write(&file, without).unwrap();
+    cluster.start(0);
+    cluster.wait_serving(&[0]);
+    let mut client = cluster.client(0);
+    assert_eq!(owner(&mut client), before);
+    assert!(client.call(&with_ttl).unwrap().is_err());
 }

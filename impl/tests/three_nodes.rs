@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Client, Cluster, get, set, wait_for};
+use zabra_model::ids::SessionId;
 use zabra_model::tree::error::ErrorCode;
 
 fn ensemble() -> (Cluster, usize) {
@@ -113,4 +114,19 @@ fn without_a_quorum_nobody_is_served() {
     assert_eq!(cluster.word(leader, "isro").as_deref(), Some("null"));
     assert!(c.frame().is_none(), "its clients look elsewhere");
     assert!(Client::connect(cluster.ports[leader], c.session, Some(c.password), 10_000).is_none());
+}
+
+#[test]
+fn a_leader_that_leaves_clients_to_the_others_lets_none_in_and_leads() {
+    let mut cluster = Cluster::new(3, "leaderServes=no");
+    cluster.start_all();
+    let leader = cluster.wait_serving(&[0, 1, 2]);
+    let none = SessionId(0);
+    assert!(Client::connect(cluster.ports[leader], none, None, 10_000).is_none());
+    for at in [(leader + 1) % 3, (leader + 2) % 3] {
+        let mut client = cluster.client(at);
+        client.create(&format!("/n{at}"), 0).unwrap().unwrap();
+    }
+    // Operators are answered.
+    assert_eq!(cluster.mode(leader).as_deref(), Some("leader"));
 }

@@ -18,7 +18,7 @@ pub enum Ended {
     /// There is no leader to say whether the session still lives.
     #[error("there is no leader to say whether the session still lives")]
     GlobalSession,
-    /// Nothing that is a connect request came within [`crate::limits::HANDSHAKE_TIME`].
+    /// Nothing that is a connect request came in time ([`crate::config::net::Net::first_words_ms`]).
     #[error("no connect request came in time")]
     Late,
     /// The first frame is no connect request.

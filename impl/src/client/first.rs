@@ -79,7 +79,8 @@ pub(super) fn introduce(
         let is_global = tree.session_timeout(request.session).is_some();
         (tree.last_zxid(), is_global)
     };
-    let entry = entry(mode, request.read_only, is_global);
+    let leader_serves = shared.config.net.leader_serves;
+    let entry = entry(mode, request.read_only, is_global, leader_serves);
     match entry {
         Entry::Open | Entry::GlobalSession => {}
         Entry::NotServing => return Err(Ended::NotServing),

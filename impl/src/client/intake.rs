@@ -8,7 +8,7 @@ use super::requests::{Requests, count_answers};
 use super::shared::Shared;
 use super::submit::{Connect, Submit};
 use crate::edges::wake::Wake;
-use crate::limits::{CLOSING_TIME, FRAME_BYTES_DEFAULT, HANDSHAKE_TIME, WRITE_TIME};
+use crate::limits::{CLOSING_TIME, FRAME_BYTES_DEFAULT, WRITE_TIME};
 use crate::wire::four_letter::FourLetter;
 use bytes::BytesMut;
 use std::net::SocketAddr;
@@ -124,6 +124,7 @@ impl Intake {
     #[must_use]
     pub fn new(shared: Arc<Shared>, from: SocketAddr, wake: Arc<dyn Wake>, now_ms: u64) -> Self {
         let conn = shared.connect(from, wake);
+        let first_words_ms = shared.config.net.first_words_ms;
         Self {
             shared,
             conn,
@@ -132,7 +133,7 @@ impl Intake {
             requests: Requests::default(),
             stage: Stage::First,
             heard: true,
-            look_ms: now_ms.saturating_add(ms(HANDSHAKE_TIME)),
+            look_ms: now_ms.saturating_add(first_words_ms),
             held: false,
             closing_ms: None,
             arriving: 0,

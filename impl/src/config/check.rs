@@ -2,9 +2,11 @@
 
 use super::file::{Lines, decode, gather, parse_dynamic};
 use super::keys::find;
-use super::settings::{Given, Setting, merge};
+use super::own::{agree, client_address, what_it_bears};
+use super::ports;
+use super::settings::{Given, Setting, merge, of_arguments};
 use super::tls::Tls;
-use super::{Config, ConfigError, DigestHash, Listen, Member, MemberRole, Unused, Whitelist};
+use super::{Config, ConfigError, DigestHash, Member, MemberRole, Unused, Whitelist};
 use crate::limits::FRAME_BYTES_DEFAULT;
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,6 +41,17 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// [`ConfigError`], which names file and line, or where else what is wrong stands.
 pub fn load_with(path: &Path, given: &Given) -> Result<Config, ConfigError> {
     read_with(path, &text_of(path)?, given)
+}
+
+/// The configuration of a server on its own by arguments in place of a file: its port, its directory, and perhaps how long a tick is
+/// and how many connections there may be from one address, in the order of [`super::settings::PLAIN`].
+///
+/// # Errors
+/// [`ConfigError`], which names the argument by its number, from 1.
+pub fn load_arguments(arguments: &[String], given: &Given) -> Result<Config, ConfigError> {
+    let path = Path::new("arguments");
+    let settings = of_arguments(arguments, given);
+    of_settings(path, &settings).map_err(|error| with_place(error, path, &settings))
 }
 
 /// The text of a file of settings.
@@ -97,6 +110,9 @@ fn of_settings(path: &Path, settings: &[Setting]) -> Result<Config, ConfigError>
         let whence = of(line)?.whence();
         Some(format!("{}: {whence}: {what}", path.display()))
     });
+    let of_whole = config.notes.iter();
+    let of_whole = of_whole.map(|what| format!("{}: {what}", path.display()));
+    let of_whole: Vec<String> = of_whole.collect();
     config.notes = settings
         .iter()
         .filter_map(|setting| {
@@ -109,6 +125,7 @@ fn of_settings(path: &Path, settings: &[Setting]) -> Result<Config, ConfigError>
             ))
         })
         .chain(of_access)
+        .chain(of_whole)
         .collect();
     Ok(config)
 }
@@ -192,7 +209,9 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
     };
     let voters = voters(&lines, &members, me).map_err(wrong)?;
     let mine = members.get(&me);
-    agree(lines.peer_type, mine.map(|m| m.role), me).map_err(wrong)?;
+    let mut notes = Vec::new();
+    notes.extend(agree(lines.peer_type, mine.map(|m| m.role), me).map_err(wrong)?);
+    notes.extend(what_it_bears(&voters, &lines.groups));
     // The only line of a server on its own may say where its clients connect, too.
     let only = || lines.members.values().next().filter(|_| members.is_empty());
     let listed = mine.or_else(only).and_then(|m| m.client.as_ref());
@@ -205,7 +224,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
     .map_err(wrong)?;
     let sweep = SweepRules::default();
     let read_only_mode = lines.read_only_mode.unwrap_or(false);
-    Ok(Config {
+    let config = Config {
         path: path.to_owned(),
         tick_ms,
         init_limit: lines.init_limit.unwrap_or(10),
@@ -235,10 +254,11 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
             .map(|kib| kib.saturating_mul(1024)),
         prealloc_bytes: lines.pre_alloc_kib.unwrap_or(65_536).saturating_mul(1024),
         purge_retain: lines.purge_retain.unwrap_or(3).max(3),
-        purge_interval_hours: lines.purge_interval.unwrap_or(0),
+        purge_interval_ms: lines.purge_interval_ms.unwrap_or(0),
         whitelist: whitelist(lines.whitelist, read_only_mode),
         frame_bytes_max,
         throttle: lines.throttle.check(),
+        net: lines.net,
         entry_bytes_max,
         election_bind_retry: lines.election_bind_retry.unwrap_or(3),
         listen_on_all: lines.listen_on_all.unwrap_or(false),
@@ -268,8 +288,10 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         db_autocreate: lines.db_autocreate.unwrap_or(true),
         datadir_autocreate: lines.datadir_autocreate.unwrap_or(true),
         unused: lines.unused,
-        notes: Vec::new(),
-    })
+        notes,
+    };
+    ports::check(&config).map_err(wrong)?;
+    Ok(config)
 }
 
 /// The words that are answered. Clients that look for a server that may be written ask `isro`.
@@ -375,51 +397,6 @@ fn voters(
     voters.map_err(|e| e.to_string())
 }
 
-/// Whether peerType and the server's own line say the same.
-fn agree(
-    peer_type: Option<MemberRole>,
-    role: Option<MemberRole>,
-    me: ServerId,
-) -> Result<(), String> {
-    match (peer_type, role) {
-        (Some(MemberRole::Observer), None) => Err(
-            "a server on its own cannot be an observer; remove peerType or add the server.N lines of the others"
-                .into(),
-        ),
-        // ZooKeeper would go by the list. Whoever wrote this meant one of the two.
-        (Some(MemberRole::Observer), Some(MemberRole::Participant)) => Err(format!(
-            "peerType=observer, but server.{me} is a participant; end that line in :observer, on every server"
-        )),
-        (Some(MemberRole::Participant), Some(MemberRole::Observer)) => Err(format!(
-            "peerType=participant, but server.{me} is an observer; keep one"
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Where clients are listened for in plain text: clientPort, or the end of the server's own line; with TLS perhaps nowhere.
-fn client_address(
-    lines: &Lines,
-    listed: Option<&Listen>,
-    me: ServerId,
-    has_tls: bool,
-) -> Result<Option<Listen>, String> {
-    match (lines.client_port, listed) {
-        (Some(port), None) => Ok(Some(Listen {
-            host: lines.client_port_address.clone(),
-            port,
-        })),
-        (None, None) if has_tls => Ok(None),
-        (None, Some(client)) => Ok(Some(client.clone())),
-        (Some(port), Some(client)) if client.port == port => Ok(Some(client.clone())),
-        (Some(port), Some(client)) => Err(format!(
-            "clientPort={port} and server.{me}'s client port {} differ; keep one",
-            client.port
-        )),
-        (None, None) => Err("clientPort is missing; write clientPort=2181".into()),
-    }
-}
-
 fn my_id(data_dir: &Path) -> Result<ServerId, ConfigError> {
     let path = data_dir.join("myid");
     let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
@@ -522,7 +499,7 @@ mod tests {
         fs::write(dir.path().join("myid"), "1\n").unwrap();
         let data = dir.path().display();
         of(&format!(
-            "dataDir={data}\nclientPort=1\ninitLimit=9\nsyncLimit=9\n{}{lines}",
+            "dataDir={data}\nclientPort=5\ninitLimit=9\nsyncLimit=9\n{}{lines}",
             FIVE.replace("a:1:2", &format!("a:1:2{role}"))
         ))
     }
@@ -542,16 +519,19 @@ mod tests {
     }
 
     #[test]
-    fn an_observer_has_no_vote_and_both_places_must_say_so() {
+    fn an_observer_has_no_vote_and_the_list_of_members_says_who_is_one() {
         let c = five(":observer", "peerType=observer").unwrap();
         assert!(c.is_observer() && c.voters.count() == 4 && c.voters.index(c.me).is_none());
         assert!(five(":observer", "").unwrap().is_observer());
+        assert_eq!(five("", "").unwrap().notes, [""; 0]);
         assert!(!five("", "peerType=participant").unwrap().is_observer());
         for (role, line) in [("", "observer"), (":observer", "participant")] {
-            let refusal = five(role, &format!("peerType={line}")).unwrap_err();
-            assert!(refusal.contains("server.1 is a"), "{refusal}");
+            let c = five(role, &format!("peerType={line}")).unwrap();
+            assert_eq!(c.is_observer(), line == "participant");
+            let note = format!("peerType={line}, but server.1 is");
+            assert!(c.notes[0].starts_with(&note), "{:?}", c.notes);
         }
-        let alone = "dataDir=d\nclientPort=1\ninitLimit=9\nsyncLimit=9\nserver.1=a:1:2:observer";
+        let alone = "dataDir=d\nclientPort=5\ninitLimit=9\nsyncLimit=9\nserver.1=a:1:2:observer";
         assert!(of(alone).is_err());
     }
 
@@ -650,7 +630,7 @@ mod tests {
         fs::write(dir.path().join("myid"), "1001\n").unwrap();
         let data = dir.path().display();
         let base = format!(
-            "dataDir={data}\nclientPort=1\ninitLimit=9\nsyncLimit=9\nserver.1001=a:1:2\nserver.2=b:1:2\n"
+            "dataDir={data}\nclientPort=5\ninitLimit=9\nsyncLimit=9\nserver.1001=a:1:2\nserver.2=b:1:2\n"
         );
         assert_eq!(of(&base).unwrap().me, ServerId(1001));
         let refusal = of(&format!("{base}extendedTypesEnabled=true")).unwrap_err();

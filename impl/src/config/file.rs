@@ -2,10 +2,11 @@
 
 use super::access::AccessLines;
 use super::keys::{State, find, near_security};
+use super::net::Net;
 use super::security::{Honoured, honoured};
 use super::throttle::ThrottleLines;
 use super::tls::TlsLines;
-use super::values::flag;
+use super::values::{flag, span_ms, yes};
 use super::{DigestHash, Member, MemberRole, SuperDigest, Unused, Whitelist};
 use encoding_rs::UTF_8;
 use java_properties::{LineContent, PropertiesIter};
@@ -46,7 +47,7 @@ pub struct Lines {
     pub whitelist: Option<Whitelist>,
     pub election_bind_retry: Option<u32>,
     pub purge_retain: Option<usize>,
-    pub purge_interval: Option<u64>,
+    pub purge_interval_ms: Option<u64>,
     pub jute_maxbuffer: Option<usize>,
     pub jute_extra: Option<usize>,
     pub listen_on_all: Option<bool>,
@@ -64,6 +65,7 @@ pub struct Lines {
     pub super_digest: Option<SuperDigest>,
     pub access: AccessLines,
     pub throttle: ThrottleLines,
+    pub net: Net,
     pub trust_empty: Option<bool>,
     pub tls: TlsLines,
     pub groups: Vec<Group>,
@@ -173,10 +175,10 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         "4lw.commands.whitelist" => lines.whitelist = Some(whitelist(value)),
         "electionPortBindRetry" => lines.election_bind_retry = Some(number_of(key, value)?),
         "autopurge.snapRetainCount" => lines.purge_retain = Some(number_of(key, value)?),
-        "autopurge.purgeInterval" => lines.purge_interval = Some(number_of(key, value)?),
+        "autopurge.purgeInterval" => lines.purge_interval_ms = Some(purge_interval(key, value)?),
         "jute.maxbuffer" => lines.jute_maxbuffer = Some(bytes(key, value)?),
         "jute.maxbuffer.extrasize" => lines.jute_extra = Some(bytes(key, value)?),
-        "forceSync" if flag(key, value)? => {}
+        "forceSync" if yes(key, value)? => {}
         "forceSync" => lines.unsupported.push((
             number,
             format!("{key}={value} would let acknowledged writes be lost"),
@@ -195,15 +197,6 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         "localSessionsUpgradingEnabled" => {
             lines.local_sessions_upgrading = Some(flag(key, value)?);
         }
-        "znode.container.checkIntervalMs" => {
-            lines.container_check_interval_ms = Some(positive(key, value)?);
-        }
-        "znode.container.maxPerMinute" => {
-            lines.container_max_per_minute = Some(positive(key, value)?);
-        }
-        "znode.container.maxNeverUsedIntervalMs" => {
-            lines.container_max_never_used_ms = Some(number_of(key, value)?);
-        }
         "DigestAuthenticationProvider.enabled" => lines.digest_enabled = Some(flag(key, value)?),
         "DigestAuthenticationProvider.digestAlg" => lines.digest_hash = Some(hash(key, value)?),
         "snapshot.trust.empty" => lines.trust_empty = Some(flag(key, value)?),
@@ -216,7 +209,9 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
             lines.unused.push(unused(number, key));
         }
         "dynamicConfigFile" => lines.dynamic_config = Some((number, PathBuf::from(value))),
+        plain if set_containers(lines, key, plain, value)? => {}
         plain if lines.throttle.set(key, plain, value)? => {}
+        plain if lines.net.set(key, plain, value)? => {}
         plain if set_budget(lines, key, plain, value)? => {}
         plain if lines.access.set(number, key, plain, value)? => {}
         plain if lines.tls.set(number, plain, value)? => {}
@@ -244,6 +239,11 @@ fn members_and_rest(
     match plain.split_once('.') {
         Some(("server", sid)) => {
             let sid = server_id(key, sid)?;
+            if value.matches(';').count() > 1 {
+                return Err(format!(
+                    "{key}: a port for TLS behind a second ; is read from ZooKeeper 3.10 on, and not by the servers before it; write secureClientPort=PORT in a line of its own"
+                ));
+            }
             if lines.members.insert(sid, member(key, value)?).is_some() {
                 return Err(twice());
             }
@@ -308,6 +308,21 @@ fn hash(key: &str, value: &str) -> Result<DigestHash, String> {
     }
 }
 
+/// Takes the line if it is about containers and nodes with a time to live.
+fn set_containers(lines: &mut Lines, key: &str, plain: &str, value: &str) -> Result<bool, String> {
+    let said = match plain {
+        "znode.container.checkIntervalMs" => &mut lines.container_check_interval_ms,
+        "znode.container.maxPerMinute" => &mut lines.container_max_per_minute,
+        "znode.container.maxNeverUsedIntervalMs" => {
+            lines.container_max_never_used_ms = Some(number_of(key, value)?);
+            return Ok(true);
+        }
+        _ => return Ok(false),
+    };
+    *said = Some(positive(key, value)?);
+    Ok(true)
+}
+
 /// Takes the line if it is of a bound of all clients together.
 fn set_budget(lines: &mut Lines, key: &str, plain: &str, value: &str) -> Result<bool, String> {
     let bound = match plain {
@@ -327,6 +342,18 @@ fn budget(key: &str, value: &str) -> Result<usize, String> {
         return Err(format!("{key}={value}: write at least 1048576 bytes"));
     }
     Ok(n)
+}
+
+/// A purge reads the names in both directories; it need not come more often than this.
+const PURGE_INTERVAL_MS_MIN: u64 = 1000;
+
+fn purge_interval(key: &str, value: &str) -> Result<u64, String> {
+    match span_ms(key, value)? {
+        ms if ms > 0 && ms < PURGE_INTERVAL_MS_MIN => {
+            Err(format!("{key}={value}: write at least 1s, or 0 for never"))
+        }
+        ms => Ok(ms),
+    }
 }
 
 /// An IPv6 address, without the brackets that it may stand in.
@@ -494,6 +521,26 @@ mod tests {
             (b"dataDir=/srv/\x80\n", "/srv/\u{80}"),
         ] {
             assert_eq!(of(bytes), PathBuf::from(directory), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_member_s_line_cannot_have_is_refused_with_a_reason() {
+        for (line, words) in [
+            (
+                "server.1=a:1:2|b:1:2",
+                "several addresses are not supported; keep one",
+            ),
+            ("server.1=a:1:2;2181;2281", "write secureClientPort=PORT"),
+            ("server.1=a:1:2;;2281", "write secureClientPort=PORT"),
+            ("server.1=a:1", "write server.1=HOST:2888:3888"),
+            ("server.1=a:1:2:leader", "write participant or observer"),
+        ] {
+            let (_, what) = parse(line).unwrap_err();
+            assert!(
+                what.starts_with("server.1") && what.contains(words),
+                "{what}"
+            );
         }
     }
 

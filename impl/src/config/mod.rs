@@ -6,6 +6,9 @@ pub mod documented;
 pub mod file;
 pub mod jaas;
 pub mod keys;
+pub mod net;
+mod own;
+mod ports;
 pub mod security;
 pub mod settings;
 #[cfg(feature = "runtime")]
@@ -159,8 +162,8 @@ pub struct Config {
     pub prealloc_bytes: u64,
     /// Snapshots to keep when old ones are purged.
     pub purge_retain: usize,
-    /// Hours between two purges; 0 is never.
-    pub purge_interval_hours: u64,
+    /// Milliseconds between two purges; 0 is never.
+    pub purge_interval_ms: u64,
     /// Answered four-letter words.
     pub whitelist: Whitelist,
     /// Greatest frame of a client, bytes.
@@ -169,6 +172,8 @@ pub struct Config {
     pub watch_bytes_max: Option<usize>,
     /// How many requests and connections there may be at a time.
     pub throttle: throttle::Throttle,
+    /// How connections are made and kept.
+    pub net: net::Net,
     /// Greatest transaction, and greatest packet between servers, bytes.
     pub entry_bytes_max: usize,
     /// Tries to listen on the election port; 0 is for ever.
@@ -289,6 +294,12 @@ impl Config {
     #[must_use]
     pub fn init_ms(&self) -> u64 {
         self.tick_ms.saturating_mul(u64::from(self.init_limit))
+    }
+
+    /// How long a learner may take to connect to its leader, ms.
+    #[must_use]
+    pub fn connect_ms(&self) -> u64 {
+        self.net.connect_ms(self.tick_ms, self.init_limit)
     }
 
     /// How long leader and learner may be silent, ms.

@@ -6,11 +6,12 @@
 //! properties the later one counts, and the scripts put `JVMFLAGS` behind `SERVER_JVMFLAGS`. The keys in `BARE` are the other way
 //! round.
 
-use super::file::settings;
+use super::file::{Setting as Line, settings};
 use super::keys::{KEYS, find};
 use super::{ConfigError, Place};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// Properties whose names have no `zookeeper.` before them in Java. A line of the file does not become such a property there, so the
 /// property counts; the line does what it says where there is none.
@@ -31,6 +32,10 @@ const PREFIX: &str = "ZABRA_CFG_";
 const FLAGS: [&str; 2] = ["SERVER_JVMFLAGS", "JVMFLAGS"];
 /// ZooKeeper's script makes `datadir.autocreate=false` of this variable if it is not empty, before all flags.
 const NO_AUTOCREATE: &str = "ZOO_DATADIR_AUTOCREATE_DISABLE";
+/// The directory of the configuration file, and its name in there, as ZooKeeper's script takes them.
+const CONFIG_FILE: [&str; 2] = ["ZOOCFGDIR", "ZOOCFG"];
+/// What ZooKeeper's script does beside the server: this one stays in the foreground and writes its log to standard error.
+const OF_SCRIPTS: [&str; 4] = ["ZOO_LOG_DIR", "ZOO_LOG_FILE", "ZOOPIDFILE", "ZOO_NOEXEC"];
 
 /// What is given outside the file. Its values may be secrets, so it has no `Debug`.
 #[derive(Clone, Default)]
@@ -39,6 +44,22 @@ pub struct Given {
     properties: Vec<(Place, String, String)>,
     /// Flags of a Java virtual machine that are no properties of a server, without their values, by variable.
     ignored: Vec<(&'static str, String)>,
+    /// Variables of ZooKeeper's script that are set.
+    of_scripts: Vec<&'static str>,
+}
+
+/// The configuration file that ZooKeeper's script would take without an argument; `None` if neither variable is set.
+pub fn file_of(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let [dir, name] = CONFIG_FILE.map(set);
+    match (dir, name) {
+        (None, None) => None,
+        // A name with a directory of its own stands for itself, as `join` has it for an absolute one.
+        (None, Some(name)) => Some(name.into()),
+        (Some(dir), name) => {
+            Some(PathBuf::from(dir).join(name.unwrap_or_else(|| "zoo.cfg".into())))
+        }
+    }
 }
 
 impl Given {
@@ -53,7 +74,9 @@ impl Given {
         let is_ours =
             |name: &str| FLAGS.contains(&name) || name == NO_AUTOCREATE || name.starts_with(PREFIX);
         let mut ours = BTreeMap::new();
+        let mut of_scripts = Vec::new();
         for (name, value) in environment {
+            of_scripts.extend(OF_SCRIPTS.into_iter().filter(|known| name == *known));
             let Some(name) = name.into_string().ok().filter(|name| is_ours(name)) else {
                 continue;
             };
@@ -61,7 +84,10 @@ impl Given {
             let value = value.map_err(|_| wrong(&name, "is no text in UTF-8; write it anew"))?;
             ours.insert(name, value);
         }
-        let mut given = Self::default();
+        let mut given = Self {
+            of_scripts,
+            ..Self::default()
+        };
         for (name, value) in &ours {
             let Some(key) = name.strip_prefix(PREFIX) else {
                 continue;
@@ -118,7 +144,10 @@ impl Given {
         let ignored = self.ignored.iter().map(|(name, flags)| {
             format!("{name}: {flags}: of a Java virtual machine, which is not here; no effect")
         });
-        set.chain(ignored).collect()
+        let of_scripts = self.of_scripts.iter().map(|name| {
+            format!("{name}: of ZooKeeper's script; this server stays in the foreground, and its log goes to standard error; no effect")
+        });
+        set.chain(ignored).chain(of_scripts).collect()
     }
 }
 
@@ -199,10 +228,25 @@ impl Setting {
     }
 }
 
+/// What ZooKeeper's server takes in place of a file, in this order; the first two have to be there.
+pub const PLAIN: [&str; 4] = ["clientPort", "dataDir", "tickTime", "maxClientCnxns"];
+
 /// All settings, those of the file first. Errors: the number of a line, and what is wrong with it.
 pub fn merge(text: &str, given: &Given) -> Result<Vec<Setting>, (usize, String)> {
-    let behind = text.lines().count() + 1;
-    let of_file = settings(text)?.into_iter();
+    Ok(strongest(settings(text)?, text.lines().count() + 1, given))
+}
+
+/// All settings where the arguments of [`PLAIN`] stand for the lines of a file.
+#[must_use]
+pub fn of_arguments(arguments: &[String], given: &Given) -> Vec<Setting> {
+    let own = PLAIN.iter().zip(arguments).zip(1..);
+    let own = own.map(|((key, value), number)| (number, (*key).to_owned(), value.clone()));
+    strongest(own.collect(), PLAIN.len() + 1, given)
+}
+
+/// The file's own settings and those from outside, which are numbered from `behind` on.
+fn strongest(own: Vec<Line>, behind: usize, given: &Given) -> Vec<Setting> {
+    let of_file = own.into_iter();
     let of_file = of_file.map(|(number, key, value)| (number, None, key, value));
     let outside = given.properties.iter().enumerate();
     let outside =
@@ -230,7 +274,7 @@ pub fn merge(text: &str, given: &Given) -> Result<Vec<Setting>, (usize, String)>
             all[at].overruled_by = Some(all[best].number);
         }
     }
-    Ok(all)
+    all
 }
 
 #[cfg(test)]
@@ -322,6 +366,56 @@ mod tests {
         let count = names.len();
         names.dedup();
         assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn the_variables_of_zookeeper_s_script_name_the_file() {
+        let of = |dir: Option<&str>, name: Option<&str>| {
+            let variable = |asked: &str| match asked {
+                "ZOOCFGDIR" => dir.map(OsString::from),
+                _ => name.map(OsString::from),
+            };
+            file_of(variable).map(|path| path.display().to_string())
+        };
+        for (dir, name, path) in [
+            (None, None, None),
+            (Some(""), None, None),
+            (Some("/etc/zk"), None, Some("/etc/zk/zoo.cfg")),
+            (Some("/etc/zk"), Some("a.cfg"), Some("/etc/zk/a.cfg")),
+            (Some("/etc/zk"), Some("/b/a.cfg"), Some("/b/a.cfg")),
+            (None, Some("a.cfg"), Some("a.cfg")),
+        ] {
+            assert_eq!(of(dir, name).as_deref(), path, "{dir:?} {name:?}");
+        }
+        let told = given(&[], &[("ZOO_LOG_DIR", "/var/log")]).unwrap().told();
+        assert!(
+            told[0].starts_with("ZOO_LOG_DIR: of ZooKeeper's script"),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn a_port_and_a_directory_stand_for_a_file() {
+        let of = |arguments: &[&str], properties: &[&str]| {
+            let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+            let given = given(properties, &[])?;
+            check::load_arguments(&arguments, &given).map_err(|e| e.to_string())
+        };
+        let c = of(
+            &["2181", "/d with blanks", "500", "7"],
+            &["snapCount=9", "tickTime=5"],
+        )
+        .unwrap();
+        assert_eq!(c.client.unwrap().to_addr(), "0.0.0.0:2181");
+        assert_eq!(c.data_dir, Path::new("/d with blanks"));
+        assert_eq!((c.tick_ms, c.max_client_cnxns, c.snap_count), (500, 7, 9));
+        let c = of(&["2181", "d"], &[]).unwrap();
+        assert_eq!((c.tick_ms, c.max_client_cnxns), (3000, 60));
+        let refusal = of(&["zoo.cfg", "d"], &[]).unwrap_err();
+        assert!(
+            refusal.starts_with("arguments:1: clientPort=zoo.cfg is no number"),
+            "{refusal}"
+        );
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! TLS for clients: its keys of `zoo.cfg`. What the files hold that they name is looked at when the server starts.
 
-use super::Listen;
 use super::values::flag;
 use crate::limits::TLS_HANDSHAKES_MAX;
 use std::path::PathBuf;
+use zabra_model::service::members::Listen;
 
 /// Whether clients show a certificate (`ssl.clientAuth`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -37,7 +37,7 @@ impl Core {
                 Effect::Persist { mark, write } => self.persist(mark, write),
                 Effect::Notify { to, notification } => self.out.mail.push((to, notification)),
                 Effect::Dial(leader) => {
-                    let within_ms = self.replica.shared.config.init_ms();
+                    let within_ms = self.replica.shared.config.connect_ms();
                     self.quorum.dial(leader, within_ms, &mut self.out);
                 }
                 Effect::Send { link, packet } => self.send(link, packet),

@@ -5,14 +5,15 @@ use zabra_model::step::Timer;
 const ALL: [Timer; 4] = [Timer::Finalize, Timer::Resend, Timer::Init, Timer::Tick];
 /// ZooKeeper's finalizeWait.
 const FINALIZE_MS: u64 = 200;
-const RESEND_MIN_MS: u64 = 200;
-const RESEND_MAX_MS: u64 = 60_000;
 
 /// Which timers run, and until when.
 #[derive(Debug)]
 pub struct Timers {
     due_ms: [Option<u64>; 4],
+    /// The next pause before a vote is sent again.
     resend_ms: u64,
+    /// The first such pause of an election, and the longest.
+    resend_bounds_ms: (u64, u64),
     init_ms: u64,
     half_tick_ms: u64,
 }
@@ -27,12 +28,14 @@ const fn place(timer: Timer) -> usize {
 }
 
 impl Timers {
-    /// None runs.
+    /// None runs. A vote is sent again after the first of `resend_bounds_ms`, then after pauses that double up to the second; where that
+    /// is the smaller one, it counts from the second pause on, as in ZooKeeper.
     #[must_use]
-    pub const fn new(tick_ms: u64, init_ms: u64) -> Self {
+    pub const fn new(tick_ms: u64, init_ms: u64, resend_bounds_ms: (u64, u64)) -> Self {
         Self {
             due_ms: [None; 4],
-            resend_ms: RESEND_MIN_MS,
+            resend_ms: resend_bounds_ms.0,
+            resend_bounds_ms,
             init_ms,
             // Never zero, or a tick would follow a tick without end.
             half_tick_ms: if tick_ms < 2 { 1 } else { tick_ms / 2 },
@@ -45,7 +48,7 @@ impl Timers {
             Timer::Finalize => FINALIZE_MS,
             Timer::Resend => {
                 let length_ms = self.resend_ms;
-                self.resend_ms = (length_ms * 2).min(RESEND_MAX_MS);
+                self.resend_ms = length_ms.saturating_mul(2).min(self.resend_bounds_ms.1);
                 length_ms
             }
             Timer::Init => self.init_ms,
@@ -58,7 +61,7 @@ impl Timers {
     pub fn disarm(&mut self, timer: Timer) {
         self.due_ms[place(timer)] = None;
         if timer == Timer::Resend {
-            self.resend_ms = RESEND_MIN_MS;
+            self.resend_ms = self.resend_bounds_ms.0;
         }
     }
 
@@ -94,19 +97,19 @@ mod tests {
 
     #[test]
     fn the_pause_between_proposals_doubles_until_the_election_ends() {
-        let mut timers = Timers::new(2000, 20_000);
+        let mut timers = Timers::new(2000, 20_000, (200, 500));
         let start = 7;
         let mut length = || {
             timers.arm(Timer::Resend, start);
             timers.next().map(|due| due - start)
         };
-        let lengths = [length(), length(), length()].map(Option::unwrap_or_default);
-        assert_eq!(lengths, [200, 400, 800]);
+        let lengths = [length(), length(), length(), length()].map(Option::unwrap_or_default);
+        assert_eq!(lengths, [200, 400, 500, 500]);
         timers.disarm(Timer::Resend);
         timers.arm(Timer::Resend, start);
-        assert_eq!(timers.next(), Some(start + RESEND_MIN_MS));
+        assert_eq!(timers.next(), Some(start + 200));
         assert_eq!(timers.fired(start), None);
-        assert_eq!(timers.fired(start + RESEND_MIN_MS), Some(Timer::Resend));
+        assert_eq!(timers.fired(start + 200), Some(Timer::Resend));
         assert_eq!(timers.armed().count(), 0);
     }
 }

@@ -97,7 +97,7 @@ impl Core {
             txns: config.snap_count,
             bytes: config.snap_bytes,
         };
-        let purge_ms = 3_600_000 * config.purge_interval_hours;
+        let purge_ms = config.purge_interval_ms;
         let disk = ToDisk::new(Snapshots::new(limits.of(start.env.me), start.replayed));
         let service = Service::new(
             start.env.me,
@@ -109,7 +109,7 @@ impl Core {
             now: start.now,
             protocol: Protocol {
                 peer,
-                timers: Timers::new(config.tick_ms, config.init_ms()),
+                timers: Timers::new(config.tick_ms, config.init_ms(), config.net.resend_ms),
                 env: start.env,
                 steps: 0,
                 effects,
@@ -279,7 +279,7 @@ impl Core {
         self.let_waiting_in();
         if self.next_purge_ms.is_some_and(|due| due <= elapsed_ms) {
             let config = &self.replica.shared.config;
-            self.next_purge_ms = Some(elapsed_ms + 3_600_000 * config.purge_interval_hours);
+            self.next_purge_ms = Some(elapsed_ms + config.purge_interval_ms);
             let base = self.protocol.peer.durable().history.base();
             self.disk.purge(config.purge_retain, base);
         }

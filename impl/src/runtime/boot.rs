@@ -140,7 +140,7 @@ pub fn read_again(config: &Config) -> Result<Tree, ServerError> {
 /// Removes old snapshots and logs, if the configuration says so: never before [`read`] has finished what a crash has
 /// interrupted, and nothing that `found` is made of.
 pub fn purge(config: &Config, found: &Found) {
-    if config.purge_interval_hours == 0 {
+    if config.purge_interval_ms == 0 {
         return;
     }
     let base = found.durable.history.base();

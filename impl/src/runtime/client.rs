@@ -6,7 +6,6 @@ use crate::client::intake::{Intake, Step, Stuck, Wait};
 use crate::client::shared::Shared;
 use crate::core::event::Event;
 use crate::edges::wake::Wake;
-use crate::limits::HANDSHAKE_TIME;
 use crate::runtime::inbox::Inbox;
 use crate::runtime::tls::Tls;
 use std::io;
@@ -111,7 +110,8 @@ pub async fn run_either<P: Send + 'static>(
     counted: P,
 ) {
     let mut first = [0];
-    match timeout(HANDSHAKE_TIME, stream.peek(&mut first)).await {
+    let first_words = Duration::from_millis(shared.config.net.first_words_ms);
+    match timeout(first_words, stream.peek(&mut first)).await {
         Ok(Ok(1..)) if first == [HANDSHAKE_RECORD] => {
             run_secure(stream, from, tls, shared, inbox, counted);
         }

@@ -3,10 +3,11 @@
 use super::client;
 use super::inbox::Inbox;
 use super::limits::raise_descriptors;
-use super::ports;
+use super::ports::{self, Listening};
 use super::tls::Tls;
 use crate::client::shared::Shared;
 use crate::config::Listen;
+use crate::config::net::Net;
 use crate::error::ServerError;
 use crate::limits::{PerAddress, Seldom, client_descriptors};
 use std::io::ErrorKind;
@@ -48,12 +49,17 @@ fn clients_max(max_cnxns: usize) -> usize {
 /// [`ServerError::Bind`].
 pub async fn bind(
     listen: Option<&Listen>,
+    net: &Net,
     what: &'static str,
 ) -> Result<Option<TcpListener>, ServerError> {
     let Some(listen) = listen else {
         return Ok(None);
     };
-    let listener = ports::bind(listen.host.as_deref(), listen.port, what).await?;
+    let listening = Listening {
+        backlog: net.backlog,
+        keep_alive: net.client_keep_alive,
+    };
+    let listener = ports::bind(listen.host.as_deref(), listen.port, listening, what).await?;
     if let Ok(addr) = listener.local_addr() {
         info!(%addr, "listening for clients on the {what}");
     }

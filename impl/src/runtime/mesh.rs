@@ -3,12 +3,13 @@
 
 use super::doors::{Doors, Strangers};
 use super::inbox::Inbox;
-use super::ports;
+use super::ports::{self, Listening};
 use crate::client::lock::lock;
+use crate::config::net::Net;
 use crate::config::{Config, join};
 use crate::core::event::Event;
-use crate::error::ServerError;
-use crate::limits::{HANDSHAKE_TIME, HANDSHAKES_MAX, WRITE_TIME};
+use crate::error::{ELECTION_PORT, ServerError};
+use crate::limits::{HANDSHAKES_MAX, WRITE_TIME};
 use crate::wire::WireError;
 use crate::wire::election::{Address, InitialForm, InitialMessage};
 use crate::wire::mail;
@@ -27,7 +28,6 @@ use zabra_model::ids::ServerId;
 use zabra_model::service::membership::{Listed, is_member};
 use zabra_model::vote::Notification;
 
-const DIAL_TIME: Duration = Duration::from_secs(5);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// A connection over which something came so recently is not given up for another one of the same id.
@@ -77,6 +77,7 @@ pub struct ElectionNet {
     slots: HashMap<ServerId, Arc<Slot>>,
     doors: Doors,
     observer: bool,
+    net: Net,
     inbox: Arc<Inbox>,
     sent: Sent,
 }
@@ -91,7 +92,12 @@ impl ElectionNet {
             return Ok(None);
         };
         let host = (!config.listen_on_all).then_some(own.host.as_str());
-        let listener = bind_retrying(host, own.election_port, config.election_bind_retry).await?;
+        let listening = Listening {
+            keep_alive: config.net.election_keep_alive,
+            ..Listening::default()
+        };
+        let tries = config.election_bind_retry;
+        let listener = bind_retrying(host, own.election_port, listening, tries).await?;
         Ok(Some(ElectionPort {
             listener,
             address: Address {
@@ -126,6 +132,7 @@ impl ElectionNet {
             slots,
             doors: Doors::new(config, "election"),
             observer: config.is_observer(),
+            net: config.net,
             inbox,
             sent: Sent::default(),
         });
@@ -178,7 +185,8 @@ impl ElectionNet {
             };
             let net = Arc::clone(&self);
             strangers.hear_out(from.ip(), async move {
-                match timeout(HANDSHAKE_TIME, net.introduce(stream, from)).await {
+                let hello = Duration::from_millis(net.net.election_hello_ms);
+                match timeout(hello, net.introduce(stream, from)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(why)) => net.doors.refused(from, why),
                     Err(_) => debug!("an election connection said nothing"),
@@ -215,6 +223,7 @@ impl ElectionNet {
 
     /// Keeps the connection to one peer.
     async fn run(self: Arc<Self>, slot: Arc<Slot>, mut incoming: mpsc::Receiver<Incoming>) {
+        let dial = Duration::from_millis(self.net.election_dial_ms);
         let mut backoff = BACKOFF_MIN;
         let mut next: Option<Incoming> = None;
         loop {
@@ -227,7 +236,7 @@ impl ElectionNet {
             };
             let connected = match what {
                 Incoming::Stream(stream, buf) => Some((stream, buf)),
-                Incoming::Dial => match timeout(DIAL_TIME, self.dial(&slot)).await {
+                Incoming::Dial => match timeout(dial, self.dial(&slot)).await {
                     Ok(Ok(Some(stream))) => Some((stream, BytesMut::new())),
                     // The peer is larger: it has been made aware of us, and dials.
                     Ok(Ok(None)) => None,
@@ -257,7 +266,7 @@ impl ElectionNet {
     }
 
     async fn dial(&self, slot: &Slot) -> std::io::Result<Option<TcpStream>> {
-        let mut stream = TcpStream::connect(&slot.address).await?;
+        let mut stream = ports::dial(&slot.address, self.net.election_keep_alive).await?;
         stream.set_nodelay(true)?;
         let mut out = BytesMut::new();
         InitialMessage {
@@ -340,11 +349,12 @@ impl ElectionNet {
 async fn bind_retrying(
     host: Option<&str>,
     port: u16,
+    listening: Listening,
     tries: u32,
 ) -> Result<TcpListener, ServerError> {
     let mut tried = 0_u32;
     loop {
-        match ports::bind(host, port, "election port").await {
+        match ports::bind(host, port, listening, ELECTION_PORT).await {
             Ok(listener) => return Ok(listener),
             Err(error) => {
                 tried += 1;

@@ -2,6 +2,7 @@
 //! first.
 
 use crate::config::join;
+use crate::config::net::Net;
 use crate::error::ServerError;
 use crate::limits::HELLO_BYTES_MAX;
 use bytes::BytesMut;
@@ -9,7 +10,25 @@ use std::fmt::Display;
 use std::io::{Error, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+
+/// What the system does for a port.
+#[derive(Clone, Copy, Debug)]
+pub struct Listening {
+    /// Connections that it holds until they are taken, up to its own limit.
+    pub backlog: u32,
+    /// Whether it asks peers that are silent whether they are there. Connections have it from the port that they come to.
+    pub keep_alive: bool,
+}
+
+impl Default for Listening {
+    fn default() -> Self {
+        Self {
+            backlog: Net::default().backlog,
+            keep_alive: false,
+        }
+    }
+}
 
 /// Listens on `host`, or on every address of the machine, IPv6's and IPv4's, if there is none.
 ///
@@ -18,6 +37,7 @@ use tokio::net::{TcpListener, TcpStream, lookup_host};
 pub async fn bind(
     host: Option<&str>,
     port: u16,
+    listening: Listening,
     what: &'static str,
 ) -> Result<TcpListener, ServerError> {
     let all = |ip: std::net::IpAddr| (vec![SocketAddr::new(ip, port)], ip.to_string());
@@ -34,16 +54,62 @@ pub async fn bind(
         },
         None => all(Ipv6Addr::UNSPECIFIED.into()),
     };
-    match TcpListener::bind(&addresses[..]).await {
+    match listen(&addresses, listening) {
         Ok(listener) => Ok(listener),
         // A system without IPv6.
         Err(source) if host.is_none() && !is_taken(&source) => {
             let (addresses, name) = all(Ipv4Addr::UNSPECIFIED.into());
-            let bound = TcpListener::bind(&addresses[..]).await;
+            let bound = listen(&addresses, listening);
             bound.map_err(|source| failed(&name, port, what, source))
         }
         Err(source) => Err(failed(&name, port, what, source)),
     }
+}
+
+/// Listens on the first of these addresses that can be had.
+fn listen(addresses: &[SocketAddr], listening: Listening) -> std::io::Result<TcpListener> {
+    let listen = |address: &SocketAddr| {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A port whose last connections are on their way out is free for the next start.
+        socket.set_reuseaddr(true)?;
+        socket.set_keepalive(listening.keep_alive)?;
+        socket.bind(*address)?;
+        socket.listen(listening.backlog)
+    };
+    let mut last = Error::from(ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Connects to `host:port`, by the first of its addresses that takes the connection.
+///
+/// # Errors
+/// The system's.
+pub async fn dial(address: &str, keep_alive: bool) -> std::io::Result<TcpStream> {
+    if !keep_alive {
+        return TcpStream::connect(address).await;
+    }
+    let mut last = Error::from(ErrorKind::AddrNotAvailable);
+    for address in lookup_host(address).await? {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_keepalive(true)?;
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 fn is_taken(error: &Error) -> bool {
@@ -102,10 +168,12 @@ pub async fn first_words<T, E: Display>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+    use tokio::time::timeout;
 
     fn run<T>(what: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
+            .enable_all()
             .build();
         runtime.unwrap().block_on(what)
     }
@@ -114,16 +182,68 @@ mod tests {
     #[test]
     fn c_27_every_address_is_listened_on_and_c_28_an_ipv4_peer_has_an_ipv4_address() {
         run(async {
-            let listener = bind(None, 0, "client port").await.unwrap();
+            let listener = bind(None, 0, Listening::default(), "client port")
+                .await
+                .unwrap();
             let port = listener.local_addr().unwrap().port();
             for host in ["127.0.0.1", "::1"] {
                 let _client = TcpStream::connect((host, port)).await.unwrap();
                 let (_, from) = accept(&listener).await.unwrap();
                 assert_eq!(from.ip().to_string(), host);
             }
-            let listener = bind(Some("::1"), 0, "client port").await.unwrap();
+            let listener = bind(Some("::1"), 0, Listening::default(), "client port")
+                .await
+                .unwrap();
             assert!(listener.local_addr().unwrap().is_ipv6());
         });
+    }
+
+    #[test]
+    fn connections_have_keep_alive_from_their_port_and_from_who_dials() {
+        let asks = |stream: TcpStream| {
+            let socket = TcpSocket::from_std_stream(stream.into_std().unwrap());
+            socket.keepalive().unwrap()
+        };
+        for keep_alive in [false, true] {
+            run(async {
+                let listening = Listening {
+                    keep_alive,
+                    ..Listening::default()
+                };
+                let port = bind(Some("127.0.0.1"), 0, listening, "client port").await;
+                let listener = port.unwrap();
+                let address = listener.local_addr().unwrap().to_string();
+                let dialled = dial(&address, keep_alive).await.unwrap();
+                let (taken, _) = accept(&listener).await.unwrap();
+                assert_eq!((asks(dialled), asks(taken)), (keep_alive, keep_alive));
+            });
+        }
+    }
+
+    /// Where more come than the system may hold, it lets them wait outside.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_system_holds_as_many_connections_as_it_is_told_until_they_are_taken() {
+        for (backlog, all) in [(1, false), (64, true)] {
+            run(async {
+                let listening = Listening {
+                    backlog,
+                    ..Listening::default()
+                };
+                let port = bind(Some("127.0.0.1"), 0, listening, "client port").await;
+                let listener = port.unwrap();
+                let address = listener.local_addr().unwrap();
+                let mut held = Vec::new();
+                for _ in 0..16 {
+                    let connect = TcpStream::connect(address);
+                    match timeout(Duration::from_millis(200), connect).await {
+                        Ok(stream) => held.push(stream.unwrap()),
+                        Err(_) => break,
+                    }
+                }
+                assert_eq!(held.len() == 16, all, "{}", held.len());
+            });
+        }
     }
 
     #[test]
@@ -160,15 +280,19 @@ mod tests {
     fn c_29_a_name_that_does_not_resolve_is_told_apart_from_a_port_that_is_taken() {
         run(async {
             let name = "no-such-host.invalid";
-            let e = bind(Some(name), 0, "clientPortAddress").await.unwrap_err();
+            let e = bind(Some(name), 0, Listening::default(), "clientPortAddress")
+                .await
+                .unwrap_err();
             let said = e.to_string();
             assert!(
                 said.contains(name) && said.contains("does not resolve"),
                 "{said}"
             );
-            let held = bind(None, 0, "client port").await.unwrap();
+            let held = bind(None, 0, Listening::default(), "client port")
+                .await
+                .unwrap();
             let port = held.local_addr().unwrap().port();
-            let said = bind(None, port, "client port")
+            let said = bind(None, port, Listening::default(), "client port")
                 .await
                 .unwrap_err()
                 .to_string();

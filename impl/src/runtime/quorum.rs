@@ -3,7 +3,7 @@
 use super::doors::{Doors, Strangers};
 use super::inbox::Inbox;
 use super::links::Knocking;
-use super::ports;
+use super::ports::{self, Listening};
 use crate::config::{Config, join};
 use crate::core::event::Event;
 use crate::error::ServerError;
@@ -42,7 +42,7 @@ pub async fn bind(config: &Config) -> Result<Option<TcpListener>, ServerError> {
         return Ok(None);
     };
     let host = (!config.listen_on_all).then_some(own.host.as_str());
-    let bound = ports::bind(host, own.quorum_port, "quorum port").await;
+    let bound = ports::bind(host, own.quorum_port, Listening::default(), "quorum port").await;
     bound.map(Some)
 }
 

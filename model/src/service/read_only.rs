@@ -56,11 +56,18 @@ pub enum Entry {
 }
 
 /// Whether a client is let in. `accepts_read_only` is the byte at the end of its connect request, which clients before 3.4 do not send;
-/// `is_global`: the tree knows its session.
+/// `is_global`: the tree knows its session; `leader_serves`: a leader of others takes clients, too (ZooKeeper's `leaderServes`). A server
+/// on its own takes them in any case, as there is no other.
 #[must_use]
-pub const fn entry(mode: Mode, accepts_read_only: Option<bool>, is_global: bool) -> Entry {
+pub const fn entry(
+    mode: Mode,
+    accepts_read_only: Option<bool>,
+    is_global: bool,
+    leader_serves: bool,
+) -> Entry {
     match (mode, accepts_read_only) {
         (Mode::NotServing, _) => Entry::NotServing,
+        (Mode::Leader, _) if !leader_serves => Entry::NotServing,
         (Mode::ReadOnly, Some(true)) if is_global => Entry::GlobalSession,
         (Mode::ReadOnly, Some(true)) => Entry::Open,
         (Mode::ReadOnly, Some(false) | None) => Entry::WantsToWrite,
@@ -93,8 +100,26 @@ mod tests {
                         (Mode::ReadOnly, ..) => Entry::WantsToWrite,
                         _ => Entry::Open,
                     };
-                    assert_eq!(entry(mode, asks, is_global), expected, "{mode:?} {asks:?}");
+                    let found = entry(mode, asks, is_global, true);
+                    assert_eq!(found, expected, "{mode:?} {asks:?}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_leader_that_leaves_clients_to_the_others_lets_nobody_in() {
+        for mode in MODES {
+            for asks in [None, Some(false), Some(true)] {
+                let expected = match mode {
+                    Mode::Leader => Entry::NotServing,
+                    _ => entry(mode, asks, false, true),
+                };
+                assert_eq!(
+                    entry(mode, asks, false, false),
+                    expected,
+                    "{mode:?} {asks:?}"
+                );
             }
         }
     }

@@ -37,6 +37,17 @@ pub(super) fn dialling_with(lines: &str) -> (Server, u64) {
     (server, attempt)
 }
 
+#[test]
+fn a_learner_may_take_as_long_to_connect_as_its_own_limit_says() {
+    for (lines, ticks) in [("", 5), ("connectToLearnerMasterLimit=2\n", 2)] {
+        let (server, _) = dialling_with(&format!("{OF_THREE}{lines}"));
+        let [DialAct::Begin { within_ms, .. }] = server.dials[..] else {
+            panic!("it dials: {:?}", server.dials);
+        };
+        assert_eq!(within_ms, ticks * TICK_MS);
+    }
+}
+
 /// The same, linked, with the epoch accepted.
 fn linked() -> Server {
     linked_with(OF_THREE)

@@ -236,13 +236,14 @@ fn of_three(config: crate::config::Config, me: u64) -> crate::config::Config {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("myid"), format!("{me}\n")).unwrap();
     let text = format!(
-        "dataDir={}\nclientPort=1\ntickTime={TICK_MS}\n{OF_THREE}",
+        "dataDir={}\nclientPort=9\ntickTime={TICK_MS}\n{OF_THREE}",
         dir.path().display()
     );
     let mut all = check::read(Path::new("zoo.cfg"), &text).unwrap();
     all.snap_count = config.snap_count;
     all.local_sessions = config.local_sessions;
     all.read_only_mode = config.read_only_mode;
+    all.net = config.net;
     all
 }
 

@@ -14,17 +14,33 @@ fn an_operators_word_is_handed_out_and_nothing_more_is_taken() {
 
 #[test]
 fn a_stranger_who_says_nothing_ends_in_time() {
-    let mut client = Client::dials(&server());
-    client.intake.feed(&[0, 0]);
-    let until_ms = ms(HANDSHAKE_TIME);
-    let wait = Wait {
-        read: true,
-        room: false,
-        until_ms,
-    };
-    assert_eq!(client.go(), Rest::Wait(wait));
-    client.now_ms = until_ms;
-    assert_eq!(client.go(), Rest::End(Ended::Late));
+    for (lines, until_ms) in [("", 10_000), ("nio.sessionlessCnxnTimeout=700\n", 700)] {
+        let mut client = Client::dials(&server_with(lines));
+        client.intake.feed(&[0, 0]);
+        let wait = Wait {
+            read: true,
+            room: false,
+            until_ms,
+        };
+        assert_eq!(client.go(), Rest::Wait(wait));
+        client.now_ms = until_ms;
+        assert_eq!(client.go(), Rest::End(Ended::Late));
+    }
+}
+
+#[test]
+fn a_leader_that_leaves_clients_to_the_others_ends_their_connections() {
+    let shared = server_with("leaderServes=no\n");
+    for (mode, is_let_in) in [
+        (Mode::Leader, false),
+        (Mode::Follower, true),
+        (Mode::Standalone, true),
+    ] {
+        shared.set_mode(mode);
+        let rest = Client::dials(&shared).connect(&hello());
+        let expected = Rest::End(Ended::NotServing);
+        assert_eq!(rest != expected, is_let_in, "{mode:?}: {rest:?}");
+    }
 }
 
 #[test]
