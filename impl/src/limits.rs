@@ -38,6 +38,8 @@ pub const MULTI_READ_BYTES_MAX: usize = 16 << 20;
 pub const IDENTITIES_MAX: usize = 64;
 /// See [`IDENTITIES_MAX`].
 pub const IDENTITY_BYTES_MAX: usize = 64 << 10;
+/// An auth request, bytes: what it proves is hashed while others wait for the tree, and nobody has a longer credential.
+pub const CREDENTIAL_BYTES_MAX: usize = 64 << 10;
 /// Packets that a learner does not fetch, bytes; then its connection ends. Behind a snapshot there is all that is written while
 /// the snapshot is on its way.
 pub const SYNC_BYTES_MAX: usize = 512 << 20;

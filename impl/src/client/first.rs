@@ -109,16 +109,16 @@ pub(super) fn introduce(
         conn.bind(session, timeout_ms);
         return Ok(Connect::New(session));
     }
-    // First the old connection ends, then the password is looked at: as ZooKeeper does it.
-    let old = lock(&shared.sessions).left(session);
-    if let Some(old) = old {
-        old.close();
-    }
     if !password_fits(session, request.password.as_deref().unwrap_or_default()) {
         let mut state = conn.state();
         ConnectResponse::expired(state.read_only).put(&mut state.out);
         state.phase = ConnPhase::Closing;
         return Ok(Connect::Refused);
+    }
+    // Not before it has shown whose the session is (D-65): ids can be guessed.
+    let old = lock(&shared.sessions).left(session);
+    if let Some(old) = old {
+        old.close();
     }
     conn.bind(session, timeout_ms);
     Ok(Connect::Again(session))

@@ -21,6 +21,8 @@ const READ_BYTES: usize = 64 << 10;
 const ROOM_BYTES_MAX: usize = 4 * READ_BYTES;
 /// How often a write that is stuck is looked at, ms.
 const STUCK_LOOK_MS: u64 = 500;
+/// How often it is looked whether there is room for a long request, ms.
+const CROWDED_LOOK_MS: u64 = 100;
 
 /// A client connection as a state machine: whoever owns it has the socket, this has everything else.
 ///
@@ -362,10 +364,19 @@ impl Intake {
         let rules = &self.shared.outstanding.rules().requests;
         let reads_ahead =
             phase == ConnPhase::Connecting || in_line && rules.drops_with_connection();
-        let read = may_take || self.buf.len() < READ_BYTES && reads_ahead;
-        let beyond = self.buf.len().saturating_sub(FRAME_BYTES_DEFAULT);
+        let mut read = may_take || self.buf.len() < READ_BYTES && reads_ahead;
+        let waits = self.requests.holds();
+        let beyond = (self.buf.len() + waits).saturating_sub(FRAME_BYTES_DEFAULT);
         if self.shared.arriving.settle(&mut self.arriving, beyond) && read {
-            return self.end(Ended::Crowded);
+            if waits == 0 {
+                return self.end(Ended::Crowded);
+            }
+            // What it has sent is whole, and goes when it is answered.
+            read = false;
+        }
+        if in_line {
+            // It is the server that lets it wait (D-84).
+            self.conn.hear(now_ms);
         }
         if now_ms >= self.look_ms {
             if !self.heard && read && phase == ConnPhase::Open {
@@ -376,16 +387,26 @@ impl Intake {
         }
         // Whoever is not read on cannot be heard.
         self.heard |= !read;
-        let until_ms = if in_line && self.requests.looks_soon() {
-            self.look_ms.min(now_ms.saturating_add(rules.stall_ms))
+        let soon_ms = if self.requests.is_crowded_out() {
+            CROWDED_LOOK_MS
+        } else if in_line && self.requests.looks_soon() {
+            rules.stall_ms.min(self.alive_ms())
+        } else if in_line {
+            self.alive_ms()
         } else {
-            self.look_ms
+            u64::MAX
         };
+        let until_ms = self.look_ms.min(now_ms.saturating_add(soon_ms));
         Step::Wait(Wait {
             read,
             room: self.held,
             until_ms,
         })
+    }
+
+    /// So often a session is to be heard of while the server lets it wait, ms: as often as a client speaks that has nothing to say.
+    fn alive_ms(&self) -> u64 {
+        u64::try_from(self.conn.timeout_ms()).unwrap_or(0) / 3
     }
 
     /// Twice this is longer than the session can live without a word, ms.

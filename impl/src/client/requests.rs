@@ -5,24 +5,22 @@ use super::answer::{
     Apart, HubAccess, Outcome, answer, answer_apart, held_beside, set_some_watches,
     watches_of_a_turn, work,
 };
-use super::auth::{identity, super_user};
 use super::conn::{Conn, ConnPhase, ConnState};
 use super::ended::Ended;
+use super::identify::{authenticate, turn_away};
 use super::line::Place;
-use super::lock::lock;
 use super::outstanding::WAITING_OVERHEAD;
+use super::remark::Remark;
 use super::sasl::take_token;
 use super::shared::{Mode, Shared};
 use super::submit::Submit;
-use crate::limits::ANSWERS_BYTES_MAX;
+use crate::limits::{ANSWERS_BYTES_MAX, FRAME_BYTES_DEFAULT};
 use crate::wire::client::{RawRequest, ReplyHeader, Request, SetWatches, opcode, reply};
 use crate::wire::frame::split;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tracing::warn;
-use zabra_model::ids::Zxid;
-use zabra_model::service::admission::{Admission, admission, authenticated, means_this_ensemble};
+use zabra_model::service::admission::{Admission, admission, authenticated};
 use zabra_model::service::local::{Apart as Own, Needs, apart, needs, wants_ephemeral};
 use zabra_model::service::throttle::{InLine, Pass};
 use zabra_model::service::work::{TURN_WORK_MAX, Turn, WATCHES_A_TURN, turn_of};
@@ -36,6 +34,8 @@ pub(super) struct Requests {
     last_token: u64,
     /// Requests that have been read and not been looked at.
     frames: Vec<Bytes>,
+    /// The memory that they share with those that were read with them, bytes.
+    frames_bytes: usize,
     /// How many writes the last batch held: room for as many is made for the next.
     writes_before: usize,
     /// What the reads visit that wait behind a write, see [`turn_of`].
@@ -48,6 +48,8 @@ pub(super) struct Requests {
     apart: Option<Apart>,
     /// What is left of a long setWatches request.
     watches_left: Option<(i32, SetWatches)>,
+    /// What that request held when it was begun, bytes.
+    watches_bytes: usize,
     /// When `frames` were read, ms.
     read_ms: u64,
     /// One of them has waited in line, and those behind it with it.
@@ -70,6 +72,8 @@ enum Pause {
     LongReads,
     /// As many requests as there may be are outstanding, of all connections.
     InLine,
+    /// It is longer than the default of `jute.maxbuffer`, and too much waits, of all connections.
+    Crowded,
 }
 
 /// What came of a request.
@@ -88,6 +92,8 @@ pub(super) struct Batch {
     pub(super) bytes: usize,
     /// Why the connection ends after this batch.
     pub(super) ended: Option<Ended>,
+    /// What the log is to say.
+    remarks: Vec<Remark>,
 }
 
 /// What a request may look at and change while it is taken. The tree stays locked until its answer is in the connection's buffer.
@@ -102,10 +108,25 @@ struct Scene<'a, 'h> {
     /// Answers that were given and are not counted yet: many threads count in one place.
     answers: u64,
     submits: &'a mut Vec<Submit>,
+    remarks: &'a mut Vec<Remark>,
     now_ms: u64,
 }
 
 impl Scene<'_, '_> {
+    /// Whether the next request may be looked at in this turn, after so many nodes were visited.
+    fn goes_on(&self, visited: usize) -> bool {
+        let Shared {
+            waiting,
+            outstanding,
+            ..
+        } = self.shared;
+        // Long answers go out before more are made: they take memory, and the core waits for the tree meanwhile.
+        self.state.phase == ConnPhase::Open
+            && self.state.out.len() <= ANSWERS_BYTES_MAX
+            && visited <= TURN_WORK_MAX
+            && self.state.may_take(waiting, outstanding)
+    }
+
     fn answer(&mut self, xid: i32, request: &Request) -> Outcome {
         let state = &mut *self.state;
         answer(
@@ -156,6 +177,7 @@ impl Requests {
         }
         match self.pause {
             Some(Pause::WriteUnderWay) if unanswered > 0 => return true,
+            Some(Pause::Crowded) if shared.waiting.is_over() => return true,
             Some(Pause::LongReads) => {
                 self.has_turn = self.has_turn || shared.long_reads.take(conn);
                 if !self.has_turn {
@@ -175,11 +197,10 @@ impl Requests {
                 // What is stale is looked at, and the connection ends.
                 self.looks_soon |= rules.stale_by_latency;
                 if !(self.has_turn_in_line || rules.drop_stale && rules.is_stale(request)) {
-                    conn.hear(now_ms);
                     return true;
                 }
             }
-            Some(Pause::WriteUnderWay) | None => {}
+            Some(Pause::WriteUnderWay | Pause::Crowded) | None => {}
         }
         self.pause = None;
         false
@@ -193,6 +214,16 @@ impl Requests {
     /// Whether its place is looked at again before it is woken.
     pub(super) const fn looks_soon(&self) -> bool {
         self.looks_soon
+    }
+
+    /// Whether the next request waits until less waits of all connections, of which nobody tells it.
+    pub(super) fn is_crowded_out(&self) -> bool {
+        self.pause == Some(Pause::Crowded)
+    }
+
+    /// What requests hold that have been read and are not done, bytes, but for those that wait for their answers.
+    pub(super) const fn holds(&self) -> usize {
+        self.frames_bytes + self.watches_bytes
     }
 
     fn in_line(&self, opcode: i32, conn: &Conn, now_ms: u64) -> InLine {
@@ -312,15 +343,23 @@ impl Requests {
                 };
             }
             (self.read_ms, self.has_waited) = (now_ms, false);
+            self.frames_bytes = frames.iter().map(|frame| frame.len() + 4).sum();
         }
         conn.hear(now_ms);
         let mut batch = Batch {
             submits: Vec::with_capacity(self.writes_before),
             bytes: 0,
             ended: None,
+            remarks: Vec::new(),
         };
         let done = self.take_frames(&frames, shared, conn, &mut batch, now_ms);
+        for remark in batch.remarks.drain(..) {
+            remark.say(conn.from);
+        }
         frames.drain(..done);
+        if frames.is_empty() {
+            self.frames_bytes = 0;
+        }
         if frames.is_empty() && (is_bad || self.is_refused) {
             let why = if self.is_refused {
                 Ended::LargeRequest
@@ -359,19 +398,13 @@ impl Requests {
             mode,
             answers: 0,
             submits: &mut batch.submits,
+            remarks: &mut batch.remarks,
             now_ms,
         };
         let mut visited = self.set_watches_left(&mut scene);
         let mut done = 0;
         for frame in frames {
-            // Long answers go out before more are made: they take memory, and the core waits for the tree meanwhile.
-            if scene.state.phase != ConnPhase::Open
-                || scene.state.out.len() > ANSWERS_BYTES_MAX
-                || visited > TURN_WORK_MAX
-                || self.apart.is_some()
-                || self.watches_left.is_some()
-                || !scene.state.may_take(&shared.waiting, &shared.outstanding)
-            {
+            if self.apart.is_some() || self.watches_left.is_some() || !scene.goes_on(visited) {
                 break;
             }
             match self.take_one(frame, &mut scene) {
@@ -413,6 +446,10 @@ impl Requests {
     }
 
     fn take_one(&mut self, frame: &Bytes, scene: &mut Scene<'_, '_>) -> Result<Taken, Ended> {
+        // While it came it had a part in the bound of what arrives; it keeps that until there is room among what waits.
+        if frame.len() > FRAME_BYTES_DEFAULT && scene.shared.waiting.is_over() {
+            return Ok(Taken::NotYet(Pause::Crowded));
+        }
         let raw = RawRequest::split(frame).map_err(|_| Ended::NoHeader)?;
         let (xid, code) = (raw.header.xid, raw.header.opcode);
         let schemes = &scene.shared.config.access.schemes;
@@ -451,12 +488,14 @@ impl Requests {
                 self.submit(raw, frame.len(), scene);
                 return Ok(Taken::Done(1));
             }
-            Admission::Identity if code == opcode::SASL => {
-                take_token(&raw, scene.shared, scene.conn, scene.state);
-                return Ok(Taken::Done(1));
-            }
             Admission::Identity => {
-                authenticate(&raw, scene);
+                let by = if code == opcode::SASL {
+                    take_token
+                } else {
+                    authenticate
+                };
+                let remark = by(&raw, scene.shared, scene.conn, scene.state);
+                scene.remarks.extend(remark);
                 return Ok(Taken::Done(1));
             }
             Admission::Refused => Request::Unknown {
@@ -527,6 +566,7 @@ impl Requests {
                 return Taken::Done(work);
             }
             (Turn::Now | Turn::Apart, Request::SetWatches(_)) if work > WATCHES_A_TURN => {
+                self.watches_bytes = length + held_beside(&request);
                 if let Request::SetWatches(set) = request {
                     self.watches_left = Some((xid, set));
                 }
@@ -557,17 +597,17 @@ impl Requests {
 
     /// Goes on with a long setWatches request, for one turn; how many paths that were.
     fn set_watches_left(&mut self, scene: &mut Scene<'_, '_>) -> usize {
-        let Some((xid, mut set)) = self
-            .watches_left
-            .take()
-            .filter(|_| scene.state.phase == ConnPhase::Open)
-        else {
+        let left = self.watches_left.take();
+        let is_open = scene.state.phase == ConnPhase::Open;
+        let Some((xid, mut set)) = left.filter(|_| is_open) else {
+            self.watches_bytes = 0;
             return 0;
         };
         let some = watches_of_a_turn(&mut set);
         let rest = Request::SetWatches(set);
         if work(scene.tree, scene.conn, 0, &rest) == 0 {
             // The last ones, and the reply.
+            self.watches_bytes = 0;
             scene.answer(xid, &Request::SetWatches(some));
             scene.answers += 1;
             return 1;
@@ -636,55 +676,4 @@ fn needs_met(raw: &RawRequest, scene: &mut Scene<'_, '_>) -> Option<ErrorCode> {
             None
         }
     }
-}
-
-/// Identities count for the requests behind this one; the answer does not wait for those before it.
-fn authenticate(raw: &RawRequest, scene: &mut Scene<'_, '_>) {
-    let config = &scene.shared.config;
-    let address = scene.conn.from.ip().to_string();
-    let Ok(Request::Auth { scheme, data, .. }) = raw.decode() else {
-        // It says nothing that could fail: the connection ends without a word, as in ZooKeeper.
-        scene.state.phase = ConnPhase::Closing;
-        return;
-    };
-    let scheme = scheme.as_deref().unwrap_or("");
-    if let Some(names) = config.access.ensemble.as_ref()
-        && scheme == "ensemble"
-    {
-        let said = data.as_deref().unwrap_or_default();
-        if !means_this_ensemble(said, names) {
-            return leave_for_its_ensemble(said, scene);
-        }
-        let header = ReplyHeader::ok(raw.header.xid, Zxid::ZERO);
-        return reply::put_empty(header, &mut scene.state.out);
-    }
-    let id = identity(scheme, data.as_deref(), &address, config.digest);
-    let state = &mut *scene.state;
-    let is_taken = id.is_some_and(|id| {
-        let also = super_user(&id, config.super_digest.as_ref());
-        state.take_identities(id, also)
-    });
-    if !is_taken {
-        return turn_away(raw.header.xid, ErrorCode::AuthFailed, state);
-    }
-    let header = ReplyHeader::ok(raw.header.xid, Zxid::ZERO);
-    reply::put_empty(header, &mut state.out);
-}
-
-/// The client means another ensemble. It hears nothing: an error would end it, and it is to look for another server.
-fn leave_for_its_ensemble(said: &[u8], scene: &mut Scene<'_, '_>) {
-    let shared = scene.shared;
-    if let Some(unsaid) = lock(&shared.elsewhere).due(shared.elapsed_ms()) {
-        let said: String = String::from_utf8_lossy(said).chars().take(64).collect();
-        warn!(from = %scene.conn.from, unsaid, "a client means the ensemble {said:?}, and that is no name of this one (ensembleAuthName)");
-    }
-    scene.state.phase = ConnPhase::Closing;
-}
-
-/// Tells the client why its connection is over.
-fn turn_away(xid: i32, error: ErrorCode, state: &mut ConnState) {
-    let mut header = ReplyHeader::ok(xid, Zxid::ZERO);
-    header.err = error.code();
-    reply::put_empty(header, &mut state.out);
-    state.phase = ConnPhase::Closing;
 }

@@ -3,21 +3,28 @@
 use super::conn::{Conn, ConnPhase, ConnState};
 use super::digest_md5::{CLIENTS, Next};
 use super::lock::lock;
+use super::remark::Remark;
 use super::shared::Shared;
 use crate::wire::client::{RawRequest, ReplyHeader, Request, reply};
 use bytes::Bytes;
-use tracing::info;
 use zabra_model::ids::Zxid;
 use zabra_model::service::admission::sasl_failed;
 use zabra_model::tree::acl::Id;
 use zabra_model::tree::error::ErrorCode;
 
-/// Takes a token. As an identity it counts for the requests behind it, and the answer does not wait for those before it.
-pub(super) fn take_token(raw: &RawRequest, shared: &Shared, conn: &Conn, state: &mut ConnState) {
+/// Takes a token. As an identity it counts for the requests behind it, and the answer does not wait for those before it. What the
+/// log is to say of it.
+pub(super) fn take_token(
+    raw: &RawRequest,
+    shared: &Shared,
+    conn: &Conn,
+    state: &mut ConnState,
+) -> Option<Remark> {
     let xid = raw.header.xid;
     let Some(sasl) = &shared.config.access.sasl else {
         // A client that gets no token and no error asks again, as fast as it can (D-37).
-        return end(xid, ErrorCode::AuthFailed, state);
+        end(xid, ErrorCode::AuthFailed, state);
+        return None;
     };
     let token = match raw.decode() {
         Ok(Request::Sasl { token }) => token.unwrap_or_default(),
@@ -26,7 +33,10 @@ pub(super) fn take_token(raw: &RawRequest, shared: &Shared, conn: &Conn, state: 
     };
     let nonce = || shared.nonce(conn.id);
     let why = match state.sasl.step(&token, &sasl.users, CLIENTS, nonce) {
-        Ok(Next::Challenge(token)) => return go_on(xid, Some(&token), state),
+        Ok(Next::Challenge(token)) => {
+            go_on(xid, Some(&token), state);
+            return None;
+        }
         Ok(Next::Proved { user, token }) => {
             let id = |scheme: &str, id: &str| Id {
                 scheme: scheme.into(),
@@ -35,21 +45,21 @@ pub(super) fn take_token(raw: &RawRequest, shared: &Shared, conn: &Conn, state: 
             let super_user = sasl.super_users.contains(&user);
             let also = super_user.then(|| id("super", ""));
             if state.take_identities(id("sasl", &user), also) {
-                return go_on(xid, Some(&token), state);
+                go_on(xid, Some(&token), state);
+                return None;
             }
             "it has too many identities".to_owned()
         }
         Err(refused) => refused.to_string(),
     };
-    if let Some(unsaid) = lock(&shared.sasl_failed).due(shared.elapsed_ms()) {
-        info!(from = %conn.from, unsaid, "a client has not authenticated by SASL: {why}");
-    }
     let schemes = &shared.config.access.schemes;
     let again = std::mem::replace(&mut state.sasl_failed, true);
     match sasl_failed(sasl.allows_failed && !again, schemes) {
         None => go_on(xid, None, state),
         Some(error) => end(xid, error, state),
     }
+    let unsaid = lock(&shared.sasl_failed).due(shared.elapsed_ms())?;
+    Some(Remark::NoSasl { why, unsaid })
 }
 
 fn go_on(xid: i32, token: Option<&str>, state: &mut ConnState) {

@@ -12,6 +12,11 @@ use zabra_model::ids::Zxid;
 /// its own records. What holds for a client or a peer is decided where its frames and packets are taken.
 pub const FIELD_BYTES_MAX: usize = 128 << 20;
 
+/// So many parts (paths, operations, entries of ACLs) a request may list whatever its length: as many as one of the default length has room for.
+pub const REQUEST_PARTS_MIN: usize = 1 << 18;
+/// It may list one more for so many bytes.
+pub const REQUEST_PART_BYTES: usize = 256;
+
 /// Bytes that are not what the protocol says. The sender is at fault; which answer that deserves, the caller knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WireError {
@@ -64,13 +69,48 @@ pub enum WireError {
 pub struct Reader<'a> {
     bytes: &'a Bytes,
     at: usize,
+    /// How many more parts it may list.
+    parts: usize,
 }
 
 impl<'a> Reader<'a> {
     /// A reader at the first byte.
     #[must_use]
     pub const fn new(bytes: &'a Bytes) -> Self {
-        Self { bytes, at: 0 }
+        Self {
+            bytes,
+            at: 0,
+            parts: usize::MAX,
+        }
+    }
+
+    /// A reader of a client's request. A part takes more than a hundred bytes of memory and may take four of the request, so the number of
+    /// parts has a bound (D-61): what a request of `n` bytes is decoded to holds some 30 MiB and two times `n`.
+    #[must_use]
+    pub const fn of_request(bytes: &'a Bytes) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            parts: REQUEST_PARTS_MIN + bytes.len() / REQUEST_PART_BYTES,
+        }
+    }
+
+    /// Counts parts, before memory is taken for them.
+    ///
+    /// Errors: they are more than the bytes may list.
+    pub fn take_parts(&mut self, count: usize, what: &'static str) -> Result<(), WireError> {
+        match self.parts.checked_sub(count) {
+            Some(left) => {
+                self.parts = left;
+                Ok(())
+            }
+            None => Err(WireError::Length {
+                what,
+                offset: self.at,
+                length: i64::try_from(count).unwrap_or(i64::MAX),
+                max: self.parts,
+            }),
+        }
     }
 
     /// Bytes already read.
@@ -204,6 +244,7 @@ impl<'a> Reader<'a> {
                 left: self.remaining(),
             });
         }
+        self.take_parts(count, what)?;
         let mut out = Vec::with_capacity(count);
         for _ in 0..count {
             out.push(element(self)?);

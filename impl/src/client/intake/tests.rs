@@ -18,7 +18,8 @@ use crate::client::shared::{Mode, Secret};
 use crate::config::check;
 use crate::edges::clock::Clock;
 use crate::limits::{
-    IDENTITIES_MAX, LONG_READS_MAX, SMALL_BYTES, UNREAD_BYTES_MAX, WAITING_BYTES_MAX,
+    CREDENTIAL_BYTES_MAX, IDENTITIES_MAX, LONG_READS_MAX, SMALL_BYTES, UNREAD_BYTES_MAX,
+    WAITING_BYTES_MAX,
 };
 use crate::wire::client::{
     AddWatchMode, ConnectRequest, ConnectResponse, ReplyFrame, ReplyHeader, Request, Response,

@@ -136,6 +136,7 @@ fn read_all<T>(
         if header.done {
             return Ok(all);
         }
+        r.take_parts(1, "parts of multi")?;
         all.push(element(header.kind, r)?);
     }
 }

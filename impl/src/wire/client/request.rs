@@ -51,8 +51,8 @@ impl RawRequest {
 
     /// Reads the record.
     ///
-    /// Errors: a record that ends early, has an illegal length, a null that the operation cannot take, or a multi with an
-    /// operation that has no place there. The client is answered MarshallingError.
+    /// Errors: a record that ends early, has an illegal length, a null that the operation cannot take, more parts than it may list, or a
+    /// multi with an operation that has no place there. The client is answered MarshallingError.
     pub fn decode(&self) -> Result<Request, WireError> {
         Request::decode(self.header.opcode, &self.record)
     }
@@ -176,7 +176,7 @@ pub enum Request {
 impl Request {
     /// Reads the record of operation `opcode`. Bytes after it are ignored. See [`RawRequest::decode`].
     pub fn decode(opcode: i32, record: &Bytes) -> Result<Self, WireError> {
-        let mut reader = Reader::new(record);
+        let mut reader = Reader::of_request(record);
         let r = &mut reader;
         if let Some(write) = read_write(opcode, r)? {
             return Ok(Self::Write(write));

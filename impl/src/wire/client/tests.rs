@@ -3,8 +3,9 @@
 
 use super::*;
 use crate::wire::WireError;
+use crate::wire::cursor::{REQUEST_PART_BYTES, REQUEST_PARTS_MIN};
 use crate::wire::frame::{CLIENT_FRAME_BYTES_MAX, split};
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
@@ -375,4 +376,60 @@ fn an_event_is_read_back() -> Result<(), WireError> {
         }
     }
     Ok(())
+}
+
+/// D-61: parts are counted before memory is taken for them. Nothing of the default length has too many, and longer requests of parts that
+/// are no shorter than usual have not.
+#[test]
+fn d_61_the_parts_that_a_request_may_list_grow_with_its_bytes() {
+    let list = |bytes: usize, count: usize| {
+        let mut record = BytesMut::new();
+        record.put_i64(0);
+        for count in [0, count] {
+            record.put_i32(i32::try_from(count).unwrap());
+        }
+        record.put_bytes(0, 4 * count + 4);
+        record.resize(bytes, 0);
+        Request::decode(opcode::SET_WATCHES, &record.freeze())
+    };
+    let most = |bytes: usize| REQUEST_PARTS_MIN + bytes / REQUEST_PART_BYTES;
+    let length = 0xf_ffff - 8;
+    assert!(
+        list(length, (length - 20) / 4).is_ok(),
+        "as long as it may be by default"
+    );
+    for bytes in [4 << 20, 16 << 20] {
+        assert!(list(bytes, most(bytes)).is_ok());
+        let refused = list(bytes, most(bytes) + 1);
+        assert!(matches!(
+            refused,
+            Err(WireError::Length {
+                what: "existWatches",
+                ..
+            })
+        ));
+    }
+    let multi = |code: i32, part: &[u8], count: usize, bytes: usize| {
+        let mut record = BytesMut::new();
+        for at in 0..=count {
+            record.put_i32(if at < count { code } else { -1 });
+            record.put_u8(u8::from(at == count));
+            record.put_i32(-1);
+            record.put_slice(if at < count { part } else { &[] });
+        }
+        record.resize(bytes.max(record.len()), 0);
+        let all = match code {
+            opcode::GET_DATA => opcode::MULTI_READ,
+            _ => opcode::MULTI,
+        };
+        Request::decode(all, &record.freeze())
+    };
+    let bytes = 8 << 20;
+    for (code, part) in [(opcode::GET_DATA, &[0; 5][..]), (opcode::DELETE, &[0; 8])] {
+        assert!(multi(code, part, most(bytes), bytes).is_ok());
+        let refused = multi(code, part, most(bytes) + 1, bytes);
+        assert!(matches!(refused, Err(WireError::Length { .. })), "{code}");
+    }
+    let largest = most(64 << 20) * (size_of::<WriteOp>() + 32);
+    assert!(largest < 100 << 20, "{largest}");
 }

@@ -244,6 +244,105 @@ zabra.waitingBytesMax=67108864
     assert!(begin(3_890_000).1.may_read());
 }
 
+/// A frame of so many bytes, in which the request has bytes behind it that nobody reads.
+fn padded(xid: i32, request: &Request, bytes: usize) -> BytesMut {
+    let mut frame = BytesMut::new();
+    request.put(xid, &mut frame);
+    frame.resize(4 + bytes, 0);
+    let length = u32::try_from(bytes).unwrap();
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    frame
+}
+
+const LONG_REQUESTS: &str = "jute.maxbuffer=4000000\nzabra.waitingBytesMax=67108864\n";
+const LONG_BYTES: usize = 3_900_000;
+
+/// C-24: a long request that is whole keeps its part in that bound while it waits behind a write, and gives it back.
+#[test]
+fn c_24_long_requests_that_wait_behind_a_write_are_counted() {
+    let shared = server_with(LONG_REQUESTS);
+    with_children(&shared, "/many", WAITING_WORK_MAX + 1);
+    let mut client = Client::open(&shared);
+    assert!(client.asks(1, &[write()]).may_read());
+    client
+        .intake
+        .feed(&padded(2, &children("/many"), LONG_BYTES));
+    assert!(client.go().is_paused());
+    let used = shared.arriving.used();
+    assert!(
+        used > LONG_BYTES - FRAME_BYTES_DEFAULT - SMALL_BYTES,
+        "{used}"
+    );
+    client.write_is_done();
+    assert!(client.go().may_read());
+    assert_eq!(client.heard(), [(1, 0), (2, 0)]);
+    assert_eq!(shared.arriving.used(), 0);
+}
+
+/// C-24: whoever waits in line with a long request is not read on where there is too much, and goes on in its turn.
+#[test]
+fn c_24_long_requests_in_line_have_a_bound() {
+    let lines = format!("{LONG_REQUESTS}request_throttle_max_requests=1\n");
+    let shared = server_with(&lines);
+    let mut first = Client::open(&shared);
+    first.asks(1, &[write()]);
+    let begin = |_| {
+        let mut client = Client::open(&shared);
+        client
+            .intake
+            .feed(&padded(1, &exists("/", false), LONG_BYTES));
+        let rest = client.go();
+        (client, rest)
+    };
+    let (mut clients, rests): (Vec<_>, Vec<_>) = (0..26).map(begin).unzip();
+    assert!(
+        rests[..20].iter().all(Rest::may_read),
+        "to see when it goes"
+    );
+    assert!(rests[25].is_paused(), "{:?}", rests[25]);
+    first.write_is_done();
+    for client in &mut clients {
+        assert!(client.go().may_read());
+        assert_eq!(client.heard(), [(1, 0)]);
+    }
+    assert_eq!(shared.arriving.used(), 0);
+}
+
+/// C-47: a long request does not join those that wait for their answers while they hold too much: it is looked for room again and again.
+#[test]
+fn c_47_a_long_request_waits_until_there_is_room_for_it() {
+    let shared = server_with(LONG_REQUESTS);
+    let begin = |_| {
+        let mut client = Client::open(&shared);
+        let mut bytes = BytesMut::new();
+        write().put(1, &mut bytes);
+        bytes.extend_from_slice(&padded(2, &exists("/", false), LONG_BYTES));
+        client.intake.feed(&bytes);
+        let rest = client.go();
+        (client, rest)
+    };
+    let (clients, rests): (Vec<_>, Vec<_>) = (0..18).map(begin).unzip();
+    assert!(rests[..17].iter().all(Rest::may_read));
+    assert!(shared.waiting.is_over());
+    let (mut next, rest) = begin(0);
+    let Rest::Wait(wait) = rest else {
+        panic!("{rest:?}");
+    };
+    assert_eq!((wait.read, wait.until_ms), (false, CROWDED_LOOK_MS));
+    assert!(shared.arriving.used() > 2 << 20);
+    let held = next.conn().state().order.bytes();
+    assert!(held < SMALL_BYTES, "{held}");
+    let mut small = Client::open(&shared);
+    assert!(small.asks(1, &[exists("/", false)]).may_read());
+    assert_eq!(small.heard(), [(1, 0)], "who asks for little is not asked");
+    drop(clients);
+    next.now_ms = CROWDED_LOOK_MS;
+    assert!(next.go().may_read());
+    next.write_is_done();
+    next.go();
+    assert_eq!(next.heard(), [(1, 0), (2, 0)]);
+}
+
 /// Whoever looks for the client that leaves most unread keeps nobody from the watches: a reader may hold a connection and wait for them.
 #[test]
 fn c_46_who_looks_for_unread_answers_keeps_nobody_from_the_watches() {

@@ -76,6 +76,26 @@ fn who_comes_again_ends_its_old_connection_and_is_known_by_its_password() {
     assert_eq!(first.rings(), (0, 1), "out of a write, too");
 }
 
+/// D-65: ids can be guessed, so whoever names a session ends nobody's connection before it has shown the password.
+#[test]
+fn who_comes_with_a_wrong_password_ends_nobody() {
+    let shared = server();
+    let mut first = Client::open(&shared);
+    let session = first.conn().session();
+    let mut stranger = Client::dials(&shared);
+    let wrong = ConnectRequest {
+        password: Some(Bytes::from_static(&[7; 16])),
+        ..again(session)
+    };
+    assert_eq!(stranger.connect(&wrong), Rest::Finish);
+    drop(stranger);
+    assert_eq!(first.rings(), (0, 0));
+    assert!(first.asks(1, &[Request::Ping]).may_read());
+    assert_eq!(first.heard(), [(xid::PING, 0)]);
+    let attached = lock(&shared.sessions).get(session).map(|c| c.id);
+    assert_eq!(attached, Some(first.conn().id));
+}
+
 #[test]
 fn a_wrong_password_is_told_that_the_session_has_expired() {
     let shared = server();

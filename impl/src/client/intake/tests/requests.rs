@@ -254,3 +254,37 @@ fn c_46_the_room_of_a_long_request_is_given_back() {
     assert!(client.go().may_read());
     assert_eq!(client.heard().len(), 2);
 }
+
+/// What an auth request proves is hashed while others wait for the tree, so what is longer than any credential is refused.
+#[test]
+fn a_credential_has_a_bound() {
+    let with = |bytes: usize| {
+        let mut client = Client::open(&server());
+        let mut data = b"u:".to_vec();
+        data.resize(bytes, b'p');
+        let rest = client.asks(1, &[auth("digest", Some(&data))]);
+        (rest, client.heard(), client.conn().state().ids.len())
+    };
+    let (rest, heard, ids) = with(CREDENTIAL_BYTES_MAX - 100);
+    assert!(rest.may_read());
+    assert_eq!((heard, ids), (vec![(1, 0)], 2));
+    let (rest, heard, ids) = with(CREDENTIAL_BYTES_MAX);
+    assert_eq!(rest, Rest::Finish);
+    assert_eq!((heard, ids), (vec![(1, ErrorCode::AuthFailed.code())], 1));
+}
+
+/// D-61: a request whose parts would take many times its bytes is refused, and the connection stays.
+#[test]
+fn a_request_that_lists_more_parts_than_it_may_is_refused() {
+    let shared = server_with("jute.maxbuffer=8000000\n");
+    let mut client = Client::open(&shared);
+    let exist: Vec<Box<str>> = (0..600_000).map(|_| "/".into()).collect();
+    let set = Request::SetWatches(SetWatches {
+        exist,
+        ..SetWatches::default()
+    });
+    assert!(client.asks(xid::SET_WATCHES, &[set]).may_read());
+    let refused = ErrorCode::MarshallingError.code();
+    assert_eq!(client.heard(), [(xid::SET_WATCHES, refused)]);
+    assert_eq!(lock(&shared.hub).watches.len(), 0);
+}

@@ -142,3 +142,60 @@ fn each_connection_has_a_challenge_of_its_own() {
     let overheard = response(&challenges[0], "bob", "secret");
     assert_eq!(second.asks(2, &[sasl(&overheard)]), Rest::Finish);
 }
+
+/// Sees whether the tree and the connection are free while a line is written.
+struct SlowLog {
+    shared: Arc<Shared>,
+    conn: Arc<Conn>,
+    /// Lines that were written, and those during which somebody else had both.
+    lines: Arc<[AtomicUsize; 2]>,
+}
+
+impl tracing::Subscriber for SlowLog {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.lines[0].fetch_add(1, Ordering::Relaxed);
+        let (shared, conn) = (Arc::clone(&self.shared), Arc::clone(&self.conn));
+        let (is_free, heard) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            drop((shared.tree_mut(), conn.state()));
+            let _ = is_free.send(());
+        });
+        let heard = heard.recv_timeout(Duration::from_secs(10));
+        self.lines[1].fetch_add(usize::from(heard.is_ok()), Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// Whoever reads the log may be slow: nobody waits for it but the client of whom it says something.
+#[test]
+fn what_the_log_says_of_a_client_is_said_when_others_have_the_tree() {
+    let shared = with_users("ensembleAuthName=east\n");
+    for asked in [sasl(b"wrong"), auth("ensemble", Some(b"west"))] {
+        let mut client = Client::open(&shared);
+        let lines = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+        let log = SlowLog {
+            shared: Arc::clone(&shared),
+            conn: client.conn(),
+            lines: Arc::clone(&lines),
+        };
+        tracing::subscriber::with_default(log, || client.asks(1, &[asked]));
+        let [said, free] = &*lines;
+        let both = (said.load(Ordering::Relaxed), free.load(Ordering::Relaxed));
+        assert_eq!(both, (1, 1));
+    }
+}

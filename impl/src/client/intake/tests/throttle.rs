@@ -118,6 +118,38 @@ fn what_waits_in_line_goes_with_its_connection() {
     assert!(second.asks(1, &[write()]).is_paused(), "nobody looks");
 }
 
+/// D-84: the server lets it wait, so its session is heard of in time, whether it is read on and however seldom its place is looked at.
+#[test]
+fn a_session_in_line_is_heard_of_as_often_as_its_client_would_speak() {
+    let base = "request_throttle_max_requests=1\nrequest_throttle_stall_time=600000\n";
+    for (lines, reads) in [
+        ("", true),
+        ("request_stale_connection_check=false\n", false),
+    ] {
+        let shared = server_with(&format!("{base}{lines}"));
+        let mut first = Client::open(&shared);
+        first.asks(1, &[write()]);
+        let mut waiting: Vec<_> = (0..40).map(|_| Client::open(&shared)).collect();
+        for client in &mut waiting {
+            client.asks(1, &[exists("/", false)]);
+        }
+        for at in [0, 39] {
+            let client = &mut waiting[at];
+            for _ in 0..10 {
+                let pings = [Request::Ping];
+                let pings = if reads { &pings[..] } else { &[] };
+                let Rest::Wait(wait) = client.asks(xid::PING, pings) else {
+                    panic!("it waits");
+                };
+                assert_eq!(client.conn().take_heard(), Some(client.now_ms));
+                assert_eq!(wait.read, reads);
+                assert!(wait.until_ms <= client.now_ms + TIMEOUT_MS / 3, "{wait:?}");
+                client.now_ms = wait.until_ms;
+            }
+        }
+    }
+}
+
 /// `throttled_op_wait_time`: what waited too long is not carried out, and is answered in its turn; a ping is answered.
 #[test]
 fn what_waited_in_line_for_too_long_is_throttled() {
