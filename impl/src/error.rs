@@ -1,5 +1,7 @@
 //! What stops the server, in words for an operator, and the exit code of each cause.
 
+pub mod panics;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

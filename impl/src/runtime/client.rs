@@ -6,6 +6,7 @@ use crate::client::intake::{Intake, Step, Stuck, Wait};
 use crate::client::shared::Shared;
 use crate::core::event::Event;
 use crate::edges::wake::Wake;
+use crate::limits::WRITE_TIME;
 use crate::runtime::inbox::Inbox;
 use crate::runtime::tls::Tls;
 use std::io;
@@ -152,6 +153,19 @@ async fn serve(
     }
 }
 
+/// Sends all there is to say, and ends. Whoever asks and does not read holds a place among the clients for no longer than `within`.
+async fn say_last(
+    writer: &mut (impl AsyncWrite + Unpin),
+    answer: &[u8],
+    within: Duration,
+) -> Result<(), Over> {
+    match timeout(within, writer.write_all(answer)).await {
+        Ok(done) => done?,
+        Err(_) => return Err(Ended::Unread.into()),
+    }
+    finish(writer).await
+}
+
 async fn finish(writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), Over> {
     match timeout(LAST_WORDS, writer.shutdown()).await {
         Ok(done) => Ok(done?),
@@ -179,8 +193,7 @@ impl Client {
             match self.intake.step(now_ms) {
                 Step::Word(word) => {
                     let answer = commands::answer(word, &self.shared);
-                    writer.write_all(answer.as_bytes()).await?;
-                    return finish(&mut writer).await;
+                    return say_last(&mut writer, answer.as_bytes(), WRITE_TIME).await;
                 }
                 Step::Connect(connect) => {
                     let conn = Arc::clone(self.intake.conn());
@@ -203,7 +216,10 @@ impl Client {
                     self.intake.answered_apart(answer);
                     now_ms = self.shared.elapsed_ms();
                 }
-                Step::Yield => tokio::task::yield_now().await,
+                Step::Yield => {
+                    tokio::task::yield_now().await;
+                    now_ms = self.shared.elapsed_ms();
+                }
                 Step::Wait(wait) => {
                     if self.wait(wait, &mut reader, alarm.as_mut(), now_ms).await? == 0 {
                         return Ok(());
@@ -286,5 +302,101 @@ impl Client {
             }
             now_ms = self.shared.elapsed_ms();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::conn::ConnPhase;
+    use crate::client::shared::{Mode, Secret};
+    use crate::edges::clock::Clock;
+    use crate::wire::client::{ConnectRequest, Request, SetWatches};
+    use bytes::BytesMut;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use zabra_model::ids::{SessionId, Zxid};
+    use zabra_model::tree::node::Tree;
+
+    /// Whoever asks a word and does not read its answer is given up.
+    #[tokio::test]
+    async fn an_answer_to_a_word_that_nobody_reads_is_given_up() {
+        let (mut ours, _theirs) = tokio::io::duplex(8);
+        let said = say_last(&mut ours, &[0; 100], Duration::from_millis(20));
+        let said = timeout(Duration::from_secs(60), said).await.unwrap();
+        assert!(matches!(said, Err(Over::Intake(Ended::Unread))));
+        let (mut ours, _theirs) = tokio::io::duplex(100);
+        let said = say_last(&mut ours, &[0; 100], Duration::from_secs(60)).await;
+        assert!(said.is_ok());
+    }
+
+    /// A clock that counts how often it is asked.
+    #[derive(Default)]
+    struct Asked(AtomicU64);
+
+    impl Clock for Asked {
+        fn elapsed_ms(&self) -> u64 {
+            self.0.fetch_add(1, Ordering::Relaxed)
+        }
+
+        fn date_ms(&self) -> u64 {
+            1_700_000_000_000
+        }
+    }
+
+    /// How often the clock is asked while a client sets watches on so many paths.
+    async fn asked_while(paths: usize) -> u64 {
+        let config = crate::config::check::read(Path::new("zoo.cfg"), "dataDir=d\nclientPort=0\n");
+        let clock = Arc::new(Asked::default());
+        let of_server = Arc::clone(&clock) as Arc<dyn Clock>;
+        let shared = Shared::new(config.unwrap(), Tree::new(), of_server, Secret([7; 32]));
+        shared.set_mode(Mode::Standalone);
+        let inbox = Arc::new(Inbox::default());
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        let (reader, writer) = split(server);
+        let from = SocketAddr::from(([127, 0, 0, 1], 1));
+        tokio::spawn(serve(
+            reader,
+            writer,
+            from,
+            vec![],
+            shared,
+            Arc::clone(&inbox),
+        ));
+        let mut bytes = BytesMut::new();
+        let hello = ConnectRequest {
+            protocol_version: 0,
+            last_zxid_seen: Zxid(0),
+            timeout_ms: 600_000,
+            session: SessionId(0),
+            password: None,
+            read_only: None,
+        };
+        hello.put(&mut bytes);
+        let exist = (0..paths).map(|at| format!("/{at}").into()).collect();
+        let set = Request::SetWatches(SetWatches {
+            exist,
+            ..SetWatches::default()
+        });
+        set.put(-8, &mut bytes);
+        client.write_all(&bytes).await.unwrap();
+        inbox.wait().await;
+        let mut events = Vec::new();
+        inbox.take(&mut events);
+        let Some(Event::Connect(conn, _)) = events.pop() else {
+            panic!("it has not said who it is");
+        };
+        conn.state().phase = ConnPhase::Open;
+        conn.wake();
+        let mut reply = [0; 20];
+        client.read_exact(&mut reply).await.unwrap();
+        clock.0.load(Ordering::Relaxed)
+    }
+
+    /// Time passes while others have their turn.
+    #[tokio::test]
+    async fn the_clock_is_read_again_after_others_had_their_turn() {
+        let (short, long) = (asked_while(1).await, asked_while(4096).await);
+        assert_eq!(long - short, 4, "as often as it gave its turn away");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::client::lock::lock;
 use crate::config::Config;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Mutex;
@@ -16,12 +16,23 @@ const LOOKUP_PAUSE: Duration = Duration::from_secs(1);
 /// A refusal is told at most this often; strangers are not to fill the log.
 const TOLD_PAUSE: Duration = Duration::from_secs(1);
 
+/// Where every address has one connection, the oldest one gives way to a newcomer only after it had so long to say who it is.
+const EQUALS_TIME: Duration = Duration::from_secs(1);
+
 /// Connections that have not said yet who they are. There are at most so many: a new one takes the place of the oldest of
-/// the address that holds most of them, so that whoever says at once who it is gets in, however many are silent.
+/// the address that holds most of them, so that whoever says at once who it is gets in, however many are silent. It takes none of an
+/// address that would then have less than its own.
 #[derive(Debug)]
 pub struct Strangers {
     max: usize,
-    waiting: VecDeque<(IpAddr, AbortHandle)>,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    from: IpAddr,
+    since: Instant,
+    task: AbortHandle,
 }
 
 impl Strangers {
@@ -39,37 +50,53 @@ impl Strangers {
         self.max = self.max.min(max);
     }
 
-    /// Runs the first words of a connection from this address.
+    /// Runs the first words of a connection from this address, or closes it if there is no place for it.
     pub fn hear_out(&mut self, from: IpAddr, talk: impl Future<Output = ()> + Send + 'static) {
-        self.waiting.retain(|(_, task)| !task.is_finished());
-        if self.waiting.len() >= self.max
-            && let Some(at) = displaced(self.waiting.iter().map(|(from, _)| *from))
-            && let Some((from, task)) = self.waiting.remove(at)
-        {
-            debug!(%from, "too many connections that say nothing, closing the oldest");
-            task.abort();
+        self.waiting.retain(|other| !other.task.is_finished());
+        let now = Instant::now();
+        if self.waiting.len() >= self.max {
+            let others = self.waiting.iter();
+            let others = others.map(|w| (w.from, now.saturating_duration_since(w.since)));
+            let Some(other) = displaced(others, from).and_then(|at| self.waiting.remove(at)) else {
+                debug!(%from, "too many connections that say nothing, closing the newcomer");
+                return;
+            };
+            debug!(from = %other.from, "too many connections that say nothing, closing the oldest");
+            other.task.abort();
         }
         let task = tokio::spawn(talk).abort_handle();
-        self.waiting.push_back((from, task));
+        self.waiting.push_back(Waiting {
+            from,
+            since: now,
+            task,
+        });
     }
 }
 
-/// Which of these, oldest first, gives way: the oldest of the address that has most.
-fn displaced(waiting: impl Iterator<Item = IpAddr> + Clone) -> Option<usize> {
-    let count = |from: IpAddr| waiting.clone().filter(|other| *other == from).count();
-    let mut most: Option<(usize, usize)> = None;
-    let mut seen: Vec<IpAddr> = Vec::new();
-    for (at, from) in waiting.clone().enumerate() {
-        if seen.contains(&from) {
-            continue;
-        }
-        seen.push(from);
-        let count = count(from);
-        if most.is_none_or(|(_, least)| count > least) {
-            most = Some((at, count));
-        }
+/// Which of these, oldest first and with their ages, gives way to a newcomer. The oldest of the address that has most, if that has more than the
+/// newcomer's would have; else one of the newcomer's own address. Where everybody has one and the newcomer's address none, the
+/// oldest, if it has had its time: it may be about to succeed, and who comes in the place of one that is silent must get in.
+fn displaced(
+    waiting: impl Iterator<Item = (IpAddr, Duration)> + Clone,
+    newcomer: IpAddr,
+) -> Option<usize> {
+    let (mut counts, mut most) = (HashMap::new(), 0);
+    for (from, _) in waiting.clone() {
+        let count: &mut usize = counts.entry(from).or_default();
+        *count += 1;
+        most = most.max(*count);
     }
-    most.map(|(at, _)| at)
+    let count = |from: &IpAddr| counts.get(from).copied().unwrap_or(0);
+    let own = count(&newcomer);
+    let mut places = waiting.enumerate();
+    if most > own + 1 {
+        return Some(places.find(|(_, (from, _))| count(from) == most)?.0);
+    }
+    if own > 0 {
+        return Some(places.find(|(_, (from, _))| *from == newcomer)?.0);
+    }
+    let (at, (_, age)) = places.next()?;
+    (age >= EQUALS_TIME).then_some(at)
 }
 
 /// Whose connections are taken at all.
@@ -156,12 +183,42 @@ mod tests {
 
     #[test]
     fn c_82_the_oldest_of_the_address_that_holds_most_gives_way() {
-        let of = |list: &[u8]| displaced(list.iter().map(|n| address(*n)));
-        assert_eq!(of(&[]), None);
-        assert_eq!(of(&[1]), Some(0));
-        assert_eq!(of(&[1, 1, 1]), Some(0));
-        assert_eq!(of(&[1, 2, 2, 1, 2]), Some(1));
-        assert_eq!(of(&[3, 1, 2, 2, 1]), Some(1));
+        let of = |list: &[u8], newcomer: u8, age: Duration| {
+            displaced(list.iter().map(|n| (address(*n), age)), address(newcomer))
+        };
+        for age in [Duration::ZERO, EQUALS_TIME] {
+            assert_eq!(of(&[], 1, age), None);
+            assert_eq!(of(&[1, 1, 1], 9, age), Some(0));
+            assert_eq!(of(&[1, 2, 2, 1, 2], 9, age), Some(1));
+            assert_eq!(of(&[3, 1, 2, 2, 1], 9, age), Some(1));
+            assert_eq!(of(&[3, 1, 2, 2, 1], 3, age), Some(0), "equals: its own");
+            assert_eq!(of(&[1, 2, 2, 2], 1, age), Some(1), "more than its own");
+            assert_eq!(of(&[1, 1, 1], 1, age), Some(0));
+            assert_eq!(of(&[2, 1], 1, age), Some(1));
+        }
+        // Every address has one: who has just come may be about to say who it is.
+        assert_eq!(
+            of(&[1, 2, 3], 9, EQUALS_TIME - Duration::from_nanos(1)),
+            None
+        );
+        assert_eq!(of(&[1, 2, 3], 9, EQUALS_TIME), Some(0));
+    }
+
+    #[tokio::test]
+    async fn c_82_a_newcomer_takes_no_place_of_one_that_has_just_come_from_elsewhere() {
+        let mut strangers = Strangers::new(3);
+        for n in 1..=3 {
+            strangers.hear_out(address(n), std::future::pending());
+        }
+        let closed = std::sync::Arc::new(());
+        let held = std::sync::Arc::clone(&closed);
+        strangers.hear_out(address(4), async move {
+            let _held = held;
+            std::future::pending().await
+        });
+        assert_eq!(std::sync::Arc::strong_count(&closed), 1, "it is closed");
+        let from: Vec<_> = strangers.waiting.iter().map(|w| w.from).collect();
+        assert_eq!(from, [address(1), address(2), address(3)]);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use crate::client::lock::lock;
 use crate::config::Config;
 use crate::config::tls::{ClientAuth, Password, Protocol, Tls as Settings};
 use crate::error::ServerError;
+use crate::error::panics::caught;
 use crate::limits::{HANDSHAKE_TIME, IDENTITY_BYTES_MAX, Seldom};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
@@ -123,25 +124,38 @@ impl Tls {
                 sleep(LOOK).await;
                 let tls = Arc::clone(&self);
                 let before = seen.clone();
-                let looked = tokio::task::spawn_blocking(move || tls.look(before)).await;
-                let Ok(now) = looked else { return };
+                let look = move || tls.look(before, server_config);
+                // Only the end of the process ends a look without a result.
+                let Ok(now) = tokio::task::spawn_blocking(look).await else {
+                    return;
+                };
                 seen = now;
             }
         });
     }
 
-    fn look(&self, before: Vec<Stamp>) -> Vec<Stamp> {
+    fn look(
+        &self,
+        before: Vec<Stamp>,
+        read: impl FnOnce(&Path, &Settings) -> Result<ServerConfig, ServerError>,
+    ) -> Vec<Stamp> {
         let now = stamps(&self.settings);
         if now == before {
             return before;
         }
-        match server_config(&self.zoo_cfg, &self.settings) {
-            Ok(server) => {
+        // The parsers are others', and the files may be anything.
+        match caught(|| read(&self.zoo_cfg, &self.settings)) {
+            Ok(Ok(server)) => {
                 *lock(&self.current) = Arc::new(server);
                 info!("the stores of TLS have changed and are read anew");
             }
             // Both files may be on their way; what comes next changes them again.
-            Err(why) => error!(%why, "the stores of TLS have changed, and those before are kept"),
+            Ok(Err(why)) => {
+                error!(%why, "the stores of TLS have changed, and those before are kept");
+            }
+            Err(why) => {
+                error!(%why, "the stores of TLS have changed, reading them met a fault of this server, and those before are kept; write the stores in another format");
+            }
         }
         now
     }
@@ -180,17 +194,22 @@ impl Tls {
             .and_then(|c| subject::text(&c.tbs_certificate.subject))
             .filter(|text| text.len() <= IDENTITY_BYTES_MAX / 4)
             .ok_or(Refusal::Subject)?;
-        let id = |scheme: &str| Id {
-            scheme: scheme.into(),
-            id: subject.as_str().into(),
-        };
-        let is_super = self.super_user.as_deref() == Some(subject.as_str());
-        Ok(is_super
-            .then(|| id("super"))
-            .into_iter()
-            .chain([id("x509")])
-            .collect())
+        Ok(known_by(&subject, self.super_user.as_deref()))
     }
+}
+
+/// Who the holder of a certificate with this subject is: nobody, if there is none in it (D-62).
+fn known_by(subject: &str, super_user: Option<&str>) -> Vec<Id> {
+    if subject.is_empty() {
+        return vec![];
+    }
+    let id = |scheme: &str| Id {
+        scheme: scheme.into(),
+        id: subject.into(),
+    };
+    let is_super = super_user == Some(subject);
+    let ids = is_super.then(|| id("super")).into_iter();
+    ids.chain([id("x509")]).collect()
 }
 
 fn server_config(zoo_cfg: &Path, settings: &Settings) -> Result<ServerConfig, ServerError> {
@@ -276,4 +295,50 @@ fn choose_suites(
         return Err(wrong(zoo_cfg, what));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls_init::init;
+
+    /// D-62: an ACL cannot name the empty subject, and a super user who is configured as nothing is nobody.
+    #[test]
+    fn a_certificate_without_a_subject_makes_nobody_known() {
+        assert_eq!(known_by("", None), []);
+        assert_eq!(known_by("", Some("")), []);
+        let schemes = |super_user| -> Vec<Box<str>> {
+            let ids = known_by("CN=a", super_user).into_iter();
+            ids.map(|id| id.scheme).collect()
+        };
+        assert_eq!(schemes(Some("CN=b")), [Box::from("x509")]);
+        assert_eq!(
+            schemes(Some("CN=a")),
+            [Box::from("super"), Box::from("x509")]
+        );
+    }
+
+    /// A fault of a parser ends neither the looking nor the server: the stores before are kept, and those that come later are read.
+    #[test]
+    fn a_panic_over_changed_stores_keeps_those_before_and_the_next_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let stores = dir.path().join("tls");
+        init(&stores, &[]).unwrap();
+        let files = stores.display();
+        let text = format!(
+            "dataDir=d\nsecureClientPort=0\nclient.certReload=true\nssl.keyStore.location={files}/server.pem\nssl.trustStore.location={files}/ca.pem\n"
+        );
+        let config = crate::config::check::read(Path::new("zoo.cfg"), &text).unwrap();
+        let tls = Tls::load(&config).unwrap().unwrap();
+        let first = Arc::clone(&lock(&tls.current));
+        let panics = |_: &Path, _: &Settings| panic!("an index beyond the end");
+        let seen = tls.look(vec![], panics);
+        assert_eq!(
+            seen, tls.seen,
+            "it is not looked at again before it changes"
+        );
+        assert!(Arc::ptr_eq(&first, &lock(&tls.current)));
+        assert_eq!(tls.look(vec![], server_config), tls.seen);
+        assert!(!Arc::ptr_eq(&first, &lock(&tls.current)));
+    }
 }

@@ -1,0 +1,47 @@
+//! Panics that are not ours: of parsers of other crates, over files that change while the server runs. Every other panic ends the process.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+thread_local! {
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread is caught, and no reason to stop.
+#[must_use]
+pub fn is_caught() -> bool {
+    CAUGHT.get()
+}
+
+/// What `run` returns. It may leave nothing half done that anybody sees afterwards.
+///
+/// # Errors
+/// What a panic in it said.
+pub fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    let before = CAUGHT.replace(true);
+    let done = catch_unwind(AssertUnwindSafe(run));
+    CAUGHT.set(before);
+    done.map_err(|panic| said(&*panic))
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no word").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_that_is_caught_is_told_and_the_next_one_is_not_caught() {
+        assert!(!is_caught());
+        assert_eq!(caught(is_caught), Ok(true));
+        let number = 7;
+        let said = caught(|| -> () { panic!("block {number} is wrong") });
+        assert_eq!(said, Err("block 7 is wrong".into()));
+        assert!(!is_caught());
+    }
+}
