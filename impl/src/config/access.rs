@@ -157,6 +157,19 @@ impl AccessLines {
                 "skipACL=yes: every client may read and change everything, whatever ACLs say";
             notes.push((line, what.into()));
         }
+        if let Some((line, schemes)) = &self.schemes
+            && !schemes.is_empty()
+            && access.schemes.is_empty()
+        {
+            let what = "enforce.auth.schemes: without enforce.auth.enabled=true nobody has to authenticate";
+            notes.push((*line, what.into()));
+        }
+        if let Some((line, _)) = &self.schemes
+            && access.schemes.iter().any(|scheme| &**scheme == "ip")
+        {
+            let what = "enforce.auth.schemes: every client has an address, so with ip among them nobody has to authenticate";
+            notes.push((*line, what.into()));
+        }
         notes
     }
 
@@ -303,6 +316,37 @@ mod tests {
             let (at, what) = of(lines).unwrap_err();
             assert!(at == line && what.contains(word), "{lines:?}: {what}");
         }
+    }
+
+    /// What is asked for and has no effect by itself is told, as its operator believes that clients have to authenticate.
+    #[test]
+    fn schemes_by_which_nobody_has_to_authenticate_are_told() {
+        let told = |keys: &[(&str, &str)]| -> Vec<(usize, String)> {
+            let lines = lines(keys);
+            let access = lines.clone().check(|_| true).unwrap();
+            lines.notes(&access)
+        };
+        let (on, off) = (
+            ("enforce.auth.enabled", "true"),
+            ("enforce.auth.enabled", "false"),
+        );
+        let schemes = |all| ("enforce.auth.schemes", all);
+        for (keys, words) in [
+            (&[on, schemes("digest")][..], None),
+            (&[off, schemes("")], None),
+            (&[off, schemes("digest")], Some("enabled=true")),
+            (&[on, schemes("digest,ip")], Some("has an address")),
+        ] {
+            let notes = told(keys);
+            assert_eq!(notes.len(), usize::from(words.is_some()), "{keys:?}");
+            for (line, what) in notes {
+                assert!(
+                    line == 2 && words.is_some_and(|w| what.contains(w)),
+                    "{what}"
+                );
+            }
+        }
+        assert_eq!(told(&[schemes("digest")]).len(), 1);
     }
 
     /// As in Java, the older key goes before the two later ones.

@@ -106,6 +106,8 @@ fn of_settings(path: &Path, settings: &[Setting]) -> Result<Config, ConfigError>
     let access = lines.access.clone();
     let mut config = check(path, lines)?;
     let notes = access.notes(&config.access).into_iter();
+    let of_tls = config.tls.as_ref().and_then(|tls| tls.note);
+    let notes = notes.chain(of_tls.map(|(line, what)| (line, what.into())));
     let of_access = notes.filter_map(|(line, what)| {
         let whence = of(line)?.whence();
         Some(format!("{}: {whence}: {what}", path.display()))

@@ -258,7 +258,7 @@ impl Config {
         let of_tls = self.tls.as_ref();
         self.super_digest.is_some()
             || of_sasl.is_some_and(|sasl| !sasl.super_users.is_empty())
-            || of_tls.is_some_and(|tls| tls.super_user.is_some())
+            || of_tls.is_some_and(|tls| tls.knows_super_user())
     }
 
     /// What the list of members says of an id.

@@ -48,7 +48,8 @@ impl ThrottleLines {
             "largeRequestMaxBytes" => large.bytes_max = number(key, value, 1)?,
             "connection_throttle_tokens" => tokens.tokens_max = number(key, value, 0)?,
             "connection_throttle_fill_time" => tokens.fill_ms = number(key, value, 1)?,
-            "connection_throttle_fill_count" => tokens.fill_count = number(key, value, 0)?,
+            // D-64: with none, nobody comes in once the first tokens are gone.
+            "connection_throttle_fill_count" => tokens.fill_count = number(key, value, 1)?,
             "connection_throttle_freeze_time" if value == "-1" => tokens.freeze_ms = None,
             "connection_throttle_freeze_time" => tokens.freeze_ms = Some(number(key, value, 0)?),
             "connection_throttle_drop_increase" => tokens.drop_increase = share(key, value)?,
@@ -192,6 +193,7 @@ mod tests {
             ("request_throttle_max_requests", "1e3", "0 for none"),
             ("request_throttle_stall_time", "0", "write 1 to"),
             ("connection_throttle_fill_time", "0", "write 1 to"),
+            ("connection_throttle_fill_count", "0", "write 1 to"),
             ("connection_throttle_tokens", "-3", "write 0 to"),
             ("connection_throttle_drop_increase", "2", "0 to 1"),
             ("connection_throttle_drop_increase", "NaN", "0 to 1"),

@@ -83,6 +83,8 @@ pub struct Tls {
     pub suites: Vec<String>,
     /// The subject whose holder is the super user.
     pub super_user: Option<Box<str>>,
+    /// What a person should know of a line, with its number.
+    pub note: Option<(usize, &'static str)>,
 }
 
 /// What the lines said of one store.
@@ -165,6 +167,12 @@ impl Tls {
     #[must_use]
     pub fn asks_for_certificates(&self) -> bool {
         self.client_auth != ClientAuth::None
+    }
+
+    /// Whether a client can show that it is the super user.
+    #[must_use]
+    pub fn knows_super_user(&self) -> bool {
+        self.super_user.is_some() && self.asks_for_certificates()
     }
 }
 
@@ -278,7 +286,9 @@ impl TlsLines {
                 "clients are to show a certificate (ssl.clientAuth), and nothing says whose are taken; write ssl.trustStore.location=CA.pem, or ssl.clientAuth=none".into(),
             ));
         }
+        let need = (client_auth == ClientAuth::Need).then_some(NOT_NEEDED);
         Ok(Some(Tls {
+            note: self.on_client_port.zip(need),
             listen: self.port.map(|(_, port)| Listen {
                 host: self.address.filter(|host| !host.is_empty()),
                 port,
@@ -298,6 +308,8 @@ impl TlsLines {
         }))
     }
 }
+
+const NOT_NEEDED: &str = "client.portUnification=true: whoever speaks plain text at clientPort shows no certificate, though ssl.clientAuth=need; write secureClientPort alone where everybody has to";
 
 const NOT_READ: &str = "which is not read, and ignoring it would not be safe; write it as PKCS12 (keytool -importkeystore -srckeystore OLD -destkeystore NEW.p12 -deststoretype PKCS12) and name that file, or remove the line";
 
@@ -373,6 +385,23 @@ mod tests {
         );
     }
 
+    /// C-80: a leader believes a super user of its learners only where a client could show one to itself.
+    #[test]
+    fn c_80_without_certificates_nobody_is_the_super_user_of_one() {
+        let base =
+            "secureClientPort=1\nssl.keyStore.location=s.pem\nssl.trustStore.location=ca.pem";
+        let name = "X509AuthenticationProvider.superUser=CN=root";
+        for (lines, knows) in [
+            (name.to_owned(), true),
+            (format!("{name}\nssl.clientAuth=want"), true),
+            (format!("{name}\nssl.clientAuth=none"), false),
+            ("ssl.clientAuth=need".into(), false),
+        ] {
+            let tls = of(&format!("{base}\n{lines}")).unwrap().unwrap();
+            assert_eq!(tls.knows_super_user(), knows, "{lines}");
+        }
+    }
+
     #[test]
     fn the_type_of_a_store_is_what_its_line_says_or_the_end_of_its_name() {
         for (lines, kind) in [
@@ -399,6 +428,11 @@ mod tests {
             let tls = of(&format!("{stores}{more}{limit}")).unwrap().unwrap();
             assert_eq!((tls.listen, tls.handshakes_max), (None, bound));
             assert!(tls.on_client_port && tls.reload);
+            assert_eq!(tls.note.map(|(line, _)| line), Some(3));
+            for auth in ["want", "none"] {
+                let tls = of(&format!("{stores}{more}ssl.clientAuth={auth}")).unwrap();
+                assert_eq!(tls.unwrap().note, None, "{auth}");
+            }
         }
         assert_eq!(
             of("client.portUnification=false\nclient.certReload=false"),
