@@ -209,7 +209,8 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         let raw = self.take(n, what)?;
-        Ok(Some(match std::str::from_utf8(raw) {
+        // Looked at where the copy lies: it is aligned, and eight letters are looked at together.
+        Ok(Some(match String::from_utf8(raw.to_vec()) {
             Ok(text) => text.into(),
             Err(_) => String::from_utf8_lossy(raw).into(),
         }))

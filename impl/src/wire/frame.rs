@@ -63,10 +63,21 @@ pub fn put_frame(out: &mut BytesMut, body: impl FnOnce(&mut BytesMut)) {
     let start = out.len();
     out.put_i32(0);
     body(out);
-    let length = out.len().saturating_sub(start).saturating_sub(4);
+    end_frame(out, start);
+}
+
+/// Bytes of the length before a frame's body.
+pub const LENGTH_BYTES: usize = 4;
+
+/// Fills in the length of the frame that began at `start` and ends here; [`LENGTH_BYTES`] of room were left for it.
+pub fn end_frame(out: &mut BytesMut, start: usize) {
+    let length = out.len().saturating_sub(start).saturating_sub(LENGTH_BYTES);
     let prefix = i32::try_from(length).unwrap_or(i32::MAX).to_be_bytes();
-    if let Some(place) = out.get_mut(start..start.saturating_add(4)) {
-        place.copy_from_slice(&prefix);
+    if let Some(place) = out
+        .get_mut(start..)
+        .and_then(<[u8]>::first_chunk_mut::<LENGTH_BYTES>)
+    {
+        *place = prefix;
     }
 }
 

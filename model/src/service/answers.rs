@@ -108,8 +108,10 @@ impl<W> Answers<W> {
     /// before it: the leader has dropped their requests.
     pub fn take(&mut self, header: &TxnHeader, mut lost: impl FnMut(W)) -> Option<W> {
         let at = self.place(header)?;
-        for entry in self.entries.drain(..at) {
-            lost(entry.waiting);
+        for _ in 0..at {
+            if let Some(entry) = self.entries.pop_front() {
+                lost(entry.waiting);
+            }
         }
         self.entries.pop_front().map(|entry| entry.waiting)
     }

@@ -6,7 +6,7 @@
 use super::multi::{MultiResult, put_multi_end, read_multi_results};
 use super::{opcode as op, xid};
 use crate::wire::cursor::{JuteWrite, Reader, WireError};
-use crate::wire::frame::put_frame;
+use crate::wire::frame::{LENGTH_BYTES, end_frame};
 use bytes::{BufMut, Bytes, BytesMut};
 use zabra_model::ids::Zxid;
 use zabra_model::tree::acl::AclEntry;
@@ -30,33 +30,37 @@ impl ReplyHeader {
         Self { xid, zxid, err: 0 }
     }
 
-    fn put(&self, out: &mut BytesMut) {
-        let mut raw = [0_u8; 16];
+    /// Appends a reply with this header and what `record` writes. The frame's length is filled in afterwards.
+    fn put(&self, out: &mut BytesMut, record: impl FnOnce(&mut BytesMut)) {
+        let start = out.len();
+        // The length and the header in one piece: it is part of all replies.
+        let mut raw = [0_u8; LENGTH_BYTES + 16];
         let mut at = raw.as_mut_slice();
+        at.put_u32(0);
         at.put_i32(self.xid);
         at.put_u64(self.zxid.0);
         at.put_i32(self.err);
         out.put_slice(&raw);
+        record(out);
+        end_frame(out, start);
     }
 }
 
 /// Appends a reply of a header alone: every error, and successes that carry nothing.
 pub fn put_empty(header: ReplyHeader, out: &mut BytesMut) {
-    put_frame(out, |b| header.put(b));
+    header.put(out, |_| {});
 }
 
 /// Appends a create's or sync's reply.
 pub fn put_path(header: ReplyHeader, path: Option<&str>, out: &mut BytesMut) {
-    put_frame(out, |b| {
-        header.put(b);
+    header.put(out, |b| {
         b.put_ustring(path);
     });
 }
 
 /// Appends the reply of create2, createContainer and createTTL.
 pub fn put_path_stat(header: ReplyHeader, path: &str, stat: &Stat, out: &mut BytesMut) {
-    put_frame(out, |b| {
-        header.put(b);
+    header.put(out, |b| {
         b.put_text(path);
         b.put_stat(stat);
     });
@@ -64,8 +68,7 @@ pub fn put_path_stat(header: ReplyHeader, path: &str, stat: &Stat, out: &mut Byt
 
 /// Appends the reply of exists, setData and setACL.
 pub fn put_stat(header: ReplyHeader, stat: &Stat, out: &mut BytesMut) {
-    put_frame(out, |b| {
-        header.put(b);
+    header.put(out, |b| {
         b.put_stat(stat);
     });
 }
@@ -74,8 +77,7 @@ pub fn put_stat(header: ReplyHeader, stat: &Stat, out: &mut BytesMut) {
 pub fn put_data(header: ReplyHeader, data: Option<&[u8]>, stat: &Stat, out: &mut BytesMut) {
     // One growth of the buffer instead of several: 4 + 16 + 4 + data + 68.
     out.reserve(data.map_or(0, <[u8]>::len).saturating_add(92));
-    put_frame(out, |b| {
-        header.put(b);
+    header.put(out, |b| {
         b.put_buffer(data);
         b.put_stat(stat);
     });
@@ -83,8 +85,7 @@ pub fn put_data(header: ReplyHeader, data: Option<&[u8]>, stat: &Stat, out: &mut
 
 /// Appends the reply of getACL.
 pub fn put_acl(header: ReplyHeader, acl: &[AclEntry], stat: &Stat, out: &mut BytesMut) {
-    put_frame(out, |b| {
-        header.put(b);
+    header.put(out, |b| {
         b.put_acl(Some(acl));
         b.put_stat(stat);
     });
@@ -97,8 +98,7 @@ pub fn put_children<T: AsRef<str>>(
     stat: Option<&Stat>,
     out: &mut BytesMut,
 ) {
-    put_frame(out, |b| {
-        header.put(b);
+    header.put(out, |b| {
         b.put_texts(children);
         if let Some(stat) = stat {
             b.put_stat(stat);
@@ -108,24 +108,21 @@ pub fn put_children<T: AsRef<str>>(
 
 /// Appends the reply of getAllChildrenNumber; and that of addWatch, whose only field is an error code (0).
 pub fn put_int(header: ReplyHeader, value: i32, out: &mut BytesMut) {
-    put_frame(out, |b| {
-        header.put(b);
+    header.put(out, |b| {
         b.put_i32(value);
     });
 }
 
 /// Appends the reply of sasl.
 pub fn put_token(header: ReplyHeader, token: Option<&[u8]>, out: &mut BytesMut) {
-    put_frame(out, |b| {
-        header.put(b);
+    header.put(out, |b| {
         b.put_buffer(token);
     });
 }
 
 /// Appends the reply of whoAmI.
 pub fn put_who_am_i(header: ReplyHeader, who: &[ClientInfo], out: &mut BytesMut) {
-    put_frame(out, |b| {
-        header.put(b);
+    header.put(out, |b| {
         b.put_count(who.len());
         for info in who {
             b.put_text(&info.scheme);
@@ -136,8 +133,7 @@ pub fn put_who_am_i(header: ReplyHeader, who: &[ClientInfo], out: &mut BytesMut)
 
 /// Appends the reply of multi and multiRead. A failed multi, too, has `err` 0 in its header: the errors are among the results.
 pub fn put_multi(header: ReplyHeader, results: &[MultiResult], out: &mut BytesMut) {
-    put_frame(out, |b| {
-        header.put(b);
+    header.put(out, |b| {
         for result in results {
             result.put(b);
         }
@@ -147,8 +143,7 @@ pub fn put_multi(header: ReplyHeader, results: &[MultiResult], out: &mut BytesMu
 
 /// Appends a watch event.
 pub fn put_event(zxid: Zxid, kind: EventType, path: &str, out: &mut BytesMut) {
-    put_frame(out, |b| {
-        ReplyHeader::ok(xid::EVENT, zxid).put(b);
+    ReplyHeader::ok(xid::EVENT, zxid).put(out, |b| {
         b.put_i32(kind.code());
         b.put_i32(SYNC_CONNECTED);
         b.put_text(path);
