@@ -207,7 +207,9 @@ impl Storage {
         switches: Switches,
         out: &mut Effects<T>,
     ) {
-        let voters = txn.voters();
+        // An older list than the active one comes with a history that a snapshot of the leader's was to replace: it is committed long since.
+        let active = self.ensemble.active().version;
+        let voters = txn.voters().filter(|_| zxid > active);
         if voters.is_some() {
             // It would not have been proposed before the last one was committed.
             self.activate(zxid, out);
@@ -313,6 +315,9 @@ impl Storage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ServerId;
+    use crate::quorum::Voters;
+    use alloc::vec::Vec;
 
     fn found(last: u64, synced: u64) -> Found {
         let mut durable = Durable::default();
@@ -325,8 +330,7 @@ mod tests {
     #[test]
     fn c_5_nothing_found_is_reported_before_it_is_on_the_disk() {
         let none = Switches::default();
-        let parts: alloc::vec::Vec<Option<Part>> =
-            Part::ALL.into_iter().map(Some).chain([None]).collect();
+        let parts: Vec<Option<Part>> = Part::ALL.into_iter().map(Some).chain([None]).collect();
         for (a, b, c) in (0..64).map(|i| (parts[i % 4], parts[i / 4 % 4], parts[i / 16])) {
             let mut start = found(3, 3);
             for part in [a, b, c].into_iter().flatten() {
@@ -356,5 +360,39 @@ mod tests {
                 "{last} {synced}"
             );
         }
+    }
+
+    /// A reconfiguration on its way into the log.
+    #[derive(Clone, PartialEq, Debug)]
+    struct Brings(Voters);
+
+    impl Payload for Brings {
+        fn voters(&self) -> Option<Voters> {
+            Some(self.0.clone())
+        }
+    }
+
+    /// A leader's lists came with a SNAP whose tree was cut short; its history comes again, with reconfigurations that are active long since.
+    #[test]
+    fn an_older_list_than_the_active_one_binds_nobody() {
+        let of = |ids: &[u64]| {
+            let ids: Vec<ServerId> = ids.iter().copied().map(ServerId).collect();
+            Voters::new(&ids).unwrap()
+        };
+        let at = |counter| Zxid::new(Epoch(1), counter);
+        let mut ensemble = Ensemble::of(of(&[1, 2, 3]));
+        ensemble.append(Config {
+            version: at(5),
+            voters: of(&[1, 2, 4]),
+        });
+        ensemble.activate();
+        let mut storage = Storage::new(Durable::default(), ensemble);
+        let mut out = Effects::new();
+        storage.append(at(3), Brings(of(&[1, 3])), Switches::default(), &mut out);
+        assert_eq!(storage.ensemble.next(), None);
+        assert_eq!(storage.ensemble.active().version, at(5));
+        let next = Brings(of(&[1, 4]));
+        storage.append(at(6), next, Switches::default(), &mut out);
+        assert_eq!(storage.ensemble.next().map(|n| n.version), Some(at(6)));
     }
 }

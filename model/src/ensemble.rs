@@ -217,6 +217,13 @@ impl Ensemble {
         self.commits(Zxid(u64::MAX), set, switches)
     }
 
+    /// Whether `set` may decide under one of the lists alone, as the servers do that have the other one not yet, or no longer.
+    pub(crate) fn is_quorum_of_one(&self, set: Acks, switches: Switches) -> bool {
+        let next = self.next.as_ref();
+        self.active.voters.is_quorum(set.active, switches)
+            || next.is_some_and(|n| n.voters.is_quorum(set.next, switches))
+    }
+
     /// Whether these servers may decide.
     #[must_use]
     pub fn decides(&self, servers: impl IntoIterator<Item = ServerId>, switches: Switches) -> bool {

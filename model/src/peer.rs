@@ -163,7 +163,15 @@ impl Peer {
         // Two observers, or an observer and a voter that does not count it, would answer each other for ever (D-15).
         let answer = self.notification().filter(|_| !env.observer);
         let ensemble = &self.storage.ensemble;
-        if !ensemble.has_vote(from) || !ensemble.has_vote(n.vote.leader) {
+        // A list that this server has missed may have made the leader a voter: those of its own list tell of it, and it tells itself.
+        let settled = matches!(n.state, ServerState::Following | ServerState::Leading);
+        let tells_of_a_leader = match &self.role {
+            Role::Draining { .. } => settled && ensemble.has_vote(from),
+            Role::Looking(l) => settled && l.is_told_of(from, n.vote.leader, ensemble),
+            Role::Following(_) | Role::Leading(_) => false,
+        };
+        let is_counted = ensemble.has_vote(from) && ensemble.has_vote(n.vote.leader);
+        if !is_counted && !tells_of_a_leader {
             // Not a voter, or for none: it is told what this server knows, and not counted.
             out.extend(answer.map(|notification| Effect::Notify {
                 to: from,

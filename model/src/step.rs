@@ -10,7 +10,8 @@ use crate::vote::{Notification, ServerState};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// What a peer knows of its surroundings; it does not change while the peer lives.
+/// What a peer knows of its surroundings. It does not change while the peer lives, but for [`Env::observer`]: a host whose list gives it
+/// another role changes that, and ends the link to the leader with it, which is the same as a restart.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Env {
     /// This server.

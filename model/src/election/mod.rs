@@ -164,6 +164,13 @@ impl Looking {
         None
     }
 
+    /// Whether somebody outside the election is heard who is no voter by the own list, or follows such a one: a voter is, and the leader
+    /// that a voter has told of.
+    pub(crate) fn is_told_of(&self, from: ServerId, leader: ServerId, ensemble: &Ensemble) -> bool {
+        let is_told = || self.settled.values().any(|b| b.vote.leader == from);
+        ensemble.has_vote(from) || (from == leader && is_told())
+    }
+
     /// The sender is not in an election: a leader may be there already.
     fn on_settled<T>(
         &mut self,
@@ -178,6 +185,15 @@ impl Looking {
             vote: n.vote,
             state: n.state,
         };
+        let leader = n.vote.leader;
+        if from != leader && !ensemble.has_vote(leader) {
+            // Nobody asks a server that no list has; its own word is needed all the same.
+            let notification = self.notification(*round);
+            out.push(Effect::Notify {
+                to: leader,
+                notification,
+            });
+        }
         if n.round == *round {
             self.received.insert(from, ballot);
             let settled = self.received.iter().map(|(sid, b)| (*sid, *b));
@@ -191,8 +207,9 @@ impl Looking {
             *round = n.round;
             return Some(Elected { vote: n.vote });
         }
-        // A ballot replaced in this round may have dissolved the quorum that was being finalized.
-        if self.deciding {
+        // A ballot replaced in this round may have dissolved the quorum that was being finalized. While two lists decide, it may also have
+        // completed one: the leader's own vote of before can be what the second list lacks, and no follower may be there yet to tell more.
+        if self.deciding || ensemble.next().is_some() {
             return self.decide(env, ensemble, out);
         }
         None
@@ -221,11 +238,12 @@ impl Looking {
 #[cfg(test)]
 mod tests {
     use crate::durable::Durable;
-    use crate::ensemble::Ensemble;
+    use crate::ensemble::{Config, Ensemble};
     use crate::ids::{Epoch, Round, ServerId, Zxid};
+    use crate::packet::Packet;
     use crate::peer::Peer;
     use crate::quorum::{Group, Voters};
-    use crate::step::{Effect, Effects, Env, Input, Timer};
+    use crate::step::{Effect, Effects, Env, Input, Link, Mark, Timer};
     use crate::switch::Switches;
     use crate::vote::{Notification, ServerState, Vote};
     use alloc::collections::BTreeMap;
@@ -281,6 +299,102 @@ mod tests {
             _ => None,
         });
         notified.collect()
+    }
+
+    /// Two lists decide, {1, 2, 3} and {1, 3}. Server 1 hears of server 3 by the vote of server 2, and of server 3 itself only when that
+    /// leads already: nobody else is there to tell more.
+    #[test]
+    fn while_two_lists_decide_the_word_of_a_leader_may_complete_a_quorum() {
+        let (env, mut ensemble) = env(VOTERS[0], Voters::new(&VOTERS).unwrap());
+        ensemble.append(Config {
+            version: Zxid(1),
+            voters: Voters::new(&[VOTERS[0], VOTERS[2]]).unwrap(),
+        });
+        let place = (env, ensemble);
+        let inputs = vec![
+            says(2, ServerState::Looking, 3, 1),
+            says(3, ServerState::Leading, 3, 1),
+        ];
+        let (_, out) = after(&place, inputs[..1].to_vec());
+        assert!(!out.contains(&Effect::Arm(Timer::Finalize)));
+        let (peer, _) = after(&place, inputs);
+        // Everybody agrees then.
+        assert_eq!(peer.leader(), Some(VOTERS[2]));
+    }
+
+    /// Server 1 has a list of five in its log that is not committed; 2 and 3 have not, and go on by the old one of three.
+    #[test]
+    fn who_has_a_list_that_others_lack_follows_whom_they_follow() {
+        let (env, mut ensemble) = env(VOTERS[0], Voters::new(&VOTERS).unwrap());
+        ensemble.append(Config {
+            version: Zxid(1),
+            voters: Voters::new(&[1, 2, 3, 5, 6].map(ServerId)).unwrap(),
+        });
+        let inputs = vec![
+            says(2, ServerState::Following, 3, 7),
+            says(3, ServerState::Leading, 3, 7),
+        ];
+        let place = (env, ensemble);
+        assert_eq!(after(&place, inputs[..1].to_vec()).0.leader(), None);
+        assert_eq!(after(&place, inputs).0.leader(), Some(VOTERS[2]));
+    }
+
+    /// The leader has got its vote by a list that this server has missed: a quorum of those that it knows, and the leader's own word,
+    /// are enough, and it is asked for that.
+    #[test]
+    fn a_leader_of_a_list_that_was_missed_is_found_by_those_that_follow_it() {
+        let place = env(VOTERS[0], Voters::new(&VOTERS).unwrap());
+        let (leads, follows) = (ServerState::Leading, ServerState::Following);
+        let all = [
+            says(2, follows, 4, 7),
+            says(3, follows, 4, 7),
+            says(4, leads, 4, 7),
+        ];
+        for left_out in 0..3 {
+            let mut inputs = all.to_vec();
+            inputs.remove(left_out);
+            let (peer, out) = after(&place, inputs);
+            assert_eq!(peer.state(), ServerState::Looking, "{left_out}");
+            assert!(told(&out).contains(&ServerId(4)));
+        }
+        let (peer, out) = after(&place, all.to_vec());
+        assert_eq!(peer.leader(), Some(ServerId(4)));
+        assert!(out.contains(&Effect::Dial(ServerId(4))));
+        // A stranger that says so of itself is none, nor is one that looks.
+        let inputs = vec![
+            says(4, leads, 4, 7),
+            says(5, leads, 5, 7),
+            says(2, ServerState::Looking, 4, 7),
+        ];
+        let (peer, _) = after(&place, inputs);
+        assert_eq!(peer.state(), ServerState::Looking);
+    }
+
+    /// The disk of server 1 is still busy when those that it knows tell of the leader that they follow.
+    #[test]
+    fn what_is_told_of_such_a_leader_while_the_disk_is_busy_is_not_lost() {
+        let (env, ensemble) = env(VOTERS[0], Voters::new(&VOTERS).unwrap());
+        let (leads, follows) = (ServerState::Leading, ServerState::Following);
+        let mut inputs = vec![
+            says(2, follows, 3, 7),
+            says(3, leads, 3, 7),
+            Input::Linked(Link(1)),
+            Input::Received {
+                link: Link(1),
+                packet: Packet::LeaderInfo { epoch: Epoch(1) },
+            },
+            Input::Unlinked(Link(1)),
+            says(2, follows, 4, 7),
+            says(3, follows, 4, 7),
+        ];
+        let place = (env, ensemble);
+        let (peer, _) = after(&place, inputs.clone());
+        assert!(
+            !peer.storage().is_idle(),
+            "the epoch is on its way to the disk"
+        );
+        inputs.extend([Input::Durable(Mark(u64::MAX)), says(4, leads, 4, 7)]);
+        assert_eq!(after(&place, inputs).0.leader(), Some(ServerId(4)));
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub(crate) fn agreeing(env: &Env, ensemble: &Ensemble, received: &Ballots, propo
 /// Whether servers outside the election prove that `vote` has won: a quorum of them names its leader and
 /// epoch, and the leader itself says that it leads.
 ///
+/// Those who follow may be bound by one list alone where this server is bound by two: they have not the newer one, or know it to be committed.
+/// To follow a leader decides nothing: that leader counts by its own lists, and a history that lacks the newer one takes it away again.
+///
 /// Zxids and rounds are not compared: members of one formed ensemble may report different ones
 /// (ZOOKEEPER-1732). Without the leader's own word a dead leader could be elected for ever (ZOOKEEPER-917).
 pub(crate) fn is_settled(
@@ -53,5 +56,5 @@ pub(crate) fn is_settled(
             .any(|(sid, b)| sid == vote.leader && b.state == ServerState::Leading)
     };
     let leader_confirms = leader_confirms || !env.rules().leaders_own_word_is_needed();
-    leader_confirms && ensemble.is_quorum(set, env.switches)
+    leader_confirms && ensemble.is_quorum_of_one(set, env.switches)
 }

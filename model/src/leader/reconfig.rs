@@ -10,7 +10,7 @@ use crate::step::Env;
 
 impl Leading {
     /// Whether a reconfiguration may be proposed: the last one is committed, and a quorum of the new configuration is
-    /// synchronized. A joiner is so before it has a vote.
+    /// synchronized. A joiner is so before it has a vote; an observer is not, as it acknowledges nothing.
     pub(crate) fn may_reconfigure(
         &self,
         voters: &Voters,
@@ -26,7 +26,7 @@ impl Leading {
         let active = self
             .learners
             .iter()
-            .filter(|l| l.stage == LearnerStage::Active);
+            .filter(|l| l.stage == LearnerStage::Active && !l.observer);
         let synced = active.map(|l| l.sid).chain([env.me]);
         if Ensemble::can_become(voters, synced, env.switches) {
             Ok(())
@@ -56,7 +56,8 @@ impl Leading {
         activates
     }
 
-    /// Gives out the seats of a changed ensemble, and the acks with them.
+    /// Gives out the seats of a changed ensemble, and the acks with them. Whoever came as an observer has none until it comes
+    /// again as a follower: it acknowledges nothing.
     fn seat_all<T>(&mut self, activates: bool, cx: &Context<'_, T>) {
         for proposal in self.outstanding.iter_mut().filter(|_| activates) {
             proposal.acks = proposal.acks.activated();
@@ -66,7 +67,7 @@ impl Leading {
         for l in self
             .learners
             .iter_mut()
-            .filter(|l| l.stage != LearnerStage::Linked)
+            .filter(|l| l.stage != LearnerStage::Linked && !l.observer)
         {
             l.seat = ensemble.seat(l.sid);
         }

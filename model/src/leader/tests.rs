@@ -1,8 +1,8 @@
-//! What a leader does about epochs that cannot be, and about disks that do not answer.
+//! What a leader does about epochs that cannot be, about disks that do not answer, and about those who are to get a vote.
 
 use super::discovery::EPOCH_JUMP_MAX;
 use crate::durable::Durable;
-use crate::ensemble::Ensemble;
+use crate::ensemble::{Ensemble, Payload};
 use crate::fault::Fault;
 use crate::ids::{Epoch, Round, ServerId, Zxid};
 use crate::packet::Packet;
@@ -15,10 +15,27 @@ use alloc::vec::Vec;
 
 const MAX: u32 = 4;
 
+/// A transaction: the voters that it brings, if it is a reconfiguration.
+#[derive(Clone, PartialEq, Debug)]
+struct Txn(Option<Voters>);
+
+impl Payload for Txn {
+    fn voters(&self) -> Option<Voters> {
+        self.0.clone()
+    }
+}
+
+const WRITE: Txn = Txn(None);
+
+fn voters(ids: &[u64]) -> Voters {
+    let ids: Vec<ServerId> = ids.iter().copied().map(ServerId).collect();
+    Voters::new(&ids).unwrap()
+}
+
 struct Server {
     env: Env,
     peer: Peer,
-    out: Effects<()>,
+    out: Effects<Txn>,
 }
 
 impl Server {
@@ -60,12 +77,12 @@ impl Server {
         server
     }
 
-    fn step(&mut self, input: Input<()>) {
+    fn step(&mut self, input: Input<Txn>) {
         self.out.clear();
         self.peer.step(&self.env, input, &mut self.out);
     }
 
-    fn says(&mut self, link: u64, packet: Packet<()>) {
+    fn says(&mut self, link: u64, packet: Packet<Txn>) {
         let link = Link(link);
         self.step(Input::Received { link, packet });
     }
@@ -178,7 +195,7 @@ fn c_81_jumps_of_the_epoch_are_bounded() {
 fn c_83_a_learner_that_acknowledges_nothing_is_given_up() {
     let mut s = Server::established();
     assert_eq!(s.ticks_until_refusal(), None, "nothing is asked for");
-    s.step(Input::Propose(()));
+    s.step(Input::Propose(WRITE));
     s.flush();
     s.acks(1, 1);
     let (ticks, refused) = s.ticks_until_refusal().unwrap();
@@ -195,7 +212,7 @@ fn c_83_a_learner_that_acknowledges_nothing_is_given_up() {
 fn c_83_a_leader_whose_quorum_acknowledges_nothing_steps_down() {
     let mut s = Server::established();
     s.step(Input::Unlinked(Link(1)));
-    s.step(Input::Propose(()));
+    s.step(Input::Propose(WRITE));
     s.flush();
     let (_, refused) = s.ticks_until_refusal().unwrap();
     assert!(
@@ -210,7 +227,7 @@ fn c_83_a_leader_whose_quorum_acknowledges_nothing_steps_down() {
 fn c_83_slow_is_not_late() {
     let mut s = Server::established();
     for counter in 1..100 {
-        s.step(Input::Propose(()));
+        s.step(Input::Propose(WRITE));
         s.flush();
         s.acks(1, counter);
         s.step(Input::Fired(Timer::Tick));
@@ -225,7 +242,7 @@ fn c_83_slow_is_not_late() {
 #[test]
 fn c_83_a_leader_whose_own_disk_stands_still_gives_way() {
     let mut s = Server::established();
-    s.step(Input::Propose(()));
+    s.step(Input::Propose(WRITE));
     s.acks(1, 1);
     s.acks(2, 1);
     assert_eq!(
@@ -260,6 +277,70 @@ fn c_83_who_decides_alone_waits_for_the_own_disk() {
     s.flush();
     s.flush();
     assert!(s.peer.serving().is_some());
-    s.step(Input::Propose(()));
+    s.step(Input::Propose(WRITE));
     assert_eq!(s.ticks_until_refusal(), None);
+}
+
+impl Server {
+    /// Joins an established leader, as an observer or as a follower that has no vote yet, and gets all there is.
+    fn joins(&mut self, sid: u64, observer: bool) {
+        self.introduces(sid, observer, 0);
+        let (last, current) = (Zxid::ZERO, Some(Epoch(0)));
+        self.says(sid, Packet::AckEpoch { last, current });
+        self.acks(sid, 0);
+        assert!(self.peer.has_active_learner(Link(sid)));
+    }
+
+    fn may_become(&self, ids: &[u64]) -> Result<(), Fault> {
+        self.peer.may_reconfigure(&self.env, &voters(ids))
+    }
+}
+
+/// Who came as an observer acknowledges nothing, so a list that needs it could never be committed; a follower without a vote does.
+#[test]
+fn an_observer_is_no_synchronized_voter_of_the_next_list() {
+    let mut s = Server::established();
+    s.joins(4, true);
+    s.joins(5, false);
+    assert_eq!(s.may_become(&[3, 4]), Err(Fault::NewConfigNotSynced));
+    assert_eq!(s.may_become(&[3, 5]), Ok(()));
+    assert_eq!(s.may_become(&[3, 4, 5]), Ok(()), "two of three");
+}
+
+/// An observer gets a vote, and goes on as an observer until it comes again: it is nobody that a leader of the new list can decide with.
+#[test]
+fn whoever_came_as_an_observer_is_not_counted_before_it_comes_again() {
+    let mut s = Server::established();
+    s.joins(4, true);
+    s.step(Input::Propose(Txn(Some(voters(&[1, 2, 3, 4])))));
+    s.flush();
+    s.acks(1, 1);
+    s.acks(2, 1);
+    s.flush();
+    assert_eq!(s.peer.delivered(), Zxid::new(Epoch(1), 1));
+    assert_eq!(s.peer.ensemble().active().version, s.peer.delivered());
+    // Servers 2 and 3 are left of four voters, and an observer.
+    s.step(Input::Unlinked(Link(1)));
+    let (_, refused) = s.ticks_until_refusal().unwrap();
+    assert_eq!(refused, [Fault::QuorumLost]);
+    assert_eq!(s.peer.state(), ServerState::Looking);
+}
+
+/// As a follower it is.
+#[test]
+fn a_joiner_that_gets_a_vote_is_counted_from_its_acknowledgement_on() {
+    let mut s = Server::established();
+    s.joins(4, false);
+    s.step(Input::Propose(Txn(Some(voters(&[1, 2, 3, 4])))));
+    s.flush();
+    s.acks(1, 1);
+    assert_eq!(s.peer.delivered(), Zxid::ZERO, "two of four");
+    s.acks(4, 1);
+    s.flush();
+    assert_eq!(s.peer.delivered(), Zxid::new(Epoch(1), 1));
+    s.step(Input::Unlinked(Link(1)));
+    s.step(Input::Fired(Timer::Tick));
+    s.step(Input::Fired(Timer::Tick));
+    assert_eq!(s.refused(), []);
+    assert_eq!(s.peer.serving(), Some(Epoch(1)));
 }
