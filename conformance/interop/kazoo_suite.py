@@ -29,11 +29,7 @@ objgraph==3.7.0
 ZOOKEEPER = "3.9.5"
 SECONDS_A_TEST = 120
 # kazoo's name of a test: why it fails here.
-RECONFIG = "reconfiguration is not offered yet"
 EXPECTED = {
-    "kazoo.tests.test_client.TestReconfig.test_add_remove_observer": RECONFIG,
-    "kazoo.tests.test_client.TestReconfig.test_bad_input": RECONFIG,
-    "kazoo.tests.test_client.TestReconfig.test_no_super_auth": RECONFIG,
     "kazoo.tests.test_client.TestSSLClient.test_create": "its certificates are X.509 of version 1, which rustls does not take",
 }
 # A failure by this error is as good as passing, by chance: kazoo tells that it is connected before it authenticates, and whoever waits

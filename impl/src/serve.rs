@@ -20,12 +20,13 @@ use crate::runtime::mesh::ElectionNet;
 use crate::runtime::shutdown;
 use crate::runtime::tls::Tls;
 use crate::runtime::{doors, listener, quorum};
+use crate::storage::boot::Found;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
-use zabra_model::ensemble::Ensemble;
 use zabra_model::ids::Epoch;
+use zabra_model::service::members::Lists;
 use zabra_model::step::Env;
 use zabra_model::switch::Switches;
 use zabra_model::tree::node::Tree;
@@ -97,12 +98,16 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     tell_settings(&config);
     doors::tell_what_guards(&config);
     bound_by_machine(&mut config);
-    let (env, ensemble) = (env_of(&config), Ensemble::of(config.voters.clone()));
     info!(sid = %config.me, ensemble = config.is_ensemble(), "starting");
     let inbox = Arc::new(Inbox::default());
     // First what can refuse the start, then what changes files.
     let tls = Tls::load(&config)?;
-    let (config, entrance) = blocking(move || Entrance::look(&config).map(|e| (config, e))).await?;
+    let (config, entrance) = blocking(move || {
+        let entrance = Entrance::look(&config)?;
+        boot::take_members(&mut config)?;
+        Ok((config, entrance))
+    })
+    .await?;
     let election = ElectionNet::bind(&config).await?;
     let learners = quorum::bind(&config).await?;
     let clients = listener::bind(config.client.as_ref(), &config.net, "client port").await?;
@@ -118,19 +123,13 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     );
     // Who comes before the data is read is told so, and looks for another server.
     let_clients_in(clients, secure, tls, &shared, &inbox);
-    let reading = Arc::clone(&shared);
-    let found = blocking(move || {
-        let config = &reading.config;
-        entrance.enter(config)?;
-        let found = boot::read(config)?;
-        boot::has_begun(config);
-        boot::purge(config, &found);
-        Ok(found)
-    })
-    .await?;
+    let found = enter(entrance, &shared).await?;
     *shared.tree_mut() = found.tree;
     let config = &shared.config;
     let last = found.durable.history.last();
+    let lists = boot::lists(config, found.lists, last)?;
+    shared.set_lists(Arc::new(lists.clone()));
+    let env = env_of(config, &lists);
     let told = Arc::clone(&inbox);
     let disk = boot::start_disk(config, last, move |event| {
         told.push(Event::Disk(event), 0);
@@ -140,10 +139,10 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     #[cfg(not(feature = "gate"))]
     let is_held = false;
     let knocking = Arc::new(Knocking::default());
-    let mesh = election.map(|port| ElectionNet::start(config, port, Arc::clone(&inbox)));
+    let mesh = election.map(|port| ElectionNet::start(&shared, port, Arc::clone(&inbox)));
     if let Some(learners) = learners {
         let (knocking, inbox) = (Arc::clone(&knocking), Arc::clone(&inbox));
-        quorum::listen(config, learners, knocking, inbox, is_held);
+        quorum::listen(&shared, learners, knocking, inbox, is_held);
     }
     shutdown::listen(Arc::clone(&inbox), until_stdin_ends);
     #[cfg(feature = "gate")]
@@ -155,7 +154,7 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     let core = Core::new(Start {
         shared,
         env,
-        ensemble,
+        lists,
         found: found.durable,
         replayed: found.replayed,
         now: edges.now(),
@@ -171,6 +170,20 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
         Ok(result) => result,
         Err(_) => Err(ServerError::Bug("the core task")),
     }
+}
+
+/// Makes the data directory this server's, and reads it.
+async fn enter(entrance: Entrance, shared: &Arc<Shared>) -> Result<Found, ServerError> {
+    let reading = Arc::clone(shared);
+    blocking(move || {
+        let config = &reading.config;
+        entrance.enter(config)?;
+        let found = boot::read(config)?;
+        boot::has_begun(config);
+        boot::purge(config, &found);
+        Ok(found)
+    })
+    .await
 }
 
 /// A secret of the system's random numbers.
@@ -192,10 +205,10 @@ async fn blocking<T: Send + 'static>(
         .map_err(|_| ServerError::Bug("reading the data directory"))?
 }
 
-fn env_of(config: &Config) -> Env {
+fn env_of(config: &Config, lists: &Lists) -> Env {
     Env {
         me: config.me,
-        observer: config.is_observer(),
+        observer: lists.observes(config.me),
         switches: Switches::default(),
         epoch_max: Epoch(u32::MAX),
         counter_max: u32::MAX - 1,

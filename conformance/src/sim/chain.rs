@@ -97,7 +97,7 @@ impl Log {
                 self.history.truncate(upto);
             }
             Op::InstallSnapshot(staged) => self.history = chain.upto(staged.zxid),
-            Op::AcceptedEpoch(_) | Op::CurrentEpoch(_) => {}
+            Op::AcceptedEpoch(_) | Op::CurrentEpoch(_) | Op::Members(_) => {}
             Op::PublishSnapshot(_) | Op::Purge { .. } => {}
         }
         Ok(())

@@ -368,9 +368,9 @@ impl Links {
                 Ok(Some(packet)) => {
                     let rest = self.strangers.remove(&stream).unwrap_or_default();
                     let hello = hello(packet).ok().flatten();
-                    let listed = hello.and_then(|h| self.config.listed(h.claim.sid));
-                    let Some(hello) =
-                        hello.filter(|h| may_be_led(self.config.me, h.claim, listed).is_ok())
+                    let listed = hello.and_then(|h| self.config.lists().listed(h.claim.sid));
+                    let Some(hello) = hello
+                        .filter(|h| may_be_led(self.config.me, h.claim, listed, false).is_ok())
                     else {
                         scene.fail("a server is turned away by another one's door");
                         return;

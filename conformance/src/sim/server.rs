@@ -22,7 +22,6 @@ use zabra::storage::stage::stage;
 use zabra::storage::txn_log::writer::{LogOptions, TxnLog};
 use zabra::storage::worker::{self, Op, Outcome, Worker};
 use zabra::storage::{Dirs, StorageError};
-use zabra_model::ensemble::Ensemble;
 use zabra_model::ids::Epoch;
 use zabra_model::step::{Env, Link};
 use zabra_model::switch::Switches;
@@ -227,7 +226,7 @@ impl Server {
         if let Err(what) = self.log.begin(&found.durable, &mut scene.chain) {
             scene.fail(format!("server {}: {what}", self.index + 1));
         }
-        let ensemble = Ensemble::of(config.voters.clone());
+        let lists = config.lists();
         let last = found.durable.history.last();
         let shared = Shared::new(
             config,
@@ -238,7 +237,7 @@ impl Server {
         let core = Core::new(Start {
             shared: Arc::clone(&shared),
             env,
-            ensemble,
+            lists,
             found: found.durable,
             replayed: found.replayed,
             now: clock.now(),

@@ -4,7 +4,7 @@ use super::{environment, sessions, watches};
 use crate::client::conn::Conn;
 use crate::client::lock::lock;
 use crate::client::shared::{Mode, Shared};
-use crate::config::{Listen, MemberRole};
+use crate::config::Listen;
 use crate::wire::four_letter::FourLetter;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -229,7 +229,7 @@ fn mntr(shared: &Shared, mode: Mode) -> String {
     }
     put("looking_count", &stats.elections.load(Relaxed));
     if mode != Mode::Standalone && mode != Mode::ReadOnly {
-        put("quorum_size", &shared.config.members.len());
+        put("quorum_size", &shared.lists().active.list.len());
     }
     text
 }
@@ -250,11 +250,9 @@ fn conf(shared: &Shared) -> String {
         config.max_session_ms,
         if config.is_ensemble() { config.me.0 } else { 0 },
     );
-    if let Some(own) = config.members.get(&config.me) {
-        let peer_type = match own.role {
-            MemberRole::Participant => 0,
-            MemberRole::Observer => 1,
-        };
+    if let Some(own) = &config.own {
+        let lists = shared.lists();
+        let peer_type = u8::from(lists.observes(config.me));
         let _ = write!(
             text,
             "initLimit={}\nsyncLimit={}\nelectionAlg=3\nelectionPort={}\nquorumPort={}\npeerType={peer_type}\nmembership: \n{}",
@@ -262,7 +260,7 @@ fn conf(shared: &Shared) -> String {
             config.sync_limit,
             own.election_port,
             own.quorum_port,
-            config.members_text(),
+            lists.active.text(),
         );
     }
     text

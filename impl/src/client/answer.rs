@@ -395,6 +395,7 @@ pub fn put_result(ok: ReplyHeader, result: &TxnResult<'_>, out: &mut BytesMut) {
             stat: Some(stat),
         } => reply::put_path_stat(ok, path, stat, out),
         TxnResult::DataSet(stat) | TxnResult::AclSet(stat) => reply::put_stat(ok, stat, out),
+        TxnResult::MembersSet { text, stat } => reply::put_data(ok, Some(text), stat, out),
         TxnResult::Deleted
         | TxnResult::Checked
         | TxnResult::SessionCreated(_)
@@ -422,7 +423,9 @@ fn write_in_multi(result: &TxnResult<'_>) -> MultiResult {
             stat: *stat,
         },
         TxnResult::Deleted => MultiResult::Delete,
-        TxnResult::DataSet(stat) | TxnResult::AclSet(stat) => MultiResult::SetData { stat: *stat },
+        TxnResult::DataSet(stat) | TxnResult::MembersSet { stat, .. } | TxnResult::AclSet(stat) => {
+            MultiResult::SetData { stat: *stat }
+        }
         TxnResult::Checked => MultiResult::Check,
         TxnResult::Error(code) => MultiResult::Error { code: *code },
         TxnResult::Multi(_) | TxnResult::SessionCreated(_) | TxnResult::SessionClosed => {

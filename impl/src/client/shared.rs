@@ -19,8 +19,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tracing::warn;
-use zabra_model::ids::SessionId;
+use zabra_model::ids::{ServerId, SessionId};
 use zabra_model::service::attach::Attached;
+use zabra_model::service::members::{Lists, Member, Members};
 use zabra_model::service::order::ReplyOrder;
 use zabra_model::service::session::SessionIds;
 use zabra_model::tree::node::Tree;
@@ -90,8 +91,11 @@ pub struct Secret(pub [u8; 32]);
 
 /// All that the core and the connections of a server share.
 pub struct Shared {
-    /// The configuration.
+    /// The configuration. Its members are those of the start: see [`Shared::lists`].
     pub config: Config,
+    lists: RwLock<Arc<Lists>>,
+    /// A newer list that a member has told of: it binds nobody, and says where its members are.
+    heard: Mutex<Option<Members>>,
     tree: RwLock<Tree>,
     /// Watches and connections.
     pub hub: Mutex<Hub>,
@@ -149,6 +153,8 @@ impl Shared {
             outstanding: Outstanding::new(config.throttle),
             line: Line::default(),
             door: Door::new(config.throttle.tokens, clock.elapsed_ms(), clock.date_ms()),
+            lists: RwLock::new(Arc::new(config.lists())),
+            heard: Mutex::default(),
             config,
             tree: RwLock::new(tree),
             hub: Mutex::default(),
@@ -175,6 +181,37 @@ impl Shared {
     /// The tree, to be changed: the core only.
     pub fn tree_mut(&self) -> RwLockWriteGuard<'_, Tree> {
         self.tree.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lists of members that bind this server.
+    pub fn lists(&self) -> Arc<Lists> {
+        let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&lists)
+    }
+
+    /// Sets them: the core only.
+    pub fn set_lists(&self, lists: Arc<Lists>) {
+        *self.lists.write().unwrap_or_else(PoisonError::into_inner) = lists;
+    }
+
+    /// A member has told of this list; whether it is news.
+    pub fn hear_of(&self, members: &Members) -> bool {
+        let known = self.lists().newest().version;
+        let mut heard = lock(&self.heard);
+        let newest = heard
+            .as_ref()
+            .map_or(known, |heard| heard.version.max(known));
+        let is_news = members.version > newest;
+        if is_news {
+            *heard = Some(members.clone());
+        }
+        is_news
+    }
+
+    /// Where a server is, by the lists that bind this one, or else by one that it has heard of.
+    pub fn member(&self, sid: ServerId) -> Option<Member> {
+        let known = self.lists().member(sid).cloned();
+        known.or_else(|| lock(&self.heard).as_ref()?.list.get(&sid).cloned())
     }
 
     /// As what the server answers clients now.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use zabra_model::ids::ServerId;
+use zabra_model::ids::{ServerId, Zxid};
 use zabra_model::quorum::Voters;
 use zabra_model::service::local::LocalRules;
 use zabra_model::service::sweep::SweepRules;
@@ -98,6 +98,7 @@ fn of_settings(path: &Path, settings: &[Setting]) -> Result<Config, ConfigError>
     let mut lines = gather(count).map_err(wrong(path))?;
     if let Some((_, file)) = lines.dynamic_config.take() {
         parse_dynamic(&text_of(&file)?, &mut lines).map_err(wrong(&file))?;
+        lines.members_version = version_of(&file);
     }
     let of = |number: usize| settings.iter().find(|s| s.number == number);
     for unused in &mut lines.unused {
@@ -130,6 +131,13 @@ fn of_settings(path: &Path, settings: &[Setting]) -> Result<Config, ConfigError>
         .chain(of_whole)
         .collect();
     Ok(config)
+}
+
+/// The version of a file of members: the hexadecimal number behind the last dot of its name, zero if there is none.
+fn version_of(file: &Path) -> Zxid {
+    let end = file.extension().and_then(|end| end.to_str());
+    let version = end.and_then(|hex| u64::from_str_radix(hex, 16).ok());
+    version.map_or(Zxid::ZERO, Zxid)
 }
 
 /// The error with the place of the setting, where that is no line of the file.
@@ -236,6 +244,10 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         client,
         tls,
         me,
+        own: mine.cloned(),
+        members_version: lines.members_version,
+        reconfig_enabled: lines.reconfig_enabled.unwrap_or(false),
+        standalone_enabled: lines.standalone_enabled.unwrap_or(true),
         members,
         voters,
         groups: lines.groups,
@@ -375,7 +387,7 @@ fn listed(
 ) -> Result<ServerId, String> {
     if !members.contains_key(&me) {
         return Err(format!(
-            "{} says {me}, but there is no server.{me} line; add it or correct myid",
+            "{} says {me}, but there is no server.{me} line; add it or correct myid, or, if a reconfiguration has removed this server, leave it stopped",
             data_dir.join("myid").display()
         ));
     }

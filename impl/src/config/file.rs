@@ -12,7 +12,7 @@ use encoding_rs::UTF_8;
 use java_properties::{LineContent, PropertiesIter};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use zabra_model::ids::ServerId;
+use zabra_model::ids::{ServerId, Zxid};
 use zabra_model::quorum::Group;
 use zabra_model::service::members::{member, role, server_id};
 
@@ -54,6 +54,9 @@ pub struct Lines {
     pub from_members_only: Option<bool>,
     pub outstanding_bytes: Option<usize>,
     pub standalone_enabled: Option<bool>,
+    pub reconfig_enabled: Option<bool>,
+    /// The number at the end of the name of the file of members.
+    pub members_version: Zxid,
     pub extended_types: Option<bool>,
     pub enforce_quota: Option<bool>,
     pub read_only_mode: Option<bool>,
@@ -200,8 +203,7 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         "DigestAuthenticationProvider.enabled" => lines.digest_enabled = Some(flag(key, value)?),
         "DigestAuthenticationProvider.digestAlg" => lines.digest_hash = Some(hash(key, value)?),
         "snapshot.trust.empty" => lines.trust_empty = Some(flag(key, value)?),
-        "reconfigEnabled" if flag(key, value)? => lines.unused.push(unused(number, key)),
-        "reconfigEnabled" => {}
+        "reconfigEnabled" => lines.reconfig_enabled = Some(flag(key, value)?),
         "electionAlg" if value == "3" => {}
         "electionAlg" => return Err(format!("{key}={value}: only 3 is left; remove the line")),
         "peerType" => lines.peer_type = Some(role(value)?),

@@ -139,6 +139,7 @@ pub const KEYS: &[Key] = &[
     key("electionAlg", "number", "3", "Only 3, Fast Leader Election, is left."),
     key("peerType", "role", "participant", "Of old; the server's own line says it, and counts where the two differ."),
     key("readonlymode.enabled", "true or false", "false", "Serve reads where there is no leader, to clients that accept it; isro is answered then."),
+    key("reconfigEnabled", "true or false", "false", "The operation reconfig changes the members while the servers run. The same on all servers."),
     key("standaloneEnabled", "true or false", "true", "If false, a single member runs as an ensemble of one."),
     key("dynamicConfigFile", "file", "", "Where the server, group and weight lines stand; no other lines may stand there."),
     key("quorumListenOnAllIPs", "true or false", "false", "Listen for other servers on every address."),
@@ -278,7 +279,6 @@ pub const KEYS: &[Key] = &[
     none("observerMasterPort", "Where followers serve observers; here the leader does."),
     key("connectToLearnerMasterLimit", "ticks", "0", "How long a learner may take to connect to its leader; 0 is initLimit."),
     none("multiAddress.enabled", "Several addresses for each server: one is taken."),
-    none("reconfigEnabled", "Change members while the servers run; the list is that of the file."),
     none("quorum.cnxn.threads.size", "Threads of Java's connections between servers."),
     // Of ZooKeeper, and without a counterpart: how it is built, and what it tells of itself.
     none("observer.syncEnabled", "As syncEnabled: Java's name of the property."),

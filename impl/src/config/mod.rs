@@ -21,12 +21,13 @@ use crate::limits::FRAME_BYTES_DEFAULT;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use zabra_model::ids::ServerId;
+use zabra_model::ids::{ServerId, Zxid};
 use zabra_model::quorum::{Group, Voters};
 use zabra_model::service::local::LocalRules;
-pub use zabra_model::service::members::{Listen, Member, MemberRole, join};
-use zabra_model::service::membership::Listed;
+use zabra_model::service::members::{Lists, Members};
 use zabra_model::service::sweep::SweepRules;
+
+pub use zabra_model::service::members::{Listen, Member, MemberRole, join};
 
 /// Why a configuration is refused; every message says where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +135,10 @@ pub struct Config {
     pub me: ServerId,
     /// The members; empty for a server on its own.
     pub members: BTreeMap<ServerId, Member>,
+    /// The version of that list: the number at the end of the name of the file of members, else zero.
+    pub members_version: Zxid,
+    /// This server's own line, where it is one of several: where it listens.
+    pub own: Option<Member>,
     /// Who has a vote, and which of them decide together.
     pub voters: Voters,
     /// The `group.N` lines.
@@ -166,6 +171,10 @@ pub struct Config {
     pub purge_interval_ms: u64,
     /// Answered four-letter words.
     pub whitelist: Whitelist,
+    /// Whether clients may change the members while the servers run.
+    pub reconfig_enabled: bool,
+    /// Whether a single member is a server on its own.
+    pub standalone_enabled: bool,
     /// Greatest frame of a client, bytes.
     pub frame_bytes_max: usize,
     /// What watches of all clients may hold, bytes; `None` is by the machine.
@@ -261,15 +270,6 @@ impl Config {
             || of_tls.is_some_and(|tls| tls.knows_super_user())
     }
 
-    /// What the list of members says of an id.
-    #[must_use]
-    pub fn listed(&self, sid: ServerId) -> Option<Listed> {
-        self.members.get(&sid).map(|m| match m.role {
-            MemberRole::Participant => Listed::Participant,
-            MemberRole::Observer => Listed::Observer,
-        })
-    }
-
     /// A bound of what is held, with room for two of the longest requests where `jute.maxbuffer` is above its default.
     #[must_use]
     pub const fn beside_large(&self, bytes: usize) -> usize {
@@ -288,6 +288,34 @@ impl Config {
     pub fn is_observer(&self) -> bool {
         let own = self.members.get(&self.me);
         own.is_some_and(|m| m.role == MemberRole::Observer)
+    }
+
+    /// The list of members.
+    #[must_use]
+    pub fn lists(&self) -> Lists {
+        Lists::of(Members {
+            version: self.members_version,
+            list: self.members.clone(),
+            groups: self.groups.clone(),
+            weights: self.weights.clone(),
+            voters: self.voters.clone(),
+        })
+    }
+
+    /// Takes a newer list in place of that of the file. Where it is as old, the file may have given members that vote as before new
+    /// addresses, and counts; whether the list was taken.
+    pub fn take_members(&mut self, members: Members) -> bool {
+        let is_same = members.version == self.members_version && members.voters == self.voters;
+        if members.version < self.members_version || is_same || !self.is_ensemble() {
+            return false;
+        }
+        self.members_version = members.version;
+        self.own = members.list.get(&self.me).cloned().or(self.own.take());
+        self.members = members.list;
+        self.groups = members.groups;
+        self.weights = members.weights;
+        self.voters = members.voters;
+        true
     }
 
     /// How long a learner may take to connect and to get the history, ms.
@@ -311,21 +339,6 @@ impl Config {
     /// The members as the configuration node, notifications and NEWLEADER say them, without a last newline.
     #[must_use]
     pub fn members_text(&self) -> String {
-        let mut text = String::new();
-        for (sid, m) in &self.members {
-            text.push_str(&format!("server.{sid}={}\n", m.text()));
-        }
-        for Group { number, members } in &self.groups {
-            let members: Vec<String> = members.iter().map(ToString::to_string).collect();
-            text.push_str(&format!("group.{number}={}\n", members.join(":")));
-        }
-        for sid in self.voters.iter().filter(|_| !self.groups.is_empty()) {
-            let weight = self.weights.get(&sid).copied().unwrap_or(1);
-            text.push_str(&format!("weight.{sid}={weight}\n"));
-        }
-        if !text.is_empty() {
-            text.push_str("version=0");
-        }
-        text
+        self.lists().active.text()
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct ToDisk {
     held: Option<Vec<(u64, Op)>>,
     /// An install whose snapshot is still being written to its temporary file.
     staging: bool,
+    /// The list of members that is installed with it.
+    staged_members: Option<Box<str>>,
     /// A truncation that the tree must follow before the protocol hears that it is durable.
     reload_at: Option<Mark>,
     /// When the next snapshot is due, and which one counts.
@@ -45,6 +47,7 @@ impl ToDisk {
             asked: VecDeque::new(),
             held: None,
             staging: false,
+            staged_members: None,
             reload_at: None,
             snapshots,
         }
@@ -68,12 +71,21 @@ impl ToDisk {
                 payload: txn.bytes.clone(),
             },
             Write::Truncate { zxid } => Op::Truncate { after: zxid },
-            Write::Install { .. } => return,
-            Write::Activate { .. } => {
-                unreachable!("no payload of this server is a reconfiguration")
-            }
+            // These have ways of their own.
+            Write::Install { .. } | Write::Activate { .. } => return,
         };
         self.push(mark.0 << EXTRA_BITS, op);
+    }
+
+    /// Queues an activation: the list of members that is active from now on.
+    pub(super) fn activate(&mut self, mark: Mark, members: String) {
+        self.push(mark.0 << EXTRA_BITS, Op::Members(members.into()));
+    }
+
+    /// The list of members that comes with the next snapshot to be staged. It is written before it: a list that is known to be committed may
+    /// bind a server whose history does not have it yet.
+    pub(super) fn stage_members(&mut self, members: String) {
+        self.staged_members = Some(members.into());
     }
 
     /// Queues an operation that the protocol knows nothing of.
@@ -111,7 +123,11 @@ impl ToDisk {
     /// That file is there: it is installed before all that waits.
     pub(super) fn staged(&mut self, mark: Mark, staged: StagedSnapshot) {
         let install = Op::InstallSnapshot(staged);
-        self.batch.push((mark.0 << EXTRA_BITS, install));
+        let token = mark.0 << EXTRA_BITS;
+        if let Some(members) = self.staged_members.take() {
+            self.batch.push((token - 1, Op::Members(members)));
+        }
+        self.batch.push((token, install));
         self.staging = false;
         self.release();
     }

@@ -5,6 +5,7 @@ use super::turn::Core;
 use std::net::IpAddr;
 use tracing::warn;
 use zabra_model::service::claims::Claimant;
+use zabra_model::service::membership::GUESTS_MAX;
 use zabra_model::step::{Input, Link};
 use zabra_model::vote::ServerState;
 
@@ -22,6 +23,12 @@ impl Core {
             return;
         };
         let sid = hello.claim.sid;
+        let is_guest = self.quorum.lists().listed(sid).is_none();
+        if is_guest && self.quorum.guests() >= GUESTS_MAX {
+            warn!(%from, %sid, "a learner that no list has is not let in: there are {GUESTS_MAX} of these");
+            self.out.links.push(super::out::LinkAct::Close(conn.link));
+            return;
+        }
         let claim = Claimant {
             conn,
             from,

@@ -12,6 +12,7 @@
 //! | `apply` | committed transactions become changes, events and replies | tree, service, clients |
 //! | `service` | sessions, requests and syncs that wait, by the rules of `zabra_model::service` | no disk, no link, no socket's buffer |
 //! | `requests` | what a request of a client or a learner comes to | service and replica; it ends in a proposal or a packet |
+//! | `members` | the members while they change | service, replica, links |
 //! | `clients` | sessions at their connections | connections |
 //! | `local` | sessions that only this server knows, and serving reads without a leader | service, connections |
 //! | `quorum`, `learners` | links to other servers, and who may have one | links |
@@ -24,6 +25,7 @@ mod disk;
 pub mod event;
 mod learners;
 mod local;
+mod members;
 pub mod out;
 mod peer;
 mod protocol;

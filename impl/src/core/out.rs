@@ -32,6 +32,8 @@ pub struct Outputs {
     pub hold_clients: bool,
     /// The leader is not read on: too much waits for the disk.
     pub hold_leader: bool,
+    /// The lists of members have changed: see [`Shared::lists`](crate::client::shared::Shared::lists).
+    pub members_changed: bool,
     /// When the next turn is due if nothing happens, in [`Now::elapsed_ms`](super::event::Now).
     pub wake_ms: u64,
     /// This was the last turn: what is in the other parts is carried out, the disk finishes, and that is the end.

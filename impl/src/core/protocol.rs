@@ -88,9 +88,13 @@ impl Core {
             // Learners that were quicker than this server.
             self.let_waiting_in();
         }
+        if self.out.members_changed {
+            self.take_role();
+        }
         if serves {
             // Steps of their own: what this one asked for has left before.
             self.close_lost_sessions();
+            self.name_members();
         }
     }
 
@@ -111,28 +115,37 @@ impl Core {
                     "the leader's core chooses the zxid that was prepared for"
                 );
                 self.replica.window.push(Arc::clone(txn));
+                if let Some(members) = txn.members.clone() {
+                    self.change_lists(|lists| lists.append(*members));
+                }
                 self.disk.write(mark, write);
             }
             Write::Truncate { zxid } => {
                 let zxid = *zxid;
                 self.replica.window.truncate(zxid);
+                self.change_lists(|lists| {
+                    lists.truncate(zxid);
+                });
                 self.disk.write(mark, write);
                 let holds_more = self.replica.tree_zxid() > zxid;
                 self.disk.truncated(mark, holds_more);
             }
             Write::Install { zxid, .. } => self.install(mark, *zxid),
-            Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) | Write::Activate { .. } => {
-                self.disk.write(mark, write);
-            }
+            Write::Activate { .. } => self.activate(mark),
+            Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) => self.disk.write(mark, write),
         }
     }
 
     /// The tree that came with SNAP takes the place of this server's.
     fn install(&mut self, mark: Mark, zxid: Zxid) {
-        let Some(tree) = self.quorum.take_tree() else {
+        let Some((tree, lists)) = self.quorum.take_tree() else {
             error!("a snapshot is to be installed that was not received");
             return;
         };
+        if let Some(lists) = lists {
+            self.disk.stage_members(lists.active.text());
+            self.change_lists(|own| *own = *lists);
+        }
         let image = tree.image();
         assert_eq!(
             image.zxid, zxid,
@@ -163,7 +176,7 @@ impl Core {
                 self.quorum
                     .is_up_to_date(link, silence_ms, bytes_max, &mut self.out);
             }
-            Packet::Commit { zxid } => {
+            Packet::Commit { zxid } | Packet::CommitAndActivate { zxid } => {
                 self.quorum.put(link, &packet, &mut self.out);
                 self.quorum.answer_syncs(link, zxid, &mut self.out);
             }
@@ -190,6 +203,7 @@ impl Core {
     fn became(&mut self, state: ServerState) {
         info!(role = ?state, round = self.protocol.peer.round().0, "role");
         self.stop_serving();
+        self.quorum.has_last_words = false;
         self.quorum.stop_dialling(&mut self.out);
         if state == ServerState::Looking {
             let elections = &self.replica.shared.stats.elections;
@@ -209,16 +223,6 @@ impl Core {
         let conns: Vec<_> = lock(&shared.hub).conns.values().cloned().collect();
         conns.iter().for_each(|conn| conn.close());
         self.replica.forget_prepared();
-    }
-
-    /// Clients read who the members are, see D-59.
-    pub(super) fn show_members(&self) {
-        let shared = &self.replica.shared;
-        if shared.config.is_ensemble() {
-            let text = self.quorum.members_text();
-            let mut tree = shared.tree_mut();
-            tree.set_config(text.as_bytes(), Zxid::ZERO, 0);
-        }
     }
 
     fn serve(&mut self, epoch: Epoch) {

@@ -2,7 +2,7 @@
 
 use super::out::{DialAct, Item, LinkAct, Outputs};
 use super::window::Window;
-use crate::wire::link::{Hello, put_core, put_history};
+use crate::wire::link::{Hello, put_core, put_history, put_inform};
 use crate::wire::payload::Payload;
 use crate::wire::quorum::{
     ForwardedRequest, NO_ZXID, PacketKind, encode_revalidate, encode_revalidated,
@@ -16,6 +16,7 @@ use zabra_model::ids::{ServerId, SessionId, Zxid};
 use zabra_model::packet::Packet;
 use zabra_model::peer::Peer;
 use zabra_model::service::claims::{Claimant, Holder, Line, Progress};
+use zabra_model::service::members::Lists;
 use zabra_model::service::membership::Turned;
 use zabra_model::service::syncs::LearnerSyncs;
 use zabra_model::step::Link;
@@ -57,15 +58,21 @@ pub(super) struct Quorum {
     lines: BTreeMap<ServerId, Line<Claiming, IpAddr>>,
     /// Those that a harness lets in before they have said who they are.
     nameless: Vec<Link>,
-    /// The tree that came with the last SNAP.
-    tree: Option<Box<Tree>>,
+    /// The tree that came with the last SNAP, and the lists of members as of it.
+    tree: Option<(Box<Tree>, Option<Box<Lists>>)>,
     attempt: u64,
     dialling: bool,
-    members_text: Arc<str>,
+    /// The lists of members that bind this server.
+    lists: Arc<Lists>,
+    /// The newest of them as text, as NEWLEADER carries it.
+    members_text: Box<str>,
+    me: ServerId,
+    /// What waits for a link that ends is sent before.
+    pub(super) has_last_words: bool,
 }
 
 impl Quorum {
-    pub(super) fn new(members_text: Arc<str>) -> Self {
+    pub(super) fn new(me: ServerId, lists: Arc<Lists>) -> Self {
         Self {
             open: BTreeMap::new(),
             dirty: Vec::new(),
@@ -74,13 +81,29 @@ impl Quorum {
             tree: None,
             attempt: 0,
             dialling: false,
-            members_text,
+            members_text: lists.newest().text().into(),
+            lists,
+            me,
+            has_last_words: false,
         }
     }
 
-    /// The members as text, as NEWLEADER carries them.
-    pub(super) fn members_text(&self) -> Arc<str> {
-        Arc::clone(&self.members_text)
+    /// The lists of members that bind this server.
+    pub(super) const fn lists(&self) -> &Arc<Lists> {
+        &self.lists
+    }
+
+    /// Sets them.
+    pub(super) fn set_lists(&mut self, lists: Arc<Lists>) {
+        self.members_text = lists.newest().text().into();
+        self.lists = lists;
+    }
+
+    /// How many learners are led, or wait for it, that no list has.
+    pub(super) fn guests(&self) -> usize {
+        let is_guest = |sid: &ServerId| self.lists.listed(*sid).is_none();
+        let led = self.open.values().filter_map(|open| open.sid);
+        led.filter(is_guest).count() + self.lines.keys().filter(|sid| is_guest(sid)).count()
     }
 
     /// Dials the leader.
@@ -133,11 +156,15 @@ impl Quorum {
 
     /// Ends a link; whether there was one.
     pub(super) fn close(&mut self, link: Link, out: &mut Outputs) -> bool {
-        let was_open = self.open.remove(&link).is_some();
-        if was_open {
-            out.links.push(LinkAct::Close(link));
+        let Some(open) = self.open.remove(&link) else {
+            return false;
+        };
+        if self.has_last_words && !open.packets.is_empty() {
+            let last = Item::Packets(open.packets);
+            out.links.push(LinkAct::Send(link, last));
         }
-        was_open
+        out.links.push(LinkAct::Close(link));
+        true
     }
 
     /// All of them.
@@ -169,6 +196,11 @@ impl Quorum {
     /// Who is at the other end.
     pub(super) fn sid(&self, link: Link) -> Option<ServerId> {
         self.open.get(&link)?.sid
+    }
+
+    /// Whether a learner with this id is linked.
+    pub(super) fn is_led(&self, sid: ServerId) -> bool {
+        self.open.values().any(|open| open.sid == Some(sid))
     }
 
     /// The link that has this id.
@@ -275,11 +307,11 @@ impl Quorum {
         out.links.extend(claims.chain(nameless).map(LinkAct::Close));
     }
 
-    pub(super) fn keep_tree(&mut self, tree: Box<Tree>) {
-        self.tree = Some(tree);
+    pub(super) fn keep_tree(&mut self, tree: Box<Tree>, lists: Option<Box<Lists>>) {
+        self.tree = Some((tree, lists));
     }
 
-    pub(super) fn take_tree(&mut self) -> Option<Box<Tree>> {
+    pub(super) fn take_tree(&mut self) -> Option<(Box<Tree>, Option<Box<Lists>>)> {
         self.tree.take()
     }
 
@@ -304,7 +336,7 @@ impl Quorum {
 
     pub(super) fn put(&mut self, link: Link, packet: &Packet<Payload>, out: &mut Outputs) {
         if let Some(packets) = room(&mut self.open, &mut self.dirty, link, out) {
-            put_core(packet, &self.members_text, packets);
+            put_core(packet, &self.members_text, self.me, packets);
         }
     }
 
@@ -355,16 +387,20 @@ impl Quorum {
     ) {
         let before = Zxid(zxid.0.saturating_sub(1));
         if let Some(payload) = window.range(before, zxid).next() {
-            let data = Some(payload.bytes.as_ref());
-            self.write(link, out, |bytes| {
-                put_packet(PacketKind::Inform, zxid, data, None, bytes);
-            });
+            let me = self.me;
+            self.write(link, out, |bytes| put_inform(payload, me, bytes));
         }
     }
 
+    /// Sends the tree as of `zxid`, with the lists of members as of it if they have ever changed: a ZooKeeper learner passes them over.
     pub(super) fn put_tree(&mut self, link: Link, zxid: Zxid, image: Image, out: &mut Outputs) {
+        let mut lists = Lists::clone(&self.lists);
+        lists.truncate(zxid);
+        let has_changed = lists.newest().version > Zxid::ZERO;
+        let text = has_changed.then(|| lists.text());
         self.write(link, out, |bytes| {
-            put_packet(PacketKind::Snap, zxid, None, None, bytes);
+            let data = text.as_deref().map(str::as_bytes);
+            put_packet(PacketKind::Snap, zxid, data, None, bytes);
         });
         self.push(link, Item::Tree(Box::new(image)), out);
     }
@@ -384,7 +420,7 @@ impl Quorum {
     }
 
     /// The link to the leader.
-    fn leader(&self) -> Option<Link> {
+    pub(super) fn leader(&self) -> Option<Link> {
         let (link, _) = self.open.iter().find(|(_, open)| open.learner.is_none())?;
         Some(*link)
     }

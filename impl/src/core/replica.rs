@@ -5,6 +5,7 @@
 
 use super::window::Window;
 use crate::client::shared::Shared;
+use bytes::Bytes;
 use std::sync::Arc;
 use zabra_model::ids::Zxid;
 use zabra_model::service::delivery::Delivery;
@@ -56,6 +57,12 @@ impl Replica {
     pub(super) fn prepare(&mut self, request: &Request<'_>, op: WriteOp) -> Txn {
         let tree = self.shared.tree();
         self.prep.prepare(&tree, request, op)
+    }
+
+    /// The transaction that brings a list of members with this text, if the client may write the node that shows it.
+    pub(super) fn reconfig(&mut self, request: &Request<'_>, text: Bytes) -> Txn {
+        let tree = self.shared.tree();
+        self.prep.reconfig(&tree, request, text)
     }
 
     /// The quota that the last request was over, if its operator is to hear of it now, and of how many he did not hear.

@@ -17,6 +17,7 @@ use zabra_model::packet::Packet;
 use zabra_model::service::admission::{counts_of_learner, refusal};
 use zabra_model::service::delivery::Need;
 use zabra_model::service::mode::{Way, counts_at_leader, counts_at_learner};
+use zabra_model::service::reconfig;
 use zabra_model::service::room::Verdict;
 use zabra_model::service::tracker::{Asks, Standing, lost};
 use zabra_model::step::{Input, Link};
@@ -26,7 +27,7 @@ use zabra_model::tree::op::WriteOp;
 use zabra_model::tree::prep;
 use zabra_model::tree::txn::{Txn, TxnHeader};
 
-const fn refused(code: ErrorCode) -> Txn {
+pub(super) const fn refused(code: ErrorCode) -> Txn {
     Txn::Error { code: code.code() }
 }
 
@@ -53,7 +54,7 @@ struct Asked<'a> {
 }
 
 impl Core {
-    fn header(&self, session: SessionId, cxid: i32, zxid: Zxid) -> TxnHeader {
+    pub(super) fn header(&self, session: SessionId, cxid: i32, zxid: Zxid) -> TxnHeader {
         TxnHeader {
             session,
             cxid,
@@ -62,7 +63,7 @@ impl Core {
         }
     }
 
-    fn propose(&mut self, header: TxnHeader, txn: Txn) {
+    pub(super) fn propose(&mut self, header: TxnHeader, txn: Txn) {
         let stats = &self.replica.shared.stats;
         stats.proposals.fetch_add(1, Ordering::Relaxed);
         let closes = matches!(txn, Txn::CloseSession { .. });
@@ -120,6 +121,26 @@ impl Core {
                     warn!(%session, untold, "{near}");
                 }
                 txn
+            }
+            Some(Request::Reconfig {
+                joining,
+                leaving,
+                new_members,
+                config_id,
+            }) => {
+                let wanted = reconfig::Asked {
+                    joining: joining.as_deref(),
+                    leaving: leaving.as_deref(),
+                    new_members: new_members.as_deref(),
+                    from_version: config_id,
+                };
+                let request = prep::Request {
+                    header,
+                    ids: asked.ids,
+                    session: said.session,
+                    ephemerals: said.ephemerals,
+                };
+                self.reconfigured(&request, &wanted)
             }
             other => refused(refusal(asked.opcode, other.is_some())),
         };
@@ -376,13 +397,7 @@ impl Core {
                     let packet = Packet::Ping { zxid };
                     self.step(Input::Received { link, packet });
                 }
-                Heard::Snapshot(zxid, tree) => {
-                    self.quorum.keep_tree(tree);
-                    // The members are those of the configuration file, at the leader too.
-                    let ensemble = Box::new(self.protocol.peer.ensemble().clone());
-                    let packet = Packet::Snap { zxid, ensemble };
-                    self.step(Input::Received { link, packet });
-                }
+                Heard::Snapshot(zxid, tree, lists) => self.on_snapshot(link, zxid, tree, lists),
                 Heard::Request(request, ids) => {
                     self.on_forwarded(link, request, ids.as_deref().unwrap_or_default());
                 }

@@ -16,10 +16,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tracing::warn;
 use zabra_model::durable::Durable;
-use zabra_model::ensemble::Ensemble;
 use zabra_model::ids::Zxid;
 use zabra_model::peer::Peer;
 use zabra_model::service::delivery::Need;
+use zabra_model::service::members::Lists;
 use zabra_model::service::snapshots::{Finished, Replay, ReplayLimits, Snapshots};
 use zabra_model::step::{Env, Input, Link, Timer};
 use zabra_model::tree::prep::{Prep, Rules};
@@ -65,8 +65,8 @@ pub struct Start {
     pub shared: Arc<Shared>,
     /// This server.
     pub env: Env,
-    /// Who votes.
-    pub ensemble: Ensemble,
+    /// The lists of members that bind it.
+    pub lists: Lists,
     /// What the disk holds.
     pub found: Durable,
     /// What of it lies behind the snapshot.
@@ -86,7 +86,14 @@ impl Core {
         let config = &start.shared.config;
         let last = start.found.history.last();
         let mut effects = Vec::new();
-        let peer = Peer::boot(&start.env, start.found, start.ensemble, &mut effects);
+        let peer = Peer::boot(
+            &start.env,
+            start.found,
+            start.lists.ensemble(),
+            &mut effects,
+        );
+        let (me, lists) = (start.env.me, Arc::new(start.lists));
+        start.shared.set_lists(Arc::clone(&lists));
         let rules = Rules {
             extended_types: config.extended_types,
             enforce_quota: config.enforce_quota,
@@ -115,7 +122,7 @@ impl Core {
                 effects,
             },
             disk,
-            quorum: Quorum::new(config.members_text().into()),
+            quorum: Quorum::new(me, lists),
             service,
             out: Outputs::default(),
             scratch: BytesMut::new(),

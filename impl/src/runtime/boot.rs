@@ -8,12 +8,13 @@ use crate::storage::disk::{Disk, RealDisk};
 use crate::storage::layout::{self, Layout};
 use crate::storage::owner::Owner;
 use crate::storage::txn_log::writer::{LogOptions, TxnLog};
-use crate::storage::{Dirs, StorageError, history, purge, worker};
+use crate::storage::{Dirs, StorageError, history, members, purge, worker};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tracing::{info, warn};
 use zabra_model::ids::Zxid;
+use zabra_model::service::members::{Lists, Members};
 use zabra_model::tree::node::Tree;
 
 /// Bytes that may wait for the disk; more are kept where they come from.
@@ -112,6 +113,51 @@ pub fn has_begun(config: &Config) {
             }
         }
     }
+}
+
+/// Takes the list of members that is kept with the data, where it is newer than that of the configuration.
+///
+/// # Errors
+/// [`ServerError::Data`].
+pub fn take_members(config: &mut Config) -> Result<(), ServerError> {
+    let kept = members::read(&RealDisk, &dirs(config)).map_err(ServerError::Data)?;
+    let Some(kept) = kept else {
+        return Ok(());
+    };
+    let version = kept.version;
+    if config.take_members(kept) {
+        warn!(
+            path = %config.path.display(), %version,
+            "the list of members there is an older one than this server has activated, and is not used; `/zookeeper/config` shows the one that counts"
+        );
+    }
+    Ok(())
+}
+
+/// The lists of members that bind this server: of the configuration, of what is kept with the data, and of the history, which ends at `last`.
+///
+/// A server whose history ends before the version of the file has never activated that list: somebody has written or copied the file for
+/// it, as for a joiner. It counts as a list without a version, or the list that the leader says would seem to be known.
+///
+/// # Errors
+/// [`ServerError::Data`].
+pub fn lists(config: &Config, in_history: Vec<Members>, last: Zxid) -> Result<Lists, ServerError> {
+    let mut active = config.lists().active;
+    if !config.is_ensemble() {
+        return Ok(Lists::of(active));
+    }
+    if active.version > last {
+        active.version = Zxid::ZERO;
+    }
+    let kept = members::read(&RealDisk, &dirs(config)).map_err(ServerError::Data)?;
+    active = match kept {
+        Some(kept) if kept.version > active.version => kept,
+        _ => active,
+    };
+    let lists = Lists::found(active, in_history);
+    let (active, newest) = (lists.active.version, lists.newest().version);
+    info!(%active, %newest, "members, by the versions of their lists");
+    Ok(lists)
 }
 
 fn options(config: &Config) -> BootOptions {

@@ -1,11 +1,12 @@
 //! The ports between the servers: who may speak there, and what strangers may hold while nobody knows who they are.
 
 use crate::client::lock::lock;
+use crate::client::shared::Shared;
 use crate::config::Config;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::net::IpAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::lookup_host;
 use tokio::task::AbortHandle;
@@ -100,11 +101,9 @@ fn displaced(
 }
 
 /// Whose connections are taken at all.
-#[derive(Debug)]
 pub struct Doors {
     port: &'static str,
-    /// Host names and addresses of the members; empty if everybody may connect.
-    hosts: Vec<String>,
+    shared: Arc<Shared>,
     known: Mutex<(Option<Instant>, Vec<IpAddr>)>,
     told: Mutex<Option<Instant>>,
 }
@@ -112,11 +111,10 @@ pub struct Doors {
 impl Doors {
     /// Of the port with this name.
     #[must_use]
-    pub fn new(config: &Config, port: &'static str) -> Self {
-        let members = config.members.values().filter(|_| config.from_members_only);
+    pub fn new(shared: &Arc<Shared>, port: &'static str) -> Self {
         Self {
             port,
-            hosts: members.map(|m| m.host.clone()).collect(),
+            shared: Arc::clone(shared),
             known: Mutex::default(),
             told: Mutex::default(),
         }
@@ -124,7 +122,7 @@ impl Doors {
 
     /// Whether a connection from this address is read. The members' names are looked up anew, as their addresses may change.
     pub async fn is_open_to(&self, from: IpAddr) -> bool {
-        if self.hosts.is_empty() {
+        if !self.shared.config.from_members_only {
             return true;
         }
         let from = from.to_canonical();
@@ -139,7 +137,8 @@ impl Doors {
             return false;
         }
         let mut addresses = Vec::new();
-        for host in &self.hosts {
+        let lists = self.shared.lists();
+        for host in lists.members().values().map(|member| &member.host) {
             match lookup_host((host.as_str(), 0)).await {
                 Ok(found) => addresses.extend(found.map(|a| a.ip().to_canonical())),
                 Err(error) => debug!(host, %error, "the name of a member is not known"),

@@ -5,6 +5,7 @@ use super::clock::SystemClock;
 use super::disk::{DiskThread, Rejected};
 use super::inbox::Inbox;
 use super::links::{Knocking, Links};
+use super::member_files::MemberFiles;
 use super::mesh::ElectionNet;
 use super::quorum::dial;
 use crate::client::shared::Shared;
@@ -48,6 +49,8 @@ pub struct Edges {
     pub links: Links,
     /// The connections for elections, if there are other servers.
     pub mesh: Option<Arc<ElectionNet>>,
+    /// The files that tell of the members.
+    pub files: MemberFiles,
     /// The attempt to dial that is under way.
     pub dialling: Option<JoinHandle<()>>,
     /// How long to dial, whatever the core says: a harness holds the links, too.
@@ -82,7 +85,7 @@ impl Edges {
         inbox: Arc<Inbox>,
     ) -> Self {
         let history = boot::history_reader(&shared.config);
-        Self {
+        let edges = Self {
             clock,
             disk,
             waiting: VecDeque::new(),
@@ -95,11 +98,15 @@ impl Edges {
             ),
             knocking,
             mesh,
+            files: MemberFiles::default(),
             dialling: None,
             dial_within: None,
             inbox,
             shared,
-        }
+        };
+        // What a crash has left undone beside the configuration.
+        edges.files.write(&edges.shared);
+        edges
     }
 
     /// The time of a turn.
@@ -130,6 +137,9 @@ impl Edges {
 
     /// Carries out what a turn asks for, and leaves it empty.
     pub fn carry_out(&mut self, out: &mut Outputs) {
+        if std::mem::take(&mut out.members_changed) {
+            self.members_changed();
+        }
         self.waiting.extend(out.disk.drain(..));
         self.write();
         self.links.carry_out(&mut out.links, &mut out.spare);
@@ -161,6 +171,14 @@ impl Edges {
         }
     }
 
+    /// Others are talked to, and the files beside `zoo.cfg` are written.
+    fn members_changed(&self) {
+        if let Some(mesh) = &self.mesh {
+            mesh.set_members(&self.shared.lists());
+        }
+        self.files.write(&self.shared);
+    }
+
     fn dial(&mut self, act: DialAct) {
         if let Some(before) = self.dialling.take() {
             before.abort();
@@ -174,8 +192,8 @@ impl Edges {
             let within = Duration::from_millis(within_ms);
             let within = self.dial_within.unwrap_or(within);
             let (knocking, inbox) = (Arc::clone(&self.knocking), Arc::clone(&self.inbox));
-            let config = &self.shared.config;
-            self.dialling = Some(dial(config, leader, attempt, within, knocking, inbox));
+            let shared = &self.shared;
+            self.dialling = Some(dial(shared, leader, attempt, within, knocking, inbox));
         }
     }
 

@@ -5,6 +5,7 @@ use super::doors::{Doors, Strangers};
 use super::inbox::Inbox;
 use super::ports::{self, Listening};
 use crate::client::lock::lock;
+use crate::client::shared::Shared;
 use crate::config::net::Net;
 use crate::config::{Config, join};
 use crate::core::event::Event;
@@ -14,18 +15,20 @@ use crate::wire::WireError;
 use crate::wire::election::{Address, InitialForm, InitialMessage};
 use crate::wire::mail;
 use bytes::{Bytes, BytesMut};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 use zabra_model::ids::ServerId;
-use zabra_model::service::membership::{Listed, is_member};
+use zabra_model::service::members::{Lists, Members};
+use zabra_model::service::membership::{GUESTS_MAX, is_member};
 use zabra_model::vote::Notification;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -42,7 +45,7 @@ enum Incoming {
 
 struct Slot {
     sid: ServerId,
-    address: String,
+    address: Mutex<String>,
     /// The one message that waits.
     waiting: Mutex<Option<Bytes>>,
     /// What was sent last: said again on a new connection, as it may have been lost with the old one.
@@ -72,11 +75,15 @@ pub struct ElectionPort {
 pub struct ElectionNet {
     me: ServerId,
     my_address: Address,
-    members_text: Box<str>,
-    /// Of all members but this server: nobody else is talked to.
-    slots: HashMap<ServerId, Arc<Slot>>,
+    shared: Arc<Shared>,
+    /// This server's list of members as text, and whether it has no vote.
+    says: RwLock<(Box<str>, bool)>,
+    /// Of all members but this server, also of those that have been removed. Nobody else is talked to but guests, where members change.
+    slots: RwLock<HashMap<ServerId, Arc<Slot>>>,
+    /// Who is no member and has made itself known: the oldest gives way.
+    guests: Mutex<VecDeque<(ServerId, AbortHandle)>>,
     doors: Doors,
-    observer: bool,
+    members_change: bool,
     net: Net,
     inbox: Arc<Inbox>,
     sent: Sent,
@@ -88,7 +95,7 @@ impl ElectionNet {
     /// # Errors
     /// [`ServerError::Bind`].
     pub async fn bind(config: &Config) -> Result<Option<ElectionPort>, ServerError> {
-        let Some(own) = config.members.get(&config.me) else {
+        let Some(own) = &config.own else {
             return Ok(None);
         };
         let host = (!config.listen_on_all).then_some(own.host.as_str());
@@ -109,38 +116,85 @@ impl ElectionNet {
 
     /// Listens, and is ready to dial.
     #[must_use]
-    pub fn start(config: &Config, port: ElectionPort, inbox: Arc<Inbox>) -> Arc<Self> {
-        let others = config.members.iter().filter(|(sid, _)| **sid != config.me);
-        let (slots, runs): (HashMap<_, _>, Vec<_>) = others
-            .map(|(sid, member)| {
-                let (incoming, receiver) = mpsc::channel(4);
-                let slot = Arc::new(Slot {
-                    sid: *sid,
-                    address: join(&member.host, member.election_port),
-                    waiting: Mutex::default(),
-                    last: Mutex::default(),
-                    wake: Notify::new(),
-                    incoming,
-                });
-                ((*sid, Arc::clone(&slot)), (slot, receiver))
-            })
-            .unzip();
+    pub fn start(shared: &Arc<Shared>, port: ElectionPort, inbox: Arc<Inbox>) -> Arc<Self> {
         let net = Arc::new(Self {
-            me: config.me,
+            me: shared.config.me,
             my_address: port.address,
-            members_text: config.members_text().into(),
-            slots,
-            doors: Doors::new(config, "election"),
-            observer: config.is_observer(),
-            net: config.net,
+            shared: Arc::clone(shared),
+            says: RwLock::default(),
+            slots: RwLock::default(),
+            guests: Mutex::default(),
+            doors: Doors::new(shared, "election"),
+            members_change: shared.config.reconfig_enabled,
+            net: shared.config.net,
             inbox,
             sent: Sent::default(),
         });
-        for (slot, receiver) in runs {
-            tokio::spawn(Arc::clone(&net).run(slot, receiver));
-        }
+        net.set_members(&shared.lists());
         tokio::spawn(Arc::clone(&net).accept(port.listener));
         net
+    }
+
+    /// These are the members now: new ones are talked to, at once, and those that have moved are dialled elsewhere.
+    pub fn set_members(self: &Arc<Self>, lists: &Lists) {
+        *write(&self.says) = (lists.active.text().into(), !lists.has_vote(self.me));
+        let members = lists.members();
+        for (sid, member) in members.iter().filter(|(sid, _)| **sid != self.me) {
+            let address = join(&member.host, member.election_port);
+            let known = read(&self.slots).get(sid).map(Arc::clone);
+            match known {
+                Some(slot) => *lock(&slot.address) = address,
+                None => drop(self.add_slot(*sid, address)),
+            }
+        }
+        // A guest that is a member now stays one.
+        lock(&self.guests).retain(|(sid, _)| !members.contains_key(sid));
+    }
+
+    fn add_slot(self: &Arc<Self>, sid: ServerId, address: String) -> (Arc<Slot>, AbortHandle) {
+        let (incoming, receiver) = mpsc::channel(4);
+        let slot = Arc::new(Slot {
+            sid,
+            address: Mutex::new(address),
+            waiting: Mutex::default(),
+            last: Mutex::default(),
+            wake: Notify::new(),
+            incoming,
+        });
+        write(&self.slots).insert(sid, Arc::clone(&slot));
+        let run = tokio::spawn(Arc::clone(self).run(Arc::clone(&slot), receiver));
+        (slot, run.abort_handle())
+    }
+
+    /// Who is no member has made itself known: it is answered, and dialled at the address that it came from.
+    fn guest(
+        self: &Arc<Self>,
+        initial: &InitialMessage,
+        from: SocketAddr,
+    ) -> Result<Arc<Slot>, String> {
+        let port = match &initial.form {
+            InitialForm::One(address) => address.port,
+            InitialForm::List(addresses) => addresses.first().map_or(0, |address| address.port),
+            InitialForm::Bare => 0,
+        };
+        let sid = initial.server;
+        if port == 0 || i64::try_from(sid.0).is_err() {
+            return Err(format!(
+                "server id {sid} is no member's, and it does not say where it listens"
+            ));
+        }
+        let address = SocketAddr::new(from.ip(), port).to_string();
+        let mut guests = lock(&self.guests);
+        if guests.len() >= GUESTS_MAX
+            && let Some((oldest, run)) = guests.pop_front()
+        {
+            run.abort();
+            write(&self.slots).remove(&oldest);
+        }
+        info!(%sid, address, "a server that is no member takes part in elections without a vote");
+        let (slot, run) = self.add_slot(sid, address);
+        guests.push_back((sid, run));
+        Ok(slot)
     }
 
     /// How much was sent so far.
@@ -151,7 +205,8 @@ impl ElectionNet {
 
     /// Leaves `notification` for `to`, in place of an older one.
     pub fn notify(&self, to: ServerId, notification: Notification) {
-        let Some(slot) = self.slots.get(&to) else {
+        let slot = read(&self.slots).get(&to).map(Arc::clone);
+        let Some(slot) = slot else {
             return;
         };
         let replaced = lock(&slot.waiting).replace(self.encode(notification));
@@ -163,10 +218,11 @@ impl ElectionNet {
 
     fn encode(&self, n: Notification) -> Bytes {
         let mut out = BytesMut::new();
+        let says = read(&self.says);
         let from = mail::Sender {
             me: self.me,
-            is_observer: self.observer,
-            members_text: &self.members_text,
+            is_observer: says.1,
+            members_text: &says.0,
         };
         mail::put(n, &from, &mut out);
         out.freeze()
@@ -196,7 +252,11 @@ impl ElectionNet {
     }
 
     /// Reads who has dialled, and decides whose the connection is to be.
-    async fn introduce(&self, mut stream: TcpStream, from: SocketAddr) -> Result<(), String> {
+    async fn introduce(
+        self: &Arc<Self>,
+        mut stream: TcpStream,
+        from: SocketAddr,
+    ) -> Result<(), String> {
         if !self.doors.is_open_to(from.ip()).await {
             return Err("its address is no member's".into());
         }
@@ -204,12 +264,16 @@ impl ElectionNet {
         let mut buf = BytesMut::new();
         let initial = ports::first_words(&mut stream, &mut buf, InitialMessage::parse).await?;
         let sid = initial.server;
-        let slot = self.slots.get(&sid);
-        // The slots are the members; their roles make no difference here.
-        is_member(self.me, sid, slot.map(|_| Listed::Participant))
-            .map_err(|turned| format!("server id {sid}: {turned}"))?;
-        let Some(slot) = slot else {
-            return Ok(());
+        let known = read(&self.slots).get(&sid).map(Arc::clone);
+        let slot = match known {
+            Some(slot) => slot,
+            None if self.members_change && sid != self.me => self.guest(&initial, from)?,
+            // The slots are the members; their roles make no difference here.
+            None => {
+                is_member(self.me, sid, None)
+                    .map_err(|turned| format!("server id {sid}: {turned}"))?;
+                return Ok(());
+            }
         };
         let what = if sid > self.me {
             Incoming::Stream(stream, buf)
@@ -266,7 +330,8 @@ impl ElectionNet {
     }
 
     async fn dial(&self, slot: &Slot) -> std::io::Result<Option<TcpStream>> {
-        let mut stream = ports::dial(&slot.address, self.net.election_keep_alive).await?;
+        let address = lock(&slot.address).clone();
+        let mut stream = ports::dial(&address, self.net.election_keep_alive).await?;
         stream.set_nodelay(true)?;
         let mut out = BytesMut::new();
         InitialMessage {
@@ -280,7 +345,7 @@ impl ElectionNet {
 
     /// Exchanges messages until the connection ends; the answer is what has arrived in place of it.
     async fn talk(
-        &self,
+        self: &Arc<Self>,
         slot: &Slot,
         mut stream: TcpStream,
         mut buf: BytesMut,
@@ -332,11 +397,34 @@ impl ElectionNet {
         }
     }
 
+    /// A member may have a newer list than this server, whose leader this one does not know. That list binds nobody; it tells where to ask.
+    fn hear_of_members(self: &Arc<Self>, from: ServerId, text: Option<&str>) {
+        let Some(text) = text.filter(|text| **text != *read(&self.says).0) else {
+            return;
+        };
+        if self.shared.lists().listed(from).is_none() {
+            return;
+        }
+        let Ok(members) = Members::parse(text) else {
+            return;
+        };
+        if !self.shared.hear_of(&members) {
+            return;
+        }
+        info!(peer = %from, version = %members.version, "a newer list of members is heard of");
+        for (sid, member) in members.list.iter().filter(|(sid, _)| **sid != self.me) {
+            if !read(&self.slots).contains_key(sid) {
+                self.add_slot(*sid, join(&member.host, member.election_port));
+            }
+        }
+    }
+
     /// Hands on what was said; whether anything was.
-    fn hear(&self, from: ServerId, buf: &mut BytesMut) -> Result<bool, WireError> {
+    fn hear(self: &Arc<Self>, from: ServerId, buf: &mut BytesMut) -> Result<bool, WireError> {
         let mut any = false;
-        mail::read(buf, |said| match said {
-            Ok(notification) => {
+        mail::read_all(buf, |said| match said {
+            Ok((notification, text)) => {
+                self.hear_of_members(from, text.as_deref());
                 self.inbox.push(Event::Mail(from, notification), 0);
                 any = true;
             }
@@ -344,6 +432,14 @@ impl ElectionNet {
         })?;
         Ok(any)
     }
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn bind_retrying(

@@ -12,6 +12,7 @@ mod java_store;
 pub mod limits;
 pub mod links;
 pub mod listener;
+pub mod member_files;
 pub mod mesh;
 pub mod ports;
 pub mod quorum;

@@ -4,6 +4,7 @@ use super::doors::{Doors, Strangers};
 use super::inbox::Inbox;
 use super::links::Knocking;
 use super::ports::{self, Listening};
+use crate::client::shared::Shared;
 use crate::config::{Config, join};
 use crate::core::event::Event;
 use crate::error::ServerError;
@@ -11,7 +12,6 @@ use crate::limits::{HANDSHAKE_TIME, HANDSHAKES_MAX, HELLO_BYTES_MAX};
 use crate::wire::link::{Hello, hello};
 use crate::wire::quorum::parse;
 use bytes::BytesMut;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 use zabra_model::ids::ServerId;
-use zabra_model::service::membership::{Listed, may_be_led};
+use zabra_model::service::membership::may_be_led;
 use zabra_model::step::Link;
 
 /// How long the look-up of a member's name may take.
@@ -38,7 +38,7 @@ const RETRY: [Duration; 4] = [
 /// # Errors
 /// As [`ports::bind`].
 pub async fn bind(config: &Config) -> Result<Option<TcpListener>, ServerError> {
-    let Some(own) = config.members.get(&config.me) else {
+    let Some(own) = &config.own else {
         return Ok(None);
     };
     let host = (!config.listen_on_all).then_some(own.host.as_str());
@@ -49,25 +49,15 @@ pub async fn bind(config: &Config) -> Result<Option<TcpListener>, ServerError> {
 /// Listens for learners; each that may be led becomes an [`Event::Accepted`]. `unheard`: it does so before it has said a word, which a
 /// harness holds back.
 pub fn listen(
-    config: &Config,
+    shared: &Arc<Shared>,
     listener: TcpListener,
     knocking: Arc<Knocking>,
     inbox: Arc<Inbox>,
     unheard: bool,
 ) {
     let door = Door {
-        doors: Doors::new(config, "quorum"),
-        listed: config
-            .members
-            .keys()
-            .filter_map(|sid| Some((*sid, config.listed(*sid)?)))
-            .collect(),
-        hosts: config
-            .members
-            .iter()
-            .map(|(sid, member)| (*sid, member.host.clone()))
-            .collect(),
-        me: config.me,
+        doors: Doors::new(shared, "quorum"),
+        shared: Arc::clone(shared),
         knocking,
         inbox,
         unheard,
@@ -78,9 +68,7 @@ pub fn listen(
 /// What is asked of whoever dials the quorum port.
 struct Door {
     doors: Doors,
-    listed: BTreeMap<ServerId, Listed>,
-    hosts: BTreeMap<ServerId, String>,
-    me: ServerId,
+    shared: Arc<Shared>,
     knocking: Arc<Knocking>,
     inbox: Arc<Inbox>,
     unheard: bool,
@@ -130,7 +118,9 @@ impl Door {
             return Err("it says more before it is answered".into());
         }
         let claim = hello.claim;
-        may_be_led(self.me, claim, self.listed.get(&claim.sid).copied())
+        let config = &self.shared.config;
+        let listed = self.shared.lists().listed(claim.sid);
+        may_be_led(config.me, claim, listed, config.reconfig_enabled)
             .map_err(|turned| format!("server id {}: {turned}", claim.sid))?;
         let expected = self.is_listed_at(claim.sid, from.ip()).await;
         let link = self.knocking.add_learner(stream, &self.inbox);
@@ -150,7 +140,8 @@ impl Door {
 
     /// Whether the configuration lists this address for a member. A name that cannot be looked up in time is no reason to wait.
     async fn is_listed_at(&self, sid: ServerId, from: IpAddr) -> bool {
-        let Some(host) = self.hosts.get(&sid) else {
+        let lists = self.shared.lists();
+        let Some(host) = lists.member(sid).map(|member| &member.host) else {
             return false;
         };
         let from = from.to_canonical();
@@ -163,17 +154,14 @@ impl Door {
 
 /// Dials the leader until `within` is over; the outcome is [`Event::Dialled`] with `attempt`.
 pub fn dial(
-    config: &Config,
+    shared: &Shared,
     leader: ServerId,
     attempt: u64,
     within: Duration,
     knocking: Arc<Knocking>,
     inbox: Arc<Inbox>,
 ) -> tokio::task::JoinHandle<()> {
-    let addr = config
-        .members
-        .get(&leader)
-        .map(|m| join(&m.host, m.quorum_port));
+    let addr = shared.member(leader).map(|m| join(&m.host, m.quorum_port));
     tokio::spawn(async move {
         let stream = match addr {
             Some(addr) => connect(&addr, within).await,

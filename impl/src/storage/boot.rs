@@ -12,10 +12,12 @@ use tracing::{info, warn};
 use zabra_model::durable::{self, Durable};
 use zabra_model::history::History;
 use zabra_model::ids::{SessionId, Zxid};
+use zabra_model::service::members::Members;
 use zabra_model::service::snapshots::Replay;
 use zabra_model::switch::Switches;
 use zabra_model::tree::acl::Acl;
 use zabra_model::tree::node::Tree;
+use zabra_model::tree::path::CONFIG;
 use zabra_model::tree::stat::StatPersisted;
 
 /// How a server starts.
@@ -34,11 +36,12 @@ enum Growing {
     Nothing,
 }
 
-struct BootSink(Growing, Replay);
+/// What has been read so far; behind that, the lists of members in it, by version.
+struct BootSink(Growing, Replay, Vec<Members>);
 
 impl BootSink {
     const fn new() -> Self {
-        Self(Growing::Nothing, Replay { txns: 0, bytes: 0 })
+        Self(Growing::Nothing, Replay { txns: 0, bytes: 0 }, Vec::new())
     }
 
     fn sink(&mut self) -> std::result::Result<&mut TreeSink, Refused> {
@@ -96,6 +99,13 @@ impl SnapshotSink for BootSink {
         acl: Acl,
         stat: StatPersisted,
     ) -> std::result::Result<(), Refused> {
+        // The transaction that brought the list may be in no log any more. What a client has written there is not one.
+        if path == CONFIG
+            && let Some(members) = list_in(data)
+            && members.version == stat.mzxid
+        {
+            self.2.push(members);
+        }
         self.sink()?.node(path, data, acl, stat)
     }
 }
@@ -105,8 +115,14 @@ impl RecoverySink for BootSink {
         self.1.add(entry.payload.len());
         let logged = Logged::decode(entry.payload).map_err(|e| Refused(e.to_string()))?;
         self.tree()?.apply(&logged.header, &logged.txn, &mut |_| {});
+        self.2.extend(logged.members.map(|members| *members));
         Ok(())
     }
+}
+
+/// The list of members that the text of the configuration node is.
+fn list_in(data: Option<&[u8]>) -> Option<Members> {
+    Members::parse(std::str::from_utf8(data?).ok()?).ok()
 }
 
 /// What was found.
@@ -117,6 +133,8 @@ pub struct Found {
     pub durable: Durable,
     /// What was applied behind the snapshot.
     pub replayed: Replay,
+    /// The lists of members that the history brings, by version: that of the snapshot, and those of the log.
+    pub lists: Vec<Members>,
 }
 
 /// Reads the data directory, and makes durable what it tells of; a new one gets its first snapshot.
@@ -124,7 +142,7 @@ pub struct Found {
 /// # Errors
 /// [`StorageError`].
 pub fn read<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions) -> Result<Found> {
-    let (tree, found, replayed) = read_with(disk, dirs, options, true)?;
+    let (tree, found, replayed, lists) = read_with(disk, dirs, options, true)?;
     let durable = found.report(Switches::default());
     let durable =
         durable.unwrap_or_else(|part| panic!("{part:?} is reported before it is durable"));
@@ -132,6 +150,7 @@ pub fn read<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions) -> Result<Foun
         tree,
         durable,
         replayed,
+        lists,
     })
 }
 
@@ -148,7 +167,7 @@ fn read_with<D: Disk>(
     dirs: &Dirs,
     options: BootOptions,
     settle: bool,
-) -> Result<(Tree, durable::Found, Replay)> {
+) -> Result<(Tree, durable::Found, Replay, Vec<Members>)> {
     let options = RecoveryOptions {
         trust_empty_snapshot: options.trust_empty_snapshot,
         create_epochs: options.is_ensemble,
@@ -165,6 +184,7 @@ fn read_with<D: Disk>(
         what,
     };
     let mut replayed = sink.1;
+    let lists = std::mem::take(&mut sink.2);
     let tree = sink.finish(found.last_zxid).map_err(refused)?;
     let mut history = History::starting_at(found.snapshot_zxid());
     if found.snapshot.is_none() {
@@ -189,5 +209,5 @@ fn read_with<D: Disk>(
     for (part, how) in found.made {
         owing.made(part, how, Switches::default());
     }
-    Ok((tree, owing, replayed))
+    Ok((tree, owing, replayed, lists))
 }

@@ -11,6 +11,7 @@ pub mod epochs;
 pub mod high_water;
 pub mod history;
 pub mod layout;
+pub mod members;
 pub mod owner;
 pub mod purge;
 pub mod recording;
@@ -147,6 +148,16 @@ pub enum StorageError {
     LogsWithoutSnapshot {
         /// The directory of the snapshots.
         dir: PathBuf,
+    },
+    /// The list of members that this server has kept is none.
+    #[error(
+        "{path}: the list of members cannot be read ({what}); restore the file from a backup of this directory, or remove this server's data to copy it anew from the ensemble"
+    )]
+    BadMembers {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
     },
     /// An epoch file that is no number, or contradicts another.
     #[error("{path}: {what}")]

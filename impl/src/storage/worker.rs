@@ -13,7 +13,7 @@
 use super::disk::Disk;
 use super::snapshot::StagedSnapshot;
 use super::txn_log::writer::TxnLog;
-use super::{Dirs, Result, epochs, high_water, purge, replace};
+use super::{Dirs, Result, epochs, high_water, members, purge, replace};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -41,6 +41,8 @@ pub enum Op {
     AcceptedEpoch(Epoch),
     /// Replace `currentEpoch`.
     CurrentEpoch(Epoch),
+    /// Replace `zabra.members`, the list of members that is active, by this text.
+    Members(Box<str>),
     /// A full copy from the leader: all logs and snapshots give way to this one.
     InstallSnapshot(StagedSnapshot),
     /// A snapshot of the logged history is complete: give it its name, and begin a new log file.
@@ -60,6 +62,7 @@ impl Op {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Append { payload, .. } => OP_BYTES + payload.len(),
+            Self::Members(text) => OP_BYTES + text.len(),
             Self::Truncate { .. }
             | Self::AcceptedEpoch(_)
             | Self::CurrentEpoch(_)
@@ -75,6 +78,7 @@ impl Op {
             Self::Truncate { .. } => "truncate",
             Self::AcceptedEpoch(_) => "accepted epoch",
             Self::CurrentEpoch(_) => "current epoch",
+            Self::Members(_) => "members",
             Self::InstallSnapshot(_) => "install snapshot",
             Self::PublishSnapshot(_) => "publish snapshot",
             Self::Purge { .. } => "purge",
@@ -296,6 +300,7 @@ impl<D: Disk> Worker<D> {
                 epochs::write_accepted(&self.disk, &self.dirs, epoch)
             }
             Op::CurrentEpoch(epoch) => epochs::write_current(&self.disk, &self.dirs, epoch),
+            Op::Members(ref text) => members::write(&self.disk, &self.dirs, text),
             Op::InstallSnapshot(ref staged) => {
                 self.log.roll()?;
                 self.mark.lower(staged.zxid, now)?;

@@ -13,8 +13,9 @@ use super::snapshot::body::{BadBody, BodyDecoder};
 use super::snapshot::tree::TreeSink;
 use bytes::{Buf, Bytes, BytesMut};
 use std::sync::Arc;
-use zabra_model::ids::{Epoch, SessionId, Zxid};
+use zabra_model::ids::{Epoch, ServerId, SessionId, Zxid};
 use zabra_model::packet::Packet;
+use zabra_model::service::members::Lists;
 use zabra_model::service::membership::Claim;
 use zabra_model::tree::acl::Id;
 use zabra_model::tree::image::RestoreError;
@@ -32,8 +33,9 @@ pub enum Heard {
     Revalidate(Bytes),
     /// The answer to a forwarded sync.
     Synced,
-    /// SNAP, and the tree that came behind it.
-    Snapshot(Zxid, Box<Tree>),
+    /// SNAP, the tree that came behind it, and the lists of members as of it, if the leader says them: one of ZooKeeper's does not, nor
+    /// one whose members have never changed.
+    Snapshot(Zxid, Box<Tree>, Option<Box<Lists>>),
 }
 
 /// What a learner says first, and it may say it.
@@ -70,6 +72,9 @@ pub enum Misheard {
     /// What follows SNAP is no tree.
     #[error(transparent)]
     Tree(#[from] BadBody),
+    /// What SNAP says of the members is no list.
+    #[error("SNAP with lists of members that cannot be read: {0}")]
+    Members(String),
     /// What follows SNAP is a tree that lacks something.
     #[error(transparent)]
     NoTree(#[from] RestoreError),
@@ -78,6 +83,7 @@ pub enum Misheard {
 /// The tree behind SNAP, as far as it has come.
 struct Growing {
     zxid: Zxid,
+    lists: Option<Box<Lists>>,
     decoder: BodyDecoder,
     sink: TreeSink,
 }
@@ -115,8 +121,16 @@ impl Reader {
             return Err(Misheard::Misdirected(packet.kind));
         }
         if packet.kind == PacketKind::Snap {
+            let lists = match wire::decode_config(packet.data.as_ref())? {
+                Some(text) if !text.is_empty() => {
+                    let lists = Lists::parse(text).map_err(Misheard::Members)?;
+                    Some(Box::new(lists))
+                }
+                _ => None,
+            };
             self.tree = Some(Box::new(Growing {
                 zxid: packet.zxid,
+                lists,
                 decoder: BodyDecoder::of_stream(),
                 sink: TreeSink::new(),
             }));
@@ -138,7 +152,11 @@ impl Reader {
             return Ok(None);
         };
         let tree = grown.sink.finish(grown.zxid)?;
-        Ok(Some(Heard::Snapshot(grown.zxid, Box::new(tree))))
+        Ok(Some(Heard::Snapshot(
+            grown.zxid,
+            Box::new(tree),
+            grown.lists,
+        )))
     }
 }
 
@@ -229,19 +247,29 @@ fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {
         },
         PacketKind::Diff => Packet::Diff { zxid },
         PacketKind::Trunc => Packet::Trunc { zxid },
-        PacketKind::Proposal | PacketKind::Inform => {
-            let txn = Logged::decode(packet.data.unwrap_or_default())?;
+        PacketKind::Proposal | PacketKind::Inform | PacketKind::InformAndActivate => {
+            let payload = if packet.kind == PacketKind::InformAndActivate {
+                wire::decode_designated(data)?.1
+            } else {
+                packet.data.unwrap_or_default()
+            };
+            let txn = Logged::decode(payload)?;
             if txn.header.zxid != zxid {
                 return Err(unknown("zxid of a proposal that is not its transaction's"));
             }
+            if txn.is_unreadable_list() {
+                return Err(unknown("list of members of a reconfiguration"));
+            }
             let txn = Arc::new(txn);
-            if packet.kind == PacketKind::Inform {
-                Packet::Inform { zxid, txn }
-            } else {
+            if packet.kind == PacketKind::Proposal {
                 Packet::Proposal { zxid, txn }
+            } else {
+                Packet::Inform { zxid, txn }
             }
         }
         PacketKind::Commit => Packet::Commit { zxid },
+        // Whom the leader designates is not heeded: whoever loses its leader looks for one (D-19).
+        PacketKind::CommitAndActivate => Packet::CommitAndActivate { zxid },
         PacketKind::NewLeader => Packet::NewLeader {
             epoch: zxid.epoch(),
         },
@@ -254,15 +282,12 @@ fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {
         }
         PacketKind::Revalidate => return Ok(Heard::Revalidate(packet.data.unwrap_or_default())),
         PacketKind::Sync => return Ok(Heard::Synced),
-        PacketKind::Snap
-        | PacketKind::CommitAndActivate
-        | PacketKind::InformAndActivate
-        | PacketKind::Unknown(_) => return Err(unknown("packet type")),
+        PacketKind::Snap | PacketKind::Unknown(_) => return Err(unknown("packet type")),
     }))
 }
 
 /// Appends a packet of the core. SNAP and a follower's PING carry more than the core knows and are not written here.
-pub fn put_core(packet: &Packet<Payload>, members_text: &str, out: &mut BytesMut) {
+pub fn put_core(packet: &Packet<Payload>, members_text: &str, me: ServerId, out: &mut BytesMut) {
     let epoch_start = |epoch: Epoch| Zxid::new(epoch, 0);
     let (kind, zxid, data) = match packet {
         Packet::Proposal { zxid, txn } => {
@@ -274,8 +299,11 @@ pub fn put_core(packet: &Packet<Payload>, members_text: &str, out: &mut BytesMut
             return;
         }
         Packet::Commit { zxid } => (PacketKind::Commit, *zxid, None),
-        // Without the designated leader: no payload of this server is a reconfiguration.
-        Packet::CommitAndActivate { zxid } => (PacketKind::CommitAndActivate, *zxid, None),
+        // It designates itself: where it loses its vote, its links end and an election follows (D-19).
+        Packet::CommitAndActivate { zxid } => {
+            let designated = Some(wire::encode_designated(me));
+            (PacketKind::CommitAndActivate, *zxid, designated)
+        }
         Packet::Ack { zxid } => (PacketKind::Ack, *zxid, None),
         Packet::Ping { zxid } => (PacketKind::Ping, *zxid, None),
         Packet::FollowerInfo { sid, accepted } => (
@@ -311,6 +339,17 @@ pub fn put_core(packet: &Packet<Payload>, members_text: &str, out: &mut BytesMut
     wire::put_packet(kind, zxid, data.as_deref(), None, out);
 }
 
+/// Appends a committed transaction for an observer, from the leader `me`.
+pub fn put_inform(payload: &Logged, me: ServerId, out: &mut BytesMut) {
+    let zxid = payload.header.zxid;
+    if payload.members.is_some() {
+        let data = wire::encode_inform_and_activate(me, &payload.bytes);
+        wire::put_packet(PacketKind::InformAndActivate, zxid, Some(&data), None, out);
+    } else {
+        wire::put_packet(PacketKind::Inform, zxid, Some(&payload.bytes), None, out);
+    }
+}
+
 /// Appends one entry of the history, as [`zabra_model::step::Effect::SendHistory`] asks.
 pub fn put_history(zxid: Zxid, payload: &[u8], committed: bool, out: &mut BytesMut) {
     wire::put_packet(PacketKind::Proposal, zxid, Some(payload), None, out);
@@ -327,7 +366,12 @@ mod tests {
     /// LEADERINFO, a SNAP of a tree and NEWLEADER behind it.
     fn said() -> BytesMut {
         let mut out = BytesMut::new();
-        put_core(&Packet::LeaderInfo { epoch: Epoch(3) }, "", &mut out);
+        put_core(
+            &Packet::LeaderInfo { epoch: Epoch(3) },
+            "",
+            ServerId(1),
+            &mut out,
+        );
         wire::put_packet(PacketKind::Snap, Zxid(9), None, None, &mut out);
         let (image, mut body) = (Tree::new().image(), Vec::new());
         let mut stream = TreeStream::begin(&image, &mut body);
@@ -336,7 +380,12 @@ mod tests {
             body.clear();
         }
         out.extend_from_slice(&body);
-        put_core(&Packet::NewLeader { epoch: Epoch(3) }, "", &mut out);
+        put_core(
+            &Packet::NewLeader { epoch: Epoch(3) },
+            "",
+            ServerId(1),
+            &mut out,
+        );
         out
     }
 
@@ -355,7 +404,7 @@ mod tests {
             assert!(buf.is_empty(), "{size}");
             let [
                 Heard::Core(Packet::LeaderInfo { epoch: Epoch(3) }),
-                Heard::Snapshot(Zxid(9), tree),
+                Heard::Snapshot(Zxid(9), tree, None),
                 Heard::Core(Packet::NewLeader { epoch: Epoch(3) }),
             ] = &heard[..]
             else {

@@ -57,6 +57,17 @@ pub fn read(
     buf: &mut BytesMut,
     mut hear: impl FnMut(Result<Notification, usize>),
 ) -> Result<(), WireError> {
+    read_all(buf, |said| hear(said.map(|(notification, _)| notification)))
+}
+
+/// As [`read`], each with the text of its sender's list of members, if it has one.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_all(
+    buf: &mut BytesMut,
+    mut hear: impl FnMut(Result<(Notification, Option<Box<str>>), usize>),
+) -> Result<(), WireError> {
     let mut frames = Vec::new();
     let wrong = split(buf, ELECTION_FRAME_BYTES_MAX, &mut frames).err();
     for body in frames {
@@ -73,7 +84,7 @@ pub fn read(
     wrong.map_or(Ok(()), Err)
 }
 
-fn understood(body: &Bytes) -> Option<Notification> {
+fn understood(body: &Bytes) -> Option<(Notification, Option<Box<str>>)> {
     let n = wire::Notification::decode(body).ok()?;
     let state = match n.state {
         wire::ServerState::Looking => ServerState::Looking,
@@ -83,7 +94,7 @@ fn understood(body: &Bytes) -> Option<Notification> {
     };
     // An observer's own vote is the smallest number everywhere, which is no epoch: it is for nobody.
     let epoch = u32::try_from(n.peer_epoch).map_or(Epoch(0), Epoch);
-    Some(Notification {
+    let notification = Notification {
         state,
         vote: Vote {
             epoch,
@@ -91,7 +102,14 @@ fn understood(body: &Bytes) -> Option<Notification> {
             leader: n.leader,
         },
         round: n.round,
-    })
+    };
+    let text = match n.form {
+        NotificationForm::Config { text, .. } => Some(text),
+        NotificationForm::NoEpoch
+        | NotificationForm::NoConfig
+        | NotificationForm::Versioned { .. } => None,
+    };
+    Some((notification, text))
 }
 
 #[cfg(test)]

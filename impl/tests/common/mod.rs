@@ -208,6 +208,11 @@ impl Cluster {
         })
     }
 
+    /// Waits until one server serves, as whatever.
+    pub fn wait_serving_alone(&self, i: usize) {
+        wait_for("a server that serves", || self.mode(i));
+    }
+
     pub fn client(&self, i: usize) -> Client {
         Client::connect(self.ports[i], SessionId(0), None, 10_000).expect("a session")
     }
@@ -367,6 +372,12 @@ impl Client {
         self.call(&Request::Sync { path })
             .expect("sync")
             .expect("sync");
+    }
+
+    /// A sync, if the connection does not end.
+    pub fn sync_if_open(&mut self) -> Option<()> {
+        let path = Some("/".into());
+        self.call(&Request::Sync { path })?.ok().map(drop)
     }
 
     pub fn children(&mut self, path: &str) -> Vec<Box<str>> {

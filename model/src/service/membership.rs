@@ -1,7 +1,8 @@
 //! Who is let in on the ports between the servers.
 //!
 //! An id is a claim, and nothing proves it; so it is worth no more than what the list of members says of it, and it is not
-//! worth another server's place. Without reconfiguration the list is the whole ensemble: nobody else has anything to learn.
+//! worth another server's place. Without reconfiguration the list is the whole ensemble: nobody else has anything to learn. With
+//! reconfiguration others are led as guests, who have no vote.
 
 use crate::ids::ServerId;
 
@@ -58,6 +59,9 @@ impl core::fmt::Display for Turned {
     }
 }
 
+/// So many ids that no list has may be led, or wait for it, at once.
+pub const GUESTS_MAX: usize = 16;
+
 /// Whether an id may speak here at all: on the election port this is all that is asked.
 ///
 /// # Errors
@@ -72,9 +76,21 @@ pub fn is_member(me: ServerId, sid: ServerId, listed: Option<Listed>) -> Result<
 
 /// Whether a learner is led: it is a member, in the role that it claims.
 ///
+/// Where `members_change` while the servers run, everybody else is led, too, without a vote: who is to become a member has the history
+/// before, who has ceased to be one may stay, and who has another role by now has to hear of it. How many may come so is bounded
+/// ([`GUESTS_MAX`]).
+///
 /// # Errors
 /// [`Turned`], all but [`Turned::Present`] and [`Turned::Crowded`].
-pub fn may_be_led(me: ServerId, claim: Claim, listed: Option<Listed>) -> Result<(), Turned> {
+pub fn may_be_led(
+    me: ServerId,
+    claim: Claim,
+    listed: Option<Listed>,
+    members_change: bool,
+) -> Result<(), Turned> {
+    if members_change && claim.sid != me {
+        return Ok(());
+    }
     let listed = is_member(me, claim.sid, listed)?;
     if claim.observer == (listed == Listed::Observer) {
         Ok(())
@@ -101,7 +117,10 @@ mod tests {
                         Some(Listed::Observer) if !observer => Err(Turned::OtherRole),
                         Some(_) => Ok(()),
                     };
-                    assert_eq!(may_be_led(me, Claim { sid, observer }, listed), right);
+                    let claim = Claim { sid, observer };
+                    assert_eq!(may_be_led(me, claim, listed, false), right);
+                    // Where members change, everybody but this server itself may learn.
+                    assert_eq!(may_be_led(me, claim, listed, true).is_ok(), sid != me);
                     let mail = is_member(me, sid, listed).map(drop);
                     assert_eq!(mail.is_ok(), sid != me && listed.is_some());
                 }

@@ -158,7 +158,7 @@ fn addresses(m: &Member) -> Vec<(&str, u16)> {
 }
 
 /// Whether a member would be spoken to elsewhere than where it listens now. One that runs has to be stopped before: it does not move
-/// its ports while it runs.
+/// its ports while it runs (D-91).
 #[must_use]
 pub fn moves(now: &Members, next: &Members, sid: ServerId) -> bool {
     let place = |m: &Member| (m.host.clone(), m.quorum_port, m.election_port);

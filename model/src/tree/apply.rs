@@ -32,6 +32,13 @@ pub enum TxnResult<'t> {
     Deleted,
     /// Data was set.
     DataSet(Stat),
+    /// The list of members was set: its text, which the client gets as from getData.
+    MembersSet {
+        /// The text.
+        text: &'t [u8],
+        /// Of the configuration node.
+        stat: Stat,
+    },
     /// The ACL was set.
     AclSet(Stat),
     /// A check held.
@@ -117,7 +124,7 @@ impl Tree {
                 path,
                 data,
                 version,
-                ..
+                reconfig,
             } => {
                 let Some(at) = self.lookup_as_of(path, header.zxid) else {
                     return NO_NODE;
@@ -130,8 +137,14 @@ impl Tree {
                 });
                 self.quota_resized(path, before, data.as_ref().map_or(0, |d| d.len()));
                 self.fire(EventKind::NodeDataChanged, path, at, fire);
-                self.at(at)
-                    .map_or(NO_NODE, |n| TxnResult::DataSet(n.stat()))
+                let Some(stat) = self.at(at).map(|n| n.stat()) else {
+                    return NO_NODE;
+                };
+                if *reconfig {
+                    let text = data.as_deref().unwrap_or_default();
+                    return TxnResult::MembersSet { text, stat };
+                }
+                TxnResult::DataSet(stat)
             }
             Txn::SetAcl { path, acl, version } => {
                 let Some(at) = self.lookup_as_of(path, header.zxid) else {

@@ -242,6 +242,26 @@ impl Prep {
         Txn::Multi(txns)
     }
 
+    /// A new list of members, whose text this is: whoever may write the configuration node may bring one. Its version stays −1.
+    pub fn reconfig(&mut self, tree: &Tree, request: &Request<'_>, text: Bytes) -> Txn {
+        let mut judge = || {
+            let mut node = self.record(tree, path::CONFIG)?;
+            self.rules.permit(&node, perms::WRITE, request.ids)?;
+            node.data_len = text.len();
+            node.stat.version = -1;
+            node.stat.mzxid = request.header.zxid;
+            node.stat.mtime = request.header.time;
+            self.put(request.header.zxid, path::CONFIG, node);
+            Ok(Txn::SetData {
+                path: path::CONFIG.into(),
+                data: Some(text.clone()),
+                version: -1,
+                reconfig: true,
+            })
+        };
+        judge().unwrap_or_else(refusal)
+    }
+
     /// New data of a node.
     fn set_data(
         &mut self,

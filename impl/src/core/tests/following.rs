@@ -177,7 +177,7 @@ fn a_whole_tree_is_staged_before_it_is_installed_and_what_comes_behind_waits() {
     let zxid = Zxid(0x77);
     tree.raise_last_zxid(zxid);
     server.turn(vec![
-        Event::Heard(UP, vec![Heard::Snapshot(zxid, Box::new(tree))]),
+        Event::Heard(UP, vec![Heard::Snapshot(zxid, Box::new(tree), None)]),
         says(Packet::NewLeader { epoch: Epoch(1) }),
     ]);
     let [Job::Free(_), Job::Stage { mark, .. }] = &server.jobs[..] else {

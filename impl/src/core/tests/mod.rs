@@ -42,7 +42,6 @@ use bytes::{Bytes, BytesMut};
 use std::path::Path;
 use std::sync::Arc;
 use zabra_model::durable::Durable;
-use zabra_model::ensemble::Ensemble;
 use zabra_model::history::History;
 use zabra_model::ids::{Epoch, Round, ServerId, SessionId, Zxid};
 use zabra_model::packet::Packet;
@@ -115,12 +114,12 @@ impl Server {
             counter_max: u32::MAX - 1,
             ack_ticks_max: 2 * config.sync_limit,
         };
-        let ensemble = Ensemble::of(config.voters.clone());
+        let lists = config.lists();
         let shared = Shared::new(config, Tree::new(), Arc::new(Still), Secret([7; 32]));
         let core = Core::new(Start {
             shared,
             env,
-            ensemble,
+            lists,
             found: Durable {
                 accepted: Epoch(0),
                 current: Epoch(0),
