@@ -374,7 +374,7 @@ impl Intake {
             // What it has sent is whole, and goes when it is answered.
             read = false;
         }
-        if in_line {
+        if in_line || self.requests.is_crowded_out() {
             // It is the server that lets it wait (D-84).
             self.conn.hear(now_ms);
         }

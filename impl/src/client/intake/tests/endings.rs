@@ -329,6 +329,13 @@ fn c_47_a_long_request_waits_until_there_is_room_for_it() {
         panic!("{rest:?}");
     };
     assert_eq!((wait.read, wait.until_ms), (false, CROWDED_LOOK_MS));
+    next.now_ms = CROWDED_LOOK_MS;
+    assert!(next.conn().take_heard().is_some() && next.go().is_paused());
+    assert_eq!(
+        next.conn().take_heard(),
+        Some(CROWDED_LOOK_MS),
+        "its session lives"
+    );
     assert!(shared.arriving.used() > 2 << 20);
     let held = next.conn().state().order.bytes();
     assert!(held < SMALL_BYTES, "{held}");
@@ -336,7 +343,7 @@ fn c_47_a_long_request_waits_until_there_is_room_for_it() {
     assert!(small.asks(1, &[exists("/", false)]).may_read());
     assert_eq!(small.heard(), [(1, 0)], "who asks for little is not asked");
     drop(clients);
-    next.now_ms = CROWDED_LOOK_MS;
+    next.now_ms += CROWDED_LOOK_MS;
     assert!(next.go().may_read());
     next.write_is_done();
     next.go();
