@@ -246,6 +246,7 @@ mod tests {
             (1000, 0, true),
             (1001, 0, false),
             (usize::MAX, usize::MAX, false),
+            (usize::MAX, 102, false),
         ] {
             assert_eq!(large.admits(bytes, held), taken, "{bytes} {held}");
         }

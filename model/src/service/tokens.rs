@@ -217,6 +217,10 @@ mod tests {
         assert_eq!(let_in(&mut tokens, NEW, 1100), 0);
         assert_eq!(let_in(&mut tokens, Attach::Renew, 1150), 3);
         assert_eq!(let_in(&mut tokens, NEW, 1_000_000), 5);
+        // What is left of it stays.
+        let mut left = Tokens::new(rules, 0);
+        assert!(left.take(NEW, 0, 0) && left.take(NEW, 0, 0));
+        assert_eq!(let_in(&mut left, NEW, 101), 5);
         // A clock that goes back fills nothing.
         assert_eq!(let_in(&mut tokens, NEW, 0), 0);
         let mut off = Tokens::new(TokenRules::default(), 0);
@@ -284,6 +288,9 @@ mod tests {
         assert!(tokens.take(NEW, 505, 700_000));
         tokens.tokens = 4; // more than half of it is missing: it stays as it is
         assert!(tokens.take(NEW, 700, 700_000));
+        assert_eq!(tokens.drop, 700_000);
+        tokens.tokens = 1; // it is not empty yet
+        assert!(tokens.take(NEW, 900, 700_000));
         assert_eq!(tokens.drop, 700_000);
     }
 }
