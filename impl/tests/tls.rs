@@ -5,7 +5,7 @@
 mod common;
 
 use bytes::{Bytes, BytesMut};
-use common::{Cluster, PATIENCE, free_ports, wait_for};
+use common::{Cluster, PATIENCE, free_ports, get, set, wait_for};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
@@ -18,8 +18,10 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use zabra::wire::client::ConnectRequest;
+use zabra::wire::client::{ConnectRequest, Request};
 use zabra_model::ids::{SessionId, Zxid};
+use zabra_model::tree::acl::{AclEntry, Id};
+use zabra_model::tree::op::{CreateKind, WriteOp};
 
 /// `CN=name,O=Zabra`: a certificate and its key, as PEM.
 struct Own {
@@ -151,6 +153,15 @@ impl Secure {
         i32::from_be_bytes(frame[12..16].try_into().unwrap())
     }
 
+    /// The error code of the answer to a request.
+    fn call(&mut self, request: &Request) -> i32 {
+        let mut bytes = BytesMut::new();
+        request.put(1, &mut bytes);
+        self.0.write_all(&bytes).unwrap();
+        let frame = self.frame().unwrap();
+        i32::from_be_bytes(frame[12..16].try_into().unwrap())
+    }
+
     /// What whoAmI answers, as text.
     fn who_am_i(&mut self) -> String {
         let request = [0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 107];
@@ -191,6 +202,49 @@ fn a_client_is_known_by_its_certificate_from_its_first_word_on() {
     );
     // The plain port is beside it, and knows nobody by a certificate.
     assert_eq!(cluster.mode(0).as_deref(), Some("standalone"));
+}
+
+/// The leader permits what a client may that has shown its certificate to a follower, and the super user everything.
+#[test]
+fn who_shows_a_certificate_to_a_follower_may_what_the_leader_permits() {
+    let authority = Authority::new();
+    let dir = tempfile::tempdir().unwrap();
+    let lines = stores(dir.path(), 1, &authority, &authority.own("server", 2100));
+    let lines: Vec<&str> = lines.lines().filter(|l| !l.contains("secure")).collect();
+    let more =
+        "client.portUnification=true\nX509AuthenticationProvider.superUser=CN=root,O=Zabra\n";
+    let lines = format!("{}\n{more}", lines.join("\n"));
+    let mut cluster = Cluster::new(3, &lines);
+    cluster.start_all();
+    let leader = cluster.wait_serving(&[0, 1, 2]);
+    let follower = (leader + 1) % 3;
+    let known = |name: &str| {
+        let config = authority.client(Some(&authority.own(name, 2100)));
+        Secure::open(cluster.ports[follower], config).unwrap()
+    };
+    let (mut alice, mut bob, mut root) = (known("alice"), known("bob"), known("root"));
+    let for_alice = Request::Write(WriteOp::Create {
+        kind: CreateKind::Create,
+        path: Some("/alice".into()),
+        data: None,
+        acl: Some(vec![AclEntry {
+            perms: 31,
+            id: Id {
+                scheme: "x509".into(),
+                id: "CN=alice,O=Zabra".into(),
+            },
+        }]),
+        flags: 0,
+        ttl: 0,
+    });
+    const NO_AUTH: i32 = -102;
+    assert_eq!(bob.call(&for_alice), 0);
+    let writes = [&mut bob, &mut alice, &mut root].map(|client| client.call(&set("/alice", "x")));
+    assert_eq!(writes, [NO_AUTH, 0, 0]);
+    let reads = [&mut bob, &mut alice, &mut root].map(|client| client.call(&get("/alice", false)));
+    assert_eq!(reads, [NO_AUTH, 0, 0]);
+    let mut plain = cluster.client(follower);
+    assert!(matches!(plain.set("/alice", "x"), Some(Err(NO_AUTH))));
 }
 
 #[test]
