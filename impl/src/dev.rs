@@ -116,7 +116,7 @@ fn write_configs(dir: &Path, options: &Options) -> Result<Vec<PathBuf>, ServerEr
             std::fs::write(&initialize, "").map_err(io(&initialize))?;
         }
         let text = format!(
-            "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir={}\nclientPort={}\nclientPortAddress={HOST}\nmaxClientCnxns=0\n4lw.commands.whitelist=*\nextendedTypesEnabled=true\n{members}",
+            "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir={}\nclientPort={}\nclientPortAddress={HOST}\nmaxClientCnxns=0\n4lw.commands.whitelist=*\nextendedTypesEnabled=true\nadmin.enableServer=false\n{members}",
             data.display(),
             options.base_port + i,
         );

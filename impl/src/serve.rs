@@ -19,7 +19,7 @@ use crate::runtime::listener::{Room, Speech};
 use crate::runtime::mesh::ElectionNet;
 use crate::runtime::shutdown;
 use crate::runtime::tls::Tls;
-use crate::runtime::{doors, listener, quorum};
+use crate::runtime::{doors, http, listener, quorum};
 use crate::storage::boot::Found;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,6 +121,7 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
         Arc::<SystemClock>::clone(&clock),
         secret,
     );
+    http::listen(&shared).await?;
     // Who comes before the data is read is told so, and looks for another server.
     let_clients_in(clients, secure, tls, &shared, &inbox);
     let found = enter(entrance, &shared).await?;
@@ -131,7 +132,7 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     shared.set_lists(Arc::new(lists.clone()));
     let env = env_of(config, &lists);
     let told = Arc::clone(&inbox);
-    let disk = boot::start_disk(config, last, move |event| {
+    let disk = boot::start_disk(&shared, last, move |event| {
         told.push(Event::Disk(event), 0);
     })?;
     #[cfg(feature = "gate")]
@@ -178,7 +179,7 @@ async fn enter(entrance: Entrance, shared: &Arc<Shared>) -> Result<Found, Server
     blocking(move || {
         let config = &reading.config;
         entrance.enter(config)?;
-        let found = boot::read(config)?;
+        let found = boot::read_timed(&reading)?;
         boot::has_begun(config);
         boot::purge(config, &found);
         Ok(found)

@@ -145,7 +145,7 @@ fn c_10_without_room_writes_are_refused_reads_go_on_and_it_is_over_by_itself() {
         assert!(server.serves());
         if !lines.is_empty() {
             wait_for("a snapshot after all", || {
-                let snapshots = server.count("zk_snap_count")?;
+                let snapshots = server.count("zk_cnt_snapshottime")?;
                 (snapshots > 0).then_some(())
             });
         }

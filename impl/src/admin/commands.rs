@@ -1,24 +1,12 @@
 //! Four-letter words: plain text as ZooKeeper prints it, for people and for tools that parse it.
 
-use super::{environment, sessions, watches};
-use crate::client::conn::Conn;
-use crate::client::lock::lock;
+use super::facts::{
+    self, ConnFacts, Facts, NOT_SERVING, TRACE_MASK, VERSION, mode_name, peer_state, ports,
+};
+use super::{environment, metrics, sessions, watches};
 use crate::client::shared::{Mode, Shared};
-use crate::config::Listen;
 use crate::wire::four_letter::FourLetter;
 use std::fmt::Write;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-
-const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";
-/// Monitoring tools look for a ZooKeeper version; this is the one whose behaviour is followed.
-const VERSION: &str = concat!(
-    "3.9.5-zabra-",
-    env!("CARGO_PKG_VERSION"),
-    ", built on unknown"
-);
-/// ZooKeeper's default mask of what its log traces. Nothing here reads one.
-const TRACE_MASK: &str = "306";
 
 /// The whole answer.
 #[must_use]
@@ -34,48 +22,39 @@ pub fn answer(word: FourLetter, shared: &Shared) -> String {
     match word {
         FourLetter::Ruok => "imok".into(),
         FourLetter::Envi => environment::envi(VERSION),
-        FourLetter::Conf => conf(shared),
         FourLetter::Isro => match mode {
             Mode::NotServing => "null".into(),
             Mode::ReadOnly => "ro".into(),
             Mode::Standalone | Mode::Follower | Mode::Observer | Mode::Leader => "rw".into(),
         },
-        _ if mode == Mode::NotServing => NOT_SERVING.into(),
-        FourLetter::Srvr => srvr(shared, mode, None),
+        _ if mode == Mode::NotServing => format!("{NOT_SERVING}\n"),
+        FourLetter::Conf => conf(shared),
+        FourLetter::Srvr => srvr(shared, None),
         FourLetter::Stat => {
-            let clients = lines_of(shared, |conn| {
-                format!(
-                    " /{}[1](queued=0,recved={},sent={})\n",
-                    conn.from,
-                    conn.received.load(Relaxed),
-                    conn.sent.load(Relaxed)
-                )
-            });
-            srvr(shared, mode, Some(&clients))
+            let lines = facts::connections(shared).into_iter();
+            let clients: String = lines.map(|conn| cons_line(&conn, true)).collect();
+            srvr(shared, Some(&clients))
         }
-        FourLetter::Mntr => mntr(shared, mode),
+        FourLetter::Mntr => mntr(shared),
         FourLetter::Cons => {
-            let mut text = lines_of(shared, cons_line);
+            let lines = facts::connections(shared).into_iter();
+            let mut text: String = lines.map(|conn| cons_line(&conn, false)).collect();
             text.push('\n');
             text
         }
         FourLetter::Crst => {
-            for conn in conns(shared) {
-                conn.received.store(0, Relaxed);
-                conn.sent.store(0, Relaxed);
-            }
+            facts::reset_connections(shared);
             "Connection stats reset.\n".into()
         }
         FourLetter::Srst => {
-            shared.stats.received.store(0, Relaxed);
-            shared.stats.sent.store(0, Relaxed);
+            shared.stats.reset();
             "Server stats reset.\n".into()
         }
         FourLetter::Dirs => environment::dirs(&shared.config),
         FourLetter::Wchs => watches::summary(shared),
         FourLetter::Wchc => watches::by_session(shared),
         FourLetter::Wchp => watches::by_path(shared),
-        FourLetter::Gtmk => TRACE_MASK.into(),
+        FourLetter::Gtmk => TRACE_MASK.to_string(),
         FourLetter::Dump => sessions::dump(shared),
         FourLetter::Hash | FourLetter::Stmk => {
             format!("{name} is not available in this server.\n")
@@ -84,54 +63,45 @@ pub fn answer(word: FourLetter, shared: &Shared) -> String {
     }
 }
 
-const fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::NotServing => "looking",
-        Mode::Standalone => "standalone",
-        Mode::Follower => "follower",
-        Mode::Leader => "leader",
-        Mode::Observer => "observer",
-        Mode::ReadOnly => "read-only",
-    }
-}
-
-fn conns(shared: &Shared) -> Vec<Arc<Conn>> {
-    lock(&shared.hub).conns.values().cloned().collect()
-}
-
-fn lines_of(shared: &Shared, line: impl Fn(&Conn) -> String) -> String {
-    let mut all = conns(shared);
-    all.sort_by_key(|conn| conn.id);
-    all.iter().map(|conn| line(conn)).collect()
-}
-
-fn cons_line(conn: &Conn) -> String {
-    let (received, sent) = (conn.received.load(Relaxed), conn.sent.load(Relaxed));
-    let session = conn.session();
-    if session.0 == 0 {
-        return format!(
-            " /{}[0](queued=0,recved={received},sent={sent})\n",
-            conn.from
+fn cons_line(of: &ConnFacts, brief: bool) -> String {
+    // ZooKeeper tells whether the connection is read on: that of a word is not.
+    let reads = u8::from(of.session.is_some());
+    let (queued, received, sent) = (of.queued, of.received, of.sent);
+    let mut line = format!(
+        " /{}[{reads}](queued={queued},recved={received},sent={sent}",
+        of.conn.from
+    );
+    if let Some(session) = of.session.as_ref().filter(|_| !brief) {
+        let _ = write!(
+            line,
+            ",sid=0x{:x},lop={},est={},to={}",
+            session.id,
+            session.last_operation,
+            of.conn.since_ms,
+            of.conn.timeout_ms()
+        );
+        if let Some(cxid) = session.cxid {
+            let _ = write!(line, ",lcxid=0x{cxid:x}");
+        }
+        let _ = write!(
+            line,
+            ",lzxid=0x{:x},lresp={},llat={},minlat={},avglat={},maxlat={}",
+            session.zxid.unwrap_or(u64::MAX),
+            session.answered_ms,
+            session.last_ms,
+            session.min_ms,
+            session.mean_ms,
+            session.max_ms
         );
     }
-    format!(
-        " /{}[1](queued=0,recved={received},sent={sent},sid={session},est={},to={})\n",
-        conn.from,
-        conn.since_ms,
-        conn.timeout_ms()
-    )
+    line + ")\n"
 }
 
-fn srvr(shared: &Shared, mode: Mode, clients: Option<&str>) -> String {
-    let (zxid, nodes) = {
-        let tree = shared.tree();
-        // ZooKeeper counts the root twice.
-        (tree.last_zxid(), tree.len() + 1)
-    };
-    let stats = &shared.stats;
-    let (min, avg, max) = latency(shared);
+fn srvr(shared: &Shared, clients: Option<&str>) -> String {
+    let facts = Facts::of(shared);
+    let latency = facts.latency;
     let mut text = format!("Zookeeper version: {VERSION}\n");
-    if mode == Mode::ReadOnly {
+    if facts.mode == Mode::ReadOnly {
         text.push_str("READ-ONLY mode; serving only read-only clients\n");
     }
     if let Some(clients) = clients {
@@ -139,109 +109,49 @@ fn srvr(shared: &Shared, mode: Mode, clients: Option<&str>) -> String {
     }
     let _ = write!(
         text,
-        "Latency min/avg/max: {min}/{avg:.1}/{max}\nReceived: {}\nSent: {}\nConnections: {}\nOutstanding: {}\nZxid: {zxid}\nMode: {}\nNode count: {nodes}\n",
-        stats.received.load(Relaxed),
-        stats.sent.load(Relaxed),
-        lock(&shared.hub).conns.len(),
-        stats.outstanding.load(Relaxed),
-        mode_name(mode),
+        "Latency min/avg/max: {}/{:?}/{}\nReceived: {}\nSent: {}\nConnections: {}\nOutstanding: {}\nZxid: {}\nMode: {}\nNode count: {}\n",
+        latency.min(),
+        latency.mean(),
+        latency.max(),
+        facts.received,
+        facts.sent,
+        facts.connections,
+        facts.outstanding,
+        facts.zxid,
+        mode_name(facts.mode),
+        facts.nodes,
     );
-    if mode == Mode::Leader {
-        let shown = |size: u64| {
-            if size == 0 {
-                -1
-            } else {
-                i64::try_from(size).unwrap_or(i64::MAX)
-            }
-        };
-        let _ = writeln!(
-            text,
-            "Proposal sizes last/min/max: {}/{}/{}",
-            shown(stats.proposal_last.load(Relaxed)),
-            shown(stats.proposal_min.load(Relaxed)),
-            shown(stats.proposal_max.load(Relaxed)),
-        );
+    if let Some([last, min, max]) = facts.proposals {
+        let _ = writeln!(text, "Proposal sizes last/min/max: {last}/{min}/{max}");
     }
     text
 }
 
-/// Of writes, in ms: least, mean, greatest.
-fn latency(shared: &Shared) -> (u64, f64, u64) {
-    let stats = &shared.stats;
-    let count = stats.latency_count.load(Relaxed).max(1);
-    let mean = stats.latency_total_ms.load(Relaxed) as f64 / count as f64;
-    let min = stats.latency_min_ms.load(Relaxed).saturating_sub(1);
-    (min, mean, stats.latency_max_ms.load(Relaxed))
-}
-
-fn mntr(shared: &Shared, mode: Mode) -> String {
-    let (nodes, bytes, ephemerals, sessions) = {
-        let tree = shared.tree();
-        (
-            tree.len() + 1,
-            tree.data_bytes(),
-            tree.ephemeral_count(),
-            tree.sessions().len(),
-        )
-    };
-    let stats = &shared.stats;
-    let (min, avg, max) = latency(shared);
-    let mut text = String::new();
-    let mut put = |key: &str, value: &dyn std::fmt::Display| {
-        let _ = writeln!(text, "zk_{key}\t{value}");
-    };
-    put("version", &VERSION);
-    put("server_state", &mode_name(mode));
-    if mode != Mode::Standalone && mode != Mode::ReadOnly {
-        let doing = if mode == Mode::Leader {
-            "leading"
-        } else {
-            "following"
-        };
-        put("peer_state", &format!("{doing} - broadcast"));
+fn mntr(shared: &Shared) -> String {
+    let mut text = format!(
+        "zk_version\t{VERSION}\nzk_server_state\t{}\n",
+        mode_name(shared.mode())
+    );
+    if let Some(state) = peer_state(shared) {
+        let _ = writeln!(text, "zk_peer_state\t{state}");
     }
-    put("ephemerals_count", &ephemerals);
-    put("num_alive_connections", &lock(&shared.hub).conns.len());
-    put("avg_latency", &format!("{avg:.1}"));
-    put("min_latency", &min);
-    put("max_latency", &max);
-    put("outstanding_requests", &stats.outstanding.load(Relaxed));
-    put("znode_count", &nodes);
-    put("global_sessions", &sessions);
-    put("local_sessions", &stats.local_sessions.load(Relaxed));
-    put("packets_sent", &stats.sent.load(Relaxed));
-    put("packets_received", &stats.received.load(Relaxed));
-    put("approximate_data_size", &bytes);
-    put("uptime", &shared.elapsed_ms());
-    put("connection_rejected", &stats.rejected.load(Relaxed));
-    put("commit_count", &stats.commits.load(Relaxed));
-    put("proposal_count", &stats.proposals.load(Relaxed));
-    put("snap_count", &stats.snapshots.load(Relaxed));
-    put("snap_failed_count", &stats.snapshots_failed.load(Relaxed));
-    put("disk_full", &u8::from(stats.disk_full.load(Relaxed) > 0));
-    for (key, count) in [
-        ("throttled_ops", &stats.throttled_ops),
-        ("stale_requests", &stats.stale_requests),
-        ("stale_requests_dropped", &stats.stale_requests_dropped),
-        ("large_requests_rejected", &stats.large_requests_rejected),
-    ] {
-        put(key, &count.load(Relaxed));
+    if shared.mode() == Mode::Observer
+        && let Some(leader) = shared.stats.leader()
+    {
+        let _ = writeln!(text, "zk_observer_master_id\t{}", leader.0);
     }
-    put("looking_count", &stats.elections.load(Relaxed));
-    if mode != Mode::Standalone && mode != Mode::ReadOnly {
-        put("quorum_size", &shared.lists().active.list.len());
-    }
+    metrics::flat(&metrics::table(shared), |name, value| {
+        let _ = writeln!(text, "zk_{name}\t{value}");
+    });
     text
 }
 
 fn conf(shared: &Shared) -> String {
     let config = &shared.config;
-    let port = |listen: Option<&Listen>| listen.map_or(-1, |l| i32::from(l.port));
+    let (port, secure_port) = ports(config);
     let (data_bytes, log_bytes) = environment::sizes(config);
     let mut text = format!(
-        "clientPort={}\nsecureClientPort={}\ndataDir={}\ndataDirSize={data_bytes}\ndataLogDir={}\ndataLogSize={log_bytes}\ntickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\nclientPortListenBacklog=-1\nserverId={}\n",
-        port(config.client.as_ref()),
-        port(config.tls.as_ref().and_then(|tls| tls.listen.as_ref())),
+        "clientPort={port}\nsecureClientPort={secure_port}\ndataDir={}\ndataDirSize={data_bytes}\ndataLogDir={}\ndataLogSize={log_bytes}\ntickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\nclientPortListenBacklog=-1\nserverId={}\n",
         config.data_dir.join("version-2").display(),
         config.data_log_dir.join("version-2").display(),
         config.tick_ms,

@@ -5,8 +5,17 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-/// The answer to `envi`: the keys of ZooKeeper that parsers look for. What is Java's alone says that there is none.
+/// The answer to `envi`.
 pub(super) fn envi(version: &str) -> String {
+    let mut text = String::from("Environment:\n");
+    for (key, value) in entries(version) {
+        let _ = writeln!(text, "{key}={value}");
+    }
+    text
+}
+
+/// The keys of ZooKeeper that parsers look for. What is Java's alone says that there is none.
+pub(super) fn entries(version: &str) -> Vec<(&'static str, String)> {
     let proc = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned());
     let kernel = |name: &str| proc(&format!("/proc/sys/kernel/{name}")).unwrap_or_default();
     let var = |name: &str| std::env::var(name).unwrap_or_default();
@@ -24,8 +33,7 @@ pub(super) fn envi(version: &str) -> String {
         other => other,
     };
     let scratch = std::env::temp_dir();
-    let mut text = String::from("Environment:\n");
-    let values: [(&str, &dyn std::fmt::Display); 17] = [
+    let values: [(&str, &dyn std::fmt::Display); 18] = [
         ("zookeeper.version", &version),
         ("host.name", &kernel("hostname")),
         ("java.version", &"<NA>"),
@@ -43,12 +51,20 @@ pub(super) fn envi(version: &str) -> String {
         ("user.dir", &dir.display()),
         ("os.memory.free", &format!("{free}MB")),
         ("os.memory.max", &format!("{all}MB")),
+        ("os.memory.total", &format!("{all}MB")),
     ];
-    for (key, value) in values {
-        let _ = writeln!(text, "{key}={value}");
-    }
-    let _ = writeln!(text, "os.memory.total={all}MB");
-    text
+    let told = values.into_iter();
+    told.map(|(key, value)| (key, value.to_string())).collect()
+}
+
+/// Files that this process has open, and how many it may have; `None` where the system does not say it.
+pub(super) fn descriptors() -> Option<(usize, u64)> {
+    let open = fs::read_dir("/proc/self/fd").ok()?.count();
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let mut lines = limits.lines();
+    let line = lines.find_map(|line| line.strip_prefix("Max open files"))?;
+    let max = line.split_whitespace().next()?.parse().unwrap_or(u64::MAX);
+    Some((open, max))
 }
 
 /// The answer to `dirs`.

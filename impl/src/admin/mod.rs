@@ -1,8 +1,13 @@
-//! For operators: four-letter words and logging.
+//! For operators: four-letter words, commands over HTTP, metrics and logging.
 
 pub mod commands;
+pub mod endpoints;
 mod environment;
+pub mod exposition;
+mod facts;
+pub mod json;
 #[cfg(feature = "runtime")]
 pub mod logging;
+pub mod metrics;
 mod sessions;
 mod watches;

@@ -16,36 +16,60 @@ fn table(shared: &Shared) -> Vec<(Arc<str>, Vec<SessionId>)> {
         .collect()
 }
 
-/// How many connections watch how many paths.
-pub(super) fn summary(shared: &Shared) -> String {
+/// How many sessions watch how many paths, by how many watches.
+pub(super) struct Counted {
+    pub(super) sessions: usize,
+    pub(super) paths: usize,
+    pub(super) watches: usize,
+}
+
+/// Counts them.
+pub(super) fn counted(shared: &Shared) -> Counted {
     let table = table(shared);
-    let total: usize = table.iter().map(|(_, sessions)| sessions.len()).sum();
     let sessions: BTreeSet<_> = table.iter().flat_map(|(_, sessions)| sessions).collect();
-    format!(
-        "{} connections watching {} paths\nTotal watches:{total}\n",
-        sessions.len(),
-        table.len()
-    )
+    Counted {
+        sessions: sessions.len(),
+        paths: table.len(),
+        watches: table.iter().map(|(_, sessions)| sessions.len()).sum(),
+    }
+}
+
+/// The answer to `wchs`.
+pub(super) fn summary(shared: &Shared) -> String {
+    let Counted {
+        sessions,
+        paths,
+        watches,
+    } = counted(shared);
+    format!("{sessions} connections watching {paths} paths\nTotal watches:{watches}\n")
 }
 
 /// The paths of each session.
-pub(super) fn by_session(shared: &Shared) -> String {
+pub(super) fn sessions(shared: &Shared) -> BTreeMap<SessionId, BTreeSet<Arc<str>>> {
     let mut sessions: BTreeMap<SessionId, BTreeSet<Arc<str>>> = BTreeMap::new();
     for (path, watchers) in table(shared) {
         for session in watchers {
             sessions.entry(session).or_default().insert(path.clone());
         }
     }
-    listed(&sessions)
+    sessions
 }
 
 /// The sessions of each path.
-pub(super) fn by_path(shared: &Shared) -> String {
+pub(super) fn paths(shared: &Shared) -> BTreeMap<Arc<str>, BTreeSet<SessionId>> {
     let rows = table(shared).into_iter();
-    let sorted: BTreeMap<_, BTreeSet<_>> = rows
-        .map(|(path, sessions)| (path, sessions.into_iter().collect()))
-        .collect();
-    listed(&sorted)
+    rows.map(|(path, sessions)| (path, sessions.into_iter().collect()))
+        .collect()
+}
+
+/// The answer to `wchc`.
+pub(super) fn by_session(shared: &Shared) -> String {
+    listed(&sessions(shared))
+}
+
+/// The answer to `wchp`.
+pub(super) fn by_path(shared: &Shared) -> String {
+    listed(&paths(shared))
 }
 
 fn listed<A: std::fmt::Display, B: std::fmt::Display>(rows: &BTreeMap<A, BTreeSet<B>>) -> String {

@@ -188,6 +188,7 @@ pub(super) fn held_beside(request: &Request) -> usize {
 
 /// An answer that is written while others have the tree.
 pub struct Apart {
+    opcode: i32,
     header: ReplyHeader,
     read: LongRead,
     /// What comes before it on its connection.
@@ -210,6 +211,7 @@ pub fn answer_apart(
                 hub.hub().watches.add(conn.id, path, mode);
             }
             Some(Apart {
+                opcode: Request::Read(op.clone()).opcode(),
                 header: ReplyHeader::ok(xid, tree.last_zxid()),
                 read,
                 before: std::mem::take(out),
@@ -224,6 +226,12 @@ pub fn answer_apart(
 }
 
 impl Apart {
+    /// Operation and number of the request.
+    #[must_use]
+    pub const fn asked(&self) -> (i32, i32) {
+        (self.opcode, self.header.xid)
+    }
+
     /// The bytes, what comes before them included. This takes long.
     #[must_use]
     pub fn write(mut self) -> BytesMut {

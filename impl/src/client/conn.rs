@@ -1,5 +1,6 @@
 //! One client connection, as the core and whoever serves it share it.
 
+use super::answered::Answered;
 use super::digest_md5::Exchange;
 use super::lock::lock;
 use super::outstanding::{Counted, Outstanding};
@@ -12,7 +13,7 @@ use crate::wire::client::Request;
 use bytes::BytesMut;
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use zabra_model::ids::SessionId;
 use zabra_model::service::order::ReplyOrder;
@@ -39,6 +40,8 @@ pub struct Conn {
     pub from: SocketAddr,
     /// Whether it may read everything (`skipACL`).
     skips_acl: bool,
+    /// It came with TLS.
+    secure: AtomicBool,
     wake: Arc<dyn Wake>,
     state: Mutex<ConnState>,
     session: AtomicI64,
@@ -60,12 +63,25 @@ impl PartialEq for Conn {
     }
 }
 
+/// A request that needs no leader and waits behind a write.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Waiting {
+    /// The client's number for it.
+    pub xid: i32,
+    /// When it was read, ms since the server's start.
+    pub read_ms: u64,
+    /// What it asks for.
+    pub request: Request,
+}
+
 /// What changes about a connection.
 pub struct ConnState {
     /// To be sent.
     pub out: BytesMut,
     /// Requests that are not answered yet.
-    pub order: ReplyOrder<u64, (i32, Request)>,
+    pub order: ReplyOrder<u64, Waiting>,
+    /// What it was answered last, and how quickly.
+    pub answered: Answered,
     /// Who the client is.
     pub ids: Arc<[Id]>,
     /// How far SASL is.
@@ -205,10 +221,12 @@ impl Conn {
             id,
             from,
             skips_acl,
+            secure: AtomicBool::new(false),
             wake,
             state: Mutex::new(ConnState {
                 out: BytesMut::new(),
                 order: ReplyOrder::counting_large(large_above),
+                answered: Answered::default(),
                 ids: Arc::from([ip]),
                 sasl: Exchange::default(),
                 sasl_failed: false,
@@ -246,6 +264,16 @@ impl Conn {
     /// What changes about it.
     pub fn state(&self) -> std::sync::MutexGuard<'_, ConnState> {
         lock(&self.state)
+    }
+
+    /// Whether it came with TLS.
+    pub fn is_secure(&self) -> bool {
+        self.secure.load(Ordering::Relaxed)
+    }
+
+    /// It has come with TLS.
+    pub fn set_secure(&self) {
+        self.secure.store(true, Ordering::Relaxed);
     }
 
     /// The client was heard at this time, ms since the server's start.

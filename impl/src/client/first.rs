@@ -60,6 +60,8 @@ pub(super) fn introduce(
     request: &ConnectRequest,
     now_ms: u64,
 ) -> Result<Connect, Ended> {
+    let stats = &shared.stats;
+    stats.connect_requests.fetch_add(1, Ordering::Relaxed);
     let attach = match request.session.0 {
         0 => Attach::New {
             local: shared.config.local_sessions.enabled,
@@ -67,7 +69,7 @@ pub(super) fn introduce(
         _ => Attach::Renew,
     };
     if !shared.door.lets_in(attach, now_ms) {
-        shared.stats.rejected.fetch_add(1, Ordering::Relaxed);
+        stats.rejected.fetch_add(1, Ordering::Relaxed);
         if let Some(unsaid) = lock(&shared.too_fast).due(now_ms) {
             warn!(from = %conn.from, unsaid, "clients come too fast (connection_throttle_tokens), closing");
         }
@@ -83,7 +85,10 @@ pub(super) fn introduce(
     let entry = entry(mode, request.read_only, is_global, leader_serves);
     match entry {
         Entry::Open | Entry::GlobalSession => {}
-        Entry::NotServing => return Err(Ended::NotServing),
+        Entry::NotServing => {
+            stats.not_serving.fetch_add(1, Ordering::Relaxed);
+            return Err(Ended::NotServing);
+        }
         Entry::WantsToWrite => return Err(Ended::WantsToWrite),
     }
     if !may_connect(request.last_zxid_seen, last) {
@@ -109,6 +114,7 @@ pub(super) fn introduce(
         conn.bind(session, timeout_ms);
         return Ok(Connect::New(session));
     }
+    stats.revalidations_asked.fetch_add(1, Ordering::Relaxed);
     if !password_fits(session, request.password.as_deref().unwrap_or_default()) {
         let mut state = conn.state();
         ConnectResponse::expired(state.read_only).put(&mut state.out);

@@ -1,6 +1,7 @@
 //! Who watches what, and the connections that hear of it.
 
 use super::conn::{Conn, ConnPhase};
+use super::stats::Stats;
 use crate::limits::{Budget, SMALL_BYTES};
 use crate::wire::client::{EventType, reply};
 use std::collections::HashMap;
@@ -65,11 +66,13 @@ impl Hub {
         &mut self,
         trigger: &Trigger<'_>,
         zxid: Zxid,
-        unread: &Budget,
+        (unread, stats): (&Budget, &Stats),
         dirty: &mut Vec<Arc<Conn>>,
     ) {
         let Self { watches, conns } = self;
+        let mut fired = 0;
         watches.fire(trigger, |watcher| {
+            fired += 1;
             let Some(conn) = conns.get(&watcher) else {
                 return;
             };
@@ -78,11 +81,27 @@ impl Hub {
             if state.phase == ConnPhase::Closed || !may_read(&state.ids) {
                 return;
             }
+            let before = state.out.len();
             reply::put_event(zxid, event_type(trigger.kind), trigger.path, &mut state.out);
+            let bytes = state.out.len() - before;
             state.settle_unread(unread);
             conn.sent.fetch_add(1, Ordering::Relaxed);
+            let stripe = stats.stripe(conn.id);
+            stripe.sent.fetch_add(1, Ordering::Relaxed);
+            stripe
+                .watch_bytes
+                .fetch_add(bytes as u64, Ordering::Relaxed);
             state.mark_dirty(conn, dirty);
         });
+        if fired > 0 {
+            let kind = match trigger.kind {
+                EventKind::NodeCreated => 0,
+                EventKind::NodeDeleted => 1,
+                EventKind::NodeDataChanged => 2,
+                EventKind::NodeChildrenChanged => 3,
+            };
+            stats.fired[kind].add(fired);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::remark::Remark;
 use super::shared::Shared;
 use crate::limits::CREDENTIAL_BYTES_MAX;
 use crate::wire::client::{RawRequest, ReplyHeader, Request, reply};
+use std::sync::atomic::Ordering;
 use zabra_model::ids::Zxid;
 use zabra_model::service::admission::means_this_ensemble;
 use zabra_model::tree::error::ErrorCode;
@@ -35,7 +36,10 @@ pub(super) fn authenticate(
         && scheme == "ensemble"
     {
         let said = data.as_deref().unwrap_or_default();
-        if !means_this_ensemble(said, names) {
+        let is_this = means_this_ensemble(said, names);
+        let count = &shared.stats.ensemble_auth[usize::from(is_this)];
+        count.fetch_add(1, Ordering::Relaxed);
+        if !is_this {
             return leave_for_its_ensemble(said, shared, state);
         }
         reply::put_empty(ReplyHeader::ok(xid, Zxid::ZERO), &mut state.out);
@@ -50,6 +54,7 @@ pub(super) fn authenticate(
     if is_taken {
         reply::put_empty(ReplyHeader::ok(xid, Zxid::ZERO), &mut state.out);
     } else {
+        shared.stats.auth_failed.fetch_add(1, Ordering::Relaxed);
         turn_away(xid, ErrorCode::AuthFailed, state);
     }
     None

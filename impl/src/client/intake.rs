@@ -4,15 +4,17 @@ use super::answer::Apart;
 use super::conn::{Conn, ConnPhase};
 use super::ended::Ended;
 use super::first::{First, introduce, take_first};
-use super::requests::{Requests, count_answers};
+use super::requests::Requests;
 use super::shared::Shared;
 use super::submit::{Connect, Submit};
+use super::tally::{Tally, count_received};
 use crate::edges::wake::Wake;
 use crate::limits::{CLOSING_TIME, FRAME_BYTES_DEFAULT, WRITE_TIME};
 use crate::wire::four_letter::FourLetter;
 use bytes::BytesMut;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Room for one read.
@@ -61,6 +63,8 @@ pub struct Intake {
     closing_ms: Option<u64>,
     /// What was counted of `buf` among all that arrives.
     arriving: usize,
+    /// Operation and number of the long read that is being answered.
+    apart: (i32, i32),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,6 +143,7 @@ impl Intake {
             held: false,
             closing_ms: None,
             arriving: 0,
+            apart: (0, 0),
         }
     }
 
@@ -225,13 +230,19 @@ impl Intake {
 
     /// The answer to a long read was written; it goes before whatever came for this client meanwhile.
     pub fn answered_apart(&mut self, answer: BytesMut) {
+        let now_ms = self.shared.elapsed_ms();
+        let took_ms = now_ms.saturating_sub(self.requests.read_ms);
+        let mut tally = Tally::default();
+        tally.add(self.apart.0, self.apart.1, answer.len());
+        let zxid = self.shared.tree().last_zxid();
         let mut state = self.conn.state();
         if state.phase != ConnPhase::Closed {
             let later = std::mem::replace(&mut state.out, answer);
             state.out.extend_from_slice(&later);
         }
+        let took = (zxid, now_ms, took_ms);
+        tally.count_reads(&self.shared, &self.conn, &mut state, took);
         drop(state);
-        count_answers(&self.shared, &self.conn, 1);
         self.requests.give_back(&self.shared);
         if self.stage == Stage::Apart {
             self.stage = Stage::Exchange;
@@ -258,13 +269,22 @@ impl Intake {
     }
 
     fn first(&mut self, now_ms: u64) -> Step {
+        let before = self.buf.len();
         let request = match take_first(&mut self.buf) {
-            Ok(First::Connect(request)) => request,
+            Ok(First::Connect(request)) => {
+                count_received(&self.shared, &self.conn, 1, before - self.buf.len());
+                request
+            }
             Ok(First::Word(word)) => {
+                count_received(&self.shared, &self.conn, 1, 4);
                 self.stage = Stage::Ended(Ended::Closed);
                 return Step::Word(word);
             }
-            Ok(First::More) if now_ms >= self.look_ms => return self.end(Ended::Late),
+            Ok(First::More) if now_ms >= self.look_ms => {
+                let late = &self.shared.stats.sessionless_expired;
+                late.fetch_add(1, Ordering::Relaxed);
+                return self.end(Ended::Late);
+            }
             Ok(First::More) => {
                 return Step::Wait(Wait {
                     read: true,
@@ -291,6 +311,7 @@ impl Intake {
         loop {
             if let Some(apart) = self.requests.take_apart() {
                 self.stage = Stage::Apart;
+                self.apart = apart.asked();
                 return Step::Apart(Box::new(apart));
             }
             let now = self.look();
@@ -347,6 +368,11 @@ impl Intake {
         let mut state = self.conn.state();
         let overfull = state.is_overfull();
         state.take_out(&mut self.output);
+        if !self.output.is_empty() {
+            let stripe = self.shared.stats.stripe(self.conn.id);
+            let sent = self.output.len() as u64;
+            stripe.sent_bytes.fetch_add(sent, Ordering::Relaxed);
+        }
         let may_take = state.may_take(&self.shared.waiting, &self.shared.outstanding);
         let relieve = state.settle_unread(&self.shared.unread);
         Look {

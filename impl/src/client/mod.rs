@@ -1,6 +1,7 @@
 //! A client's connection without its socket: its handshake, its requests, its answers, and what all connections share.
 
 pub mod answer;
+pub mod answered;
 pub mod auth;
 pub mod conn;
 pub mod digest_md5;
@@ -13,9 +14,13 @@ pub mod intake;
 pub mod line;
 pub mod lock;
 pub mod long_reads;
+pub mod operation;
 pub mod outstanding;
 mod remark;
 mod requests;
 mod sasl;
 pub mod shared;
+pub mod stats;
 pub mod submit;
+pub mod summary;
+pub mod tally;

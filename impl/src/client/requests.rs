@@ -5,7 +5,7 @@ use super::answer::{
     Apart, HubAccess, Outcome, answer, answer_apart, held_beside, set_some_watches,
     watches_of_a_turn, work,
 };
-use super::conn::{Conn, ConnPhase, ConnState};
+use super::conn::{Conn, ConnPhase, ConnState, Waiting};
 use super::ended::Ended;
 use super::identify::{authenticate, turn_away};
 use super::line::Place;
@@ -14,6 +14,7 @@ use super::remark::Remark;
 use super::sasl::take_token;
 use super::shared::{Mode, Shared};
 use super::submit::Submit;
+use super::tally::{Tally, count_received};
 use crate::limits::{ANSWERS_BYTES_MAX, FRAME_BYTES_DEFAULT};
 use crate::wire::client::{RawRequest, ReplyHeader, Request, SetWatches, opcode, reply};
 use crate::wire::frame::split;
@@ -51,7 +52,7 @@ pub(super) struct Requests {
     /// What that request held when it was begun, bytes.
     watches_bytes: usize,
     /// When `frames` were read, ms.
-    read_ms: u64,
+    pub(super) read_ms: u64,
     /// One of them has waited in line, and those behind it with it.
     has_waited: bool,
     /// The place of this connection in line, if it has one.
@@ -105,11 +106,13 @@ struct Scene<'a, 'h> {
     hub: &'a mut HubAccess<'h>,
     /// As what this server answers.
     mode: Mode,
-    /// Answers that were given and are not counted yet: many threads count in one place.
-    answers: u64,
+    /// Answers that are not counted yet.
+    tally: Tally,
     submits: &'a mut Vec<Submit>,
     remarks: &'a mut Vec<Remark>,
     now_ms: u64,
+    /// When the requests were read.
+    read_ms: u64,
 }
 
 impl Scene<'_, '_> {
@@ -128,16 +131,24 @@ impl Scene<'_, '_> {
     }
 
     fn answer(&mut self, xid: i32, request: &Request) -> Outcome {
-        let state = &mut *self.state;
-        answer(
-            self.tree,
-            self.hub,
-            self.conn,
-            &state.ids,
+        let (conn, before) = (self.conn, self.state.out.len());
+        let (ids, out) = (&self.state.ids, &mut self.state.out);
+        let outcome = answer(self.tree, self.hub, conn, ids, xid, request, out);
+        let bytes = self.state.out.len() - before;
+        self.tally.add(request.opcode(), xid, bytes);
+        outcome
+    }
+
+    /// Keeps a request until the write before it is answered; it comes back if there is none.
+    fn wait(&mut self, xid: i32, request: Request, bytes: usize) -> Option<Request> {
+        let read_ms = self.read_ms;
+        let waiting = Waiting {
             xid,
+            read_ms,
             request,
-            &mut state.out,
-        )
+        };
+        let back = self.state.order.push_read(waiting, bytes);
+        back.map(|waiting| waiting.request)
     }
 }
 
@@ -191,7 +202,10 @@ impl Requests {
                     self.has_turn_in_line = place == Place::Turn;
                     self.looks_soon = place == Place::Front;
                 }
-                let next = self.frames.first().map_or(0, |frame| opcode_of(frame));
+                let next = self
+                    .frames
+                    .first()
+                    .map_or(0, |frame| RawRequest::opcode_of(frame));
                 let rules = &shared.outstanding.rules().requests;
                 let request = self.in_line(next, conn, now_ms);
                 // What is stale is looked at, and the connection ends.
@@ -255,6 +269,7 @@ impl Requests {
         match pass {
             Pass::Wait => {
                 self.has_waited = true;
+                stats.throttle_waits.fetch_add(1, Ordering::Relaxed);
                 return pass;
             }
             Pass::Stale => stats.stale_requests_dropped.fetch_add(1, Ordering::Relaxed),
@@ -327,10 +342,9 @@ impl Requests {
         // A bad length stays at the front of `buf`, so it is found again when the frames before it are done.
         let mut is_bad = false;
         if frames.is_empty() && self.watches_left.is_none() {
+            let before = buf.len();
             is_bad = split(buf, shared.config.frame_bytes_max, &mut frames).is_err();
-            let count = frames.len() as u64;
-            conn.received.fetch_add(count, Ordering::Relaxed);
-            shared.stats.received.fetch_add(count, Ordering::Relaxed);
+            count_received(shared, conn, frames.len() as u64, before - buf.len());
             if shared.outstanding.rules().large.threshold.is_some() {
                 self.admit_large(&mut frames, buf, shared, conn);
             }
@@ -396,10 +410,11 @@ impl Requests {
             state: &mut guard,
             hub: &mut hub,
             mode,
-            answers: 0,
+            tally: Tally::default(),
             submits: &mut batch.submits,
             remarks: &mut batch.remarks,
             now_ms,
+            read_ms: self.read_ms,
         };
         let mut visited = self.set_watches_left(&mut scene);
         let mut done = 0;
@@ -416,6 +431,8 @@ impl Requests {
                 Err(ended) => batch.ended = Some(ended),
             }
             done += 1;
+            let stripe = shared.stats.stripe(conn.id);
+            stripe.asked(RawRequest::opcode_of(frame));
             batch.bytes += frame.len();
             if batch.ended.is_some() {
                 break;
@@ -424,7 +441,9 @@ impl Requests {
                 scene.state.settle_requests(&shared.outstanding);
             }
         }
-        count_answers(shared, conn, scene.answers);
+        let (tally, took_ms) = (scene.tally, now_ms.saturating_sub(self.read_ms));
+        let zxid = tree.last_zxid();
+        tally.count_reads(shared, conn, &mut guard, (zxid, now_ms, took_ms));
         if shared.outstanding.rules().large.threshold.is_some() {
             let left = frames.iter().skip(done).map(Bytes::len);
             let is_large = |bytes: &usize| shared.outstanding.rules().large.is_large(*bytes);
@@ -539,6 +558,7 @@ impl Requests {
             request,
             refused_as,
             ids: Arc::clone(&scene.state.ids),
+            read_ms: scene.read_ms,
         });
     }
 
@@ -575,8 +595,8 @@ impl Requests {
             (Turn::Now | Turn::Apart, _) => request,
             (Turn::BehindWrite, _) => {
                 let bytes = length + held_beside(&request) + WAITING_OVERHEAD;
-                match scene.state.order.push_read((xid, request), bytes) {
-                    Some((_, request)) => request,
+                match scene.wait(xid, request, bytes) {
+                    Some(request) => request,
                     None => {
                         self.waiting_work += work;
                         return Taken::Done(work);
@@ -585,7 +605,6 @@ impl Requests {
             }
         };
         let outcome = scene.answer(xid, &request);
-        scene.answers += 1;
         if outcome == Outcome::EndLocal {
             scene.shared.end_local(scene.conn.session());
         }
@@ -609,7 +628,6 @@ impl Requests {
             // The last ones, and the reply.
             self.watches_bytes = 0;
             scene.answer(xid, &Request::SetWatches(some));
-            scene.answers += 1;
             return 1;
         }
         let state = &mut *scene.state;
@@ -622,28 +640,12 @@ impl Requests {
     }
 }
 
-/// So many answers go to a client.
-pub(super) fn count_answers(shared: &Shared, conn: &Conn, answers: u64) {
-    if answers > 0 {
-        conn.sent.fetch_add(answers, Ordering::Relaxed);
-        shared.stats.sent.fetch_add(answers, Ordering::Relaxed);
-    }
-}
-
 /// Answers with an error, behind what is before it.
 fn refuse_in_turn(xid: i32, code: ErrorCode, scene: &mut Scene<'_, '_>) {
     let request = Request::Refused(code);
-    let order = &mut scene.state.order;
-    if let Some((xid, request)) = order.push_read((xid, request), WAITING_OVERHEAD) {
+    if let Some(request) = scene.wait(xid, request, WAITING_OVERHEAD) {
         scene.answer(xid, &request);
-        scene.answers += 1;
     }
-}
-
-/// The operation that a frame asks for.
-fn opcode_of(frame: &[u8]) -> i32 {
-    let four = frame.get(4..).and_then(<[u8]>::first_chunk::<4>);
-    four.map_or(0, |four| i32::from_be_bytes(*four))
 }
 
 /// There is no leader. Without one, no request waits for its answer.
@@ -653,7 +655,7 @@ fn refuse_write(xid: i32, scene: &mut Scene<'_, '_>) {
         ..ReplyHeader::ok(xid, scene.tree.last_zxid())
     };
     reply::put_empty(header, &mut scene.state.out);
-    scene.answers += 1;
+    scene.tally.add_refusal();
 }
 
 /// Puts aside, before a write of a local session that needs a global one, the request that makes it one; or says as what that write will be
@@ -672,7 +674,8 @@ fn needs_met(raw: &RawRequest, scene: &mut Scene<'_, '_>) -> Option<ErrorCode> {
         Needs::GlobalSession => {
             scene.state.local = false;
             let ids = Arc::clone(&scene.state.ids);
-            scene.submits.push(Submit::make_global(ids));
+            let make_global = Submit::make_global(ids, scene.read_ms);
+            scene.submits.push(make_global);
             None
         }
     }

@@ -7,6 +7,7 @@ use super::remark::Remark;
 use super::shared::Shared;
 use crate::wire::client::{RawRequest, ReplyHeader, Request, reply};
 use bytes::Bytes;
+use std::sync::atomic::Ordering;
 use zabra_model::ids::Zxid;
 use zabra_model::service::admission::sasl_failed;
 use zabra_model::tree::acl::Id;
@@ -52,6 +53,7 @@ pub(super) fn take_token(
         }
         Err(refused) => refused.to_string(),
     };
+    shared.stats.auth_failed.fetch_add(1, Ordering::Relaxed);
     let schemes = &shared.config.access.schemes;
     let again = std::mem::replace(&mut state.sasl_failed, true);
     match sasl_failed(sasl.allows_failed && !again, schemes) {

@@ -10,6 +10,7 @@ use super::line::Line;
 use super::lock::lock;
 use super::long_reads::LongReads;
 use super::outstanding::Outstanding;
+use super::stats::Stats;
 use crate::config::Config;
 use crate::edges::clock::Clock;
 use crate::edges::wake::Wake;
@@ -27,63 +28,6 @@ use zabra_model::service::session::SessionIds;
 use zabra_model::tree::node::Tree;
 
 pub use zabra_model::service::mode::Mode;
-
-/// Counts for operators.
-#[derive(Debug, Default)]
-#[expect(missing_docs, reason = "named as four-letter words print them")]
-pub struct Stats {
-    pub received: AtomicU64,
-    pub sent: AtomicU64,
-    pub latency_total_ms: AtomicU64,
-    pub latency_count: AtomicU64,
-    pub latency_max_ms: AtomicU64,
-    /// One more than it is; 0 while there is none.
-    pub latency_min_ms: AtomicU64,
-    pub proposal_last: AtomicU64,
-    pub proposal_max: AtomicU64,
-    /// 0 while there is none.
-    pub proposal_min: AtomicU64,
-    pub rejected: AtomicU64,
-    pub proposals: AtomicU64,
-    pub commits: AtomicU64,
-    pub snapshots: AtomicU64,
-    pub elections: AtomicU64,
-    pub outstanding: AtomicU64,
-    /// How many operations wait for room on the disk.
-    pub disk_full: AtomicU64,
-    pub snapshots_failed: AtomicU64,
-    pub local_sessions: AtomicU64,
-    pub throttled_ops: AtomicU64,
-    pub stale_requests: AtomicU64,
-    pub stale_requests_dropped: AtomicU64,
-    pub large_requests_rejected: AtomicU64,
-}
-
-impl Stats {
-    /// A write has been answered. The core only: nobody else writes these counts.
-    pub fn latency(&self, took_ms: u64) {
-        self.latency_total_ms.fetch_add(took_ms, Ordering::Relaxed);
-        self.latency_count.fetch_add(1, Ordering::Relaxed);
-        keep_bounds(&self.latency_min_ms, &self.latency_max_ms, took_ms, 1);
-    }
-
-    /// A proposal was made. The core only.
-    pub fn proposal_size(&self, bytes: usize) {
-        let bytes = bytes as u64;
-        self.proposal_last.store(bytes, Ordering::Relaxed);
-        keep_bounds(&self.proposal_min, &self.proposal_max, bytes, 0);
-    }
-}
-
-fn keep_bounds(min: &AtomicU64, max: &AtomicU64, value: u64, shift: u64) {
-    if value > max.load(Ordering::Relaxed) {
-        max.store(value, Ordering::Relaxed);
-    }
-    let least = min.load(Ordering::Relaxed);
-    if least == 0 || value + shift < least {
-        min.store(value + shift, Ordering::Relaxed);
-    }
-}
 
 /// What the host draws at random at its start, and tells nobody: whoever knew it could foresee what clients are challenged with.
 #[derive(Clone)]

@@ -34,12 +34,14 @@ pub struct Submit {
     pub refused_as: Option<ErrorCode>,
     /// The client's identities.
     pub ids: Arc<[Id]>,
+    /// When it was read, ms since the server's start.
+    pub read_ms: u64,
 }
 
 impl Submit {
     /// What goes before a write that a local session may not ask for: the session becomes global. No client hears of it.
     #[must_use]
-    pub const fn make_global(ids: Arc<[Id]>) -> Self {
+    pub const fn make_global(ids: Arc<[Id]>, read_ms: u64) -> Self {
         Self {
             xid: 0,
             token: 0,
@@ -48,6 +50,7 @@ impl Submit {
             request: None,
             refused_as: None,
             ids,
+            read_ms,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::own::{agree, client_address, what_it_bears};
 use super::ports;
 use super::settings::{Given, Setting, merge, of_arguments};
 use super::tls::Tls;
-use super::{Config, ConfigError, DigestHash, Member, MemberRole, Unused, Whitelist};
+use super::{Config, ConfigError, DigestHash, Member, MemberRole, Said, Unused, Whitelist};
 use crate::limits::FRAME_BYTES_DEFAULT;
 use std::collections::BTreeMap;
 use std::fs;
@@ -116,6 +116,8 @@ fn of_settings(path: &Path, settings: &[Setting]) -> Result<Config, ConfigError>
     let of_whole = config.notes.iter();
     let of_whole = of_whole.map(|what| format!("{}: {what}", path.display()));
     let of_whole: Vec<String> = of_whole.collect();
+    let count = settings.iter().filter(|s| s.overruled_by.is_none());
+    config.said = Said::of(count.map(|s| (&*s.key, &*s.value)));
     config.notes = settings
         .iter()
         .filter_map(|setting| {
@@ -269,7 +271,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         prealloc_bytes: lines.pre_alloc_kib.unwrap_or(65_536).saturating_mul(1024),
         purge_retain: lines.purge_retain.unwrap_or(3).max(3),
         purge_interval_ms: lines.purge_interval_ms.unwrap_or(0),
-        whitelist: whitelist(lines.whitelist, read_only_mode),
+        whitelist: Whitelist::of(lines.whitelist, read_only_mode),
         frame_bytes_max,
         throttle: lines.throttle.check(),
         net: lines.net,
@@ -301,23 +303,13 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         trust_empty: lines.trust_empty.unwrap_or(false),
         db_autocreate: lines.db_autocreate.unwrap_or(true),
         datadir_autocreate: lines.datadir_autocreate.unwrap_or(true),
+        operation: lines.operation.check(),
+        said: Said::default(),
         unused: lines.unused,
         notes,
     };
     ports::check(&config).map_err(wrong)?;
     Ok(config)
-}
-
-/// The words that are answered. Clients that look for a server that may be written ask `isro`.
-fn whitelist(listed: Option<Whitelist>, read_only_mode: bool) -> Whitelist {
-    let mut all = listed.unwrap_or_else(|| Whitelist::Words(vec!["srvr".into()]));
-    if let Whitelist::Words(words) = &mut all
-        && read_only_mode
-        && !words.iter().any(|word| word == "isro")
-    {
-        words.push("isro".into());
-    }
-    all
 }
 
 /// Names the line that was most likely meant: keys are case-sensitive, and a key that nobody knows is no error by itself.

@@ -3,6 +3,7 @@
 use super::access::AccessLines;
 use super::keys::{State, find, near_security};
 use super::net::Net;
+use super::operation::{OperationLines, is_provider};
 use super::security::{Honoured, honoured};
 use super::throttle::ThrottleLines;
 use super::tls::TlsLines;
@@ -69,6 +70,7 @@ pub struct Lines {
     pub access: AccessLines,
     pub throttle: ThrottleLines,
     pub net: Net,
+    pub operation: OperationLines,
     pub trust_empty: Option<bool>,
     pub tls: TlsLines,
     pub groups: Vec<Group>,
@@ -214,6 +216,10 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         plain if set_containers(lines, key, plain, value)? => {}
         plain if lines.throttle.set(key, plain, value)? => {}
         plain if lines.net.set(key, plain, value)? => {}
+        "metricsProvider.className" if !is_provider(value) => {
+            lines.unused.push(unused(number, key));
+        }
+        plain if lines.operation.set(key, plain, value)? => {}
         plain if set_budget(lines, key, plain, value)? => {}
         plain if lines.access.set(number, key, plain, value)? => {}
         plain if lines.tls.set(number, plain, value)? => {}

@@ -58,6 +58,7 @@ const NO_SASL: &str = "nobody would be authenticated by SASL";
 const NO_X509: &str = "nobody would be authenticated by a certificate";
 const NO_AUTH: &str = "clients that have not authenticated would be let in";
 const NO_PEER_AUTH: &str = "servers would not authenticate each other";
+const NO_HTTPS: &str = "what is asked over HTTP would not be encrypted";
 const NO_SCHEME: &str = "it would not be asked who clients are";
 
 const fn key(
@@ -242,14 +243,15 @@ pub const KEYS: &[Key] = &[
     refused("emulate353TTLNodes", Off::False, "nodes with a time to live of 3.5.3 would be taken for ephemeral ones", "Nodes with a time to live in the layout of ZooKeeper 3.5.3."),
     // Without a counterpart.
     none("4lw.commands.enabled", "A name of old for the words that are answered; write 4lw.commands.whitelist."),
-    none("admin.enableServer", "The HTTP server for commands: there is none yet."),
-    none("admin.serverAddress", "Its address."),
-    none("admin.serverPort", "Its port."),
-    none("admin.commandURL", "Its path."),
-    none("admin.idleTimeout", "How long its connections may be silent."),
-    none("metricsProvider.className", "Who exports metrics: nobody yet; mntr tells them."),
-    none("metricsProvider.httpHost", "The address of the exporter."),
-    none("metricsProvider.httpPort", "The port of the exporter."),
+    key("admin.enableServer", "true or false", "true", "Commands over HTTP, with answers in JSON. If their port is taken, the server goes on without them."),
+    key("admin.serverAddress", "host", "127.0.0.1", "Their address; 0.0.0.0 is every address of the machine, and whoever reaches it may ask."),
+    key("admin.serverPort", "port", "8080", "Their port."),
+    key("admin.commandURL", "path", "/commands", "Where they stand: /commands/monitor, for example."),
+    key("admin.idleTimeout", "ms", "30000", "How long one of their connections may last; each carries one request."),
+    key("metricsProvider.className", "class", "none", "Who exports metrics: org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider does it for Prometheus, at /metrics; any other class does nothing."),
+    key("metricsProvider.httpHost", "host", "every address", "The address of the exporter."),
+    key("metricsProvider.httpPort", "port", "7000", "The port of the exporter. If it is taken, the server does not start."),
+    key("zabra.metricsCountersWithTotal", "true or false", "false", "Whether the exporter ends the names of counters with _total, as ZooKeeper 3.10 does."),
     none("metricsProvider.exportJvmInfo", "Metrics of the Java virtual machine: there is none."),
     key("clientPortListenBacklog", "connections", "-1", "How many connections the system holds before they are taken, up to its own limit; -1 is 1024."),
     key("globalOutstandingLimit", "requests", "none", "Above it, a client with a request that waits for its answer is not read on. Bytes are bounded in any case."),
@@ -263,7 +265,7 @@ pub const KEYS: &[Key] = &[
     none("commitProcessor.numWorkerThreads", "Threads of Java's request path."),
     none("maxResponseCacheSize", "Java keeps answers to getData; there is nothing to keep here."),
     none("maxGetChildrenResponseCacheSize", "Java keeps answers to getChildren; there is nothing to keep here."),
-    none("fsync.warningthresholdms", "From when a slow sync is told."),
+    key("fsync.warningthresholdms", "ms", "1000", "A sync of the transaction log that takes longer is told, and counted (fsync_threshold_exceed_count)."),
     none("commitLogCount", "Proposals that a leader keeps in memory for DIFF; here the logs serve, too."),
     none("snapshotSizeFactor", "Up to which size logs are sent instead of a snapshot."),
     none("snapshot.compression.method", "Compressed snapshots."),
@@ -283,18 +285,18 @@ pub const KEYS: &[Key] = &[
     // Of ZooKeeper, and without a counterpart: how it is built, and what it tells of itself.
     none("observer.syncEnabled", "As syncEnabled: Java's name of the property."),
     none("admin.httpVersion", "Its version of HTTP, as 11 or 20."),
-    none("admin.portUnification", "Whether its port takes TLS and plain text."),
-    none("admin.forceHttps", "Whether its port takes TLS alone."),
-    none("admin.needClientAuth", "Whether its clients need certificates."),
+    refused("admin.portUnification", Off::False, NO_HTTPS, "Whether its port takes TLS and plain text."),
+    refused("admin.forceHttps", Off::False, NO_HTTPS, "Whether its port takes TLS alone."),
+    refused("admin.needClientAuth", Off::False, NO_X509, "Whether its clients need certificates."),
     none("admin.rateLimiterIntervalInMS", "How often it makes a snapshot or restores one."),
     none("admin.snapshot.enabled", "Whether it makes snapshots."),
     none("admin.restore.enabled", "Whether it restores snapshots."),
-    none("metricsProvider.httpsPort", "The port of the exporter for TLS."),
+    refused("metricsProvider.httpsPort", Off::Classes(&["-1", ""]), NO_HTTPS, "The port of the exporter for TLS."),
     none("metricsProvider.prometheusMetricsSummaryRotateIntervalSeconds", "Over how long the exporter's quantiles go."),
     none("metricsProvider.numWorkerThreads", "Threads of the exporter."),
     none("metricsProvider.maxQueueSize", "What may wait for the exporter's threads."),
     none("metricsProvider.workerShutdownTimeoutMs", "How long the exporter's threads may take to end."),
-    none("metricsProvider.ssl.*", "TLS of the exporter: there is none yet."),
+    refused("metricsProvider.ssl.*", Off::Any, NO_HTTPS, "TLS of the exporter; read if metricsProvider.httpsPort is written."),
     none("metricsProvider.*", "Whatever else the class that exports metrics takes."),
     none("intBufferStartingSizeBytes", "How large Java's buffers for records begin."),
     none("watchManagerName", "How Java holds watches; here there is one way."),
@@ -501,6 +503,11 @@ mod tests {
             "ssl.protocol" | "ssl.enabledProtocols" => (key.name, "TLSv1.3"),
             "ssl.keyStore.type" | "ssl.trustStore.type" => (key.name, "PEM"),
             "skipACL" | "leaderServes" | "forceSync" => (key.name, "yes"),
+            "metricsProvider.className" => (
+                key.name,
+                "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider",
+            ),
+            "admin.commandURL" => (key.name, "/zk"),
             "DigestAuthenticationProvider.digestAlg" => (key.name, "SHA-256"),
             name => (
                 name,

@@ -7,6 +7,7 @@ pub mod file;
 pub mod jaas;
 pub mod keys;
 pub mod net;
+pub mod operation;
 mod own;
 mod ports;
 pub mod security;
@@ -102,6 +103,18 @@ pub enum Whitelist {
 }
 
 impl Whitelist {
+    /// The words that are answered. Clients that look for a server that may be written ask `isro`.
+    fn of(listed: Option<Self>, read_only_mode: bool) -> Self {
+        let mut all = listed.unwrap_or_else(|| Self::Words(vec!["srvr".into()]));
+        if let Self::Words(words) = &mut all
+            && read_only_mode
+            && !words.iter().any(|word| word == "isro")
+        {
+            words.push("isro".into());
+        }
+        all
+    }
+
     /// Whether `word` is answered.
     #[must_use]
     pub fn has(&self, word: &str) -> bool {
@@ -213,10 +226,41 @@ pub struct Config {
     pub db_autocreate: bool,
     /// Whether missing directories are made.
     pub datadir_autocreate: bool,
+    /// What operators and their tools look at.
+    pub operation: operation::Operation,
+    /// All settings that count.
+    pub said: Said,
     /// Settings that have no effect here, or were not understood.
     pub unused: Vec<Unused>,
     /// What else to log: which of several settings of a key counts.
     pub notes: Vec<String>,
+}
+
+/// The settings that count, as they were said; in place of a secret there is `(hidden)`.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Said(pub Vec<(String, String)>);
+
+impl fmt::Debug for Said {
+    /// Without the settings: the rest of the configuration is what they mean.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Said(..)")
+    }
+}
+
+impl Said {
+    fn of<'s>(settings: impl Iterator<Item = (&'s str, &'s str)>) -> Self {
+        let shown = |(key, value): (&str, &str)| {
+            let value = if is_secret(key) { "(hidden)" } else { value };
+            (key.to_owned(), value.to_owned())
+        };
+        Self(settings.map(shown).collect())
+    }
+}
+
+/// Whether the value of a key is shown to nobody.
+fn is_secret(key: &str) -> bool {
+    let key = key.to_lowercase();
+    key.contains("password") || key.contains("passwd") || key.contains("superdigest")
 }
 
 /// How the digest scheme hashes passwords (`DigestAuthenticationProvider.digestAlg`).
@@ -268,6 +312,19 @@ impl Config {
         self.super_digest.is_some()
             || of_sasl.is_some_and(|sasl| !sasl.super_users.is_empty())
             || of_tls.is_some_and(|tls| tls.knows_super_user())
+    }
+
+    /// The settings, and what holds where nothing is said, by key.
+    pub fn effective(&self) -> impl Iterator<Item = (String, String)> {
+        let rows = keys::KEYS.iter().filter(|row| {
+            row.state == keys::State::Honoured
+                && !row.default.is_empty()
+                && !row.name.ends_with(".N")
+        });
+        let defaults = rows.map(|row| (row.name.to_owned(), row.default.to_owned()));
+        let mut all: BTreeMap<_, _> = defaults.collect();
+        all.extend(self.said.0.iter().cloned());
+        all.into_iter()
     }
 
     /// A bound of what is held, with room for two of the longest requests where `jute.maxbuffer` is above its default.

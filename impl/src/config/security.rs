@@ -44,6 +44,10 @@ mod tests {
     /// Values that ask for something, and values that do not (C-21).
     const LINES: &[(&str, &[&str], &[&str])] = &[
         ("audit.enable", &["true"], &["false"]),
+        ("admin.portUnification", &["true"], &["false"]),
+        ("admin.forceHttps", &["true"], &["false"]),
+        ("admin.needClientAuth", &["true"], &["false"]),
+        ("metricsProvider.httpsPort", &["7443"], &["-1"]),
         ("secureClientPort", &["2281"], &[]),
         ("secureClientPortAddress", &["127.0.0.1"], &[]),
         ("client.portUnification", &["true"], &["false"]),

@@ -1,11 +1,11 @@
 //! `zabra config`: what becomes of each line of a file, and what a key is for.
 
-use super::ConfigError;
 use super::check::{self, text_of};
 use super::documented::documented;
 use super::file::{gather, settings};
 use super::keys::{KEYS, Off, State, find, nearest};
 use super::settings::{Given, Setting, merge};
+use super::{ConfigError, is_secret};
 use serde::Serialize;
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
@@ -108,8 +108,7 @@ fn members(path: &Path) -> Vec<Line> {
 
 fn told(path: &Path, setting: &Setting, all: &[Setting]) -> Line {
     let Setting { key, value, .. } = setting;
-    let lower = key.to_lowercase();
-    let is_secret = lower.contains("password") || lower.contains("superdigest");
+    let is_secret = is_secret(key);
     let counts = setting.overruled_by;
     let counts = counts.and_then(|number| all.iter().find(|s| s.number == number));
     let (state, about) = match counts {
@@ -260,7 +259,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("zoo.cfg");
         let text = format!(
-            "dataDir={}\nclientPort: 2181\nadmin.serverPort=8080\nticktime=7\nssl.keyStore.password=hush\nssl.clientAuth=none\nDigestAuthenticationProvider.superDigest=super:hush\n",
+            "dataDir={}\nclientPort: 2181\nmaxResponseCacheSize=5\nticktime=7\nssl.keyStore.password=hush\nssl.clientAuth=none\nDigestAuthenticationProvider.superDigest=super:hush\n",
             dir.path().display()
         );
         fs::write(&path, &text).unwrap();

@@ -1,13 +1,15 @@
 //! Committed transactions become changes of the tree, watch events, and replies.
 
+use super::event::Now;
 use super::replica::Replica;
 use super::service::{OwnSync, Service, Submitted};
 use super::turn::Core;
 use crate::client::answer::{HubAccess, Outcome, answer, put_result};
-use crate::client::conn::{Conn, ConnPhase};
+use crate::client::conn::{Conn, ConnPhase, ConnState};
 use crate::client::hub::{Hub, relieve};
 use crate::client::lock::lock;
 use crate::client::shared::Shared;
+use crate::client::tally::Tally;
 use crate::wire::client::{ReplyHeader, opcode, reply};
 use bytes::BytesMut;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use std::sync::atomic::Ordering;
 use zabra_model::ids::Zxid;
 use zabra_model::service::answers::{Told, told};
 use zabra_model::service::delivery::{Need, Share};
+use zabra_model::service::mode::Mode;
 use zabra_model::service::snapshots::Replay;
 use zabra_model::tree::apply::TxnResult;
 use zabra_model::tree::error::ErrorCode;
@@ -26,7 +29,8 @@ struct Answering<'a> {
     shared: &'a Shared,
     hub: &'a mut Hub,
     dirty: &'a mut Vec<Arc<Conn>>,
-    date_ms: u64,
+    now: Now,
+    mode: Mode,
 }
 
 impl Core {
@@ -42,11 +46,11 @@ impl Core {
             shared: &shared,
             hub: &mut hub,
             dirty: &mut self.out.woken,
-            date_ms: self.now.date_ms,
+            now: self.now,
+            mode: self.service.mode,
         };
-        let elapsed_ms = self.now.elapsed_ms;
         let (replica, service) = (&mut self.replica, &mut self.service);
-        let (last, delivered) = apply(replica, service, &mut to, &mut tree, share, elapsed_ms);
+        let (last, delivered) = apply(replica, service, &mut to, &mut tree, share);
         let applied = replica.delivery.end(share, delivered.txns, last);
         while let Some(sync) = service.awaited.syncs.next_after(applied) {
             to.sync(sync, &tree);
@@ -88,7 +92,8 @@ impl Core {
             shared: &shared,
             hub: &mut hub,
             dirty: &mut self.out.woken,
-            date_ms: self.now.date_ms,
+            now: self.now,
+            mode: self.service.mode,
         };
         write(&mut to, &tree);
     }
@@ -101,7 +106,6 @@ fn apply(
     to: &mut Answering<'_>,
     tree: &mut Tree,
     share: Share,
-    elapsed_ms: u64,
 ) -> (Zxid, Replay) {
     let (mut last, mut delivered) = (share.upto, Replay::default());
     while delivered.txns < share.most
@@ -114,12 +118,14 @@ fn apply(
         }
         delivered.add(payload.bytes.len());
         let result = {
-            let (hub, dirty, unread) = (&mut *to.hub, &mut *to.dirty, &to.shared.unread);
+            let (hub, dirty) = (&mut *to.hub, &mut *to.dirty);
+            let counts = (&to.shared.unread, &to.shared.stats);
             tree.apply(header, txn, &mut |trigger| {
-                hub.fire(&trigger, header.zxid, unread, dirty);
+                hub.fire(&trigger, header.zxid, counts, dirty);
             })
         };
-        service.applied(header, txn, elapsed_ms);
+        to.count_applied(header);
+        service.applied(header, txn, to.now.elapsed_ms);
         let answers = &mut service.awaited.answers;
         let own = answers.take(header, |lost| lost.conn.close());
         if let Some(done) = &own {
@@ -132,17 +138,43 @@ fn apply(
     (last, delivered)
 }
 
+/// How long ago a leader has dated a transaction, ms; the clocks of two machines differ.
+pub(super) fn since(header: &TxnHeader, date_ms: u64) -> u64 {
+    date_ms.saturating_sub(u64::try_from(header.time).unwrap_or(0))
+}
+
 /// Whether a transaction says that its session is none, or none that may ask for it.
 fn is_expired(result: &TxnResult<'_>) -> bool {
     *result == TxnResult::Error(ErrorCode::SessionExpired.code())
 }
 
 impl Answering<'_> {
+    /// How long a transaction took from its leader's date to here.
+    fn count_applied(&self, header: &TxnHeader) {
+        let stats = &self.shared.stats;
+        let took_ms = since(header, self.now.date_ms);
+        stats.propagation.add(took_ms);
+        match self.mode {
+            Mode::Leader => stats.quorum_ack.add(took_ms),
+            Mode::Follower | Mode::Observer => {
+                stats.learner_commits.fetch_add(1, Ordering::Relaxed);
+                stats.commit_propagation.add(took_ms);
+            }
+            Mode::Standalone | Mode::NotServing | Mode::ReadOnly => {}
+        }
+    }
+
     fn reply(&mut self, done: &Submitted, header: &TxnHeader, result: &TxnResult<'_>, tree: &Tree) {
-        let took_ms = self.date_ms.saturating_sub(done.since_ms);
-        self.shared.stats.latency(took_ms);
+        let now_ms = self.now.elapsed_ms;
+        let took_ms = now_ms.saturating_sub(done.since_ms);
+        self.shared.stats.updates.add(took_ms);
         match told(done.opcode, result) {
             Told::Connected(valid) => {
+                let asked = (done.opcode, done.xid);
+                let mut state = done.conn.state();
+                let answered = &mut state.answered;
+                answered.add(asked, header.zxid, now_ms, (took_ms, 1));
+                drop(state);
                 super::clients::connected(self.shared, &done.conn, valid, self.dirty);
             }
             Told::Moved => done.conn.close(),
@@ -183,7 +215,7 @@ impl Answering<'_> {
             conn,
             opcode: opcode::SYNC,
             refused_as: None,
-            since_ms: self.date_ms,
+            since_ms: submit.read_ms,
         };
         let header = ReplyHeader::ok(submit.xid, tree.last_zxid());
         let path = crate::wire::cursor::Reader::new(&submit.record).ustring("path");
@@ -209,17 +241,32 @@ impl Answering<'_> {
         if guard.phase != ConnPhase::Open {
             return;
         }
+        let (zxid, now_ms) = (tree.last_zxid(), self.now.elapsed_ms);
+        let reads = &shared.stats.stripe(conn.id).reads;
+        let mut tally = Tally::default();
+        let mut count = |state: &mut ConnState, asked: (i32, i32), before: usize, since_ms: u64| {
+            let took_ms = now_ms.saturating_sub(since_ms);
+            tally.add(asked.0, asked.1, state.out.len() - before);
+            state.answered.add(asked, zxid, now_ms, (took_ms, 1));
+            took_ms
+        };
+        let before = guard.out.len();
         write(&mut guard.out);
-        let mut sent = 1;
+        let took_ms = count(&mut guard, (done.opcode, done.xid), before, done.since_ms);
+        if done.opcode == opcode::SYNC {
+            reads.add(took_ms);
+        }
         let mut outcome = Outcome::Go;
         let found = guard.order.pop_write(&done.token);
         debug_assert!(found, "replies come in the order of requests");
         while outcome == Outcome::Go
             && !close
             && !guard.is_overfull()
-            && let Some((xid, request)) = guard.order.pop_read()
+            && let Some(waiting) = guard.order.pop_read()
         {
+            let (xid, request) = (waiting.xid, waiting.request);
             let state = &mut *guard;
+            let before = state.out.len();
             let (out, ids) = (&mut state.out, &state.ids);
             outcome = answer(
                 tree,
@@ -230,7 +277,8 @@ impl Answering<'_> {
                 &request,
                 out,
             );
-            sent += 1;
+            let asked = (request.opcode(), xid);
+            reads.add(count(state, asked, before, waiting.read_ms));
             if outcome == Outcome::EndLocal {
                 shared.end_local(conn.session());
             }
@@ -253,8 +301,7 @@ impl Answering<'_> {
         if state.settle(&shared.unread, &shared.waiting, &shared.outstanding) {
             shared.line.wake(&shared.outstanding);
         }
-        conn.sent.fetch_add(sent, Ordering::Relaxed);
-        shared.stats.sent.fetch_add(sent, Ordering::Relaxed);
+        tally.count(shared, conn);
         state.mark_dirty(conn, self.dirty);
     }
 }

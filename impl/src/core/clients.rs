@@ -7,6 +7,7 @@ use crate::client::shared::Shared;
 use crate::client::submit::Connect;
 use crate::wire::client::ConnectResponse;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tracing::debug;
 use zabra_model::ids::SessionId;
 use zabra_model::service::mode::Way;
@@ -98,6 +99,9 @@ pub(super) fn connected(
     response.put(&mut state.out);
     state.mark_dirty(conn, dirty);
     drop(state);
+    conn.sent.fetch_add(1, Ordering::Relaxed);
+    let stripe = shared.stats.stripe(conn.id);
+    stripe.sent.fetch_add(1, Ordering::Relaxed);
     debug!(%session, valid, from = %conn.from, "session");
     if valid {
         let old = lock(&shared.sessions).attach(session, Arc::clone(conn));

@@ -67,6 +67,7 @@ impl Core {
             self.link_learner(link, (claim.from, claim.expected));
             if let Some(hello) = hello {
                 self.quorum.name(link, hello.claim.sid);
+                self.count_hello(link, hello);
                 let packet = hello.packet();
                 self.step(Input::Received { link, packet });
             }
@@ -78,6 +79,7 @@ impl Core {
         let elapsed_ms = self.now.elapsed_ms;
         self.quorum
             .open(link, Some(learner), silence_ms, elapsed_ms, &mut self.out);
+        self.count_learner(link, learner.0);
         self.step(Input::Linked(link));
     }
 }

@@ -25,6 +25,7 @@ mod disk;
 pub mod event;
 mod learners;
 mod local;
+mod measures;
 mod members;
 pub mod out;
 mod peer;

@@ -2,6 +2,7 @@
 
 use super::timers::Timers;
 use crate::wire::payload::Payload;
+use zabra_model::ids::Zxid;
 use zabra_model::peer::Peer;
 use zabra_model::step::{Effect, Env};
 
@@ -13,4 +14,17 @@ pub(super) struct Protocol {
     /// Steps so far.
     pub(super) steps: u64,
     pub(super) effects: Vec<Effect<Payload>>,
+    /// For operators.
+    pub(super) measures: Measures,
+}
+
+/// Since when what is measured goes on.
+#[derive(Default)]
+pub(super) struct Measures {
+    /// Since when this server looks for a leader, ms, if it does.
+    pub(super) looking_ms: Option<u64>,
+    /// Since when it serves nobody, and whether it led before.
+    pub(super) unavailable: Option<(u64, bool)>,
+    /// How much of the history is known to have been on the disk.
+    pub(super) durable: Zxid,
 }

@@ -114,6 +114,7 @@ impl Core {
                     *zxid, txn.header.zxid,
                     "the leader's core chooses the zxid that was prepared for"
                 );
+                self.count_logged(txn);
                 self.replica.window.push(Arc::clone(txn));
                 if let Some(members) = txn.members.clone() {
                     self.change_lists(|lists| lists.append(*members));
@@ -163,6 +164,7 @@ impl Core {
     }
 
     fn send(&mut self, link: Link, packet: Packet<Payload>) {
+        self.count_sent(link, &packet);
         match packet {
             Packet::Ping { zxid } if self.protocol.peer.state() != ServerState::Leading => {
                 let table = self.heard_sessions();
@@ -185,6 +187,8 @@ impl Core {
     }
 
     fn send_snapshot(&mut self, link: Link, zxid: Zxid) {
+        let snaps = &self.replica.shared.stats.snaps;
+        snaps.fetch_add(1, Ordering::Relaxed);
         let image = self.replica.image();
         assert_eq!(
             image.zxid, zxid,
@@ -205,9 +209,8 @@ impl Core {
         self.stop_serving();
         self.quorum.has_last_words = false;
         self.quorum.stop_dialling(&mut self.out);
+        self.count_role(state);
         if state == ServerState::Looking {
-            let elections = &self.replica.shared.stats.elections;
-            elections.fetch_add(1, Ordering::Relaxed);
             self.wait_for_leader();
         } else if matches!(state, ServerState::Following | ServerState::Observing) {
             self.quorum.turn_waiting_away(&mut self.out);
@@ -238,6 +241,7 @@ impl Core {
             self.quorum.set_leader_silence(silence_ms, &mut self.out);
         }
         shared.set_mode(mode);
+        self.count_serving();
         info!(epoch = epoch.0, ?mode, zxid = %self.protocol.peer.delivered(), "serving");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::out::{DialAct, Item, LinkAct, Outputs};
 use super::window::Window;
+use crate::client::stats::LearnerCounts;
 use crate::wire::link::{Hello, put_core, put_history, put_inform};
 use crate::wire::payload::Payload;
 use crate::wire::quorum::{
@@ -47,6 +48,8 @@ struct Open {
     packets: BytesMut,
     /// Syncs of the learner's clients.
     syncs: LearnerSyncs,
+    /// What operators hear of the learner.
+    counts: Option<Arc<LearnerCounts>>,
 }
 
 /// All links.
@@ -69,6 +72,8 @@ pub(super) struct Quorum {
     me: ServerId,
     /// What waits for a link that ends is sent before.
     pub(super) has_last_words: bool,
+    /// A learner has gone, and operators have not heard of it.
+    lost: bool,
 }
 
 impl Quorum {
@@ -85,6 +90,7 @@ impl Quorum {
             lists,
             me,
             has_last_words: false,
+            lost: false,
         }
     }
 
@@ -145,6 +151,7 @@ impl Quorum {
             heard_ms: elapsed_ms,
             packets: BytesMut::new(),
             syncs: LearnerSyncs::default(),
+            counts: None,
         };
         self.open.insert(link, open);
         out.links.push(LinkAct::Open {
@@ -163,8 +170,32 @@ impl Quorum {
             let last = Item::Packets(open.packets);
             out.links.push(LinkAct::Send(link, last));
         }
+        self.lost |= open.counts.is_some();
         out.links.push(LinkAct::Close(link));
         true
+    }
+
+    /// What operators hear of the learner of a link, from now on.
+    pub(super) fn count_as(&mut self, link: Link, counts: Arc<LearnerCounts>) {
+        if let Some(open) = self.open.get_mut(&link) {
+            open.counts = Some(counts);
+        }
+    }
+
+    /// What they hear of it.
+    pub(super) fn counts(&self, link: Link) -> Option<&Arc<LearnerCounts>> {
+        self.open.get(&link)?.counts.as_ref()
+    }
+
+    /// What they hear of all learners, oldest first; `None` if none has gone since the last time.
+    pub(super) fn counts_left(&mut self) -> Option<Vec<Arc<LearnerCounts>>> {
+        let counts = || self.open.values().filter_map(|open| open.counts.clone());
+        std::mem::take(&mut self.lost).then(|| counts().collect())
+    }
+
+    /// Syncs of learners' clients that wait.
+    pub(super) fn syncs_waiting(&self) -> usize {
+        self.open.values().map(|open| open.syncs.len()).sum()
     }
 
     /// All of them.

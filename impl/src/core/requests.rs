@@ -77,7 +77,7 @@ impl Core {
             };
             logged = Logged::encode(header, smaller, &mut self.scratch);
         }
-        stats.proposal_size(logged.bytes.len());
+        stats.proposal_sizes.add(logged.bytes.len());
         self.step(Input::Propose(Arc::new(logged)));
     }
 
@@ -201,6 +201,8 @@ impl Core {
     /// Proposes the end of sessions that were over at the last look, as many as the tracker's pace allows now.
     pub(super) fn close_due(&mut self) {
         for session in self.service.tracker.take_due(self.service.room) {
+            let expired = &self.replica.shared.stats.sessions_expired;
+            expired.fetch_add(1, Ordering::Relaxed);
             info!(%session, "session expired");
             self.propose_close(session);
         }
@@ -243,7 +245,7 @@ impl Core {
             conn: Arc::clone(conn),
             opcode: submit.opcode,
             refused_as: submit.refused_as,
-            since_ms: self.now.date_ms,
+            since_ms: submit.read_ms,
         }
     }
 
@@ -342,13 +344,15 @@ impl Core {
     /// A new session for a client of this server.
     pub(super) fn create_session(&mut self, conn: Arc<Conn>, session: SessionId, way: Way) {
         let timeout_ms = conn.timeout_ms();
+        let stripe = self.replica.shared.stats.stripe(conn.id);
+        stripe.asked(opcode::CREATE_SESSION);
         let own = Submitted {
             xid: 0,
             token: 0,
             conn: Arc::clone(&conn),
             opcode: opcode::CREATE_SESSION,
             refused_as: None,
-            since_ms: self.now.date_ms,
+            since_ms: self.now.elapsed_ms,
         };
         if way == Way::Judge {
             if !self.is_admitted(&own) || !self.await_proposal(session, own) {
@@ -375,6 +379,7 @@ impl Core {
 
     /// What has come over a link.
     pub(super) fn on_heard(&mut self, link: Link, heard: Vec<Heard>) {
+        self.count_heard(link, &heard);
         for what in heard {
             let Some(from_leader) = self.quorum.heard(link, self.now.elapsed_ms) else {
                 return; // it was told to go, this was still in flight
@@ -460,6 +465,8 @@ impl Core {
             };
             let owner = owner_of(self.quorum.sid(link), link);
             let elapsed_ms = self.now.elapsed_ms;
+            let asked = &self.replica.shared.stats.revalidations;
+            asked.fetch_add(1, Ordering::Relaxed);
             let tracker = &mut self.service.tracker;
             let valid = tracker.revalidate(session, timeout_ms, owner, elapsed_ms);
             self.quorum

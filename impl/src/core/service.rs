@@ -22,7 +22,7 @@ pub(super) struct Submitted {
     pub(super) opcode: i32,
     /// What the client is told in place of SessionExpired.
     pub(super) refused_as: Option<ErrorCode>,
-    /// When it was submitted, by the date.
+    /// When it was read, ms since the server's start.
     pub(super) since_ms: u64,
 }
 

@@ -3,7 +3,7 @@
 use super::disk::ToDisk;
 use super::event::{Done, Event, Now};
 use super::out::{LinkAct, Outputs};
-use super::peer::Protocol;
+use super::peer::{Measures, Protocol};
 use super::quorum::{Claiming, Quorum};
 use super::replica::Replica;
 use super::service::Service;
@@ -20,7 +20,7 @@ use zabra_model::ids::Zxid;
 use zabra_model::peer::Peer;
 use zabra_model::service::delivery::Need;
 use zabra_model::service::members::Lists;
-use zabra_model::service::snapshots::{Finished, Replay, ReplayLimits, Snapshots};
+use zabra_model::service::snapshots::{Replay, ReplayLimits, Snapshots};
 use zabra_model::step::{Env, Input, Link, Timer};
 use zabra_model::tree::prep::{Prep, Rules};
 
@@ -120,6 +120,7 @@ impl Core {
                 env: start.env,
                 steps: 0,
                 effects,
+                measures: Measures::default(),
             },
             disk,
             quorum: Quorum::new(me, lists),
@@ -233,6 +234,7 @@ impl Core {
             self.step(Input::Durable(mark));
         }
         let durable = self.protocol.peer.durable().history.last();
+        self.count_durable(durable);
         self.replica.window.trim(durable);
     }
 
@@ -256,10 +258,7 @@ impl Core {
                     );
                     stats.snapshots_failed.fetch_add(1, Ordering::Relaxed);
                 }
-                let finished = self.disk.snapshot_done(generation, result.ok(), elapsed_ms);
-                if finished == Finished::Publish {
-                    stats.snapshots.fetch_add(1, Ordering::Relaxed);
-                }
+                self.disk.snapshot_done(generation, result.ok(), elapsed_ms);
             }
         }
         Ok(())
@@ -301,6 +300,7 @@ impl Core {
         self.quorum.flush(&mut self.out);
         let outstanding = &self.replica.shared.stats.outstanding;
         outstanding.store(self.service.awaited.answers.len() as u64, Ordering::Relaxed);
+        self.count_links();
         self.out.wake_ms = self.next_wake_ms();
     }
 

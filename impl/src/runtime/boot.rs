@@ -1,6 +1,8 @@
 //! The data directory of this machine: who may use it, what a start reads from it, and the thread that writes to it.
 
 use super::disk::DiskThread;
+use super::timed::TimedDisk;
+use crate::client::shared::Shared;
 use crate::config::Config;
 use crate::error::ServerError;
 use crate::storage::boot::{self, BootOptions, Found};
@@ -12,6 +14,7 @@ use crate::storage::{Dirs, StorageError, history, members, purge, worker};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tracing::{info, warn};
 use zabra_model::ids::Zxid;
 use zabra_model::service::members::{Lists, Members};
@@ -175,6 +178,24 @@ pub fn read(config: &Config) -> Result<Found, ServerError> {
     boot::read(&RealDisk, &dirs(config), options(config)).map_err(ServerError::Data)
 }
 
+/// As [`read`], and operators hear how long it took.
+///
+/// # Errors
+/// [`ServerError::Data`].
+pub fn read_timed(shared: &Arc<Shared>) -> Result<Found, ServerError> {
+    let (config, stats) = (&shared.config, &shared.stats);
+    let disk = TimedDisk::new(RealDisk, Arc::clone(shared));
+    let began = Instant::now();
+    let found = boot::read(&disk, &dirs(config), options(config)).map_err(ServerError::Data)?;
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    stats.db_init_time.add(ms(began.elapsed()));
+    let [snapshots, logs] = disk.take_read();
+    stats.startup_snap_time.add(ms(snapshots));
+    stats.startup_txns_time.add(ms(logs));
+    stats.startup_txns.add(found.replayed.txns);
+    Ok(found)
+}
+
 /// Reads the tree once more while the server runs: what lies on the disk is durable, and stays as it is.
 ///
 /// # Errors
@@ -205,10 +226,11 @@ pub fn purge(config: &Config, found: &Found) {
 /// # Errors
 /// [`ServerError::Io`] if there is no thread.
 pub fn start_disk(
-    config: &Config,
+    shared: &Arc<Shared>,
     last: Zxid,
     on_event: impl Fn(worker::Event) + Send + 'static,
 ) -> Result<DiskThread, ServerError> {
+    let config = &shared.config;
     let dirs = dirs(config);
     let options = LogOptions {
         prealloc_bytes: config.prealloc_bytes,
@@ -216,8 +238,9 @@ pub fn start_disk(
         file_txns_max: config.snap_count.saturating_mul(4),
         ..LogOptions::default()
     };
-    let log = TxnLog::new(RealDisk, dirs.log.clone(), options, last);
-    DiskThread::start(RealDisk, dirs, log, QUEUE_BYTES_MAX, on_event).map_err(|source| {
+    let disk = TimedDisk::new(RealDisk, Arc::clone(shared));
+    let log = TxnLog::new(disk.clone(), dirs.log.clone(), options, last);
+    DiskThread::start(disk, dirs, log, QUEUE_BYTES_MAX, on_event).map_err(|source| {
         ServerError::Io {
             path: config.data_dir.clone(),
             source,

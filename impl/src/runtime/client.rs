@@ -13,6 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::TcpStream;
@@ -67,7 +68,7 @@ pub async fn run(stream: TcpStream, from: SocketAddr, shared: Arc<Shared>, inbox
         return;
     }
     let (reader, writer) = stream.into_split();
-    serve(reader, writer, from, vec![], shared, inbox).await;
+    serve(reader, writer, from, None, shared, inbox).await;
 }
 
 /// Serves one client behind TLS: by its certificate it is known before its first word. `counted` is its place among all clients.
@@ -91,7 +92,7 @@ pub fn run_secure<P: Send + 'static>(
         // A task of its own: that of the handshake may be ended to make room for another one.
         tokio::spawn(async move {
             let (reader, writer) = split(stream);
-            serve(reader, writer, from, ids, shared, inbox).await;
+            serve(reader, writer, from, Some(ids), shared, inbox).await;
             drop(counted);
         });
     });
@@ -129,7 +130,7 @@ async fn serve(
     reader: impl AsyncRead + Unpin,
     writer: impl AsyncWrite + Unpin,
     from: SocketAddr,
-    ids: Vec<Id>,
+    by_tls: Option<Vec<Id>>,
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
 ) {
@@ -143,7 +144,8 @@ async fn serve(
         intake,
         alarm_ms: 0,
     };
-    if !ids.is_empty() {
+    if let Some(ids) = by_tls {
+        client.intake.conn().set_secure();
         let mut state = client.intake.conn().state();
         state.ids = state.ids.iter().cloned().chain(ids).collect();
     }
@@ -222,6 +224,8 @@ impl Client {
                 }
                 Step::Wait(wait) => {
                     if self.wait(wait, &mut reader, alarm.as_mut(), now_ms).await? == 0 {
+                        let dropped = &self.shared.stats.dropped;
+                        dropped.fetch_add(1, Ordering::Relaxed);
                         return Ok(());
                     }
                     now_ms = self.shared.elapsed_ms();
@@ -359,7 +363,7 @@ mod tests {
             reader,
             writer,
             from,
-            vec![],
+            None,
             shared,
             Arc::clone(&inbox),
         ));

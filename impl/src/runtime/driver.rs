@@ -21,7 +21,7 @@ use crate::storage::worker::{self, Op};
 use crate::storage::{Dirs, StorageError};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 use zabra_model::tree::image::Image;
@@ -203,8 +203,15 @@ impl Edges {
         let done = move |done| inbox.push(Event::Done(done), 0);
         match job {
             Job::Snapshot { generation, image } => {
+                let shared = Arc::clone(&self.shared);
                 tokio::task::spawn_blocking(move || {
+                    let began = Instant::now();
                     let staged = stage(&RealDisk, &dirs, &image).map_err(|e| e.to_string());
+                    if staged.is_ok() {
+                        let took = began.elapsed().as_millis();
+                        let took_ms = u64::try_from(took).unwrap_or(u64::MAX);
+                        shared.stats.snapshot_time.add(took_ms);
+                    }
                     done(Done::Snapshot(generation, staged));
                 });
             }

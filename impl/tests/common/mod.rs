@@ -85,8 +85,14 @@ impl Cluster {
             std::fs::create_dir_all(&data).unwrap();
             std::fs::write(data.join("myid"), (i + 1).to_string()).unwrap();
             let text = format!(
-                "tickTime=500\ninitLimit=20\nsyncLimit=6\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n4lw.commands.whitelist=*\n{more}\n{members}",
-                data.display()
+                "tickTime=500\ninitLimit=20\nsyncLimit=6\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n4lw.commands.whitelist=*\n{}{more}\n{members}",
+                data.display(),
+                // Many servers of many tests run at once, and there is one port by default.
+                if more.contains("admin.") {
+                    ""
+                } else {
+                    "admin.enableServer=false\n"
+                }
             );
             std::fs::write(data.join("zoo.cfg"), text).unwrap();
         }

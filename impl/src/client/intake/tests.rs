@@ -13,6 +13,7 @@ mod throttle;
 
 use super::*;
 use crate::client::answer::{HubAccess, answer};
+use crate::client::conn::Waiting;
 use crate::client::lock::lock;
 use crate::client::shared::{Mode, Secret};
 use crate::config::check;
@@ -101,7 +102,8 @@ fn commit(shared: &Shared, txn: &Txn) {
     let mut dirty = Vec::new();
     let mut hub = lock(&shared.hub);
     tree.apply(&header, txn, &mut |trigger| {
-        hub.fire(&trigger, header.zxid, &shared.unread, &mut dirty);
+        let counts = (&shared.unread, &shared.stats);
+        hub.fire(&trigger, header.zxid, counts, &mut dirty);
     });
     drop(hub);
     for conn in dirty {
@@ -247,7 +249,7 @@ impl Client {
         let state = &mut *guard;
         reply::put_empty(ReplyHeader::ok(submit.xid, LAST), &mut state.out);
         assert!(state.order.pop_write(&submit.token));
-        while let Some((xid, request)) = state.order.pop_read() {
+        while let Some(Waiting { xid, request, .. }) = state.order.pop_read() {
             let ids = &state.ids;
             answer(&tree, &mut hub, &conn, ids, xid, &request, &mut state.out);
         }

@@ -18,7 +18,7 @@ fn phase(conn: &Conn) -> ConnPhase {
 
 /// The request by which the intake of a connection has its session become global.
 fn upgrade(conn: &Conn) -> Submit {
-    Submit::make_global(Arc::clone(&conn.state().ids))
+    Submit::make_global(Arc::clone(&conn.state().ids), 0)
 }
 
 /// The sessions that a follower tells its leader of.

@@ -227,6 +227,7 @@ impl Server {
             request: (what.opcode() != opcode::SYNC).then_some(what),
             refused_as: None,
             ids: Arc::clone(&state.ids),
+            read_ms: 0,
         }
     }
 }

@@ -34,6 +34,13 @@ pub struct RawRequest {
 }
 
 impl RawRequest {
+    /// The operation that a frame asks for; 0 if it is too short to say it.
+    #[must_use]
+    pub fn opcode_of(frame: &[u8]) -> i32 {
+        let four = frame.get(4..).and_then(<[u8]>::first_chunk::<4>);
+        four.map_or(0, |four| i32::from_be_bytes(*four))
+    }
+
     /// Takes the header off a frame's body.
     ///
     /// Errors: fewer than 8 bytes; the connection is then closed without a reply.

@@ -45,7 +45,16 @@ fn what_this_server_answers_alone_is_answered_at_once_and_in_order() {
     assert!(client.asks(1, &asked).may_read());
     let no_node = ErrorCode::NoNode.code();
     assert_eq!(client.heard(), [(1, 0), (2, no_node), (3, 0), (4, 0)]);
-    assert_eq!(client.conn().received.load(Ordering::Relaxed), 4);
+    // The connect request is one of them, as ZooKeeper counts.
+    let conn = client.conn();
+    assert_eq!(conn.received.load(Ordering::Relaxed), 5);
+    let reads = shared.stats.reads().all;
+    assert_eq!((reads.count, reads.max()), (4, 0));
+    let answered = conn.state().answered;
+    assert_eq!(
+        (answered.opcode, answered.cxid),
+        (opcode::WHO_AM_I, Some(4))
+    );
 }
 
 /// C-42: only servers may have containers deleted; the rest of what such a client sent is not looked at.

@@ -1,0 +1,162 @@
+//! What operators hear of the protocol: counts and times, written where something happens and read by nobody in here.
+
+use super::apply::since;
+use super::turn::Core;
+use crate::client::lock::lock;
+use crate::client::stats::{LearnerCounts, ZabPhase};
+use crate::wire::link::{Heard, Hello, hello_of};
+use crate::wire::payload::{Logged, Payload};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use zabra_model::ids::Zxid;
+use zabra_model::packet::Packet;
+use zabra_model::step::Link;
+use zabra_model::vote::ServerState;
+
+impl Core {
+    /// Another role begins.
+    pub(super) fn count_role(&mut self, state: ServerState) {
+        let elapsed_ms = self.now.elapsed_ms;
+        let stats = &self.replica.shared.stats;
+        let measures = &mut self.protocol.measures;
+        stats.set_leader(self.protocol.peer.leader());
+        if state == ServerState::Looking {
+            let led = stats.leads_since_ms.swap(0, Relaxed) > 0;
+            stats.elections.fetch_add(1, Relaxed);
+            measures.looking_ms = Some(elapsed_ms);
+            measures.unavailable.get_or_insert((elapsed_ms, led));
+            stats.set_phase(ZabPhase::Election);
+        } else {
+            if let Some(since_ms) = measures.looking_ms.take() {
+                let took_ms = elapsed_ms.saturating_sub(since_ms);
+                stats.election_time.add(took_ms);
+            }
+            stats.set_phase(ZabPhase::Discovery);
+        }
+    }
+
+    /// Clients are served from now on.
+    pub(super) fn count_serving(&mut self) {
+        let elapsed_ms = self.now.elapsed_ms;
+        let stats = &self.replica.shared.stats;
+        stats.set_phase(ZabPhase::Broadcast);
+        let leads = self.service.leads();
+        if leads {
+            stats.leads_since_ms.store(elapsed_ms.max(1), Relaxed);
+        }
+        if let Some((since_ms, led)) = self.protocol.measures.unavailable.take() {
+            let took_ms = elapsed_ms.saturating_sub(since_ms);
+            stats.unavailable_time.add(took_ms);
+            if leads || led {
+                stats.leader_unavailable_time.add(took_ms);
+            }
+        }
+    }
+
+    /// A transaction goes to the log.
+    pub(super) fn count_logged(&self, logged: &Logged) {
+        if self.protocol.peer.state() == ServerState::Following {
+            let stats = &self.replica.shared.stats;
+            stats.learner_proposals.fetch_add(1, Relaxed);
+            let took_ms = since(&logged.header, self.now.date_ms);
+            stats.proposal_latency.add(took_ms);
+        }
+    }
+
+    /// The history is on the disk up to here: of each sync, the last transaction is measured.
+    pub(super) fn count_durable(&mut self, durable: Zxid) {
+        if durable <= self.protocol.measures.durable {
+            return;
+        }
+        self.protocol.measures.durable = durable;
+        let before = Zxid(durable.0.saturating_sub(1));
+        if let Some(logged) = self.replica.window.range(before, durable).next() {
+            let took_ms = since(&logged.header, self.now.date_ms);
+            let stats = &self.replica.shared.stats;
+            stats.proposal_ack_creation.add(took_ms);
+        }
+    }
+
+    /// A packet leaves for another server.
+    pub(super) fn count_sent(&self, link: Link, packet: &Packet<Payload>) {
+        let stats = &self.replica.shared.stats;
+        match packet {
+            Packet::Diff { .. } => {
+                stats.diffs.fetch_add(1, Relaxed);
+            }
+            Packet::NewLeader { .. } if stats.phase() == ZabPhase::Discovery => {
+                stats.set_phase(ZabPhase::Synchronization);
+            }
+            Packet::UpToDate => {
+                if let Some(counts) = self.quorum.counts(link) {
+                    counts.synced.store(true, Relaxed);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Packets have come from another server. Of a batch of acknowledgements, the last one is measured.
+    pub(super) fn count_heard(&self, link: Link, heard: &[Heard]) {
+        let stats = &self.replica.shared.stats;
+        let Some(counts) = self.quorum.counts(link) else {
+            if stats.phase() == ZabPhase::Discovery && heard.iter().any(begins_synchronization) {
+                stats.set_phase(ZabPhase::Synchronization);
+            }
+            return;
+        };
+        counts.received.fetch_add(heard.len() as u64, Relaxed);
+        match heard.last() {
+            Some(Heard::Core(Packet::Ack { zxid })) if self.service.leads() => {
+                let before = Zxid(zxid.0.saturating_sub(1));
+                if let Some(logged) = self.replica.window.range(before, *zxid).next() {
+                    counts.acks.add(since(&logged.header, self.now.date_ms));
+                }
+            }
+            Some(Heard::Core(packet)) => {
+                if let Some(hello) = hello_of(packet) {
+                    self.count_hello(link, hello);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A learner has said who it is.
+    pub(super) fn count_hello(&self, link: Link, hello: Hello) {
+        if let Some(counts) = self.quorum.counts(link) {
+            counts.sid.store(hello.claim.sid.0, Relaxed);
+            counts.observer.store(hello.claim.observer, Relaxed);
+        }
+    }
+
+    /// A learner is linked.
+    pub(super) fn count_learner(&mut self, link: Link, from: IpAddr) {
+        let counts = LearnerCounts::new(from, self.now.date_ms);
+        let learners = &self.replica.shared.stats.learners;
+        lock(learners).push(Arc::clone(&counts));
+        self.quorum.count_as(link, counts);
+    }
+
+    /// Learners that have gone are not told any more, and syncs that wait are.
+    pub(super) fn count_links(&mut self) {
+        let stats = &self.replica.shared.stats;
+        if let Some(left) = self.quorum.counts_left() {
+            *lock(&stats.learners) = left;
+        }
+        if self.service.leads() {
+            let own = self.service.awaited.syncs.len();
+            let waiting = own + self.quorum.syncs_waiting();
+            stats.pending_syncs.store(waiting as u64, Relaxed);
+        }
+    }
+}
+
+/// Whether a leader's packet says how its learner gets the history.
+const fn begins_synchronization(heard: &Heard) -> bool {
+    matches!(
+        heard,
+        Heard::Core(Packet::Diff { .. } | Packet::Trunc { .. }) | Heard::Snapshot(..)
+    )
+}
