@@ -460,6 +460,14 @@ fn who_says_nothing_keeps_nobody_out_and_is_let_go() {
     assert_eq!(log().matches("was not finished").count(), 1, "{}", log());
     // Who has finished its handshake is none of them.
     assert!(client.who_am_i().contains("CN=alice"));
+    let told = cluster.word(0, "mntr").unwrap();
+    for line in [
+        "zk_tls_handshake_exceeded\t1",
+        "zk_unsuccessful_handshake\t1",
+        "zk_outstanding_tls_handshake\t0",
+    ] {
+        assert!(told.lines().any(|has| has == line), "{line}: {told}");
+    }
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl Server {
         let me = usize::from(id) - 1;
         // A tick of a minute: nothing that the gate does not hold runs out during a replay.
         let mut text = format!(
-            "tickTime=60000\ninitLimit=100\nsyncLimit=100\nclientPortAddress={}\nclientPort={}\ndataDir={}\n",
+            "tickTime=60000\ninitLimit=100\nsyncLimit=100\nadmin.enableServer=false\nclientPortAddress={}\nclientPort={}\ndataDir={}\n",
             ports.host,
             ports.client[me],
             data.display()

@@ -131,6 +131,10 @@ fn gauges(shared: &Shared, table: &mut Table) {
     table.gauge("local_sessions", stats.local_sessions.load(Relaxed));
     table.gauge("uptime", shared.elapsed_ms());
     table.gauge("auth_failed_count", stats.auth_failed.load(Relaxed));
+    let handshakes = stats.handshakes.load(Relaxed);
+    table.gauge("outstanding_tls_handshake", handshakes);
+    let drop = shared.door.drop_probability();
+    table.put("connection_drop_probability", Value::Fraction(drop));
     let sizes = stats.response_sizes.now();
     for (name, size) in [
         "last_client_response_size",
@@ -199,6 +203,7 @@ fn traffic(stats: &Stats, table: &mut Table) {
     table.times(&[
         ("updatelatency", &stats.updates),
         ("propagation_latency", &stats.propagation),
+        ("request_throttle_queue_time_ms", &stats.throttle_times),
     ]);
     let [created, deleted, changed, children] = &stats.fired;
     table.summaries(&[
@@ -206,6 +211,7 @@ fn traffic(stats: &Stats, table: &mut Table) {
         ("node_deleted_watch_count", deleted),
         ("node_changed_watch_count", changed),
         ("node_children_watch_count", children),
+        ("connection_token_deficit", &stats.token_deficit),
     ]);
     let [failed, passed] = &stats.ensemble_auth;
     table.counts(&[
@@ -225,6 +231,8 @@ fn traffic(stats: &Stats, table: &mut Table) {
         ("stale_requests", &stats.stale_requests),
         ("stale_requests_dropped", &stats.stale_requests_dropped),
         ("large_requests_rejected", &stats.large_requests_rejected),
+        ("unsuccessful_handshake", &stats.handshakes_failed),
+        ("tls_handshake_exceeded", &stats.handshakes_displaced),
         ("ensemble_auth_success", passed),
         ("ensemble_auth_fail", failed),
     ]);
@@ -270,6 +278,7 @@ const OPERATION_COUNTS: [(&str, &str); 23] = [
 ];
 
 fn protocol(stats: &Stats, table: &mut Table) {
+    let [follower, observer] = &stats.sync_times;
     table.counts(&[
         ("proposal_count", &stats.proposals),
         ("commit_count", &stats.commits),
@@ -285,6 +294,8 @@ fn protocol(stats: &Stats, table: &mut Table) {
         ("election_time", &stats.election_time),
         ("unavailable_time", &stats.unavailable_time),
         ("leader_unavailable_time", &stats.leader_unavailable_time),
+        ("follower_sync_time", follower),
+        ("observer_sync_time", observer),
     ]);
     table.times(&[
         ("proposal_latency", &stats.proposal_latency),

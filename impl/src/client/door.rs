@@ -1,6 +1,7 @@
 //! How fast clients are let in (`connection_throttle_tokens`).
 
 use super::lock::lock;
+use super::summary::Summary;
 use std::sync::Mutex;
 use zabra_model::service::tokens::{Attach, TokenRules, Tokens, WHOLE};
 
@@ -22,14 +23,23 @@ impl Door {
         }
     }
 
-    /// Whether a client gets the tokens that it needs.
+    /// Whether a client gets the tokens that it needs; `deficit` gets those that are missing then.
     #[must_use]
-    pub fn lets_in(&self, attach: Attach, now_ms: u64) -> bool {
+    pub fn lets_in(&self, attach: Attach, now_ms: u64, deficit: &Summary) -> bool {
         if !self.is_on {
             return true;
         }
         let (tokens, dice) = &mut *lock(&self.tokens);
-        tokens.take(attach, now_ms, throw(dice))
+        let taken = tokens.take(attach, now_ms, throw(dice));
+        deficit.add(tokens.state().0);
+        taken
+    }
+
+    /// The chance to be turned away before tokens are asked for.
+    #[must_use]
+    pub fn drop_probability(&self) -> f64 {
+        let (_, drop) = lock(&self.tokens).0.state();
+        f64::from(drop) / f64::from(WHOLE)
     }
 }
 
@@ -56,6 +66,17 @@ mod tests {
             assert!((800..1200).contains(&count), "{tenth}: {count}");
         }
         let open = Door::new(TokenRules::default(), 0, 0);
-        assert!((0..1000).all(|_| open.lets_in(Attach::Renew, 0)));
+        let deficit = Summary::new();
+        assert!((0..1000).all(|_| open.lets_in(Attach::Renew, 0, &deficit)));
+        let rules = TokenRules {
+            tokens_max: 2,
+            ..TokenRules::default()
+        };
+        let door = Door::new(rules, 0, 0);
+        let let_in = [(); 3].map(|()| door.lets_in(Attach::Renew, 0, &deficit));
+        assert_eq!(let_in, [true, true, false]);
+        let missing = deficit.now();
+        assert_eq!((missing.count, missing.sum, missing.max()), (3, 5, 2));
+        assert!(door.drop_probability().abs() < f64::EPSILON);
     }
 }

@@ -68,7 +68,7 @@ pub(super) fn introduce(
         },
         _ => Attach::Renew,
     };
-    if !shared.door.lets_in(attach, now_ms) {
+    if !shared.door.lets_in(attach, now_ms, &stats.token_deficit) {
         stats.rejected.fetch_add(1, Ordering::Relaxed);
         if let Some(unsaid) = lock(&shared.too_fast).due(now_ms) {
             warn!(from = %conn.from, unsaid, "clients come too fast (connection_throttle_tokens), closing");

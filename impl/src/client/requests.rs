@@ -274,7 +274,12 @@ impl Requests {
             }
             Pass::Stale => stats.stale_requests_dropped.fetch_add(1, Ordering::Relaxed),
             Pass::Throttled => stats.throttled_ops.fetch_add(1, Ordering::Relaxed),
-            Pass::Take => 0,
+            Pass::Take => {
+                if self.has_waited {
+                    stats.throttle_times.add(request.waited_ms);
+                }
+                0
+            }
         };
         if pass != Pass::Stale && rules.is_stale(request) {
             stats.stale_requests.fetch_add(1, Ordering::Relaxed);

@@ -58,7 +58,7 @@ pub struct Shared {
     /// Whose request waits for others to be answered.
     pub line: Line,
     /// How fast clients are let in.
-    pub(super) door: Door,
+    pub door: Door,
     /// Answers that clients leave unread.
     pub unread: Budget,
     /// Requests that wait for their answers.

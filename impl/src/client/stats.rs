@@ -184,6 +184,16 @@ pub struct Stats {
     pub local_sessions: AtomicU64,
     pub throttled_ops: AtomicU64,
     pub throttle_waits: AtomicU64,
+    /// Of requests that have waited in line, how long.
+    pub throttle_times: Times,
+    pub token_deficit: Summary,
+    /// Handshakes of clients' TLS that are under way.
+    pub handshakes: AtomicU64,
+    pub handshakes_failed: AtomicU64,
+    /// Those that gave way to others.
+    pub handshakes_displaced: AtomicU64,
+    /// From when this server, a follower or an observer, knew its leader to when it served.
+    pub sync_times: [Summary; 2],
     pub stale_requests: AtomicU64,
     pub stale_requests_dropped: AtomicU64,
     pub large_requests_rejected: AtomicU64,
@@ -282,12 +292,14 @@ impl Stats {
             &self.proposal_ack_creation,
             &self.commit_propagation,
             &self.quorum_ack,
+            &self.throttle_times,
         ] {
             times.reset();
         }
         let summaries = [&self.fsync_time, &self.snapshot_time, &self.election_time];
         let unavailable = [&self.unavailable_time, &self.leader_unavailable_time];
         let all = summaries.into_iter().chain(unavailable).chain(&self.fired);
+        let all = all.chain(&self.sync_times).chain([&self.token_deficit]);
         all.for_each(Summary::reset);
         self.proposal_sizes.reset();
         self.response_sizes.reset();
@@ -318,6 +330,8 @@ impl Stats {
             &self.snapshots_failed,
             &self.throttled_ops,
             &self.throttle_waits,
+            &self.handshakes_failed,
+            &self.handshakes_displaced,
             &self.stale_requests,
             &self.stale_requests_dropped,
             &self.large_requests_rejected,

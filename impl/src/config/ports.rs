@@ -53,6 +53,11 @@ fn own(config: &Config) -> Vec<Own<'_>> {
         let host = secure.host.as_deref();
         own.push(("secureClientPort".into(), host, secure.port));
     }
+    if let Some(exporter) = &config.operation.exporter {
+        let listen = &exporter.listen;
+        let name = "metricsProvider.httpPort".into();
+        own.push((name, listen.host.as_deref(), listen.port));
+    }
     let me = config.me;
     if let Some(member) = config.members.get(&me) {
         let host = (!config.listen_on_all).then_some(member.host.as_str());

@@ -34,6 +34,8 @@ impl Core {
             }
             stats.set_phase(ZabPhase::Discovery);
         }
+        let learns = matches!(state, ServerState::Following | ServerState::Observing);
+        measures.syncing_ms = learns.then_some(elapsed_ms);
     }
 
     /// Clients are served from now on.
@@ -44,6 +46,11 @@ impl Core {
         let leads = self.service.leads();
         if leads {
             stats.leads_since_ms.store(elapsed_ms.max(1), Relaxed);
+        }
+        if let Some(since_ms) = self.protocol.measures.syncing_ms.take() {
+            let observes = self.protocol.peer.state() == ServerState::Observing;
+            let took_ms = elapsed_ms.saturating_sub(since_ms);
+            stats.sync_times[usize::from(observes)].add(took_ms);
         }
         if let Some((since_ms, led)) = self.protocol.measures.unavailable.take() {
             let took_ms = elapsed_ms.saturating_sub(since_ms);

@@ -25,6 +25,8 @@ pub(super) struct Measures {
     pub(super) looking_ms: Option<u64>,
     /// Since when it serves nobody, and whether it led before.
     pub(super) unavailable: Option<(u64, bool)>,
+    /// Since when it knows its leader, and has not served.
+    pub(super) syncing_ms: Option<u64>,
     /// How much of the history is known to have been on the disk.
     pub(super) durable: Zxid,
 }

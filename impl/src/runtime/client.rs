@@ -71,6 +71,40 @@ pub async fn run(stream: TcpStream, from: SocketAddr, shared: Arc<Shared>, inbox
     serve(reader, writer, from, None, shared, inbox).await;
 }
 
+/// A handshake that is under way, for operators. If it is dropped before its end, it has given way to another one.
+struct Handshake {
+    shared: Arc<Shared>,
+    is_over: bool,
+}
+
+impl Handshake {
+    fn begin(shared: &Arc<Shared>) -> Self {
+        shared.stats.handshakes.fetch_add(1, Ordering::Relaxed);
+        Self {
+            shared: Arc::clone(shared),
+            is_over: false,
+        }
+    }
+
+    fn end(mut self, is_done: bool) {
+        self.is_over = true;
+        if !is_done {
+            let failed = &self.shared.stats.handshakes_failed;
+            failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        let stats = &self.shared.stats;
+        stats.handshakes.fetch_sub(1, Ordering::Relaxed);
+        if !self.is_over {
+            stats.handshakes_displaced.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Serves one client behind TLS: by its certificate it is known before its first word. `counted` is its place among all clients.
 pub fn run_secure<P: Send + 'static>(
     stream: TcpStream,
@@ -83,9 +117,13 @@ pub fn run_secure<P: Send + 'static>(
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    // Before its task runs: it may give way before that.
+    let handshake = Handshake::begin(&shared);
     let handshakes = Arc::clone(&tls);
     handshakes.hear_out(from.ip(), async move {
-        let Some((stream, ids)) = tls.shake(stream, from, || shared.elapsed_ms()).await else {
+        let shaken = tls.shake(stream, from, || shared.elapsed_ms()).await;
+        handshake.end(shaken.is_some());
+        let Some((stream, ids)) = shaken else {
             return;
         };
         drop(tls);

@@ -160,6 +160,13 @@ impl Tokens {
         }
     }
 
+    /// Tokens that are missing in the bucket, and the chance to be turned away before it is asked, in parts of [`WHOLE`].
+    #[must_use]
+    pub fn state(&self) -> (u64, u32) {
+        let max = self.rules.in_tokens(self.rules.tokens_max);
+        (max.saturating_sub(self.tokens), self.drop)
+    }
+
     fn fill(&mut self, now_ms: u64) {
         let fill_ms = u64::from(self.rules.fill_ms.max(1));
         let since_ms = now_ms.saturating_sub(self.filled_ms);

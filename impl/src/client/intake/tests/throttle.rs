@@ -88,6 +88,9 @@ fn requests_wait_in_line_where_as_many_as_there_may_be_are_outstanding() {
         (second.heard(), shared.outstanding.requests()),
         (vec![(2, 0)], 0)
     );
+    let waits = shared.stats.throttle_waits.load(Ordering::Relaxed);
+    let times = shared.stats.throttle_times.now(None).all.count;
+    assert!(waits >= 2 && times >= 2, "{waits} {times}");
 }
 
 /// Whoever goes leaves the line, with what it had asked for, and gives its room back.
