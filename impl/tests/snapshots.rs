@@ -55,3 +55,44 @@ fn c_8_replayed_and_new_transactions_together_bring_a_snapshot() {
         }
     }
 }
+
+/// C-9.
+#[test]
+fn c_9_compressed_snapshots_are_written_and_read_whatever_the_line_says_later() {
+    for (method, ending) in [("gz", ".gz"), ("snappy", ".snappy")] {
+        let mut cluster = Cluster::new(1, "snapCount=100\nautopurge.purgeInterval=30m");
+        let file = cluster.data(0).join("zoo.cfg");
+        let plain = std::fs::read_to_string(&file).unwrap();
+        let packed = format!("{plain}snapshot.compression.method={method}\n");
+        let version_2 = cluster.data(0).join("version-2");
+        let packed_ones = || {
+            let names = std::fs::read_dir(&version_2).unwrap();
+            let names = names.map(|f| f.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| name.ends_with(ending)).count()
+        };
+        std::fs::write(&file, packed).unwrap();
+        cluster.start(0);
+        cluster.wait_serving(&[0]);
+        let mut client = cluster.client(0);
+        client.create("/d", 0).unwrap().unwrap();
+        let mut made = 0;
+        wait_for("five compressed snapshots", || {
+            for _ in 0..20 {
+                client.create(&format!("/d/{made}"), 0).unwrap().unwrap();
+                made += 1;
+            }
+            (packed_ones() >= 5).then_some(())
+        });
+        cluster.kill(0);
+        std::fs::write(&file, plain).unwrap();
+        // The first start purges down to the three newest and what they need, the second one has nothing else to start from.
+        for _ in 0..2 {
+            cluster.start(0);
+            cluster.wait_serving(&[0]);
+            assert_eq!(packed_ones(), 3, "{method}");
+            assert!(!version_2.join("snapshot.0").exists());
+            assert_eq!(cluster.client(0).children("/d").len(), made, "{method}");
+            cluster.kill(0);
+        }
+    }
+}

@@ -18,6 +18,7 @@ use zabra::core::out::{Job, Outputs, Told};
 use zabra::core::turn::{Core, Start};
 use zabra::edges::clock::Clock;
 use zabra::storage::boot::{self, BootOptions, Found};
+use zabra::storage::snapshot::Packing;
 use zabra::storage::stage::stage;
 use zabra::storage::txn_log::writer::{LogOptions, TxnLog};
 use zabra::storage::worker::{self, Op, Outcome, Worker};
@@ -493,13 +494,17 @@ impl Server {
 fn work(job: Job, disk: &SimDisk, dirs: &Dirs) -> Option<Done> {
     Some(match job {
         Job::Snapshot { generation, image } => {
-            let staged = stage(disk, dirs, &image).map_err(|e: StorageError| e.to_string());
+            let staged =
+                stage(disk, dirs, &image, Packing::Plain).map_err(|e: StorageError| e.to_string());
             Done::Snapshot(generation, staged)
         }
         Job::Stage { mark, image } => {
             // There is room again at some time, and nothing else goes on before that.
             disk.fill(false);
-            Done::Staged(mark, stage(disk, dirs, &image).map_err(|e| e.to_string()))
+            Done::Staged(
+                mark,
+                stage(disk, dirs, &image, Packing::Plain).map_err(|e| e.to_string()),
+            )
         }
         Job::Reload { mark } => {
             let tree = boot::read_again(disk, dirs, Server::options());

@@ -275,6 +275,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         frame_bytes_max,
         throttle: lines.throttle.check(),
         net: lines.net,
+        store: lines.store,
         entry_bytes_max,
         election_bind_retry: lines.election_bind_retry.unwrap_or(3),
         listen_on_all: lines.listen_on_all.unwrap_or(false),

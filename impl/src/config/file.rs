@@ -5,6 +5,7 @@ use super::keys::{State, find, near_security};
 use super::net::Net;
 use super::operation::{OperationLines, is_provider};
 use super::security::{Honoured, honoured};
+use super::store::Store;
 use super::throttle::ThrottleLines;
 use super::tls::TlsLines;
 use super::values::{flag, span_ms, yes};
@@ -71,6 +72,7 @@ pub struct Lines {
     pub throttle: ThrottleLines,
     pub net: Net,
     pub operation: OperationLines,
+    pub store: Store,
     pub trust_empty: Option<bool>,
     pub tls: TlsLines,
     pub groups: Vec<Group>,
@@ -220,6 +222,7 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
             lines.unused.push(unused(number, key));
         }
         plain if lines.operation.set(key, plain, value)? => {}
+        plain if lines.store.set(key, plain, value)? => {}
         plain if set_budget(lines, key, plain, value)? => {}
         plain if lines.access.set(number, key, plain, value)? => {}
         plain if lines.tls.set(number, plain, value)? => {}

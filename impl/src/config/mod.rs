@@ -12,6 +12,7 @@ mod own;
 mod ports;
 pub mod security;
 pub mod settings;
+pub mod store;
 #[cfg(feature = "runtime")]
 pub mod tell;
 pub mod throttle;
@@ -196,6 +197,8 @@ pub struct Config {
     pub throttle: throttle::Throttle,
     /// How connections are made and kept.
     pub net: net::Net,
+    /// How logs and snapshots are written.
+    pub store: store::Store,
     /// Greatest transaction, and greatest packet between servers, bytes.
     pub entry_bytes_max: usize,
     /// Tries to listen on the election port; 0 is for ever.

@@ -153,7 +153,8 @@ impl Core {
             "the installed tree is the one that came with SNAP"
         );
         self.replace_tree(*tree);
-        self.replica.window = super::window::Window::starting_at(zxid);
+        let kept_max = self.replica.shared.config.store.kept_txns_max;
+        self.replica.window = super::window::Window::starting_at(zxid, kept_max);
         self.disk.stage(mark, image, &mut self.out);
     }
 

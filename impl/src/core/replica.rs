@@ -33,9 +33,10 @@ pub(super) struct Replica {
 
 impl Replica {
     pub(super) fn new(shared: Arc<Shared>, prep: Prep, last: Zxid) -> Self {
+        let kept_max = shared.config.store.kept_txns_max;
         Self {
             shared,
-            window: Window::starting_at(last),
+            window: Window::starting_at(last, kept_max),
             prep,
             quota_pace: Pace::default(),
             numbers_pace: Pace::default(),

@@ -98,6 +98,7 @@ impl Core {
             extended_types: config.extended_types,
             enforce_quota: config.enforce_quota,
             skip_acl: config.access.skips_acl,
+            lists_closed: config.store.lists_closed,
             entry_bytes_max: config.entry_bytes_max,
         };
         let limits = ReplayLimits {

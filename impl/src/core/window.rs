@@ -4,10 +4,7 @@ use crate::wire::payload::Payload;
 use std::collections::VecDeque;
 use zabra_model::ids::Zxid;
 
-/// Applied transactions that are kept for learners which come back soon (ZooKeeper's `commitLogCount`). More of them would make
-/// every transaction use memory that has left the processor's caches long ago; what is older is read from the files.
-const KEPT_MAX: usize = 500;
-/// Bytes of them.
+/// Bytes of the applied transactions that are kept.
 const KEPT_BYTES_MAX: usize = 32 << 20;
 
 /// Transactions in zxid order, without a gap between the first and the last.
@@ -21,13 +18,17 @@ pub(super) struct Window {
     bytes: usize,
     /// The zxid before the first entry: everything above it is here.
     after: Zxid,
+    /// Applied transactions that are kept for learners which come back soon (ZooKeeper's `commitLogCount`). More of them make every
+    /// transaction use memory that has left the processor's caches long ago; what is older is read from the files.
+    kept_max: usize,
 }
 
 impl Window {
     /// Nothing in memory; the log ends at `last`, and so does the tree.
-    pub(super) fn starting_at(last: Zxid) -> Self {
+    pub(super) fn starting_at(last: Zxid, kept_max: usize) -> Self {
         Self {
             after: last,
+            kept_max,
             ..Self::default()
         }
     }
@@ -51,7 +52,7 @@ impl Window {
 
     /// Forgets applied ones beyond the bounds, if they are also `durable`, so that they can be read from the files.
     pub(super) fn trim(&mut self, durable: Zxid) {
-        while self.applied > KEPT_MAX || self.applied_bytes > KEPT_BYTES_MAX {
+        while self.applied > self.kept_max || self.applied_bytes > KEPT_BYTES_MAX {
             match self.entries.front() {
                 Some(oldest) if oldest.header.zxid <= durable && self.applied > 0 => {
                     self.applied -= 1;
@@ -125,7 +126,13 @@ mod tests {
 
     #[test]
     fn what_was_applied_stays_for_learners_until_there_is_too_much_of_it() {
-        let mut w = Window::starting_at(Zxid(0));
+        for kept_max in [500, 700] {
+            keeps(kept_max);
+        }
+    }
+
+    fn keeps(kept_max: usize) {
+        let mut w = Window::starting_at(Zxid(0), kept_max);
         for zxid in 1..=5000 {
             w.push(entry(zxid));
         }
@@ -133,7 +140,7 @@ mod tests {
         w.trim(Zxid(10));
         assert_eq!(w.after(), Zxid(10));
         w.trim(Zxid(5000));
-        assert_eq!(w.after(), Zxid(4990 - KEPT_MAX as u64));
+        assert_eq!(w.after(), Zxid(4990 - kept_max as u64));
         let some: Vec<u64> = w
             .range(Zxid(4998), Zxid(4999))
             .map(|p| p.header.zxid.0)

@@ -236,7 +236,8 @@ pub fn start_disk(
         prealloc_bytes: config.prealloc_bytes,
         // Files are ended with each snapshot; this is only for the case that snapshots fall behind.
         file_txns_max: config.snap_count.saturating_mul(4),
-        ..LogOptions::default()
+        file_bytes_max: config.store.log_bytes_max.unwrap_or(u64::MAX),
+        batch_txns_max: config.store.batch_txns_max,
     };
     let disk = TimedDisk::new(RealDisk, Arc::clone(shared));
     let log = TxnLog::new(disk.clone(), dirs.log.clone(), options, last);
@@ -272,6 +273,7 @@ mod tests {
     use super::*;
     use crate::config::check;
     use crate::storage::list_by_zxid;
+    use crate::storage::snapshot::Packing;
     use crate::storage::stage::stage;
 
     fn config(dir: &Path) -> Config {
@@ -305,7 +307,7 @@ mod tests {
             log.sync().unwrap();
             if zxid >= 3 {
                 let tree = read_again(config).unwrap();
-                let staged = stage(&RealDisk, &dirs, &tree.image()).unwrap();
+                let staged = stage(&RealDisk, &dirs, &tree.image(), Packing::Plain).unwrap();
                 staged.publish(&RealDisk).unwrap();
                 log.roll().unwrap();
             }

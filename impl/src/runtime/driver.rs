@@ -9,13 +9,14 @@ use super::member_files::MemberFiles;
 use super::mesh::ElectionNet;
 use super::quorum::dial;
 use crate::client::shared::Shared;
+use crate::config::store::Compression;
 use crate::core::event::{Done, Event, Now};
 use crate::core::out::{DialAct, Job, Outputs};
 use crate::core::turn::Core;
 use crate::edges::clock::Clock;
 use crate::error::ServerError;
 use crate::storage::disk::RealDisk;
-use crate::storage::snapshot::StagedSnapshot;
+use crate::storage::snapshot::{Packing, StagedSnapshot};
 use crate::storage::stage::stage;
 use crate::storage::worker::{self, Op};
 use crate::storage::{Dirs, StorageError};
@@ -203,10 +204,16 @@ impl Edges {
         let done = move |done| inbox.push(Event::Done(done), 0);
         match job {
             Job::Snapshot { generation, image } => {
+                let packing = match self.shared.config.store.compression {
+                    None => Packing::Plain,
+                    Some(Compression::Gz) => Packing::Gz,
+                    Some(Compression::Snappy) => Packing::Snappy,
+                };
                 let shared = Arc::clone(&self.shared);
                 tokio::task::spawn_blocking(move || {
                     let began = Instant::now();
-                    let staged = stage(&RealDisk, &dirs, &image).map_err(|e| e.to_string());
+                    let staged = stage(&RealDisk, &dirs, &image, packing);
+                    let staged = staged.map_err(|e| e.to_string());
                     if staged.is_ok() {
                         let took = began.elapsed().as_millis();
                         let took_ms = u64::try_from(took).unwrap_or(u64::MAX);
@@ -244,7 +251,8 @@ fn stage_until_room(
 ) -> Result<StagedSnapshot, StorageError> {
     let mut full = false;
     let result = loop {
-        match stage(&RealDisk, dirs, image) {
+        // Plain, whatever the configuration says: the plan of what is installed names one file.
+        match stage(&RealDisk, dirs, image, Packing::Plain) {
             Err(e) if e.is_passing() => {
                 if !std::mem::replace(&mut full, true) {
                     let event = worker::Event::Full {

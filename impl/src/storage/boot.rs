@@ -2,6 +2,7 @@
 
 use super::disk::Disk;
 use super::recovery::{RecoveryOptions, RecoverySink, recover};
+use super::snapshot::Packing;
 use super::snapshot::body::{Refused, SnapshotSink};
 use super::snapshot::tree::TreeSink;
 use super::stage::stage;
@@ -189,7 +190,7 @@ fn read_with<D: Disk>(
     let mut history = History::starting_at(found.snapshot_zxid());
     if found.snapshot.is_none() {
         // Without a snapshot the next start would not know what the log builds on.
-        stage(disk, dirs, &tree.image())?.publish(disk)?;
+        stage(disk, dirs, &tree.image(), Packing::Plain)?.publish(disk)?;
         history = History::starting_at(found.last_zxid);
         replayed = Replay::default();
     } else {

@@ -8,6 +8,7 @@
 //! started on it, and may lose it: then the names alone decide.
 
 use super::disk::Disk;
+use super::snapshot::Packing;
 use super::{Dirs, Result, StorageError, list_by_zxid, snapshot, txn_log};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
@@ -129,11 +130,7 @@ fn first_of<D: Disk>(disk: &D, dir: &Path, prefix: &str) -> Result<Option<PathBu
 
 /// Compressed ones, too.
 fn is_snapshot(name: &str) -> bool {
-    let plain = name
-        .strip_suffix(".gz")
-        .or(name.strip_suffix(".snappy"))
-        .unwrap_or(name);
-    super::zxid_of_name(plain, snapshot::PREFIX).is_some()
+    Packing::of_name(name).is_some()
 }
 
 /// Looks at the directories of a server: `server` is its id where it is a member of an ensemble. Logs without snapshots

@@ -4,7 +4,7 @@
 
 use super::disk::Disk;
 use super::txn_log::reader::files_behind;
-use super::{Dirs, Result, StorageError, list_by_zxid, snapshot, txn_log, zxid_of_name};
+use super::{Dirs, Result, StorageError, snapshot, txn_log, zxid_of_name};
 use std::io;
 use std::path::{Path, PathBuf};
 use zabra_model::ids::Zxid;
@@ -32,7 +32,7 @@ pub fn purge<D: Disk>(
     let oldest = &base.map_or(*oldest, |base| base.min(*oldest));
     let mut removed = Vec::new();
     // Snapshots first, durably: a log must not go while a snapshot that needs it could be all that is left.
-    for (zxid, path) in list_by_zxid(disk, &dirs.snap, snapshot::PREFIX)? {
+    for (zxid, path) in snapshot::list(disk, &dirs.snap)? {
         if zxid < *oldest && remove_if_there(disk, &path)? {
             removed.push(path);
         }

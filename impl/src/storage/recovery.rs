@@ -14,7 +14,7 @@ use super::high_water::{self, Mark};
 use super::repair::Repair;
 use super::replace;
 use super::snapshot::body::{Refused, SnapshotSink};
-use super::snapshot::{self, Skipped, SnapshotFacts};
+use super::snapshot::{self, Packing, Skipped, SnapshotFacts};
 use super::txn_log::reader::{LogReader, TornTail};
 use super::txn_log::{self, LogEntry};
 use super::{Dirs, Result, StorageError, epochs, list_by_zxid};
@@ -182,9 +182,7 @@ fn remove_leftovers<D: Disk>(disk: &D, dirs: &Dirs, repairs: &mut Vec<Repair>) -
     for name in disk.list(&dirs.snap)? {
         let plain = name.strip_suffix(".tmp");
         // currentEpoch.tmp still has something to say, see `epochs`.
-        if plain.is_some_and(|p| {
-            p == "zabra.pending" || super::zxid_of_name(p, snapshot::PREFIX).is_some()
-        }) {
+        if plain.is_some_and(|p| p == "zabra.pending" || Packing::of_name(p).is_some()) {
             let path = dirs.snap.join(&name);
             disk.remove(&path)?;
             repairs.push(Repair::Leftover(path));

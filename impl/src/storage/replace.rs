@@ -7,7 +7,7 @@
 
 use super::disk::{Disk, DiskFile};
 use super::snapshot::body::{Refused, SnapshotSink};
-use super::snapshot::{self, StagedSnapshot};
+use super::snapshot::{self, Packing, StagedSnapshot};
 use super::txn_log::reader::{LogFile, LogReader};
 use super::{Dirs, Result, StorageError, epochs, high_water, list_by_zxid, txn_log};
 use std::path::{Path, PathBuf};
@@ -100,16 +100,10 @@ fn file_name(path: &Path) -> String {
 /// Logs and snapshots, compressed ones too.
 fn all_files<D: Disk>(disk: &D, dirs: &Dirs) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let logs = list_by_zxid(disk, &dirs.log, txn_log::PREFIX)?;
-    let snapshots = disk.list(&dirs.snap)?.into_iter().filter(|name| {
-        let plain = name
-            .strip_suffix(".gz")
-            .or(name.strip_suffix(".snappy"))
-            .unwrap_or(name);
-        super::zxid_of_name(plain, snapshot::PREFIX).is_some()
-    });
+    let snapshots = snapshot::list(disk, &dirs.snap)?;
     Ok((
         logs.into_iter().map(|(_, path)| path).collect(),
-        snapshots.map(|name| dirs.snap.join(name)).collect(),
+        snapshots.into_iter().map(|(_, path)| path).collect(),
     ))
 }
 
@@ -192,10 +186,8 @@ fn carry_out<D: Disk>(disk: &D, dirs: &Dirs, plan: Plan) -> Result<()> {
         }
         Plan::Truncate(after) => {
             for old in &snapshots {
-                let zxid = super::zxid_of_name(&file_name(old), snapshot::PREFIX);
-                // A compressed one cannot be looked into: it may not be newer than the cut, but it might be.
-                let keep = match zxid {
-                    Some(zxid) => is_within(disk, old, zxid, after)?,
+                let keep = match Packing::of_name(&file_name(old)) {
+                    Some((zxid, _)) => is_within(disk, old, zxid, after)?,
                     None => false,
                 };
                 if !keep {
@@ -291,7 +283,9 @@ mod tests {
     fn stage(disk: &RecordingDisk, zxid: u64, data: &[u8], newest: u64) -> StagedSnapshot {
         let open = acl(31, "anyone");
         let dir = dirs().snap;
-        let mut writer = SnapshotWriter::begin(disk, &dir, Zxid(zxid), [].into_iter(), []).unwrap();
+        let mut writer =
+            SnapshotWriter::begin(disk, &dir, (Zxid(zxid), Packing::Plain), [].into_iter(), [])
+                .unwrap();
         let stat = StatPersisted {
             mzxid: Zxid(newest),
             ..StatPersisted::default()

@@ -2,7 +2,7 @@
 
 use super::disk::{Disk, tmp_of};
 use super::snapshot::tree::ImageNodes;
-use super::snapshot::{SnapshotWriter, StagedSnapshot, path_of};
+use super::snapshot::{Packing, SnapshotWriter, StagedSnapshot, packed_path_of};
 use super::{Dirs, Result};
 use zabra_model::tree::image::Image;
 
@@ -10,21 +10,31 @@ use zabra_model::tree::image::Image;
 ///
 /// # Errors
 /// [`super::StorageError`]; with one that [`super::StorageError::is_passing`] it may be tried again later.
-pub fn stage<D: Disk>(disk: &D, dirs: &Dirs, image: &Image) -> Result<StagedSnapshot> {
-    let staged = write(disk, dirs, image);
+pub fn stage<D: Disk>(
+    disk: &D,
+    dirs: &Dirs,
+    image: &Image,
+    packing: Packing,
+) -> Result<StagedSnapshot> {
+    let staged = write(disk, dirs, image, packing);
     if staged.is_err() {
-        let half = tmp_of(&path_of(&dirs.snap, image.zxid));
+        let half = tmp_of(&packed_path_of(&dirs.snap, image.zxid, packing));
         // If it stays, the next start removes it; it is not taken for a snapshot.
         let _ = disk.remove(&half);
     }
     staged
 }
 
-fn write<D: Disk>(disk: &D, dirs: &Dirs, image: &Image) -> Result<StagedSnapshot> {
+fn write<D: Disk>(
+    disk: &D,
+    dirs: &Dirs,
+    image: &Image,
+    packing: Packing,
+) -> Result<StagedSnapshot> {
     let mut writer = SnapshotWriter::begin(
         disk,
         &dirs.snap,
-        image.zxid,
+        (image.zxid, packing),
         image.sessions.iter().copied(),
         image.acls.iter().map(|(_, list)| &**list),
     )?;

@@ -234,6 +234,11 @@ impl<D: Disk> Worker<D> {
                 self.has_room((Full::Operation, name), appended, tell)?;
                 let before = self.unsynced.map_or(0, |(_, bytes)| bytes);
                 self.unsynced = Some((token, before + bytes));
+                if self.log.wants_sync() {
+                    batch.pop_front();
+                    self.sync(tell)?;
+                    continue;
+                }
             } else {
                 self.sync(tell)?;
                 let done = self.apart(op, now);
@@ -504,6 +509,26 @@ mod tests {
         worker.carry_out(&mut batch, Duration::ZERO, |e, _| events.push(e));
         let durable = |upto| Event::Durable { upto };
         assert_eq!(events[1..], [Event::Room, durable(2), durable(5)]);
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn one_sync_makes_as_many_writes_durable_as_it_may() {
+        let disk = RecordingDisk::default();
+        let options = LogOptions {
+            batch_txns_max: 2,
+            ..LogOptions::default()
+        };
+        let log = TxnLog::new(disk.clone(), dirs().log, options, Zxid::ZERO);
+        let mut worker = Worker::new(disk, dirs(), log, Duration::ZERO);
+        let mut events = Vec::new();
+        let mut batch = (1..).zip((1..=5).map(append)).collect();
+        worker.carry_out(&mut batch, Duration::ZERO, |event, bytes| {
+            events.push((event, bytes));
+        });
+        let one = append(1).bytes();
+        let durable = |upto, n| (Event::Durable { upto }, n * one);
+        assert_eq!(events, [durable(2, 2), durable(4, 2), durable(5, 1)]);
         assert!(batch.is_empty());
     }
 

@@ -4,6 +4,8 @@
 //! last zxid and the newest one will have changed, forgets it as they are applied, and drops all of it when leadership ends.
 //! The order of checks is ZooKeeper's (`PrepRequestProcessor`): clients depend on which refusal they get.
 
+mod rules;
+
 use super::acl::{Acl, AclEntry, Ids, allows, fix_up, perms};
 use super::counter::NearEnd;
 use super::error::ErrorCode;
@@ -21,30 +23,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-
-/// What a leader allows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rules {
-    /// `zookeeper.extendedTypesEnabled`: TTL nodes may be made.
-    pub extended_types: bool,
-    /// `zookeeper.enforceQuota`: creates and changes of data are compared with quotas.
-    pub enforce_quota: bool,
-    /// `zookeeper.skipACL`: everybody may do everything. What a client wants to store as a list is judged all the same.
-    pub skip_acl: bool,
-    /// The longest transaction, bytes: `jute.maxbuffer` and what ZooKeeper adds for its own records.
-    pub entry_bytes_max: usize,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self {
-            extended_types: false,
-            enforce_quota: false,
-            skip_acl: false,
-            entry_bytes_max: 2 * 0xf_ffff,
-        }
-    }
-}
+pub use rules::Rules;
 
 /// Who asks, and the place the answer gets in the history.
 #[derive(Clone, Copy, Debug)]
@@ -512,7 +491,8 @@ impl Prep {
         }
         self.closing.push_back((header.zxid, header.session));
         self.closing_at.insert(header.session, header.zxid);
-        Txn::CloseSession { paths: Some(paths) }
+        let paths = self.rules.lists_closed.then_some(paths);
+        Txn::CloseSession { paths }
     }
 
     /// The node as the transactions under way leave it.

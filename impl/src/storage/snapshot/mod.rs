@@ -9,19 +9,21 @@
 //! of 3.8 and 3.9, however it is set. They serve to compare and to end snapshots that contain later changes than their
 //! name says: ours never do, a snapshot of ours is of one zxid exactly.
 
+mod packed;
+
 pub use crate::wire::snapshot::{body, tree};
+pub use packed::{PREFIX, Packing};
 
 use super::disk::{Disk, DiskFile, io_error, parent_of, tmp_of};
-use super::{Result, StorageError, list_by_zxid, zxid_of_name};
+use super::{Result, StorageError};
 use body::{BodyDecoder, BodyEncoder, NodeRef, SnapshotSink};
+use packed::{Packer, Unpacked};
 use simd_adler32::Adler32;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use zabra_model::ids::{SessionId, Zxid};
 use zabra_model::tree::acl::AclEntry;
 
-/// File name prefix.
-pub const PREFIX: &str = "snapshot";
 const HEADER: [u8; 16] = *b"ZKSN\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff";
 const SEAL_END: [u8; 5] = *b"\0\0\0\x01/";
 const SEAL_BYTES: usize = 13;
@@ -32,10 +34,29 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// file system's journal, before the syncs of the log that clients wait for.
 const UNSYNCED_BYTES_MAX: u64 = 4 << 20;
 
-/// The final name of the snapshot of `zxid`.
+/// The final name of the snapshot of `zxid`, uncompressed.
 #[must_use]
 pub fn path_of(dir: &Path, zxid: Zxid) -> PathBuf {
-    dir.join(format!("{PREFIX}.{:x}", zxid.0))
+    packed_path_of(dir, zxid, Packing::Plain)
+}
+
+/// The final name of the snapshot of `zxid` that is packed so.
+#[must_use]
+pub fn packed_path_of(dir: &Path, zxid: Zxid, packing: Packing) -> PathBuf {
+    dir.join(format!("{PREFIX}.{:x}{}", zxid.0, packing.ending()))
+}
+
+/// All snapshots of a directory by their names, oldest first.
+///
+/// # Errors
+/// [`StorageError::Io`].
+pub fn list<D: Disk>(disk: &D, dir: &Path) -> Result<Vec<(Zxid, PathBuf)>> {
+    let names = disk.list(dir)?.into_iter();
+    let mut files: Vec<(Zxid, PathBuf)> = names
+        .filter_map(|name| Some((Packing::of_name(&name)?.0, dir.join(&name))))
+        .collect();
+    files.sort();
+    Ok(files)
 }
 
 /// A snapshot being written, piece by piece, under a temporary name: `snapshot.HEX.tmp`.
@@ -50,6 +71,7 @@ pub struct SnapshotWriter<D: Disk> {
     synced: u64,
     sum: Adler32,
     chunk: Vec<u8>,
+    packer: Packer,
     body: BodyEncoder,
 }
 
@@ -79,11 +101,11 @@ impl<D: Disk> SnapshotWriter<D> {
     pub fn begin<'a>(
         disk: &D,
         dir: &Path,
-        zxid: Zxid,
+        (zxid, packing): (Zxid, Packing),
         sessions: impl ExactSizeIterator<Item = (SessionId, i32)>,
         acls: impl IntoIterator<Item = &'a [AclEntry]>,
     ) -> Result<Self> {
-        let path = path_of(dir, zxid);
+        let path = packed_path_of(dir, zxid, packing);
         let file = disk.create(&tmp_of(&path))?;
         let mut chunk = HEADER.to_vec();
         let body = BodyEncoder::begin(sessions, acls, &mut chunk);
@@ -95,6 +117,7 @@ impl<D: Disk> SnapshotWriter<D> {
             synced: 0,
             sum: Adler32::new(),
             chunk,
+            packer: Packer::new(packing),
             body,
         })
     }
@@ -112,15 +135,19 @@ impl<D: Disk> SnapshotWriter<D> {
             });
         }
         if self.chunk.len() >= CHUNK_BYTES {
-            self.write_chunk()?;
+            self.write_chunk(false)?;
         }
         Ok(())
     }
 
-    fn write_chunk(&mut self) -> Result<()> {
+    fn write_chunk(&mut self, is_last: bool) -> Result<()> {
         self.sum.write(&self.chunk);
-        self.file.write_at(self.written, &self.chunk)?;
-        self.written += self.chunk.len() as u64;
+        let (file, written) = (&mut self.file, &mut self.written);
+        self.packer.pack(&self.chunk, is_last, |bytes| {
+            file.write_at(*written, bytes)?;
+            *written += bytes.len() as u64;
+            Ok(())
+        })?;
         self.chunk.clear();
         if self.written - self.synced >= UNSYNCED_BYTES_MAX {
             self.file.sync()?;
@@ -135,17 +162,18 @@ impl<D: Disk> SnapshotWriter<D> {
     /// [`StorageError::Io`].
     pub fn finish(mut self) -> Result<StagedSnapshot> {
         self.body.end(&mut self.chunk);
-        self.write_chunk()?;
+        self.write_chunk(false)?;
         self.chunk
             .extend_from_slice(&u64::from(self.sum.finish()).to_be_bytes());
         self.chunk.extend_from_slice(&SEAL_END);
-        self.write_chunk()?;
+        self.write_chunk(true)?;
         self.file.sync()?;
         self.disk.sync_dir(parent_of(&self.path))?;
         let name = self.path.file_name().and_then(|name| name.to_str());
         Ok(StagedSnapshot {
             zxid: name
-                .and_then(|n| zxid_of_name(n, PREFIX))
+                .and_then(Packing::of_name)
+                .map(|(zxid, _)| zxid)
                 .unwrap_or_default(),
             tmp: tmp_of(&self.path),
         })
@@ -159,7 +187,7 @@ impl StagedSnapshot {
     /// [`StorageError::Io`].
     pub fn publish<D: Disk>(self, disk: &D) -> Result<PathBuf> {
         let dir = parent_of(&self.tmp);
-        let path = path_of(dir, self.zxid);
+        let path = self.tmp.with_extension("");
         disk.rename(&self.tmp, &path)?;
         disk.sync_dir(dir)?;
         Ok(path)
@@ -187,8 +215,10 @@ pub fn read<D: Disk>(
     zxid: Zxid,
     sink: &mut impl SnapshotSink,
 ) -> Result<SnapshotFacts> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let packing = name.and_then(Packing::of_name).unwrap_or_default().1;
     let mut file = Input {
-        reader: disk.read(path)?,
+        reader: Unpacked::new(disk.read(path)?, packing),
         path,
         buffer: Vec::new(),
         start: 0,
@@ -238,7 +268,7 @@ pub fn read<D: Disk>(
 }
 
 struct Input<'a, R> {
-    reader: R,
+    reader: Unpacked<R>,
     path: &'a Path,
     buffer: Vec<u8>,
     start: usize,
@@ -265,10 +295,14 @@ impl<R: Read> Input<'_, R> {
             self.buffer.drain(..self.start);
             self.start = 0;
             let missing = wanted.saturating_sub(self.buffer.len()).max(CHUNK_BYTES);
-            (&mut self.reader)
+            let read = (&mut self.reader)
                 .take(missing as u64)
-                .read_to_end(&mut self.buffer)
-                .map_err(|e| io_error("read", self.path, e))?;
+                .read_to_end(&mut self.buffer);
+            match read {
+                Ok(_) => {}
+                Err(e) if self.reader.is_damage(&e) => return Err(self.bad(e.to_string())),
+                Err(e) => return Err(io_error("read", self.path, e)),
+            }
         }
         Ok(self.ahead().len() >= wanted)
     }
@@ -335,24 +369,8 @@ pub fn candidates<D: Disk>(disk: &D, dir: &Path) -> Result<Candidates> {
         usable: Vec::new(),
         skipped: Vec::new(),
     };
-    for name in disk.list(dir)? {
-        for (ending, remedy) in [
-            (".gz", "gunzip it"),
-            (".snappy", "let ZooKeeper write one uncompressed"),
-        ] {
-            let plain = name.strip_suffix(ending);
-            if let Some(zxid) = plain.and_then(|plain| zxid_of_name(plain, PREFIX)) {
-                found.skipped.push(Skipped {
-                    zxid,
-                    path: dir.join(&name),
-                    sealed: true,
-                    why: format!("{name} is compressed; {remedy}"),
-                });
-            }
-        }
-    }
-    for (zxid, path) in list_by_zxid(disk, dir, PREFIX)?.into_iter().rev() {
-        if ends_like_a_seal(disk, &path)? {
+    for (zxid, path) in list(disk, dir)?.into_iter().rev() {
+        if looks_complete(disk, &path)? {
             found.usable.push((zxid, path));
         } else {
             found.skipped.push(Skipped {
@@ -366,11 +384,20 @@ pub fn candidates<D: Disk>(disk: &D, dir: &Path) -> Result<Candidates> {
     Ok(found)
 }
 
-fn ends_like_a_seal<D: Disk>(disk: &D, path: &Path) -> Result<bool> {
+/// By its last bytes, or, where they are compressed, by the first ones: whether that is all of it shows when it is read.
+fn looks_complete<D: Disk>(disk: &D, path: &Path) -> Result<bool> {
     const BYTES_MIN: u64 = 10;
     let bytes = disk.len(path)?.unwrap_or(0);
     if bytes < BYTES_MIN {
         return Ok(false);
+    }
+    let name = path.file_name().and_then(|name| name.to_str());
+    let packing = name.and_then(Packing::of_name).unwrap_or_default().1;
+    if packing != Packing::Plain {
+        let mut head = [0; 8];
+        let read = disk.read(path)?.read_exact(&mut head);
+        read.map_err(|e| io_error("read", path, e))?;
+        return Ok(head.starts_with(packing.magic()));
     }
     Ok(disk.read_tail(path, SEAL_END.len())? == SEAL_END)
 }
@@ -383,9 +410,19 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn stage<D: Disk>(disk: &D, dir: &Path, zxid: u64, kept: &Kept) -> StagedSnapshot {
+        stage_packed(disk, dir, (zxid, Packing::Plain), kept)
+    }
+
+    pub(crate) fn stage_packed<D: Disk>(
+        disk: &D,
+        dir: &Path,
+        (zxid, packing): (u64, Packing),
+        kept: &Kept,
+    ) -> StagedSnapshot {
         let acls = kept.nodes.iter().map(|n| &*n.2);
         let sessions = kept.sessions.iter().copied();
-        let mut writer = SnapshotWriter::begin(disk, dir, Zxid(zxid), sessions, acls).unwrap();
+        let of = (Zxid(zxid), packing);
+        let mut writer = SnapshotWriter::begin(disk, dir, of, sessions, acls).unwrap();
         for (path, data, acl, stat) in &kept.nodes {
             let data = data.as_deref();
             writer
@@ -470,13 +507,48 @@ pub(crate) mod tests {
 
     /// C-9.
     #[test]
-    fn c_9_a_compressed_snapshot_is_named_with_what_to_do() {
+    fn c_9_a_compressed_snapshot_reads_back_as_written_and_none_with_a_byte_changed_or_missing() {
+        for packing in [Packing::Gz, Packing::Snappy] {
+            let disk = RecordingDisk::default();
+            let dir = Path::new("d");
+            let staged = stage_packed(&disk, dir, (9, packing), &sample());
+            let path = staged.publish(&disk).unwrap();
+            assert!(path.ends_with(format!("snapshot.9{}", packing.ending())));
+            let found = candidates(&disk, dir).unwrap();
+            assert_eq!(found.usable, [(Zxid(9), path.clone())]);
+            let mut read_back = Kept::default();
+            let facts = read(&disk, &path, Zxid(9), &mut read_back).unwrap();
+            assert_eq!((read_back, facts.zxid), (sample(), Zxid(9)));
+            let good = disk.files().remove(&path).unwrap();
+            assert!(good.starts_with(packing.magic()));
+            for at in 0..good.len() {
+                let mut bytes = good.clone();
+                bytes[at] ^= 1;
+                disk.put(&path, &bytes);
+                let mut kept = Kept::default();
+                let refusal = read(&disk, &path, Zxid(9), &mut kept);
+                // gzip has bytes that say nothing, such as when it was made and by which system.
+                let is_same = refusal.is_ok() && kept == sample();
+                let is_bad = matches!(refusal, Err(StorageError::BadSnapshot { .. }));
+                assert!(is_bad || is_same, "{packing:?}, byte {at}: {refusal:?}");
+                disk.put(&path, &good[..at]);
+                let refusal = read(&disk, &path, Zxid(9), &mut Kept::default());
+                // Behind the tree there is only gzip's own sum.
+                let is_bad = matches!(refusal, Err(StorageError::BadSnapshot { .. }));
+                assert!(is_bad, "{packing:?}, cut at {at}");
+            }
+        }
+    }
+
+    /// What a Java server has written under a name that says gz or snappy, and did not finish.
+    #[test]
+    fn c_9_a_file_that_does_not_begin_as_its_name_says_is_passed_over() {
         let disk = RecordingDisk::default();
-        disk.put(Path::new("d/snapshot.55.gz"), b"x");
+        for name in ["snapshot.55.gz", "snapshot.56.snappy"] {
+            disk.put(&Path::new("d").join(name), b"0123456789");
+        }
         let found = candidates(&disk, Path::new("d")).unwrap();
-        assert_eq!(
-            found.skipped[0].why,
-            "snapshot.55.gz is compressed; gunzip it"
-        );
+        assert_eq!((found.usable.len(), found.skipped.len()), (0, 2));
+        assert!(found.skipped.iter().all(|skipped| !skipped.sealed));
     }
 }

@@ -27,6 +27,8 @@ pub struct LogOptions {
     pub file_txns_max: u64,
     /// A new file beyond this size (`txnLogSizeLimitInKb`).
     pub file_bytes_max: u64,
+    /// Entries of one sync at most (`maxBatchSize`): see [`TxnLog::wants_sync`].
+    pub batch_txns_max: usize,
 }
 
 impl Default for LogOptions {
@@ -35,6 +37,7 @@ impl Default for LogOptions {
             prealloc_bytes: 64 << 20,
             file_txns_max: 100_000,
             file_bytes_max: u64::MAX,
+            batch_txns_max: usize::MAX,
         }
     }
 }
@@ -61,6 +64,8 @@ pub struct TxnLog<D: Disk> {
     pending: Vec<u8>,
     zeros: Vec<u8>,
     unsynced: bool,
+    /// Entries that are not synced.
+    unsynced_txns: usize,
     last: Zxid,
     poisoned: bool,
 }
@@ -77,6 +82,7 @@ impl<D: Disk> TxnLog<D> {
             pending: Vec::new(),
             zeros: Vec::new(),
             unsynced: false,
+            unsynced_txns: 0,
             last,
             poisoned: false,
         }
@@ -122,6 +128,7 @@ impl<D: Disk> TxnLog<D> {
         }
         encode_entry(payload, &mut self.pending);
         self.last = zxid;
+        self.unsynced_txns += 1;
         if let Some(open) = &mut self.open {
             open.txns += 1;
         }
@@ -141,6 +148,7 @@ impl<D: Disk> TxnLog<D> {
             Some(open) if self.unsynced => {
                 open.file.sync()?;
                 self.unsynced = false;
+                self.unsynced_txns = 0;
                 Ok(())
             }
             _ => Ok(()),
@@ -163,7 +171,14 @@ impl<D: Disk> TxnLog<D> {
         self.open = None;
         self.pending.clear();
         self.unsynced = false;
+        self.unsynced_txns = 0;
         self.last = last;
+    }
+
+    /// Whether as many entries wait for a sync as one may make durable.
+    #[must_use]
+    pub const fn wants_sync(&self) -> bool {
+        self.unsynced_txns >= self.options.batch_txns_max
     }
 
     /// The last zxid gathered.
@@ -275,6 +290,25 @@ mod tests {
         let mut reader = LogReader::behind(disk, Path::new("d"), Zxid::ZERO).unwrap();
         while reader.next_entry().unwrap().is_some() {}
         reader.last().0
+    }
+
+    #[test]
+    fn a_file_ends_with_its_size() {
+        let disk = RecordingDisk::default();
+        let options = LogOptions {
+            prealloc_bytes: 0,
+            file_bytes_max: 1000,
+            ..LogOptions::default()
+        };
+        let mut log = log(&disk, options);
+        for zxid in 1..=9 {
+            log.append(Zxid(zxid), &payload(zxid, 300)).unwrap();
+            log.sync().unwrap();
+        }
+        let mut names = disk.list(Path::new("d")).unwrap();
+        names.sort();
+        assert_eq!(names, ["log.1", "log.5", "log.9"]);
+        assert_eq!(count(&disk), 9);
     }
 
     #[test]
