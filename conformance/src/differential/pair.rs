@@ -383,8 +383,8 @@ impl Pair {
         }
     }
 
-    /// Who names a session ends its connection, whatever the password: ZooKeeper then drops what it has not written to it yet, so
-    /// that is compared before.
+    /// Who names a session ends its connection at ZooKeeper, whatever the password: what is not written to it yet is dropped, so that is
+    /// compared before. At Zabra it goes on (D-65), so it is ended at both afterwards.
     fn knock(&mut self, knock: &Knock, place: &str) -> Result<Option<Difference>> {
         if let Some(slot) = knock.session_of
             && self.sides[0].is_connected(slot)
@@ -417,6 +417,9 @@ impl Pair {
                 });
             }
             said.push(all);
+            if let Some(slot) = knock.session_of {
+                side.drop_connection(slot);
+            }
         }
         if said[0] == said[1] {
             return Ok(None);
