@@ -11,6 +11,7 @@
 //! | [`limits`] | bounds on what strangers can make this server hold |
 //! | [`admin`] | four-letter words, logging |
 //! | [`mod@bench`] | a load generator for any ZooKeeper server |
+//! | [`shell`] | the commands of ZooKeeper's shell, for any ZooKeeper server |
 //! | [`serve`], [`dev`] | a server, an ensemble on one machine |
 //! | [`tls_init`] | keys and certificates for development |
 
@@ -34,6 +35,8 @@ pub mod limits;
 pub mod runtime;
 #[cfg(feature = "runtime")]
 pub mod serve;
+#[cfg(feature = "runtime")]
+pub mod shell;
 pub mod storage;
 #[cfg(feature = "runtime")]
 pub mod tls_init;

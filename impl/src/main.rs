@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use zabra::config::settings::{Given, file_of};
 use zabra::config::{Config, ConfigError, check, tell};
 use zabra::error::{ServerError, panics};
-use zabra::{admin, dev, serve, tls_init};
+use zabra::{admin, dev, serve, shell, tls_init};
 
 /// A ZooKeeper server whose protocol is the checked model's.
 #[derive(Parser)]
@@ -52,6 +52,8 @@ enum Command {
     /// Make keys and certificates.
     #[command(subcommand)]
     Tls(TlsCommand),
+    /// The commands of ZooKeeper's shell: one and its exit code, or lines from a terminal or from standard input.
+    Shell(zabra::shell::ShellArgs),
     /// Load servers, ours or Java's, and measure throughput, latency and CPU time.
     Bench(zabra::bench::BenchArgs),
 }
@@ -99,10 +101,22 @@ fn main() -> ExitCode {
         report(info);
         std::process::exit(i32::from(ServerError::Bug("").exit_code()));
     }));
-    admin::logging::start();
-    match Cli::parse().command {
+    let command = Cli::parse_from(shell::with_two_dashes(std::env::args_os())).command;
+    // Somebody reads what a shell prints; what its connection does is told to whoever asks for it.
+    if !matches!(command, Command::Shell(_)) || std::env::var_os(admin::logging::VARIABLE).is_some()
+    {
+        admin::logging::start();
+    }
+    match command {
         // The load generator has a runtime of its own.
         Command::Bench(args) => bench(&args),
+        Command::Shell(args) => match shell::run(&args) {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => {
+                eprintln!("zabra: {error}");
+                ExitCode::FAILURE
+            }
+        },
         Command::Config(command) => config(&command),
         Command::Tls(TlsCommand::Init { dir, host }) => match tls_init::init(&dir, &host) {
             Ok(said) => {

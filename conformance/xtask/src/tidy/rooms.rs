@@ -46,6 +46,8 @@ const IMPL: &[Room] = &[
     Room { of: &["storage"], uses: &[&["limits", "wire"]] },
     Room { of: &["error"], uses: &[&["config", "storage"]] },
     Room { of: &["bench"], uses: &[&["wire"]] },
+    // Any server's shell: what it knows of one comes over the network.
+    Room { of: &["shell"], uses: &[] },
     Room { of: &["client"], uses: &[FORMATS] },
     Room { of: &["core"], uses: &[&["client", "error"], FORMATS] },
     Room { of: &["admin"], uses: &[&["core", "client", "error"], FORMATS] },
