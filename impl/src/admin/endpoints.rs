@@ -260,6 +260,11 @@ fn last_snapshot(shared: &Shared) -> Keys {
     let snapshots = files.filter_map(|file| {
         let name = file.file_name();
         let zxid = name.to_str()?.strip_prefix("snapshot.")?;
+        // Behind it, the name says how the file is compressed, or that it is not whole.
+        let (zxid, end) = zxid.split_once('.').unwrap_or((zxid, ""));
+        if end.ends_with("tmp") {
+            return None;
+        }
         let zxid = u64::from_str_radix(zxid, 16).ok()?;
         let written = file.metadata().ok()?.modified().ok()?;
         Some((zxid, written.duration_since(UNIX_EPOCH).ok()?.as_secs()))
