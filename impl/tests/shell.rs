@@ -379,3 +379,41 @@ fn json_is_one_document_a_command() {
     assert_eq!(documents[6]["users"][0]["scheme"], "ip");
     assert_eq!(documents[8]["code"], "CommandNotFound");
 }
+
+#[test]
+fn members_leave_and_come_back_by_reconfig() {
+    // super:secret
+    let mut cluster = Cluster::new(
+        3,
+        "reconfigEnabled=true\nDigestAuthenticationProvider.superDigest=super:lK75jTNcA+U9vtVEw5vB51mj/w4=",
+    );
+    cluster.start_all();
+    // A leader that is removed takes its clients' answers with it, and the shell is connected to the first.
+    let leader = cluster.wait_serving(&[0, 1, 2]);
+    let leaves = if leader == 2 { 1 } else { 2 };
+    let (id, port) = (leaves + 1, cluster.ports[leaves]);
+    let line = format!(
+        "server.{id}=127.0.0.1:{}:{}:participant;127.0.0.1:{port}",
+        cluster.quorum_ports[leaves], cluster.election_ports[leaves]
+    );
+    let mut talk = Talk::begin(&cluster);
+    // The leader writes the first list when it has begun to serve.
+    common::wait_for("the first list in the history", || {
+        let (_, out, _) = one(&cluster, &["config"]);
+        (out.contains("server.3=") && !out.ends_with("version=0\n")).then_some(())
+    });
+    talk.say(&format!(
+        "addauth digest super:secret\nreconfig -remove {id}"
+    ));
+    talk.wait_for("Committed new configuration:\nserver.1=");
+    let members = talk.wait_for("version=");
+    assert!(!members.contains(&line), "{members}");
+    talk.say(&format!("reconfig -s -add {line}"));
+    let members = talk.wait_for("version=");
+    assert!(members.contains(&line), "{members}");
+    talk.wait_for("numChildren = 0\n");
+    talk.say("reconfig -v 1 -remove 3\nconfig -c");
+    talk.wait_for(&format!("127.0.0.1:{port}"));
+    talk.say("quit");
+    assert_eq!(talk.end(), Some(0));
+}

@@ -86,6 +86,8 @@ impl Failure {
             Error::QuotaExceeded => ("QuotaExceeded", "Quota has exceeded : "),
             other => return Self::code(other, path),
         };
+        // What Java prints for none.
+        let path = if path.is_empty() { "null" } else { path };
         Self::new(kind, format!("{sentence}{path}"))
     }
 
@@ -146,6 +148,7 @@ mod tests {
                 "",
                 "KeeperErrorCode = Reconfig is disabled",
             ),
+            (Error::BadVersion, "", "version No is not valid : null"),
             (
                 Error::NoWatcher,
                 "/x",
