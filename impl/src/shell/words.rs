@@ -136,17 +136,13 @@ fn missing(name: &str) -> Failure {
     Failure::usage(format!("Missing argument for option: {name}"))
 }
 
-/// Whether a word is an option, and so no value of the one before it. A negative number is none.
+/// Whether a word is an option, and so no value of the one before it. A negative number is none, because no option is a digit.
 fn is_option(known: &[Flag], word: &str) -> bool {
     let Some(body) = word.strip_prefix('-') else {
         return false;
     };
-    if body.parse::<f64>().is_ok() {
-        return false;
-    }
-    known
-        .iter()
-        .any(|(name, _)| body == *name || name.len() == 1 && body.starts_with(name))
+    let mut names = known.iter().map(|(name, _)| *name);
+    names.any(|name| body == name || name.len() == 1 && body.starts_with(name))
 }
 
 #[cfg(test)]
