@@ -9,6 +9,7 @@ use crate::core::turn::{Core, Start};
 use crate::error::ServerError;
 #[cfg(feature = "gate")]
 use crate::gate::{self, Gate};
+use crate::runtime::audit::{AuditLog, process_user};
 use crate::runtime::boot::{self, Entrance};
 use crate::runtime::clock::SystemClock;
 use crate::runtime::driver::{self, Edges};
@@ -98,6 +99,22 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     tell_settings(&config);
     doors::tell_what_guards(&config);
     bound_by_machine(&mut config);
+    if let Some(audit) = &mut config.audit {
+        audit.user = process_user();
+    }
+    let audit = AuditLog::open(&config)?.map(Arc::new);
+    let result = run(config, until_stdin_ends, audit.clone()).await;
+    if let Some(audit) = audit {
+        audit.end();
+    }
+    result
+}
+
+async fn run(
+    mut config: Config,
+    until_stdin_ends: bool,
+    audit: Option<Arc<AuditLog>>,
+) -> Result<(), ServerError> {
     info!(sid = %config.me, ensemble = config.is_ensemble(), "starting");
     let inbox = Arc::new(Inbox::default());
     // First what can refuse the start, then what changes files.
@@ -149,6 +166,7 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
     #[cfg(feature = "gate")]
     let gate = Gate::connect(Arc::clone(&inbox)).await?;
     let mut edges = Edges::new(clock, Arc::clone(&shared), disk, knocking, mesh, inbox);
+    edges.audit = audit.inspect(|audit| audit.started());
     if is_held {
         edges.dial_within = Some(Duration::from_secs(3600));
     }

@@ -1,5 +1,6 @@
 //! What the lines mean together: defaults, `myid`, and combinations that cannot work.
 
+use super::Audit;
 use super::file::{Lines, decode, gather, parse_dynamic};
 use super::keys::find;
 use super::own::{agree, client_address, what_it_bears};
@@ -285,6 +286,10 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         super_digest: lines.super_digest,
         extended_types: lines.extended_types.unwrap_or(false),
         enforce_quota: lines.enforce_quota.unwrap_or(false),
+        audit: lines.audit.unwrap_or(false).then(|| Audit {
+            file: lines.audit_file,
+            ..Audit::default()
+        }),
         read_only_mode,
         local_sessions: LocalRules {
             enabled: lines.local_sessions.unwrap_or(false),

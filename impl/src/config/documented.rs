@@ -150,6 +150,7 @@ pub(super) const DOCUMENTED: &[(&str, &str, &str, &str)] = &[
     ("jvm.pause.warn-threshold.ms", "3.5.10", "ms", "10000"),
     ("jvm.pause.info-threshold.ms", "3.5.10", "ms", "1000"),
     ("audit.enable", "3.6.0", FLAG, "false"),
+    ("zabra.auditLog", "", "", ""),
     ("audit.impl.class", "3.6.0", CLASS, "org.apache.zookeeper.audit.Slf4jAuditLogger"),
     ("log.dir", OLD, "directory", NONE),
     ("log.file", OLD, "file", NONE),

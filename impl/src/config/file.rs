@@ -61,6 +61,8 @@ pub struct Lines {
     pub members_version: Zxid,
     pub extended_types: Option<bool>,
     pub enforce_quota: Option<bool>,
+    pub audit: Option<bool>,
+    pub audit_file: Option<PathBuf>,
     pub read_only_mode: Option<bool>,
     pub local_sessions: Option<bool>,
     pub local_sessions_upgrading: Option<bool>,
@@ -198,6 +200,8 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
             lines.super_digest = Some(SuperDigest(value.into()));
         }
         "extendedTypesEnabled" => lines.extended_types = Some(flag(key, value)?),
+        "audit.enable" => lines.audit = Some(flag(key, value)?),
+        "zabra.auditLog" => lines.audit_file = Some(value.into()),
         "enforceQuota" => lines.enforce_quota = Some(flag(key, value)?),
         "readonlymode.enabled" => lines.read_only_mode = Some(flag(key, value)?),
         "localSessionsEnabled" => lines.local_sessions = Some(flag(key, value)?),

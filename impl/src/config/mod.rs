@@ -126,6 +126,15 @@ impl Whitelist {
     }
 }
 
+/// The log of who changed what.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Audit {
+    /// The file that it is appended to; `None` is standard error.
+    pub file: Option<PathBuf>,
+    /// The user whose process this is: who does what the server does by itself.
+    pub user: Box<str>,
+}
+
 /// Everything that a server needs to know before it starts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -217,6 +226,8 @@ pub struct Config {
     pub extended_types: bool,
     /// Whether quotas refuse what is over them.
     pub enforce_quota: bool,
+    /// The log of who changed what, if there is to be one.
+    pub audit: Option<Audit>,
     /// Whether clients that accept it may read where there is no leader.
     pub read_only_mode: bool,
     /// Whether new sessions are known to their server alone.

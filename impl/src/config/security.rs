@@ -43,7 +43,11 @@ mod tests {
 
     /// Values that ask for something, and values that do not (C-21).
     const LINES: &[(&str, &[&str], &[&str])] = &[
-        ("audit.enable", &["true"], &["false"]),
+        (
+            "audit.impl.class",
+            &["my.Logger"],
+            &["org.apache.zookeeper.audit.Slf4jAuditLogger"],
+        ),
         ("admin.portUnification", &["true"], &["false"]),
         ("admin.forceHttps", &["true"], &["false"]),
         ("admin.needClientAuth", &["true"], &["false"]),

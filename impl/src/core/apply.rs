@@ -1,5 +1,6 @@
 //! Committed transactions become changes of the tree, watch events, and replies.
 
+use super::audit;
 use super::event::Now;
 use super::replica::Replica;
 use super::service::{OwnSync, Service, Submitted};
@@ -21,6 +22,7 @@ use zabra_model::service::mode::Mode;
 use zabra_model::service::snapshots::Replay;
 use zabra_model::tree::apply::TxnResult;
 use zabra_model::tree::error::ErrorCode;
+use zabra_model::tree::event::EventKind;
 use zabra_model::tree::node::Tree;
 use zabra_model::tree::txn::{Txn, TxnHeader};
 
@@ -31,6 +33,7 @@ struct Answering<'a> {
     dirty: &'a mut Vec<Arc<Conn>>,
     now: Now,
     mode: Mode,
+    audit: &'a mut Vec<String>,
 }
 
 impl Core {
@@ -48,6 +51,7 @@ impl Core {
             dirty: &mut self.out.woken,
             now: self.now,
             mode: self.service.mode,
+            audit: &mut self.out.audit,
         };
         let (replica, service) = (&mut self.replica, &mut self.service);
         let (last, delivered) = apply(replica, service, &mut to, &mut tree, share);
@@ -69,6 +73,7 @@ impl Core {
     /// Answers a request that no transaction will answer, in its turn.
     pub(super) fn answer_refused(&mut self, done: &Submitted, code: ErrorCode) {
         self.with_tree(|to, tree| {
+            audit::tell(done, &TxnResult::Error(code.code()), to.audit);
             let header = ReplyHeader {
                 err: code.code(),
                 ..ReplyHeader::ok(done.xid, tree.last_zxid())
@@ -94,6 +99,7 @@ impl Core {
             dirty: &mut self.out.woken,
             now: self.now,
             mode: self.service.mode,
+            audit: &mut self.out.audit,
         };
         write(&mut to, &tree);
     }
@@ -117,10 +123,16 @@ fn apply(
             to.sync(sync, tree);
         }
         delivered.add(payload.bytes.len());
+        let is_over = matches!(txn, Txn::CloseSession { .. });
+        let told_as = to.shared.config.audit.as_ref().filter(|_| is_over);
         let result = {
             let (hub, dirty) = (&mut *to.hub, &mut *to.dirty);
             let counts = (&to.shared.unread, &to.shared.stats);
+            let lines = &mut *to.audit;
             tree.apply(header, txn, &mut |trigger| {
+                if let (Some(server), EventKind::NodeDeleted) = (told_as, trigger.kind) {
+                    lines.push(audit::ephemeral(header.session, &server.user, trigger.path));
+                }
                 hub.fire(&trigger, header.zxid, counts, dirty);
             })
         };
@@ -131,7 +143,7 @@ fn apply(
         if let Some(done) = &own {
             to.reply(done, header, &result, tree);
         }
-        if matches!(txn, Txn::CloseSession { .. }) {
+        if is_over {
             to.session_is_over(header, own.as_ref());
         }
     }
@@ -168,6 +180,7 @@ impl Answering<'_> {
         let now_ms = self.now.elapsed_ms;
         let took_ms = now_ms.saturating_sub(done.since_ms);
         self.shared.stats.updates.add(took_ms);
+        audit::tell(done, result, self.audit);
         match told(done.opcode, result) {
             Told::Connected(valid) => {
                 let asked = (done.opcode, done.xid);
@@ -216,6 +229,7 @@ impl Answering<'_> {
             opcode: opcode::SYNC,
             refused_as: None,
             since_ms: submit.read_ms,
+            asked: None,
         };
         let header = ReplyHeader::ok(submit.xid, tree.last_zxid());
         let path = crate::wire::cursor::Reader::new(&submit.record).ustring("path");

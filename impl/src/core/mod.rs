@@ -13,6 +13,7 @@
 //! | `service` | sessions, requests and syncs that wait, by the rules of `zabra_model::service` | no disk, no link, no socket's buffer |
 //! | `requests` | what a request of a client or a learner comes to | service and replica; it ends in a proposal or a packet |
 //! | `members` | the members while they change | service, replica, links |
+//! | `audit` | lines of the audit log | nothing |
 //! | `clients` | sessions at their connections | connections |
 //! | `local` | sessions that only this server knows, and serving reads without a leader | service, connections |
 //! | `quorum`, `learners` | links to other servers, and who may have one | links |
@@ -20,6 +21,7 @@
 //! | `room` | a full disk, and slow ones | what they hold up |
 
 mod apply;
+pub mod audit;
 mod clients;
 mod disk;
 pub mod event;

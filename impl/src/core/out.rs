@@ -26,6 +26,8 @@ pub struct Outputs {
     pub dials: Vec<DialAct>,
     /// What takes long, and comes back as an [`Event::Done`](super::event::Event).
     pub jobs: Vec<Job>,
+    /// Lines of the audit log, if there is one.
+    pub audit: Vec<String>,
     /// Connections of clients that have something to send, or have ended.
     pub woken: Vec<Arc<Conn>>,
     /// Clients that have asked for writes are not read on: too much waits to be committed.

@@ -1,6 +1,6 @@
 //! Requests on their way to a transaction: prepared here while this server leads, forwarded while it follows.
 
-use super::service::{OwnSync, Submitted};
+use super::service::{AuditedRequest, OwnSync, Submitted};
 use super::turn::Core;
 use crate::client::conn::Conn;
 use crate::client::submit::Submit;
@@ -246,6 +246,12 @@ impl Core {
             opcode: submit.opcode,
             refused_as: submit.refused_as,
             since_ms: submit.read_ms,
+            asked: self.replica.shared.config.audit.as_ref().map(|_| {
+                Box::new(AuditedRequest {
+                    record: submit.record.clone(),
+                    ids: Arc::clone(&submit.ids),
+                })
+            }),
         }
     }
 
@@ -353,6 +359,7 @@ impl Core {
             opcode: opcode::CREATE_SESSION,
             refused_as: None,
             since_ms: self.now.elapsed_ms,
+            asked: None,
         };
         if way == Way::Judge {
             if !self.is_admitted(&own) || !self.await_proposal(session, own) {

@@ -2,6 +2,7 @@
 
 use crate::client::conn::Conn;
 use crate::client::submit::Submit;
+use bytes::Bytes;
 use std::sync::Arc;
 use zabra_model::ids::{ServerId, SessionId};
 use zabra_model::service::local::LocalSessions;
@@ -9,6 +10,7 @@ use zabra_model::service::mode::{Awaited, Mode};
 use zabra_model::service::room::Room;
 use zabra_model::service::sweep::{Sweep, SweepRules};
 use zabra_model::service::tracker::{Applied, SessionTracker};
+use zabra_model::tree::acl::Id;
 use zabra_model::tree::error::ErrorCode;
 use zabra_model::tree::txn::{Txn, TxnHeader};
 
@@ -24,6 +26,16 @@ pub(super) struct Submitted {
     pub(super) refused_as: Option<ErrorCode>,
     /// When it was read, ms since the server's start.
     pub(super) since_ms: u64,
+    /// What it was, if there is an audit log.
+    pub(super) asked: Option<Box<AuditedRequest>>,
+}
+
+/// What a request asked for and as whom, kept until its client is told the result.
+pub(super) struct AuditedRequest {
+    /// The record as the client sent it.
+    pub(super) record: Bytes,
+    /// The client's identities when it asked.
+    pub(super) ids: Arc<[Id]>,
 }
 
 /// A sync of a client of this server.

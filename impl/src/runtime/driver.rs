@@ -1,5 +1,6 @@
 //! Drives the core: what sockets, the disk thread and jobs say goes in, and what comes out is carried out.
 
+use super::audit::AuditLog;
 use super::boot;
 use super::clock::SystemClock;
 use super::disk::{DiskThread, Rejected};
@@ -52,6 +53,8 @@ pub struct Edges {
     pub mesh: Option<Arc<ElectionNet>>,
     /// The files that tell of the members.
     pub files: MemberFiles,
+    /// Where lines of the audit log go, if there is one.
+    pub audit: Option<Arc<AuditLog>>,
     /// The attempt to dial that is under way.
     pub dialling: Option<JoinHandle<()>>,
     /// How long to dial, whatever the core says: a harness holds the links, too.
@@ -100,6 +103,7 @@ impl Edges {
             knocking,
             mesh,
             files: MemberFiles::default(),
+            audit: None,
             dialling: None,
             dial_within: None,
             inbox,
@@ -143,6 +147,9 @@ impl Edges {
         }
         self.waiting.extend(out.disk.drain(..));
         self.write();
+        if let (Some(audit), false) = (&self.audit, out.audit.is_empty()) {
+            audit.write(std::mem::take(&mut out.audit));
+        }
         self.links.carry_out(&mut out.links, &mut out.spare);
         out.woken.drain(..).for_each(|conn| conn.wake());
         self.inbox.hold_clients(out.hold_clients);

@@ -1,6 +1,7 @@
 //! The real side of the edges: tokio, sockets, clocks, files under a lock and the thread that writes them, and what the system
 //! allows.
 
+pub mod audit;
 pub mod boot;
 pub mod client;
 pub mod clock;
