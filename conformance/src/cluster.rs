@@ -249,6 +249,36 @@ impl Cluster {
         })
     }
 
+    /// What stands behind `server.` for a member that votes, its address for clients included.
+    ///
+    /// # Errors
+    /// There is no such server.
+    pub fn member(&self, i: usize) -> Result<String> {
+        let s = self.servers.get(i).context("no such server")?;
+        let (quorum, election) = (s.quorum_port, s.election_port);
+        let client = s.connect();
+        Ok(format!(
+            "{}=127.0.0.1:{quorum}:{election}:participant;{client}",
+            s.id
+        ))
+    }
+
+    /// Lists these servers as the members, in the `zoo.cfg` of a server that has not run.
+    ///
+    /// # Errors
+    /// There is no such server, or its file cannot be written.
+    pub fn list_members(&mut self, i: usize, members: &[usize]) -> Result<()> {
+        let path = self.server(i)?.directory.join("zoo.cfg");
+        let text = fs::read_to_string(&path)?;
+        // Its own line says where its clients come in.
+        let of_list = |line: &&str| !line.starts_with("server.") && !line.starts_with("clientPort");
+        let mut lines: Vec<_> = text.lines().filter(of_list).map(str::to_owned).collect();
+        for member in members {
+            lines.push(format!("server.{}", self.member(*member)?));
+        }
+        Ok(fs::write(path, lines.join("\n") + "\n")?)
+    }
+
     /// The connect string of all servers.
     #[must_use]
     pub fn connect(&self) -> String {

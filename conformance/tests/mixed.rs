@@ -59,6 +59,28 @@ fn an_ensemble_moves_from_zookeeper_to_zabra_and_back_server_by_server() {
     assert_eq!(facts.count("ghosts"), Some(3), "{facts:?}");
 }
 
+/// Where reconfiguration is on, ZooKeeper's servers name the list that nobody has changed by the epoch in which it was first led, and rewrite
+/// `zoo.cfg`; ours bring it into the history, which ZooKeeper's take as the reconfiguration that it is.
+#[test]
+fn an_ensemble_with_reconfiguration_on_moves_to_zabra_and_back() {
+    if !has_zookeeper().unwrap() {
+        return;
+    }
+    let zookeeper = [Product::ZooKeeper; 3];
+    let settings = [("reconfigEnabled", "true")];
+    let mut cluster = Cluster::start_as(&zookeeper, &settings).unwrap();
+    let mut chaos = Chaos::start(&cluster.servers).unwrap();
+    chaos
+        .wait_for_progress(&cluster.servers, "under ZooKeeper")
+        .unwrap();
+    for product in [Product::Zabra, Product::ZooKeeper] {
+        for i in 0..3 {
+            replace(&mut cluster, &mut chaos, i, product, true);
+        }
+    }
+    chaos.finish().unwrap();
+}
+
 #[test]
 fn servers_without_data_get_all_of_it_from_leaders_of_the_other_kind() {
     if !has_zookeeper().unwrap() {

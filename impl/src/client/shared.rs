@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tracing::warn;
-use zabra_model::ids::{ServerId, SessionId};
+use zabra_model::ids::{ServerId, SessionId, Zxid};
 use zabra_model::service::attach::Attached;
 use zabra_model::service::members::{Lists, Member, Members};
 use zabra_model::service::order::ReplyOrder;
@@ -150,6 +150,12 @@ impl Shared {
             *heard = Some(members.clone());
         }
         is_news
+    }
+
+    /// The newest version of a list that a member has told of as its active one.
+    pub fn told_version(&self) -> Zxid {
+        let heard = lock(&self.heard);
+        heard.as_ref().map_or(Zxid::ZERO, |heard| heard.version)
     }
 
     /// Where a server is, by the lists that bind this one, or else by one that it has heard of.

@@ -2,6 +2,7 @@
 
 use super::requests::refused;
 use super::turn::Core;
+use crate::wire::payload::Payload;
 use bytes::Bytes;
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -157,8 +158,28 @@ impl Core {
         Ok(members.text().into())
     }
 
-    /// SNAP: the tree, and the leader's lists. A leader that says none has never changed its members, or is one of ZooKeeper's; the lists
-    /// of that one are those of the files, unless its tree shows a list that a reconfiguration brought.
+    /// The leader has committed a list of members. One of ZooKeeper's that names another leader commits nothing more, and waits for its
+    /// learners to leave it; whom it names is found by an election (D-19). Ours names itself, and ends its links if it has lost its vote.
+    pub(super) fn on_activated(
+        &mut self,
+        link: Link,
+        packet: Packet<Payload>,
+        designated: ServerId,
+    ) {
+        let hands_over = self.quorum.leader() == Some(link)
+            && self
+                .protocol
+                .peer
+                .leader()
+                .is_some_and(|leader| leader != designated);
+        self.step(Input::Received { link, packet });
+        if hands_over {
+            info!(%designated, "the leader hands over");
+            self.unlink(link);
+        }
+    }
+
+    /// SNAP: the tree, and the leader's lists. A leader that says none has never changed its members, or is one of ZooKeeper's.
     pub(super) fn on_snapshot(
         &mut self,
         link: Link,
@@ -166,32 +187,33 @@ impl Core {
         tree: Box<Tree>,
         lists: Option<Box<Lists>>,
     ) {
-        if lists.is_none()
-            && let Some(version) = unknown_list(&tree, self.quorum.lists())
-        {
-            warn!(
-                %version,
-                "the leader has a list of members that this server does not know, and does not send it: a ZooKeeper leader that has changed its members cannot be followed"
-            );
-            self.unlink(link);
-            return;
-        }
-        let ensemble = match &lists {
-            Some(lists) => lists.ensemble(),
-            None => self.protocol.peer.ensemble().clone(),
+        let own = self.quorum.lists();
+        let lists = match lists {
+            Some(lists) => *lists,
+            None => match own.of_tree(list_of(&tree), self.replica.shared.told_version()) {
+                Ok(lists) => lists,
+                Err(version) => {
+                    warn!(
+                        %version,
+                        "the leader's tree shows a list of members that no member has told of as its own; looking for a leader again"
+                    );
+                    self.unlink(link);
+                    return;
+                }
+            },
         };
+        let ensemble = Box::new(lists.ensemble());
+        // Those that the history has brought are kept anew: it is about to be replaced.
+        let is_kept = lists.newest().version > Zxid::ZERO || lists != **own;
+        let lists = is_kept.then(|| Box::new(lists));
         self.quorum.keep_tree(tree, lists);
-        let ensemble = Box::new(ensemble);
         let packet = Packet::Snap { zxid, ensemble };
         self.step(Input::Received { link, packet });
     }
 }
 
-/// The version of the list that a tree shows, if a reconfiguration has brought it and it is newer than those that are known. What ZooKeeper
-/// calls the version of a list that nobody has changed, (epoch, 0), is none.
-fn unknown_list(tree: &Tree, known: &Lists) -> Option<Zxid> {
+/// The list of members that a tree shows.
+fn list_of(tree: &Tree) -> Option<Members> {
     let data = tree.find(CONFIG)?.data()?;
-    let members = Members::parse(std::str::from_utf8(data).ok()?).ok()?;
-    let is_unknown = members.version > known.newest().version && members.version.counter() > 0;
-    is_unknown.then_some(members.version)
+    Members::parse(std::str::from_utf8(data).ok()?).ok()
 }

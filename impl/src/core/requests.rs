@@ -415,6 +415,7 @@ impl Core {
                 }
                 Heard::Revalidate(data) => self.on_revalidate(link, from_leader, &data),
                 Heard::Synced => self.on_synced(from_leader),
+                Heard::Activated(packet, designated) => self.on_activated(link, packet, designated),
             }
         }
     }

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 use zabra_model::ids::ServerId;
-use zabra_model::service::membership::may_be_led;
+use zabra_model::service::membership::{has_its_list, may_be_led};
 use zabra_model::step::Link;
 
 /// How long the look-up of a member's name may take.
@@ -119,8 +119,10 @@ impl Door {
         }
         let claim = hello.claim;
         let config = &self.shared.config;
-        let listed = self.shared.lists().listed(claim.sid);
+        let lists = self.shared.lists();
+        let listed = lists.listed(claim.sid);
         may_be_led(config.me, claim, listed, config.reconfig_enabled)
+            .and_then(|()| has_its_list(hello.members, lists.newest().version))
             .map_err(|turned| format!("server id {}: {turned}", claim.sid))?;
         let expected = self.is_listed_at(claim.sid, from.ip()).await;
         let link = self.knocking.add_learner(stream, &self.inbox);

@@ -36,6 +36,8 @@ pub enum Heard {
     /// SNAP, the tree that came behind it, and the lists of members as of it, if the leader says them: one of ZooKeeper's does not, nor
     /// one whose members have never changed.
     Snapshot(Zxid, Box<Tree>, Option<Box<Lists>>),
+    /// COMMITANDACTIVATE or INFORMANDACTIVATE, as COMMITANDACTIVATE and INFORM of the core, and who is to lead from now on.
+    Activated(Packet<Payload>, ServerId),
 }
 
 /// What a learner says first, and it may say it.
@@ -45,6 +47,8 @@ pub struct Hello {
     pub claim: Claim,
     /// The epoch that it has accepted.
     pub accepted: Epoch,
+    /// The version of the list of members that it goes by, zero if it says none.
+    pub members: Zxid,
 }
 
 impl Hello {
@@ -196,13 +200,17 @@ pub fn hello(packet: QuorumPacket) -> Result<Option<Hello>, WireError> {
     ) {
         return Ok(None);
     }
+    let version = LearnerInfo::decode(packet.data.as_ref()).config_version;
     Ok(match understood(packet)? {
-        Heard::Core(packet) => hello_of(&packet),
+        Heard::Core(packet) => hello_of(&packet).map(|hello| Hello {
+            members: Zxid(version.unwrap_or(0)),
+            ..hello
+        }),
         _ => None,
     })
 }
 
-/// Who says so, if it is what a learner says first.
+/// Who says so, if it is what a learner says first; of its list of members the core is told nothing.
 #[must_use]
 pub const fn hello_of(packet: &Packet<Payload>) -> Option<Hello> {
     let (sid, accepted, observer) = match packet {
@@ -211,7 +219,28 @@ pub const fn hello_of(packet: &Packet<Payload>) -> Option<Hello> {
         _ => return None,
     };
     let claim = Claim { sid, observer };
-    Some(Hello { claim, accepted })
+    Some(Hello {
+        claim,
+        accepted,
+        members: Zxid::ZERO,
+    })
+}
+
+/// The transaction of a proposal, or of what is like one.
+fn carried(zxid: Zxid, payload: Bytes) -> Result<Payload, WireError> {
+    let txn = Logged::decode(payload)?;
+    let wrong = |what| WireError::Unknown {
+        what,
+        offset: 0,
+        value: zxid.0.cast_signed(),
+    };
+    if txn.header.zxid != zxid {
+        return Err(wrong("zxid of a proposal that is not its transaction's"));
+    }
+    if txn.is_unreadable_list() {
+        return Err(wrong("list of members of a reconfiguration"));
+    }
+    Ok(Arc::new(txn))
 }
 
 fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {
@@ -225,11 +254,9 @@ fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {
         PacketKind::FollowerInfo | PacketKind::ObserverInfo => {
             let info = LearnerInfo::decode(data);
             let sid = info.server.ok_or_else(|| unknown("learner without id"))?;
-            // Older protocols have no epochs; a learner with a newer configuration must not be led by this one.
-            if info.protocol_version < wire::PROTOCOL_VERSION
-                || info.config_version.is_some_and(|v| v > 0)
-            {
-                return Err(unknown("protocol or configuration version of a learner"));
+            // Older protocols have no epochs.
+            if info.protocol_version < wire::PROTOCOL_VERSION {
+                return Err(unknown("protocol version of a learner"));
             }
             let accepted = zxid.epoch();
             if packet.kind == PacketKind::ObserverInfo {
@@ -247,29 +274,25 @@ fn understood(packet: QuorumPacket) -> Result<Heard, WireError> {
         },
         PacketKind::Diff => Packet::Diff { zxid },
         PacketKind::Trunc => Packet::Trunc { zxid },
-        PacketKind::Proposal | PacketKind::Inform | PacketKind::InformAndActivate => {
-            let payload = if packet.kind == PacketKind::InformAndActivate {
-                wire::decode_designated(data)?.1
-            } else {
-                packet.data.unwrap_or_default()
-            };
-            let txn = Logged::decode(payload)?;
-            if txn.header.zxid != zxid {
-                return Err(unknown("zxid of a proposal that is not its transaction's"));
-            }
-            if txn.is_unreadable_list() {
-                return Err(unknown("list of members of a reconfiguration"));
-            }
-            let txn = Arc::new(txn);
-            if packet.kind == PacketKind::Proposal {
-                Packet::Proposal { zxid, txn }
-            } else {
-                Packet::Inform { zxid, txn }
-            }
+        PacketKind::Proposal => {
+            let txn = carried(zxid, packet.data.unwrap_or_default())?;
+            Packet::Proposal { zxid, txn }
+        }
+        PacketKind::Inform => {
+            let txn = carried(zxid, packet.data.unwrap_or_default())?;
+            Packet::Inform { zxid, txn }
+        }
+        PacketKind::InformAndActivate => {
+            let (designated, payload) = wire::decode_designated(data)?;
+            let txn = carried(zxid, payload)?;
+            return Ok(Heard::Activated(Packet::Inform { zxid, txn }, designated));
         }
         PacketKind::Commit => Packet::Commit { zxid },
-        // Whom the leader designates is not heeded: whoever loses its leader looks for one (D-19).
-        PacketKind::CommitAndActivate => Packet::CommitAndActivate { zxid },
+        PacketKind::CommitAndActivate => {
+            let (designated, _) = wire::decode_designated(data)?;
+            let packet = Packet::CommitAndActivate { zxid };
+            return Ok(Heard::Activated(packet, designated));
+        }
         PacketKind::NewLeader => Packet::NewLeader {
             epoch: zxid.epoch(),
         },

@@ -369,6 +369,31 @@ impl Lists {
         self.next.take_if(|next| next.version > zxid).is_some()
     }
 
+    /// What binds a learner that gets a tree by SNAP from a leader that does not say its lists, as ZooKeeper's do not. `shown` is the list
+    /// that the tree shows, `told` the newest version that some member has told of as its active one.
+    ///
+    /// Such a leader applies all of its log when it starts, so its tree may show a list that is not committed, and does not tell which one
+    /// came before. A list that this learner has in its log goes on to bind it beside its active one; another one is taken if it is known to
+    /// be committed. What is not in that leader's history binds nobody any more.
+    ///
+    /// # Errors
+    /// The version of the list that cannot be taken.
+    pub fn of_tree(&self, shown: Option<Members>, told: Zxid) -> Result<Self, Zxid> {
+        // A counter of zero: nobody has changed the list yet, it is named after an epoch.
+        let is_newer = |m: &Members| m.version.counter() > 0 && m.version > self.active.version;
+        let Some(shown) = shown.filter(is_newer) else {
+            return Ok(Self::of(self.active.clone()));
+        };
+        if self.newest().version == shown.version {
+            return Ok(self.clone());
+        }
+        if shown.version <= told {
+            Ok(Self::of(shown))
+        } else {
+            Err(shown.version)
+        }
+    }
+
     /// The one that was proposed last.
     #[must_use]
     pub fn newest(&self) -> &Members {
@@ -448,6 +473,7 @@ impl Lists {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Epoch;
     use proptest::prelude::*;
 
     fn some_member() -> impl Strategy<Value = Member> {
@@ -552,5 +578,41 @@ mod tests {
         lists.append(of(6));
         assert!(lists.activate() && !lists.activate());
         assert_eq!(versions(&lists), (6, None));
+    }
+
+    /// A tree without its leader's lists: what it shows counts by what is known of it.
+    #[test]
+    fn a_tree_from_zookeeper_brings_a_list_that_is_known_to_be_committed() {
+        let of = |counter: u32, host: &str| {
+            let version = Zxid::new(Epoch(1), counter).0;
+            let text = format!("server.1={host}:1:2\nserver.2=b:1:2\nversion={version:x}");
+            Members::parse(&text).unwrap()
+        };
+        let at = |counter| Zxid::new(Epoch(1), counter);
+        let first = Lists::of(of(0, "a"));
+        let mut two = Lists::of(of(3, "a"));
+        two.append(of(5, "c"));
+        // Nothing is shown, or nothing that is newer: the own list stays, and what that leader's history lacks is gone.
+        for shown in [None, Some(of(0, "x")), Some(of(2, "x")), Some(of(3, "a"))] {
+            let left = two.of_tree(shown, at(9));
+            assert_eq!(left, Ok(Lists::of(of(3, "a"))));
+        }
+        let mut unnamed = first.clone();
+        unnamed.active.version = Zxid::ZERO;
+        let stays = unnamed.of_tree(Some(of(0, "x")), Zxid::ZERO);
+        assert_eq!(
+            stays,
+            Ok(unnamed),
+            "its name is an epoch, nobody changed it"
+        );
+        // The list of the own log may be committed or not.
+        assert_eq!(two.of_tree(Some(of(5, "c")), Zxid::ZERO), Ok(two.clone()));
+        // Another one, which its leader alone may have.
+        assert_eq!(two.of_tree(Some(of(6, "d")), at(5)), Err(at(6)));
+        assert_eq!(first.of_tree(Some(of(6, "d")), Zxid::ZERO), Err(at(6)));
+        for told in [6, 7] {
+            let taken = two.of_tree(Some(of(6, "d")), at(told));
+            assert_eq!(taken, Ok(Lists::of(of(6, "d"))));
+        }
     }
 }

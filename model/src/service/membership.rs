@@ -4,7 +4,7 @@
 //! worth another server's place. Without reconfiguration the list is the whole ensemble: nobody else has anything to learn. With
 //! reconfiguration others are led as guests, who have no vote.
 
-use crate::ids::ServerId;
+use crate::ids::{ServerId, Zxid};
 
 /// What the list of members says of an id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +37,8 @@ pub enum Turned {
     Present,
     /// Others from as many addresses as may wait claim this id, too.
     Crowded,
+    /// It goes by a list of members that this server does not have.
+    Ahead,
 }
 
 impl core::fmt::Display for Turned {
@@ -54,6 +56,9 @@ impl core::fmt::Display for Turned {
             }
             Self::Crowded => {
                 "connections from many addresses claim this id; look who they are, and guard the quorum port"
+            }
+            Self::Ahead => {
+                "it goes by a newer list of members than this server has; if one of them has another ensemble's data, correct its dataDir"
             }
         })
     }
@@ -99,9 +104,24 @@ pub fn may_be_led(
     }
 }
 
+/// Whether a learner that goes by the list of version `active` may be led by a leader whose newest list has the version `newest`, committed
+/// or not. What a reconfiguration brings has the zxid of its transaction; ZooKeeper's servers also name the list that their ensemble began with, by
+/// the epoch in which it was first led and the counter zero, and that tells nothing of who its members are.
+///
+/// # Errors
+/// [`Turned::Ahead`].
+pub fn has_its_list(active: Zxid, newest: Zxid) -> Result<(), Turned> {
+    if active.counter() == 0 || active <= newest {
+        Ok(())
+    } else {
+        Err(Turned::Ahead)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Epoch;
 
     /// C-80: of all claims, those of members in their role, and no others.
     #[test]
@@ -125,6 +145,24 @@ mod tests {
                     assert_eq!(mail.is_ok(), sid != me && listed.is_some());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_learner_with_a_list_that_the_leader_lacks_is_not_led() {
+        let at = |epoch, counter| Zxid::new(Epoch(epoch), counter);
+        for (active, newest, is_led) in [
+            (Zxid::ZERO, Zxid::ZERO, true),
+            (at(1, 0), Zxid::ZERO, true),
+            (at(7, 0), at(2, 3), true),
+            (at(2, 3), at(2, 3), true),
+            (at(2, 3), at(3, 1), true),
+            (at(2, 4), at(2, 3), false),
+            (at(1, 1), Zxid::ZERO, false),
+            (Zxid(u64::MAX), at(9, 9), false),
+        ] {
+            let said = has_its_list(active, newest);
+            assert_eq!(said.is_ok(), is_led, "{active} {newest}");
         }
     }
 }

@@ -98,6 +98,37 @@ fn an_attempt_to_dial_that_is_not_awaited_any_more_is_closed() {
     assert_eq!(server.core.steps(), steps + 1, "it has ended before");
 }
 
+/// A list of members is committed; a leader that names another one is left, after what it has committed is known.
+#[test]
+fn a_leader_that_hands_over_is_left_and_one_that_names_itself_is_not() {
+    for (designated, stays) in [(3, true), (2, false)] {
+        let mut server = serving();
+        let list = "server.1=a:1:2:participant\nserver.2=b:1:2:participant\nversion=100000001";
+        let txn = Txn::SetData {
+            path: zabra_model::tree::path::CONFIG.into(),
+            data: Some(list.into()),
+            version: -1,
+            reconfig: true,
+        };
+        let header = TxnHeader {
+            session: SessionId(0),
+            cxid: 0,
+            zxid: at(1),
+            time: 1,
+        };
+        let txn = Arc::new(Logged::encode(header, txn, &mut BytesMut::new()));
+        let zxid = at(1);
+        server.turn(vec![says(Packet::Proposal { zxid, txn })]);
+        server.sync();
+        let packet = Packet::CommitAndActivate { zxid };
+        let activated = Heard::Activated(packet, ServerId(designated));
+        server.turn(vec![Event::Heard(UP, vec![activated])]);
+        assert_eq!(server.core.peer().ensemble().active().version, zxid);
+        assert_eq!(closes(&server, UP), !stays, "{designated}");
+        assert_eq!(server.mode() == Mode::Follower, stays, "{designated}");
+    }
+}
+
 #[test]
 fn learners_that_come_to_a_follower_are_turned_away() {
     let mut server = serving();

@@ -18,6 +18,7 @@ fn accepted(link: Link, sid: u64, from: u8, expected: bool) -> Event {
         hello: Some(Hello {
             claim,
             accepted: Epoch(0),
+            members: Zxid::ZERO,
         }),
     }
 }
