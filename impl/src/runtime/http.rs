@@ -1,6 +1,6 @@
 //! HTTP for operators: commands with answers in JSON, what Prometheus scrapes, and whether this server lives and is ready.
 //!
-//! Each connection carries one request and lasts no longer than `admin.idleTimeout`; there are at most [`CONNECTIONS_MAX`] of a port,
+//! Each connection carries one request and lasts no longer than `admin.idleTimeout`; there are at most `CONNECTIONS_MAX` of a port,
 //! and one more takes the place of the oldest of the address that has most of them. No body is read: nothing that is asked for has one.
 
 use crate::admin::{endpoints, exposition, metrics};
