@@ -264,13 +264,14 @@ fn c_3_a_port_in_use_ends_the_start_with_nothing_changed() {
                 // What recovery would remove.
                 fs::write(cluster.data(0).join("version-2/snapshot.9.tmp"), "half").unwrap();
             }
-            let port = match what {
-                "client port" => cluster.ports[0],
-                "quorum port" => cluster.quorum_ports[0],
-                _ => cluster.election_ports[0],
+            // ZooKeeper has a code of its own for the port of elections.
+            let (port, code) = match what {
+                "client port" => (cluster.ports[0], 5),
+                "quorum port" => (cluster.quorum_ports[0], 5),
+                _ => (cluster.election_ports[0], 14),
             };
             let held = TcpListener::bind(("127.0.0.1", port)).unwrap();
-            refused(&cluster, 0, 5, &[what, &port.to_string()]);
+            refused(&cluster, 0, code, &[what, &port.to_string()]);
             drop(held);
         }
     }
