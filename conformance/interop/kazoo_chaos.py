@@ -261,7 +261,9 @@ class Chaos:
         for writer in self.writers:
             dead += [p for session, paths in writer.ephemerals.items() if session not in alive for p in paths]
         for reader in readers:
-            left = lambda: [path for path in dead if persistently(reader.exists, path)]
+            # The node itself says whose it is: what is asked for while there is no connection goes out in whatever session comes next.
+            owner = lambda path: (stat := persistently(reader.exists, path)) and stat.ephemeralOwner
+            left = lambda: [path for path in dead if (session := owner(path)) and session not in alive]
             try:
                 eventually(lambda: not left(), "", 2 * SESSION_SECONDS + 4)
             except AssertionError:
