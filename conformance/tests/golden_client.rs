@@ -68,6 +68,9 @@ const DIFFERENT: &[(&str, &str)] = &[
 ];
 const CREATE_SESSION: &str = "createSession is no request of a client, the connection is closed";
 
+/// Where ZooKeeper closes a connection because another one has named its session with a wrong password: ours stays open (D-65).
+const STAYS_OPEN: &str = "reattach:23";
+
 /// Answers and events in the captures: a replay that compares fewer has skipped some.
 const COMPARED: usize = 426;
 const COMPARED_STRINGS: usize = 15;
@@ -419,7 +422,12 @@ fn replay(settings: &[(&str, &str)], scenarios: &[&str]) -> usize {
         for (i, line) in text.lines().enumerate().skip(1) {
             let place = format!("{scenario}:{}", i + 1);
             let known = DIFFERENT.iter().find(|(at, _)| *at == place);
-            match (replay.line(&serde_json::from_str(line).unwrap()), known) {
+            let mut line: Value = serde_json::from_str(line).unwrap();
+            if place == STAYS_OPEN {
+                assert_eq!(line["note"], "server closed the connection");
+                line["note"] = "no reply within a moment".into();
+            }
+            match (replay.line(&line), known) {
                 (Ok(()), None) | (Err(_), Some(_)) => {}
                 (Ok(()), Some((_, why))) => wrong.push(format!(
                     "{place} no longer differs ({why}): remove it from the list"
