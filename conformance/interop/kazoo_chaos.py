@@ -262,8 +262,8 @@ class Chaos:
             dead += [p for session, paths in writer.ephemerals.items() if session not in alive for p in paths]
         for reader in readers:
             # The node itself says whose it is: what is asked for while there is no connection goes out in whatever session comes next.
-            owner = lambda path: (stat := persistently(reader.exists, path)) and stat.ephemeralOwner
-            left = lambda: [path for path in dead if (session := owner(path)) and session not in alive]
+            stays = lambda path: (stat := persistently(reader.exists, path)) and stat.ephemeralOwner not in alive
+            left = lambda: [path for path in dead if stays(path)]
             try:
                 eventually(lambda: not left(), "", 2 * SESSION_SECONDS + 4)
             except AssertionError:

@@ -435,6 +435,16 @@ fn my_id(data_dir: &Path) -> Result<ServerId, ConfigError> {
         })
 }
 
+/// What becomes of these lines at the server with id 1, beside a data directory and the two limits.
+#[cfg(test)]
+pub(super) fn of_first_member(lines: &str) -> Result<Config, String> {
+    let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+    std::fs::write(dir.path().join("myid"), "1\n").map_err(|e| e.to_string())?;
+    let data = dir.path().display();
+    let text = format!("dataDir={data}\ninitLimit=9\nsyncLimit=9\n{lines}\n");
+    read(Path::new("zoo.cfg"), &text).map_err(|e| e.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -87,16 +87,7 @@ fn agrees(host: Option<&str>, listed: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::check;
-    use std::path::Path;
-
-    fn of(lines: &str) -> Result<crate::config::Config, String> {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("myid"), "1\n").unwrap();
-        let data = dir.path().display();
-        let text = format!("dataDir={data}\ninitLimit=9\nsyncLimit=9\n{lines}\n");
-        check::read(Path::new("zoo.cfg"), &text).map_err(|e| e.to_string())
-    }
+    use crate::config::check::of_first_member as of;
 
     #[test]
     fn the_address_of_clients_may_be_said_twice_and_then_the_same() {

@@ -100,16 +100,7 @@ pub(super) fn overlap(a: Option<&str>, b: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::check;
-    use std::path::Path;
-
-    fn of(lines: &str) -> Result<Config, String> {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("myid"), "1\n").unwrap();
-        let data = dir.path().display();
-        let text = format!("dataDir={data}\ninitLimit=9\nsyncLimit=9\n{lines}\n");
-        check::read(Path::new("zoo.cfg"), &text).map_err(|e| e.to_string())
-    }
+    use crate::config::check::of_first_member as of;
 
     #[test]
     fn equal_ports_of_addresses_that_overlap_are_found_while_the_file_is_read() {
