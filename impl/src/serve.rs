@@ -13,11 +13,12 @@ use crate::runtime::audit::{AuditLog, process_user};
 use crate::runtime::boot::{self, Entrance};
 use crate::runtime::clock::SystemClock;
 use crate::runtime::driver::{self, Edges};
+use crate::runtime::guard::Guard;
 use crate::runtime::inbox::Inbox;
 use crate::runtime::limits::budget_default;
 use crate::runtime::links::Knocking;
 use crate::runtime::listener::{Room, Speech};
-use crate::runtime::mesh::ElectionNet;
+use crate::runtime::mesh::{ElectionNet, ElectionPort};
 use crate::runtime::shutdown;
 use crate::runtime::tls::Tls;
 use crate::runtime::{doors, http, listener, quorum};
@@ -80,6 +81,32 @@ fn let_clients_in(
     }
 }
 
+/// Lets other servers in on the ports that there are: for elections, and for learners.
+fn let_servers_in(
+    (election, learners): (Option<ElectionPort>, Option<TcpListener>),
+    shared: &Arc<Shared>,
+    guard: &Arc<Guard>,
+    knocking: &Arc<Knocking>,
+    inbox: &Arc<Inbox>,
+    is_held: bool,
+) -> Option<Arc<ElectionNet>> {
+    guard.watch();
+    let mesh =
+        election.map(|port| ElectionNet::start(shared, Arc::clone(guard), port, Arc::clone(inbox)));
+    if let Some(learners) = learners {
+        let (guard, knocking) = (Arc::clone(guard), Arc::clone(knocking));
+        quorum::listen(
+            shared,
+            guard,
+            learners,
+            knocking,
+            Arc::clone(inbox),
+            is_held,
+        );
+    }
+    mesh
+}
+
 /// The bounds of all clients together that the configuration does not name.
 fn bound_by_machine(config: &mut Config) {
     for bound in [
@@ -119,6 +146,7 @@ async fn run(
     let inbox = Arc::new(Inbox::default());
     // First what can refuse the start, then what changes files.
     let tls = Tls::load(&config)?;
+    let guard = Guard::load(&config)?;
     let (config, entrance) = blocking(move || {
         let entrance = Entrance::look(&config)?;
         boot::take_members(&mut config)?;
@@ -157,15 +185,13 @@ async fn run(
     #[cfg(not(feature = "gate"))]
     let is_held = false;
     let knocking = Arc::new(Knocking::default());
-    let mesh = election.map(|port| ElectionNet::start(&shared, port, Arc::clone(&inbox)));
-    if let Some(learners) = learners {
-        let (knocking, inbox) = (Arc::clone(&knocking), Arc::clone(&inbox));
-        quorum::listen(&shared, learners, knocking, inbox, is_held);
-    }
+    let ports = (election, learners);
+    let mesh = let_servers_in(ports, &shared, &guard, &knocking, &inbox, is_held);
     shutdown::listen(Arc::clone(&inbox), until_stdin_ends);
     #[cfg(feature = "gate")]
     let gate = Gate::connect(Arc::clone(&inbox)).await?;
-    let mut edges = Edges::new(clock, Arc::clone(&shared), disk, knocking, mesh, inbox);
+    let links = (knocking, guard);
+    let mut edges = Edges::new(clock, Arc::clone(&shared), disk, links, mesh, inbox);
     edges.audit = audit.inspect(|audit| audit.started());
     if is_held {
         edges.dial_within = Some(Duration::from_secs(3600));

@@ -57,18 +57,14 @@ pub fn init(dir: &Path, hosts: &[String]) -> Result<String, InitError> {
     let (authority, key) = authority()?;
     let names: Vec<String> = HOSTS.iter().map(ToString::to_string).collect();
     let names = names.into_iter().chain(hosts.iter().cloned()).collect();
-    let server = own(
-        &authority,
-        "server",
-        names,
+    // Servers show theirs to each other, too, whichever of them dials.
+    let (by_server, by_client) = (
         ExtendedKeyUsagePurpose::ServerAuth,
-    )?;
-    let client = own(
-        &authority,
-        "client",
-        vec![],
         ExtendedKeyUsagePurpose::ClientAuth,
-    )?;
+    );
+    let both = vec![by_server, by_client.clone()];
+    let server = own(&authority, "server", names, both)?;
+    let client = own(&authority, "client", vec![], vec![by_client])?;
     let files = [
         ("ca.pem", authority.pem()),
         ("ca.key.pem", key),
@@ -118,11 +114,11 @@ fn own(
     authority: &CertifiedIssuer<'static, KeyPair>,
     name: &str,
     names: Vec<String>,
-    purpose: ExtendedKeyUsagePurpose,
+    purposes: Vec<ExtendedKeyUsagePurpose>,
 ) -> Result<String, InitError> {
     let mut params = params(name, names)?;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![purpose];
+    params.extended_key_usages = purposes;
     params.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, authority)?;
@@ -138,6 +134,11 @@ zoo.cfg:
   secureClientPort=2281
   ssl.keyStore.location={at}/server.pem
   ssl.trustStore.location={at}/ca.pem
+
+Between the servers, in the zoo.cfg of each, with a copy of these files (their hosts have to be in the certificate: --host):
+  sslQuorum=true
+  ssl.quorum.keyStore.location={at}/server.pem
+  ssl.quorum.trustStore.location={at}/ca.pem
 
 A Java client, 3.5.5 or later, with Netty:
   -Dzookeeper.client.secure=true

@@ -20,10 +20,7 @@ const FILES: [(&str, &str); 23] = [
     ("image-alone.cfg", ""),
     ("image-of-old.cfg", ""),
     ("image-three.cfg", ""),
-    (
-        "kafka-operator-tls.cfg",
-        "sslQuorum is not supported yet: connections would not be encrypted",
-    ),
+    ("kafka-operator-tls.cfg", ""),
     ("kafka-production.properties", ""),
     ("kafka-quickstart.properties", ""),
     ("kubernetes-stateful-set.cfg", ""),
@@ -61,7 +58,9 @@ fn c_20_to_c_30_files_as_they_are_deployed_start_or_are_refused_for_a_reason() {
         match start(&text) {
             Ok(config) => {
                 assert!(refusal.is_empty(), "{file} starts");
-                assert_eq!(config.client.as_ref().unwrap().port, 2181, "{file}");
+                let secure = config.tls.as_ref().and_then(|tls| tls.listen.as_ref());
+                let mut ports = config.client.iter().chain(secure).map(|listen| listen.port);
+                assert!(ports.any(|port| port == 2181), "{file}");
                 let alone = !["server.2", "dynamicConfigFile"]
                     .iter()
                     .any(|key| text.contains(key));

@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+mod authority;
 mod common;
 
+use authority::{Authority, Own, client_config};
 use bytes::{Bytes, BytesMut};
 use common::{Cluster, PATIENCE, free_ports, get, set, wait_for};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
-};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -23,77 +21,11 @@ use zabra_model::ids::{SessionId, Zxid};
 use zabra_model::tree::acl::{AclEntry, Id};
 use zabra_model::tree::op::{CreateKind, WriteOp};
 
-/// `CN=name,O=Zabra`: a certificate and its key, as PEM.
-struct Own {
-    certificate: String,
-    key: String,
-}
-
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-fn params(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let mut subject = DistinguishedName::new();
-    subject.push(DnType::OrganizationName, "Zabra");
-    subject.push(DnType::CommonName, name);
-    params.distinguished_name = subject;
-    params
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = params("authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn own(&self, name: &str, until: i32) -> Own {
-        let mut params = params(name);
-        params.not_after = date_time_ymd(until, 1, 1);
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap().pem();
-        Own {
-            certificate,
-            key: key.serialize_pem(),
-        }
-    }
-
-    fn client(&self, own: Option<&Own>) -> Arc<ClientConfig> {
-        let own = own.map(|own| (&*own.certificate, &*own.key));
-        client_config(&self.0.pem(), own)
-    }
-}
-
-/// A client that trusts this authority and shows this certificate, of this key, all as PEM.
-fn client_config(authority: &str, own: Option<(&str, &str)>) -> Arc<ClientConfig> {
-    let certificate = |text: &str| CertificateDer::from_pem_slice(text.as_bytes()).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate(authority)).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots);
-    Arc::new(match own {
-        None => builder.with_no_client_auth(),
-        Some((own, key)) => {
-            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-            builder
-                .with_client_auth_cert(vec![certificate(own)], key)
-                .unwrap()
-        }
-    })
-}
-
 /// Writes the stores; the lines of `zoo.cfg` for them.
 fn stores(dir: &Path, port: u16, authority: &Authority, server: &Own) -> String {
     let (key, trust) = (dir.join("server.pem"), dir.join("ca.pem"));
     std::fs::write(&key, format!("{}{}", server.key, server.certificate)).unwrap();
-    std::fs::write(&trust, authority.0.pem()).unwrap();
+    std::fs::write(&trust, authority.pem()).unwrap();
     format!(
         "secureClientPort={port}\nsecureClientPortAddress=127.0.0.1\nssl.keyStore.location={}\nssl.trustStore.location={}\n",
         key.display(),

@@ -3,7 +3,7 @@
 use super::Audit;
 use super::file::{Lines, decode, gather, parse_dynamic};
 use super::keys::find;
-use super::own::{agree, client_address, what_it_bears};
+use super::own::{agree, client_address, listed, my_id, what_it_bears};
 use super::ports;
 use super::settings::{Given, Setting, merge, of_arguments};
 use super::tls::Tls;
@@ -11,7 +11,6 @@ use super::{Config, ConfigError, DigestHash, Member, MemberRole, Said, Unused, W
 use crate::limits::FRAME_BYTES_DEFAULT;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use zabra_model::ids::{ServerId, Zxid};
 use zabra_model::quorum::Voters;
@@ -187,6 +186,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         what,
     };
     let tls = lines.tls.clone().check().map_err(of_line)?;
+    let quorum_tls = lines.quorum_tls.clone().check().map_err(of_line)?;
     let has_digest = lines.digest_enabled != Some(false);
     let has_x509 = tls.as_ref().is_some_and(Tls::asks_for_certificates);
     let provided = |scheme: &str| match scheme {
@@ -246,6 +246,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         data_dir,
         client,
         tls,
+        quorum_tls,
         me,
         own: mine.cloned(),
         members_version: lines.members_version,
@@ -378,20 +379,6 @@ fn members(lines: &Lines) -> BTreeMap<ServerId, Member> {
     lines.members.clone()
 }
 
-fn listed(
-    me: ServerId,
-    members: &BTreeMap<ServerId, Member>,
-    data_dir: &Path,
-) -> Result<ServerId, String> {
-    if !members.contains_key(&me) {
-        return Err(format!(
-            "{} says {me}, but there is no server.{me} line; add it or correct myid, or, if a reconfiguration has removed this server, leave it stopped",
-            data_dir.join("myid").display()
-        ));
-    }
-    Ok(me)
-}
-
 fn voters(
     lines: &Lines,
     members: &BTreeMap<ServerId, Member>,
@@ -407,32 +394,6 @@ fn voters(
         Voters::hierarchical(&voters, &lines.groups, &lines.weights)
     };
     voters.map_err(|e| e.to_string())
-}
-
-fn my_id(data_dir: &Path) -> Result<ServerId, ConfigError> {
-    let path = data_dir.join("myid");
-    let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
-        ErrorKind::NotFound => ConfigError::Whole {
-            path: path.clone(),
-            what: "is missing; write into it the number N of this server's server.N line, which is never another's"
-                .into(),
-        },
-        _ => ConfigError::Unreadable {
-            path: path.clone(),
-            source,
-        },
-    })?;
-    // ZooKeeper reads the first line; editors put a mark before it, and people blanks and notes behind it.
-    let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-    let line = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
-    line.unwrap_or_default()
-        .parse()
-        .map(ServerId)
-        .map_err(|_| ConfigError::Line {
-            path,
-            line: 1,
-            what: "no server id; write the number N of this server's server.N line".into(),
-        })
 }
 
 /// What becomes of these lines at the server with id 1, beside a data directory and the two limits.

@@ -4,6 +4,7 @@ use super::access::AccessLines;
 use super::keys::{State, find, near_security};
 use super::net::Net;
 use super::operation::{OperationLines, is_provider};
+use super::quorum_tls::QuorumTlsLines;
 use super::security::{Honoured, honoured};
 use super::store::Store;
 use super::throttle::ThrottleLines;
@@ -77,6 +78,7 @@ pub struct Lines {
     pub store: Store,
     pub trust_empty: Option<bool>,
     pub tls: TlsLines,
+    pub quorum_tls: QuorumTlsLines,
     pub groups: Vec<Group>,
     pub weights: BTreeMap<ServerId, u32>,
     pub peer_type: Option<MemberRole>,
@@ -229,6 +231,7 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         plain if lines.store.set(key, plain, value)? => {}
         plain if set_budget(lines, key, plain, value)? => {}
         plain if lines.access.set(number, key, plain, value)? => {}
+        plain if lines.quorum_tls.set(number, plain, value)? => {}
         plain if lines.tls.set(number, plain, value)? => {}
         plain => match honoured(plain, value) {
             Honoured::Yes => {}

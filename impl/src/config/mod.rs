@@ -10,6 +10,7 @@ pub mod net;
 pub mod operation;
 mod own;
 mod ports;
+pub mod quorum_tls;
 pub mod security;
 pub mod settings;
 pub mod store;
@@ -154,6 +155,8 @@ pub struct Config {
     pub client: Option<Listen>,
     /// TLS for clients.
     pub tls: Option<tls::Tls>,
+    /// TLS between the servers.
+    pub quorum_tls: Option<quorum_tls::QuorumTls>,
     /// This server; 1 where there is only one.
     pub me: ServerId,
     /// The members; empty for a server on its own.

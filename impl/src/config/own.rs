@@ -2,8 +2,12 @@
 
 use super::file::Lines;
 use super::ports::overlap;
-use super::{Listen, MemberRole};
+use super::{ConfigError, Listen, Member, MemberRole};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
 use std::net::IpAddr;
+use std::path::Path;
 use zabra_model::ids::ServerId;
 use zabra_model::quorum::{Group, Voters};
 
@@ -83,6 +87,48 @@ fn agrees(host: Option<&str>, listed: Option<&str>) -> bool {
         None => true,
     };
     is_any(host) || (!is_any(listed) && overlap(host, listed))
+}
+
+/// This server, if the list has its id. Errors: what to do about it.
+pub(super) fn listed(
+    me: ServerId,
+    members: &BTreeMap<ServerId, Member>,
+    data_dir: &Path,
+) -> Result<ServerId, String> {
+    if !members.contains_key(&me) {
+        return Err(format!(
+            "{} says {me}, but there is no server.{me} line; add it or correct myid, or, if a reconfiguration has removed this server, leave it stopped",
+            data_dir.join("myid").display()
+        ));
+    }
+    Ok(me)
+}
+
+/// The id in the file `myid` beside the data.
+pub(super) fn my_id(data_dir: &Path) -> Result<ServerId, ConfigError> {
+    let path = data_dir.join("myid");
+    let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
+        ErrorKind::NotFound => ConfigError::Whole {
+            path: path.clone(),
+            what: "is missing; write into it the number N of this server's server.N line, which is never another's"
+                .into(),
+        },
+        _ => ConfigError::Unreadable {
+            path: path.clone(),
+            source,
+        },
+    })?;
+    // ZooKeeper reads the first line; editors put a mark before it, and people blanks and notes behind it.
+    let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    let line = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+    line.unwrap_or_default()
+        .parse()
+        .map(ServerId)
+        .map_err(|_| ConfigError::Line {
+            path,
+            line: 1,
+            what: "no server id; write the number N of this server's server.N line".into(),
+        })
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ mod tests {
         ("client.portUnification", &["true"], &["false"]),
         ("client.certReload", &["true"], &["false"]),
         ("portUnification", &["true"], &["false", "False"]),
-        ("sslQuorum", &["true", "yes"], &["false"]),
+        ("sslQuorum", &["true"], &["false"]),
         ("sslQuorumReloadCertFiles", &["true"], &["false"]),
         ("ssl.clientAuth", &["need", "want"], &["none", "NONE"]),
         ("ssl.quorum.clientAuth", &["need", "want"], &["none"]),

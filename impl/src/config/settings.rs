@@ -454,7 +454,7 @@ mod tests {
     fn c_30_a_property_of_security_outside_the_file_refuses_the_start() {
         for flags in [
             "-Xmx2g -Dzookeeper.sasl.other=yes",
-            "-Dzookeeper.ssl.quorum.keyStore.password=hush",
+            "-Dzookeeper.ssl.quorum.crl=hush",
         ] {
             let said = start("", &[], &[("SERVER_JVMFLAGS", flags)]).unwrap_err();
             assert!(said.starts_with("SERVER_JVMFLAGS: zookeeper.s"), "{said}");

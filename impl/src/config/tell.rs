@@ -342,7 +342,7 @@ mod tests {
         for (key, value) in [
             ("forceSync", "no"),
             ("tickTime", "x"),
-            ("sslQuorum", "true"),
+            ("ssl.quorum.crl", "true"),
         ] {
             assert_eq!(becomes(key, value).0, "refused", "{key}");
         }

@@ -1,11 +1,12 @@
-//! TLS for clients: its keys of `zoo.cfg`. What the files hold that they name is looked at when the server starts.
+//! TLS: what both kinds of it are made of, and the keys of `zoo.cfg` for that of clients; [`super::quorum_tls`] has those for that of
+//! servers. What the files hold that they name is looked at when the server starts.
 
 use super::values::flag;
 use crate::limits::TLS_HANDSHAKES_MAX;
 use std::path::PathBuf;
 use zabra_model::service::members::Listen;
 
-/// Whether clients show a certificate (`ssl.clientAuth`).
+/// Whether those who connect show a certificate (`ssl.clientAuth`, `ssl.quorum.clientAuth`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClientAuth {
     /// They must; the default.
@@ -58,6 +59,25 @@ pub struct Store {
     pub kind: StoreKind,
     /// What opens it.
     pub password: Option<Password>,
+    /// What its keys begin with, as `ssl.keyStore`.
+    pub keys: String,
+}
+
+/// What TLS is made of, whoever speaks it (Java's `SSLContext`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Context {
+    /// What its keys begin with: `ssl.` for clients, `ssl.quorum.` between servers.
+    pub prefix: &'static str,
+    /// The server's key and certificates.
+    pub key_store: Store,
+    /// The authorities whose certificates are taken.
+    pub trust_store: Option<Store>,
+    /// Whether those who connect show a certificate.
+    pub client_auth: ClientAuth,
+    /// The versions that are spoken.
+    pub protocols: Vec<Protocol>,
+    /// The cipher suites that are taken, as Java names them; none named: all that there are.
+    pub suites: Vec<String>,
 }
 
 /// TLS for clients.
@@ -71,16 +91,8 @@ pub struct Tls {
     pub reload: bool,
     /// Handshakes that may be under way at a time.
     pub handshakes_max: usize,
-    /// The server's key and certificates.
-    pub key_store: Store,
-    /// The authorities whose client certificates are taken.
-    pub trust_store: Option<Store>,
-    /// Whether clients show a certificate.
-    pub client_auth: ClientAuth,
-    /// The versions that are spoken.
-    pub protocols: Vec<Protocol>,
-    /// The cipher suites that are taken, as Java names them; none named: all that there are.
-    pub suites: Vec<String>,
+    /// Stores, versions, suites, and whether clients show a certificate.
+    pub context: Context,
     /// The subject whose holder is the super user.
     pub super_user: Option<Box<str>>,
     /// What a person should know of a line, with its number.
@@ -111,7 +123,7 @@ impl StoreLines {
     }
 
     /// The store; the type goes before the end of the file's name, and the file of the password before the password, as in Java.
-    fn check(self, what: &str) -> Result<Option<Store>, (usize, String)> {
+    fn check(self, keys: String, what: &str) -> Result<Option<Store>, (usize, String)> {
         let Some((line, path)) = self.location else {
             return Ok(None);
         };
@@ -137,7 +149,100 @@ impl StoreLines {
             path,
             kind,
             password: by_file.or(self.password),
+            keys,
         }))
+    }
+}
+
+/// What the lines said of what TLS is made of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ContextLines {
+    key_store: StoreLines,
+    trust_store: StoreLines,
+    client_auth: Option<ClientAuth>,
+    protocols: Option<Vec<Protocol>>,
+    /// `protocol`
+    protocol: Option<Vec<Protocol>>,
+    suites: Vec<String>,
+}
+
+impl ContextLines {
+    /// Takes a line whose key ends in `part`; whether it asks for something, `None` if it is another's. Errors: what is wrong with the value.
+    pub(super) fn set(
+        &mut self,
+        number: usize,
+        (key, part): (&str, &str),
+        value: &str,
+    ) -> Result<Option<bool>, String> {
+        let mut asks = !value.is_empty();
+        match part {
+            "clientAuth" => {
+                let auth = client_auth(key, value)?;
+                self.client_auth = Some(auth);
+                asks &= auth != ClientAuth::None;
+            }
+            "enabledProtocols" => self.protocols = Some(protocols(key, value)?),
+            "ciphersuites" => self.suites = list(value),
+            "protocol" if value == "TLS" => self.protocol = None,
+            "protocol" => self.protocol = Some(protocols(key, value)?),
+            _ => {
+                let of_key = part.strip_prefix("keyStore.");
+                let of_trust = part.strip_prefix("trustStore.");
+                let is_taken = match (of_key, of_trust) {
+                    (Some(part), _) => self.key_store.set(number, part, value),
+                    (_, Some(part)) => self.trust_store.set(number, part, value),
+                    (None, None) => false,
+                };
+                if !is_taken {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(asks))
+    }
+
+    /// Whether a line says whose certificates are taken.
+    pub(super) fn has_trust_store(&self) -> bool {
+        self.trust_store.location.is_some()
+    }
+
+    /// What they mean together, where the line and key `asking` want TLS. Errors: the line, what is missing beside it, and what to do.
+    pub(super) fn check(
+        self,
+        prefix: &'static str,
+        (line, asking): (usize, &str),
+    ) -> Result<Context, (usize, String)> {
+        let keys = format!("{prefix}trustStore");
+        let trust_store = self.trust_store.check(keys, "trust store")?;
+        let keys = format!("{prefix}keyStore");
+        let Some(key_store) = self.key_store.check(keys, "key store")? else {
+            return Err((
+                line,
+                format!(
+                    "{asking} needs the server's key and certificate; write {prefix}keyStore.location=FILE.pem, or remove the line"
+                ),
+            ));
+        };
+        let client_auth = self.client_auth.unwrap_or(ClientAuth::Need);
+        if client_auth != ClientAuth::None && trust_store.is_none() {
+            return Err((
+                line,
+                format!(
+                    "clients are to show a certificate ({prefix}clientAuth), and nothing says whose are taken; write {prefix}trustStore.location=CA.pem, or {prefix}clientAuth=none"
+                ),
+            ));
+        }
+        Ok(Context {
+            prefix,
+            key_store,
+            trust_store,
+            client_auth,
+            protocols: self
+                .protocols
+                .or(self.protocol)
+                .unwrap_or_else(|| vec![Protocol::V12, Protocol::V13]),
+            suites: self.suites,
+        })
     }
 }
 
@@ -150,13 +255,7 @@ pub struct TlsLines {
     on_client_port: Option<usize>,
     reload: bool,
     handshakes_max: Option<usize>,
-    key_store: StoreLines,
-    trust_store: StoreLines,
-    client_auth: Option<ClientAuth>,
-    protocols: Option<Vec<Protocol>>,
-    /// `ssl.protocol`
-    protocol: Option<Vec<Protocol>>,
-    suites: Vec<String>,
+    context: ContextLines,
     super_user: Option<Box<str>>,
     /// The first line that asks for something without naming a port.
     asks: Option<(usize, String)>,
@@ -166,7 +265,7 @@ impl Tls {
     /// Whether a client can be known by its certificate.
     #[must_use]
     pub fn asks_for_certificates(&self) -> bool {
-        self.client_auth != ClientAuth::None
+        self.context.client_auth != ClientAuth::None
     }
 
     /// Whether a client can show that it is the super user.
@@ -211,17 +310,6 @@ impl TlsLines {
                 return Ok(true);
             }
             "secureClientPortAddress" => self.address = Some(value.to_owned()),
-            "ssl.clientAuth" => {
-                let auth = client_auth(key, value)?;
-                self.client_auth = Some(auth);
-                if auth == ClientAuth::None {
-                    return Ok(true);
-                }
-            }
-            "ssl.enabledProtocols" => self.protocols = Some(protocols(key, value)?),
-            "ssl.ciphersuites" => self.suites = list(value),
-            "ssl.protocol" if value == "TLS" => self.protocol = None,
-            "ssl.protocol" => self.protocol = Some(protocols(key, value)?),
             "ssl.authProvider" if value == "x509" => {}
             "ssl.authProvider" => {
                 return Err(format!(
@@ -232,15 +320,13 @@ impl TlsLines {
                 self.super_user = (!value.is_empty()).then(|| value.into());
             }
             _ => {
-                let of_key = key.strip_prefix("ssl.keyStore.");
-                let of_trust = key.strip_prefix("ssl.trustStore.");
-                let is_taken = match (of_key, of_trust) {
-                    (Some(part), _) => self.key_store.set(number, part, value),
-                    (_, Some(part)) => self.trust_store.set(number, part, value),
-                    (None, None) => false,
-                };
-                if !is_taken {
+                let Some(part) = key.strip_prefix("ssl.") else {
                     return Ok(false);
+                };
+                match self.context.set(number, (key, part), value)? {
+                    None => return Ok(false),
+                    Some(false) => return Ok(true),
+                    Some(true) => {}
                 }
             }
         }
@@ -270,23 +356,8 @@ impl TlsLines {
                 )),
             };
         };
-        let trust_store = self.trust_store.check("trust store")?;
-        let Some(key_store) = self.key_store.check("key store")? else {
-            return Err((
-                line,
-                format!(
-                    "{asking} needs the server's key and certificate; write ssl.keyStore.location=FILE.pem, or remove the line"
-                ),
-            ));
-        };
-        let client_auth = self.client_auth.unwrap_or(ClientAuth::Need);
-        if client_auth != ClientAuth::None && trust_store.is_none() {
-            return Err((
-                line,
-                "clients are to show a certificate (ssl.clientAuth), and nothing says whose are taken; write ssl.trustStore.location=CA.pem, or ssl.clientAuth=none".into(),
-            ));
-        }
-        let need = (client_auth == ClientAuth::Need).then_some(NOT_NEEDED);
+        let context = self.context.check("ssl.", (line, asking))?;
+        let need = (context.client_auth == ClientAuth::Need).then_some(NOT_NEEDED);
         Ok(Some(Tls {
             note: self.on_client_port.zip(need),
             listen: self.port.map(|(_, port)| Listen {
@@ -296,14 +367,7 @@ impl TlsLines {
             on_client_port: self.on_client_port.is_some(),
             reload: self.reload,
             handshakes_max: self.handshakes_max.unwrap_or(TLS_HANDSHAKES_MAX),
-            key_store,
-            trust_store,
-            client_auth,
-            protocols: self
-                .protocols
-                .or(self.protocol)
-                .unwrap_or_else(|| vec![Protocol::V12, Protocol::V13]),
-            suites: self.suites,
+            context,
             super_user: self.super_user,
         }))
     }
@@ -367,20 +431,26 @@ mod tests {
         let base = "secureClientPort=2281\nssl.keyStore.location=s.pem\n";
         let tls = of(&format!("{base}ssl.trustStore.location=ca.pem")).unwrap();
         let tls = tls.unwrap();
-        assert_eq!(tls.client_auth, ClientAuth::Need);
-        assert_eq!(tls.protocols, [Protocol::V12, Protocol::V13]);
+        assert_eq!(tls.context.client_auth, ClientAuth::Need);
+        assert_eq!(tls.context.protocols, [Protocol::V12, Protocol::V13]);
         assert_eq!(tls.handshakes_max, TLS_HANDSHAKES_MAX);
         assert!(!tls.on_client_port && !tls.reload);
         let more = "ssl.trustStore.location=ca.p12\nssl.trustStore.type=PEM\nssl.protocol=TLSv1.3\nssl.keyStore.password=a\nssl.keyStore.passwordPath=b";
         let tls = of(&format!("{base}{more}")).unwrap().unwrap();
-        assert_eq!(tls.protocols, [Protocol::V13]);
-        assert_eq!(tls.trust_store.map(|s| s.kind), Some(StoreKind::Pem));
-        assert_eq!(tls.key_store.password, Some(Password::File("b".into())));
+        assert_eq!(tls.context.protocols, [Protocol::V13]);
+        assert_eq!(
+            tls.context.trust_store.map(|s| s.kind),
+            Some(StoreKind::Pem)
+        );
+        assert_eq!(
+            tls.context.key_store.password,
+            Some(Password::File("b".into()))
+        );
         let refusal = of(base).unwrap_err();
         assert!(refusal.contains("ssl.trustStore.location"), "{refusal}");
         let open = of(&format!("{base}ssl.clientAuth=none")).unwrap().unwrap();
         assert_eq!(
-            (open.client_auth, open.trust_store),
+            (open.context.client_auth, open.context.trust_store),
             (ClientAuth::None, None)
         );
     }
@@ -415,7 +485,11 @@ mod tests {
         ] {
             let text =
                 format!("secureClientPort=1\nssl.clientAuth=none\nssl.keyStore.location={lines}");
-            assert_eq!(of(&text).unwrap().unwrap().key_store.kind, kind, "{lines}");
+            assert_eq!(
+                of(&text).unwrap().unwrap().context.key_store.kind,
+                kind,
+                "{lines}"
+            );
         }
     }
 

@@ -163,18 +163,75 @@ impl Doors {
 
 /// Says at the start what guards these ports, if nothing does.
 pub fn tell_what_guards(config: &Config) {
-    if config.is_ensemble() && !config.from_members_only {
+    if let Some(why) = what_is_open(config) {
         warn!(
-            "the ports between the servers are guarded by neither TLS nor SASL: whoever reaches one of them and names the id \
-             of a member that is away is led as that member, reads everything, and may send requests in any client's name; \
-             let only the servers reach these ports, or write zabra.quorumFromMembersOnly=true"
+            "{why}: whoever reaches one of them and names the id of a member that is away is led as that member, reads \
+             everything, and may send requests in any client's name; let only the servers reach these ports, or write \
+             sslQuorum=true or zabra.quorumFromMembersOnly=true"
         );
+    }
+}
+
+/// Why the ports between the servers are open to strangers, if they are.
+fn what_is_open(config: &Config) -> Option<&'static str> {
+    if !config.is_ensemble() || config.from_members_only {
+        return None;
+    }
+    match &config.quorum_tls {
+        None => Some("the ports between the servers are guarded by neither TLS nor SASL"),
+        Some(tls) if tls.guards() => None,
+        Some(tls) if tls.takes_plain => Some(
+            "portUnification=true: the ports between the servers take plain text beside TLS, from anybody",
+        ),
+        Some(_) => Some(
+            "ssl.quorum.clientAuth: the ports between the servers take TLS from whoever shows no certificate",
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_start_says_why_the_ports_are_open_and_nothing_where_they_are_not() {
+        let stores = "ssl.quorum.keyStore.location=s.pem\nssl.quorum.trustStore.location=ca.pem\n";
+        let of = |lines: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("myid"), "1").unwrap();
+            let text = format!(
+                "dataDir={}\nclientPort=7\ninitLimit=9\nsyncLimit=9\n{lines}\n",
+                dir.path().display()
+            );
+            let path = std::path::Path::new("zoo.cfg");
+            let config = crate::config::check::read(path, &text).unwrap();
+            what_is_open(&config).map(|why| why.split(':').next().unwrap())
+        };
+        let members = "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n";
+        assert_eq!(of(""), None, "there are no such ports");
+        let nothing = "the ports between the servers are guarded by neither TLS nor SASL";
+        for (lines, why) in [
+            ("", Some(nothing)),
+            ("zabra.quorumFromMembersOnly=true", None),
+            ("sslQuorum=true", None),
+            ("portUnification=true", Some("portUnification=true")),
+            (
+                "sslQuorum=true\nportUnification=true",
+                Some("portUnification=true"),
+            ),
+            (
+                "sslQuorum=true\nssl.quorum.clientAuth=want",
+                Some("ssl.quorum.clientAuth"),
+            ),
+        ] {
+            let stores = if lines.contains("true") && !lines.contains("zabra") {
+                stores
+            } else {
+                ""
+            };
+            assert_eq!(of(&format!("{members}{stores}{lines}")), why, "{lines}");
+        }
+    }
 
     fn address(n: u8) -> IpAddr {
         IpAddr::from([127, 0, 0, n])

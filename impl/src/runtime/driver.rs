@@ -4,6 +4,7 @@ use super::audit::AuditLog;
 use super::boot;
 use super::clock::SystemClock;
 use super::disk::{DiskThread, Rejected};
+use super::guard::Guard;
 use super::inbox::Inbox;
 use super::links::{Knocking, Links};
 use super::member_files::MemberFiles;
@@ -47,6 +48,8 @@ pub struct Edges {
     pub dirs: Dirs,
     /// Connections that the core has not opened yet.
     pub knocking: Arc<Knocking>,
+    /// What connections to other servers are guarded by.
+    pub guard: Arc<Guard>,
     /// Those that it has.
     pub links: Links,
     /// The connections for elections, if there are other servers.
@@ -84,7 +87,7 @@ impl Edges {
         clock: Arc<SystemClock>,
         shared: Arc<Shared>,
         disk: DiskThread,
-        knocking: Arc<Knocking>,
+        (knocking, guard): (Arc<Knocking>, Arc<Guard>),
         mesh: Option<Arc<ElectionNet>>,
         inbox: Arc<Inbox>,
     ) -> Self {
@@ -101,6 +104,7 @@ impl Edges {
                 shared.config.entry_bytes_max,
             ),
             knocking,
+            guard,
             mesh,
             files: MemberFiles::default(),
             audit: None,
@@ -200,8 +204,10 @@ impl Edges {
             let within = Duration::from_millis(within_ms);
             let within = self.dial_within.unwrap_or(within);
             let (knocking, inbox) = (Arc::clone(&self.knocking), Arc::clone(&self.inbox));
-            let shared = &self.shared;
-            self.dialling = Some(dial(shared, leader, attempt, within, knocking, inbox));
+            let (shared, guard) = (&self.shared, Arc::clone(&self.guard));
+            self.dialling = Some(dial(
+                shared, guard, leader, attempt, within, knocking, inbox,
+            ));
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::boot::HistoryReader;
 use super::inbox::Inbox;
+use super::pipe::Pipe;
 use crate::client::hub::Map;
 use crate::client::lock::lock;
 use crate::core::event::Event;
@@ -16,7 +17,6 @@ use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -48,7 +48,7 @@ pub struct Knocking {
 }
 
 struct Waiting {
-    stream: Arc<TcpStream>,
+    stream: Arc<Pipe>,
     watch: Option<JoinHandle<()>>,
 }
 
@@ -71,42 +71,31 @@ impl Default for Knocking {
 
 impl Knocking {
     /// A connection gets its number.
-    pub fn add(&self, stream: TcpStream) -> Link {
+    pub fn add(&self, stream: Pipe) -> Link {
         self.keep(Arc::new(stream), |_| None)
     }
 
     /// A learner that has said who it is gets its number. After its first words it says nothing before it is answered: whatever
     /// can be read until it is opened is its end, and the core hears of that.
-    pub fn add_learner(&self, stream: TcpStream, inbox: &Arc<Inbox>) -> Link {
+    pub fn add_learner(&self, stream: Pipe, inbox: &Arc<Inbox>) -> Link {
         let stream = Arc::new(stream);
         let (watched, inbox) = (Arc::clone(&stream), Arc::clone(inbox));
         self.keep(stream, |link| {
             Some(tokio::spawn(async move {
-                loop {
-                    let ready = watched.readable().await;
-                    let read = watched.try_read(&mut [0]);
-                    if ready.is_err() || !read.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
-                    {
-                        break;
-                    }
-                }
+                watched.ended().await;
                 inbox.push(Event::Ended(link), 0);
             }))
         })
     }
 
-    fn keep(
-        &self,
-        stream: Arc<TcpStream>,
-        watch: impl FnOnce(Link) -> Option<JoinHandle<()>>,
-    ) -> Link {
+    fn keep(&self, stream: Arc<Pipe>, watch: impl FnOnce(Link) -> Option<JoinHandle<()>>) -> Link {
         let link = Link(self.last.fetch_add(1, Ordering::Relaxed) + 1);
         let watch = watch(link);
         lock(&self.waiting).insert(link, Waiting { stream, watch });
         link
     }
 
-    fn take(&self, link: Link) -> Option<Arc<TcpStream>> {
+    fn take(&self, link: Link) -> Option<Arc<Pipe>> {
         let waiting = lock(&self.waiting).remove(&link)?;
         Some(Arc::clone(&waiting.stream))
     }
@@ -254,7 +243,7 @@ struct Queue {
 
 /// The sending side of a link, shared by the driver and the writer task.
 struct LinkOut {
-    stream: Arc<TcpStream>,
+    stream: Arc<Pipe>,
     queue: Mutex<Queue>,
     wake: Notify,
     silence_ms: AtomicU64,
@@ -277,7 +266,8 @@ impl LinkOut {
                 }
                 other => queue.items.push_back(other),
             }
-            if queue.items.is_empty() {
+            // In TLS the end of a piece may wait for the socket, which only the writer waits for.
+            if queue.items.is_empty() && self.stream.is_flushed() {
                 return false;
             }
             queue.bytes
@@ -322,7 +312,7 @@ impl LinkOut {
 
     fn is_idle(&self) -> bool {
         let queue = lock(&self.queue);
-        queue.items.is_empty() && !queue.writing
+        queue.items.is_empty() && !queue.writing && self.stream.is_flushed()
     }
 }
 
@@ -384,7 +374,7 @@ async fn more(buf: &mut BytesMut, out: &LinkOut) -> io::Result<()> {
         buf.reserve(READ_BYTES);
     }
     let silence = Duration::from_millis(out.silence_ms.load(Ordering::Relaxed));
-    match timeout(silence, receive(&out.stream, buf)).await {
+    match timeout(silence, out.stream.receive(buf)).await {
         Ok(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error),
@@ -395,20 +385,13 @@ async fn more(buf: &mut BytesMut, out: &LinkOut) -> io::Result<()> {
     }
 }
 
-async fn receive(stream: &TcpStream, buf: &mut BytesMut) -> io::Result<usize> {
-    loop {
-        stream.readable().await?;
-        match stream.try_read_buf(buf) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            received => return received,
-        }
-    }
-}
-
 async fn write(out: &LinkOut, history: &HistoryReader) -> io::Result<()> {
     loop {
         match out.take()? {
-            None => out.wake.notified().await,
+            None => {
+                flush(out).await?;
+                out.wake.notified().await;
+            }
             Some(Item::Packets(packets)) => {
                 send(out, &packets).await?;
                 lock(&out.queue).bytes -= packets.len();
@@ -450,23 +433,15 @@ async fn send_history(
     reader.await.map_err(io::Error::other)?
 }
 
-async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        stream.writable().await?;
-        match stream.try_write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+async fn flush(out: &LinkOut) -> io::Result<()> {
+    let flushed = timeout(WRITE_TIME, out.stream.flush()).await;
+    flushed.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 async fn send(out: &LinkOut, bytes: &[u8]) -> io::Result<()> {
     // A snapshot in the peer's hands may take a while; each piece of it may not.
     for piece in bytes.chunks(4 << 20) {
-        timeout(WRITE_TIME, write_all(&out.stream, piece))
+        timeout(WRITE_TIME, out.stream.write_all(piece))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         out.sent_bytes

@@ -2,7 +2,9 @@
 //! waiting message for each peer, replaced by newer ones.
 
 use super::doors::{Doors, Strangers};
+use super::guard::Guard;
 use super::inbox::Inbox;
+use super::pipe::Pipe;
 use super::ports::{self, Listening};
 use crate::client::lock::lock;
 use crate::client::shared::Shared;
@@ -20,32 +22,50 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 use zabra_model::ids::ServerId;
-use zabra_model::service::members::{Lists, Members};
+use zabra_model::service::members::{Lists, Member, Members};
 use zabra_model::service::membership::{GUESTS_MAX, is_member};
 use zabra_model::vote::Notification;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// How long a larger server may take to end a connection that has told it who dials.
+const HEARD_OUT: Duration = Duration::from_millis(500);
 /// A connection over which something came so recently is not given up for another one of the same id.
 const RECENT: Duration = Duration::from_secs(1);
 
 enum Incoming {
     /// A larger server has dialled.
-    Stream(TcpStream, BytesMut),
+    Stream(Pipe, BytesMut),
     /// A smaller server has made itself known: dial it.
     Dial,
 }
 
+/// Where a server is dialled.
+struct Place {
+    /// What its certificate has to be of.
+    host: String,
+    /// Host, or address, and port.
+    address: String,
+}
+
+impl Place {
+    fn of(member: &Member) -> Self {
+        Self {
+            host: member.host.clone(),
+            address: join(&member.host, member.election_port),
+        }
+    }
+}
+
 struct Slot {
     sid: ServerId,
-    address: Mutex<String>,
+    place: Mutex<Place>,
     /// The one message that waits.
     waiting: Mutex<Option<Bytes>>,
     /// What was sent last: said again on a new connection, as it may have been lost with the old one.
@@ -83,6 +103,7 @@ pub struct ElectionNet {
     /// Who is no member and has made itself known: the oldest gives way.
     guests: Mutex<VecDeque<(ServerId, AbortHandle)>>,
     doors: Doors,
+    guard: Arc<Guard>,
     members_change: bool,
     net: Net,
     inbox: Arc<Inbox>,
@@ -116,7 +137,12 @@ impl ElectionNet {
 
     /// Listens, and is ready to dial.
     #[must_use]
-    pub fn start(shared: &Arc<Shared>, port: ElectionPort, inbox: Arc<Inbox>) -> Arc<Self> {
+    pub fn start(
+        shared: &Arc<Shared>,
+        guard: Arc<Guard>,
+        port: ElectionPort,
+        inbox: Arc<Inbox>,
+    ) -> Arc<Self> {
         let net = Arc::new(Self {
             me: shared.config.me,
             my_address: port.address,
@@ -125,6 +151,7 @@ impl ElectionNet {
             slots: RwLock::default(),
             guests: Mutex::default(),
             doors: Doors::new(shared, "election"),
+            guard,
             members_change: shared.config.reconfig_enabled,
             net: shared.config.net,
             inbox,
@@ -140,22 +167,21 @@ impl ElectionNet {
         *write(&self.says) = (lists.active.text().into(), !lists.has_vote(self.me));
         let members = lists.members();
         for (sid, member) in members.iter().filter(|(sid, _)| **sid != self.me) {
-            let address = join(&member.host, member.election_port);
             let known = read(&self.slots).get(sid).map(Arc::clone);
             match known {
-                Some(slot) => *lock(&slot.address) = address,
-                None => drop(self.add_slot(*sid, address)),
+                Some(slot) => *lock(&slot.place) = Place::of(member),
+                None => drop(self.add_slot(*sid, Place::of(member))),
             }
         }
         // A guest that is a member now stays one.
         lock(&self.guests).retain(|(sid, _)| !members.contains_key(sid));
     }
 
-    fn add_slot(self: &Arc<Self>, sid: ServerId, address: String) -> (Arc<Slot>, AbortHandle) {
+    fn add_slot(self: &Arc<Self>, sid: ServerId, place: Place) -> (Arc<Slot>, AbortHandle) {
         let (incoming, receiver) = mpsc::channel(4);
         let slot = Arc::new(Slot {
             sid,
-            address: Mutex::new(address),
+            place: Mutex::new(place),
             waiting: Mutex::default(),
             last: Mutex::default(),
             wake: Notify::new(),
@@ -172,18 +198,14 @@ impl ElectionNet {
         initial: &InitialMessage,
         from: SocketAddr,
     ) -> Result<Arc<Slot>, String> {
-        let port = match &initial.form {
-            InitialForm::One(address) => address.port,
-            InitialForm::List(addresses) => addresses.first().map_or(0, |address| address.port),
-            InitialForm::Bare => 0,
-        };
         let sid = initial.server;
-        if port == 0 || i64::try_from(sid.0).is_err() {
+        let said = said_address(initial).filter(|address| address.port != 0);
+        let Some(said) = said.filter(|_| i64::try_from(sid.0).is_ok()) else {
             return Err(format!(
                 "server id {sid} is no member's, and it does not say where it listens"
             ));
-        }
-        let address = SocketAddr::new(from.ip(), port).to_string();
+        };
+        let address = SocketAddr::new(from.ip(), said.port).to_string();
         let mut guests = lock(&self.guests);
         if guests.len() >= GUESTS_MAX
             && let Some((oldest, run)) = guests.pop_front()
@@ -192,7 +214,8 @@ impl ElectionNet {
             write(&self.slots).remove(&oldest);
         }
         info!(%sid, address, "a server that is no member takes part in elections without a vote");
-        let (slot, run) = self.add_slot(sid, address);
+        let host = said.host.to_string();
+        let (slot, run) = self.add_slot(sid, Place { host, address });
         guests.push_back((sid, run));
         Ok(slot)
     }
@@ -254,17 +277,24 @@ impl ElectionNet {
     /// Reads who has dialled, and decides whose the connection is to be.
     async fn introduce(
         self: &Arc<Self>,
-        mut stream: TcpStream,
+        stream: TcpStream,
         from: SocketAddr,
     ) -> Result<(), String> {
         if !self.doors.is_open_to(from.ip()).await {
             return Err("its address is no member's".into());
         }
         stream.set_nodelay(true).map_err(|e| e.to_string())?;
+        let (stream, papers) = self.guard.take(stream).await?;
         let mut buf = BytesMut::new();
-        let initial = ports::first_words(&mut stream, &mut buf, InitialMessage::parse).await?;
+        let initial = ports::first_words(&stream, &mut buf, InitialMessage::parse).await?;
         let sid = initial.server;
         let known = read(&self.slots).get(&sid).map(Arc::clone);
+        let host = match &known {
+            Some(slot) => Some(lock(&slot.place).host.clone()),
+            None => said_address(&initial).map(|said| said.host.to_string()),
+        };
+        let is_of = self.guard.is_of(&papers, host.as_deref(), from.ip()).await;
+        is_of.map_err(|why| format!("server id {sid}: {why}"))?;
         let slot = match known {
             Some(slot) => slot,
             None if self.members_change && sid != self.me => self.guest(&initial, from)?,
@@ -329,10 +359,14 @@ impl ElectionNet {
         }
     }
 
-    async fn dial(&self, slot: &Slot) -> std::io::Result<Option<TcpStream>> {
-        let address = lock(&slot.address).clone();
-        let mut stream = ports::dial(&address, self.net.election_keep_alive).await?;
+    async fn dial(&self, slot: &Slot) -> std::io::Result<Option<Pipe>> {
+        let (address, host) = {
+            let place = lock(&slot.place);
+            (place.address.clone(), place.host.clone())
+        };
+        let stream = ports::dial(&address, self.net.election_keep_alive).await?;
         stream.set_nodelay(true)?;
+        let stream = self.guard.dialled(stream, &host, slot.sid).await?;
         let mut out = BytesMut::new();
         InitialMessage {
             server: self.me,
@@ -340,18 +374,24 @@ impl ElectionNet {
         }
         .put(&mut out);
         stream.write_all(&out).await?;
-        Ok((slot.sid < self.me).then_some(stream))
+        if slot.sid < self.me {
+            return Ok(Some(stream));
+        }
+        if let Pipe::Tls(_) = stream {
+            // What has not been read here would end the connection before it is read there.
+            let _ = timeout(HEARD_OUT, stream.ended()).await;
+        }
+        Ok(None)
     }
 
     /// Exchanges messages until the connection ends; the answer is what has arrived in place of it.
     async fn talk(
         self: &Arc<Self>,
         slot: &Slot,
-        mut stream: TcpStream,
+        stream: Pipe,
         mut buf: BytesMut,
         incoming: &mut mpsc::Receiver<Incoming>,
     ) -> Option<Incoming> {
-        let (mut reader, mut writer) = stream.split();
         if lock(&slot.waiting).is_none() {
             let last = lock(&slot.last).clone();
             *lock(&slot.waiting) = last;
@@ -361,7 +401,7 @@ impl ElectionNet {
             let message = lock(&slot.waiting).take();
             if let Some(message) = message {
                 *lock(&slot.last) = Some(message.clone());
-                let sent = timeout(WRITE_TIME, writer.write_all(&message)).await;
+                let sent = timeout(WRITE_TIME, stream.write_all(&message)).await;
                 if !matches!(sent, Ok(Ok(()))) {
                     lock(&slot.waiting).get_or_insert(message);
                     return None;
@@ -381,11 +421,14 @@ impl ElectionNet {
             tokio::select! {
                 // First: whether this connection is at its end.
                 biased;
-                read = reader.read_buf(&mut buf) => {
-                    if !matches!(read, Ok(n) if n > 0) {
+                read = stream.receive(&mut buf) => match read {
+                    Ok(1..) => {}
+                    Ok(0) => return None,
+                    Err(error) => {
+                        debug!(peer = %slot.sid, %error, "an election connection has ended");
                         return None;
                     }
-                }
+                },
                 () = slot.wake.notified() => {}
                 what = incoming.recv() => match what {
                     Some(Incoming::Stream(..)) if heard.is_some_and(|at| at.elapsed() < RECENT) => {
@@ -414,7 +457,7 @@ impl ElectionNet {
         info!(peer = %from, version = %members.version, "a newer list of members is heard of");
         for (sid, member) in members.list.iter().filter(|(sid, _)| **sid != self.me) {
             if !read(&self.slots).contains_key(sid) {
-                self.add_slot(*sid, join(&member.host, member.election_port));
+                self.add_slot(*sid, Place::of(member));
             }
         }
     }
@@ -431,6 +474,15 @@ impl ElectionNet {
             Err(bytes) => debug!(peer = %from, bytes, "an election message was skipped"),
         })?;
         Ok(any)
+    }
+}
+
+/// Where a server that has dialled says that it listens.
+fn said_address(initial: &InitialMessage) -> Option<&Address> {
+    match &initial.form {
+        InitialForm::One(address) => Some(address),
+        InitialForm::List(addresses) => addresses.first(),
+        InitialForm::Bare => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Taking ports and connections: on every address of both families, a client's address in one form, and what a stranger says
 //! first.
 
+use super::pipe::Pipe;
 use crate::config::join;
 use crate::config::net::Net;
 use crate::error::ServerError;
@@ -8,9 +9,13 @@ use crate::limits::HELLO_BYTES_MAX;
 use bytes::BytesMut;
 use std::fmt::Display;
 use std::io::{Error, ErrorKind};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::time::timeout;
+
+/// How long the look-up of a member's name may take.
+const LOOKUP_TIME: Duration = Duration::from_secs(1);
 
 /// What the system does for a port.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +117,15 @@ pub async fn dial(address: &str, keep_alive: bool) -> std::io::Result<TcpStream>
     Err(last)
 }
 
+/// Whether a host has this address. A name that cannot be looked up in time is no reason to wait.
+pub async fn is_at(host: &str, address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    match timeout(LOOKUP_TIME, lookup_host((host, 0))).await {
+        Ok(Ok(mut found)) => found.any(|a| a.ip().to_canonical() == address),
+        Ok(Err(_)) | Err(_) => false,
+    }
+}
+
 fn is_taken(error: &Error) -> bool {
     matches!(
         error.kind(),
@@ -146,7 +160,7 @@ pub async fn accept(listener: &TcpListener) -> std::io::Result<(TcpStream, Socke
 /// Why there is no such thing, for the log: the connection has ended, or what comes is not understood, or it is longer than
 /// [`HELLO_BYTES_MAX`].
 pub async fn first_words<T, E: Display>(
-    stream: &mut (impl AsyncRead + Unpin),
+    stream: &Pipe,
     buf: &mut BytesMut,
     mut parse: impl FnMut(&mut BytesMut) -> Result<Option<T>, E>,
 ) -> Result<T, String> {
@@ -157,7 +171,7 @@ pub async fn first_words<T, E: Display>(
         if buf.len() >= HELLO_BYTES_MAX {
             return Err("it says too much before it says who it is".into());
         }
-        match stream.read_buf(buf).await {
+        match stream.receive(buf).await {
             Ok(0) => return Err("it has ended".into()),
             Ok(_) => {}
             Err(error) => return Err(error.to_string()),
@@ -168,8 +182,7 @@ pub async fn first_words<T, E: Display>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-    use tokio::time::timeout;
+    use tokio::io::AsyncWriteExt;
 
     fn run<T>(what: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -254,9 +267,18 @@ mod tests {
             Some(_) => Ok((buf.len() >= 4).then(|| buf.split_to(4))),
         };
         let hear = |said: &[u8]| {
-            let (mut said, mut buf) = (said, BytesMut::new());
-            let heard = run(first_words(&mut said, &mut buf, parse));
-            (heard.map(|heard| heard.to_vec()), buf.to_vec())
+            run(async {
+                let port = bind(Some("127.0.0.1"), 0, Listening::default(), "client port").await;
+                let listener = port.unwrap();
+                let address = listener.local_addr().unwrap();
+                let mut stranger = TcpStream::connect(address).await.unwrap();
+                stranger.write_all(said).await.unwrap();
+                drop(stranger);
+                let (stream, _) = accept(&listener).await.unwrap();
+                let mut buf = BytesMut::new();
+                let heard = first_words(&Pipe::Plain(stream), &mut buf, parse).await;
+                (heard.map(|heard| heard.to_vec()), buf.to_vec())
+            })
         };
         assert_eq!(
             hear(b"whoXbehind"),

@@ -1,8 +1,10 @@
 //! The quorum port: learners come in, the leader is dialled.
 
 use super::doors::{Doors, Strangers};
+use super::guard::Guard;
 use super::inbox::Inbox;
 use super::links::Knocking;
+use super::pipe::Pipe;
 use super::ports::{self, Listening};
 use crate::client::shared::Shared;
 use crate::config::{Config, join};
@@ -12,18 +14,16 @@ use crate::limits::{HANDSHAKE_TIME, HANDSHAKES_MAX, HELLO_BYTES_MAX};
 use crate::wire::link::{Hello, hello};
 use crate::wire::quorum::parse;
 use bytes::BytesMut;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 use zabra_model::ids::ServerId;
 use zabra_model::service::membership::{has_its_list, may_be_led};
 use zabra_model::step::Link;
 
-/// How long the look-up of a member's name may take.
-const LOOKUP_TIME: Duration = Duration::from_secs(1);
 /// Pauses between tries to reach the leader: short at first, it has just been elected.
 const RETRY: [Duration; 4] = [
     Duration::from_millis(2),
@@ -50,6 +50,7 @@ pub async fn bind(config: &Config) -> Result<Option<TcpListener>, ServerError> {
 /// harness holds back.
 pub fn listen(
     shared: &Arc<Shared>,
+    guard: Arc<Guard>,
     listener: TcpListener,
     knocking: Arc<Knocking>,
     inbox: Arc<Inbox>,
@@ -57,6 +58,7 @@ pub fn listen(
 ) {
     let door = Door {
         doors: Doors::new(shared, "quorum"),
+        guard,
         shared: Arc::clone(shared),
         knocking,
         inbox,
@@ -68,6 +70,7 @@ pub fn listen(
 /// What is asked of whoever dials the quorum port.
 struct Door {
     doors: Doors,
+    guard: Arc<Guard>,
     shared: Arc<Shared>,
     knocking: Arc<Knocking>,
     inbox: Arc<Inbox>,
@@ -81,7 +84,7 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
             Ok((stream, from)) => {
                 debug!(%from, "a learner has dialled");
                 if door.unheard {
-                    door.accepted(door.knocking.add(stream), from, false, None);
+                    door.accepted(door.knocking.add(Pipe::Plain(stream)), from, false, None);
                     continue;
                 }
                 let door = Arc::clone(&door);
@@ -103,12 +106,13 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
 
 impl Door {
     /// Reads who has dialled: only a member, in its role, may be let in.
-    async fn introduce(&self, mut stream: TcpStream, from: SocketAddr) -> Result<(), String> {
+    async fn introduce(&self, stream: TcpStream, from: SocketAddr) -> Result<(), String> {
         if !self.doors.is_open_to(from.ip()).await {
             return Err("its address is no member's".into());
         }
+        let (stream, papers) = self.guard.take(stream).await?;
         let mut buf = BytesMut::with_capacity(HELLO_BYTES_MAX);
-        let packet = ports::first_words(&mut stream, &mut buf, parse).await?;
+        let packet = ports::first_words(&stream, &mut buf, parse).await?;
         let kind = packet.kind;
         let hello = hello(packet)
             .map_err(|e| e.to_string())?
@@ -124,7 +128,14 @@ impl Door {
         may_be_led(config.me, claim, listed, config.reconfig_enabled)
             .and_then(|()| has_its_list(hello.members, lists.newest().version))
             .map_err(|turned| format!("server id {}: {turned}", claim.sid))?;
-        let expected = self.is_listed_at(claim.sid, from.ip()).await;
+        let host = lists.member(claim.sid).map(|member| &*member.host);
+        let of_id = |why| format!("server id {}: {why}", claim.sid);
+        let is_of = self.guard.is_of(&papers, host, from.ip()).await;
+        is_of.map_err(of_id)?;
+        let expected = match host {
+            Some(host) => ports::is_at(host, from.ip()).await,
+            None => false,
+        };
         let link = self.knocking.add_learner(stream, &self.inbox);
         self.accepted(link, from, expected, Some(hello));
         Ok(())
@@ -139,34 +150,27 @@ impl Door {
         };
         self.inbox.push(event, 0);
     }
-
-    /// Whether the configuration lists this address for a member. A name that cannot be looked up in time is no reason to wait.
-    async fn is_listed_at(&self, sid: ServerId, from: IpAddr) -> bool {
-        let lists = self.shared.lists();
-        let Some(host) = lists.member(sid).map(|member| &member.host) else {
-            return false;
-        };
-        let from = from.to_canonical();
-        match timeout(LOOKUP_TIME, lookup_host((host.as_str(), 0))).await {
-            Ok(Ok(mut found)) => found.any(|address| address.ip().to_canonical() == from),
-            Ok(Err(_)) | Err(_) => false,
-        }
-    }
 }
 
 /// Dials the leader until `within` is over; the outcome is [`Event::Dialled`] with `attempt`.
 pub fn dial(
     shared: &Shared,
+    guard: Arc<Guard>,
     leader: ServerId,
     attempt: u64,
     within: Duration,
     knocking: Arc<Knocking>,
     inbox: Arc<Inbox>,
 ) -> tokio::task::JoinHandle<()> {
-    let addr = shared.member(leader).map(|m| join(&m.host, m.quorum_port));
+    let place = shared
+        .member(leader)
+        .map(|m| (join(&m.host, m.quorum_port), m.host.clone()));
     tokio::spawn(async move {
-        let stream = match addr {
-            Some(addr) => connect(&addr, within).await,
+        let stream = match place {
+            Some((addr, host)) => {
+                let deadline = Instant::now() + within;
+                connect(&guard, leader, (&addr, &host), deadline).await
+            }
             None => None, // a vote for a server that is not configured here
         };
         let link = stream.map(|stream| knocking.add(stream));
@@ -174,12 +178,20 @@ pub fn dial(
     })
 }
 
-async fn connect(addr: &str, within: Duration) -> Option<TcpStream> {
-    let deadline = Instant::now() + within;
+async fn connect(
+    guard: &Guard,
+    leader: ServerId,
+    (addr, host): (&str, &str),
+    deadline: Instant,
+) -> Option<Pipe> {
     let mut pauses = RETRY.iter();
     let mut pause = Duration::ZERO;
     loop {
-        match timeout_at(deadline, TcpStream::connect(addr)).await {
+        let dialled = async {
+            let stream = TcpStream::connect(addr).await?;
+            guard.dialled(stream, host, leader).await
+        };
+        match timeout_at(deadline, dialled).await {
             Ok(Ok(stream)) => return Some(stream),
             Ok(Err(error)) => debug!(addr, %error, "cannot reach the leader yet"),
             Err(_) => return None,

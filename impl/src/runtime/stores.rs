@@ -83,7 +83,7 @@ pub(super) fn authorities(store: &Store) -> Result<RootCertStore, ServerError> {
     if roots.is_empty() {
         return Err(wrong(
             path,
-            "holds no authority whose time is not over, so no client would be let in; put a new one in",
+            "holds no authority whose time is not over, so nobody would be let in; put a new one in",
         ));
     }
     Ok(roots)
@@ -170,7 +170,7 @@ fn private_key(store: &Store, text: &[u8]) -> Result<PrivateKeyDer<'static>, Ser
     if let Some(at) = words.find(BEGIN) {
         let rest = &words[at..];
         let block = rest.find(END).map(|end| &rest[..end + END.len()]);
-        return decrypted(path, block.unwrap_or(rest), password.as_deref());
+        return decrypted(store, block.unwrap_or(rest), password.as_deref());
     }
     if words.contains("Proc-Type: 4,ENCRYPTED") {
         return Err(wrong(
@@ -184,14 +184,17 @@ fn private_key(store: &Store, text: &[u8]) -> Result<PrivateKeyDer<'static>, Ser
 
 /// Opens an encrypted key, as Java does: PKCS #8 with PBES2.
 fn decrypted(
-    path: &Path,
+    store: &Store,
     block: &str,
     password: Option<&str>,
 ) -> Result<PrivateKeyDer<'static>, ServerError> {
+    let Store { path, keys, .. } = store;
     let Some(password) = password else {
         return Err(wrong(
             path,
-            "the private key is encrypted; write ssl.keyStore.passwordPath=FILE, whose first line is its password",
+            format!(
+                "the private key is encrypted; write {keys}.passwordPath=FILE, whose first line is its password"
+            ),
         ));
     };
     let (_, document) = SecretDocument::from_pem(block)
@@ -205,7 +208,9 @@ fn decrypted(
     let open = info.decrypt(password).map_err(|_| {
         wrong(
             path,
-            "the password does not open the private key; correct ssl.keyStore.password or the file that ssl.keyStore.passwordPath names",
+            format!(
+                "the password does not open the private key; correct {keys}.password or the file that {keys}.passwordPath names"
+            ),
         )
     })?;
     PrivateKeyDer::try_from(open.as_bytes().to_vec())

@@ -35,6 +35,13 @@ pub(super) fn text(name: &RdnSequence) -> Option<String> {
     Some(parts.join(","))
 }
 
+/// The common name: the last one, where there are several.
+pub(super) fn common_name(name: &RdnSequence) -> Option<String> {
+    let parts = name.0.iter().rev().flat_map(|rdn| rdn.0.iter());
+    let mut texts = parts.filter_map(part);
+    texts.find_map(|text| text.strip_prefix("CN=").map(Into::into))
+}
+
 fn part(part: &AttributeTypeAndValue) -> Option<String> {
     let oid = part.oid.to_string();
     let word = WORDS.iter().find(|(number, _)| *number == oid);

@@ -1,0 +1,234 @@
+//! A connection between servers, in plain text or in TLS.
+//!
+//! One task reads it, another writes what has to wait, and the driver writes between them what the socket takes at once: so everything is
+//! done through a shared reference, and what TLS keeps is behind a lock that is held for no longer than one piece takes to be sealed.
+
+use crate::client::lock::lock;
+use bytes::BytesMut;
+use rustls::Connection;
+use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use tokio::net::TcpStream;
+
+/// What is taken of TLS at once into a buffer that has no room, bytes.
+const ROOM_BYTES: usize = 4 << 10;
+/// What is sealed at once, bytes: a few records, so that those who read do not wait long.
+const SEAL_BYTES: usize = 64 << 10;
+
+/// A connection.
+pub enum Pipe {
+    /// What is said is what goes over the wire.
+    Plain(TcpStream),
+    /// Behind a handshake of TLS.
+    Tls(Box<Sealed>),
+}
+
+/// A connection in TLS.
+pub struct Sealed {
+    tcp: TcpStream,
+    session: Mutex<Connection>,
+}
+
+impl Drop for Sealed {
+    /// Java's side takes an end without a word for an attack.
+    fn drop(&mut self) {
+        let mut session = lock(&self.session);
+        session.send_close_notify();
+        let _ = self.push(&mut session); // what does not fit now is not waited for
+    }
+}
+
+impl Pipe {
+    /// A connection whose handshake is done.
+    #[must_use]
+    pub fn sealed(tcp: TcpStream, session: Connection) -> Self {
+        let session = Mutex::new(session);
+        Self::Tls(Box::new(Sealed { tcp, session }))
+    }
+
+    const fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(sealed) => &sealed.tcp,
+        }
+    }
+
+    /// Whose address is at the other end.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp().peer_addr()
+    }
+
+    /// Whether small pieces are sent at once.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.tcp().set_nodelay(nodelay)
+    }
+
+    /// Waits for bytes, and puts them behind what `buf` holds; how many they were, 0 at the end. Nothing is lost if it is not waited for.
+    ///
+    /// # Errors
+    /// The system's; of TLS also an end without a word, and what does not fit what was sealed.
+    pub async fn receive(&self, buf: &mut BytesMut) -> io::Result<usize> {
+        loop {
+            let received = match self {
+                Self::Plain(tcp) => {
+                    tcp.readable().await?;
+                    tcp.try_read_buf(buf)
+                }
+                Self::Tls(sealed) => match sealed.open(buf) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        sealed.tcp.readable().await?;
+                        sealed.fetch()?;
+                        continue;
+                    }
+                    opened => opened,
+                },
+            };
+            match received {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                received => return received,
+            }
+        }
+    }
+
+    /// Waits until something comes where nothing is due, or the end does.
+    pub async fn ended(&self) {
+        // The buffer takes what nobody will read.
+        let mut buf = BytesMut::with_capacity(1);
+        let _ = self.receive(&mut buf).await;
+    }
+
+    /// Sends what goes at once; how many bytes these were. In TLS some of them may wait here yet, until [`Pipe::flush`].
+    ///
+    /// # Errors
+    /// The system's; [`ErrorKind::WouldBlock`] where nothing goes.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.try_write(bytes),
+            Self::Tls(sealed) => sealed.seal(bytes),
+        }
+    }
+
+    /// Sends all of it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.tcp().writable().await?;
+            match self.try_write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.flush().await
+    }
+
+    /// Sends what waits here.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn flush(&self) -> io::Result<()> {
+        let Self::Tls(sealed) = self else {
+            return Ok(());
+        };
+        loop {
+            match sealed.push(&mut lock(&sealed.session)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                pushed => return pushed,
+            }
+            sealed.tcp.writable().await?;
+        }
+    }
+
+    /// Whether nothing waits here.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Tls(sealed) => !lock(&sealed.session).wants_write(),
+        }
+    }
+}
+
+impl Sealed {
+    /// Takes what has been fetched.
+    fn open(&self, buf: &mut BytesMut) -> io::Result<usize> {
+        let mut session = lock(&self.session);
+        let mut reader = session.reader();
+        let opened = reader.fill_buf()?;
+        let room = match buf.capacity() - buf.len() {
+            0 => ROOM_BYTES,
+            room => room,
+        };
+        let opened = opened.get(..room).unwrap_or(opened);
+        buf.extend_from_slice(opened);
+        let n = opened.len();
+        reader.consume(n);
+        Ok(n)
+    }
+
+    /// Reads what the socket holds, and sends what TLS itself answers to it.
+    fn fetch(&self) -> io::Result<()> {
+        let mut session = lock(&self.session);
+        match session.read_tls(&mut Wire(&self.tcp)) {
+            // Its end, too, is found by the next look at what is open.
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let understood = session.process_new_packets().map(drop);
+        let _ = self.push(&mut session); // who writes next finds what is wrong
+        understood.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+    }
+
+    fn seal(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut session = lock(&self.session);
+        // Nothing is sealed while something waits: there is never more here than one piece.
+        self.push(&mut session)?;
+        let piece = bytes.get(..SEAL_BYTES).unwrap_or(bytes);
+        let sealed = session.writer().write(piece)?;
+        match self.push(&mut session) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+            _ => Ok(sealed),
+        }
+    }
+
+    fn push(&self, session: &mut Connection) -> io::Result<()> {
+        while session.wants_write() {
+            session.write_tls(&mut Wire(&self.tcp))?;
+        }
+        Ok(())
+    }
+}
+
+/// The socket as TLS reads and writes it: without waiting.
+struct Wire<'a>(&'a TcpStream);
+
+impl Read for Wire<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buf)
+    }
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.try_write(buf)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
