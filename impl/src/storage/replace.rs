@@ -64,6 +64,15 @@ fn base_of<D: Disk>(disk: &D, dirs: &Dirs, after: Zxid) -> Result<Zxid> {
     })
 }
 
+/// The file of a plan that was under way when the server ended, if there is one: the next start finishes it.
+///
+/// # Errors
+/// [`StorageError::Io`].
+pub fn pending<D: Disk>(disk: &D, dirs: &Dirs) -> Result<Option<PathBuf>> {
+    let path = dirs.snap.join(PENDING);
+    Ok(disk.len(&path)?.map(|_| path))
+}
+
 /// Finishes what a crash interrupted. Call it before anything else looks at the directory.
 ///
 /// # Errors

@@ -26,8 +26,10 @@ pub const TORN: &str = ".torn-";
 /// A transaction header: no payload is shorter.
 pub const TXN_HEADER_BYTES: usize = 32;
 
-const ENTRY_HEAD_BYTES: usize = 12;
-const END_OF_RECORD: u8 = b'B';
+/// Checksum and length before an entry's payload.
+pub const ENTRY_HEAD_BYTES: usize = 12;
+/// The last byte of an entry.
+pub const END_OF_RECORD: u8 = b'B';
 
 /// A transaction as it was logged.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -297,6 +297,25 @@ impl<R: Read> LogFile<R> {
         }
     }
 
+    /// Goes on at `offset`, ahead of what was read so far, also behind the end: for whoever looks at a file that a start refuses.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn resume_at(&mut self, offset: u64) -> Result<()> {
+        while self.offset < offset {
+            self.fill(1)?;
+            let ahead = self.ahead().len();
+            if ahead == 0 {
+                break;
+            }
+            let left = usize::try_from(offset - self.offset).unwrap_or(usize::MAX);
+            self.consume(ahead.min(left));
+        }
+        self.ended = false;
+        self.torn = None;
+        Ok(())
+    }
+
     fn is_entry_above(&mut self, last: Zxid) -> Result<bool> {
         self.fill(ENTRY_HEAD_BYTES + TXN_HEADER_BYTES)?;
         let Some((head, rest)) = self.ahead().split_first_chunk::<ENTRY_HEAD_BYTES>() else {
