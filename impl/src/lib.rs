@@ -12,6 +12,7 @@
 //! | [`admin`] | four-letter words, logging |
 //! | [`mod@bench`] | a load generator for any ZooKeeper server |
 //! | [`shell`] | the commands of ZooKeeper's shell, for any ZooKeeper server |
+//! | [`tools`] | what an operator does beside a server: status, logs, snapshots, cleanup |
 //! | [`serve`], [`dev`] | a server, an ensemble on one machine |
 //! | [`tls_init`] | keys and certificates for development |
 
@@ -40,4 +41,6 @@ pub mod shell;
 pub mod storage;
 #[cfg(feature = "runtime")]
 pub mod tls_init;
+#[cfg(feature = "runtime")]
+pub mod tools;
 pub mod wire;

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use zabra::config::settings::{Given, file_of};
 use zabra::config::{Config, ConfigError, check, tell};
 use zabra::error::{ServerError, panics};
-use zabra::{admin, dev, serve, shell, tls_init};
+use zabra::tools::Tool;
+use zabra::{admin, dev, serve, shell, tls_init, tools};
 
 /// A ZooKeeper server whose protocol is the checked model's.
 #[derive(Parser)]
@@ -54,6 +55,8 @@ enum Command {
     Tls(TlsCommand),
     /// The commands of ZooKeeper's shell: one and its exit code, or lines from a terminal or from standard input.
     Shell(zabra::shell::ShellArgs),
+    #[command(flatten)]
+    Tool(Tool),
     /// Load servers, ours or Java's, and measure throughput, latency and CPU time.
     Bench(zabra::bench::BenchArgs),
 }
@@ -102,8 +105,9 @@ fn main() -> ExitCode {
         std::process::exit(i32::from(ServerError::Bug("").exit_code()));
     }));
     let command = Cli::parse_from(shell::with_two_dashes(std::env::args_os())).command;
-    // Somebody reads what a shell prints; what its connection does is told to whoever asks for it.
-    if !matches!(command, Command::Shell(_)) || std::env::var_os(admin::logging::VARIABLE).is_some()
+    // Somebody reads what a shell or a tool prints; what it does beside that is told to whoever asks for it.
+    if !matches!(command, Command::Shell(_) | Command::Tool(_))
+        || std::env::var_os(admin::logging::VARIABLE).is_some()
     {
         admin::logging::start();
     }
@@ -117,6 +121,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Command::Tool(tool) => ExitCode::from(tools::run(&tool)),
         Command::Config(command) => config(&command),
         Command::Tls(TlsCommand::Init { dir, host }) => match tls_init::init(&dir, &host) {
             Ok(said) => {

@@ -48,6 +48,8 @@ const IMPL: &[Room] = &[
     Room { of: &["bench"], uses: &[&["wire"]] },
     // Any server's shell: what it knows of one comes over the network.
     Room { of: &["shell"], uses: &[] },
+    // Beside a server: its files by the code that a start reads them with, and itself over its port.
+    Room { of: &["tools"], uses: &[FORMATS] },
     Room { of: &["client"], uses: &[FORMATS] },
     Room { of: &["core"], uses: &[&["client", "error"], FORMATS] },
     Room { of: &["admin"], uses: &[&["core", "client", "error"], FORMATS] },

@@ -1,0 +1,74 @@
+//! What an operator does beside a server: ask whether it serves, look into its files, put them in order.
+//!
+//! Nothing of a running server is used, and no server needs this: files are read through [`crate::storage`], the very code that a start
+//! reads them with, and a server is asked over its port, as any other client's tool would. ZooKeeper's own files are read like ours.
+
+mod arguments;
+mod cleanup;
+mod compare;
+mod error;
+mod helpers;
+mod initialize;
+mod log;
+mod out;
+mod repair;
+mod snapshot;
+mod status;
+mod summary;
+mod tree;
+mod txn;
+mod values;
+mod walk;
+
+use clap::Subcommand;
+use error::ToolError;
+
+/// Tools that need no server, or only ask one.
+#[derive(Subcommand)]
+pub enum Tool {
+    /// Tell whether a server serves, and as what. Exit code 0: it does; 1: it does not.
+    ///
+    /// Asks the server of a configuration file by the word srvr, as zkServer.sh status does.
+    Status(status::StatusArgs),
+    /// Print transaction logs, ours or ZooKeeper's, check them, and repair a damaged one.
+    ///
+    /// Each entry's checksum is verified. What is damaged is told on standard error with its file and byte, and reading goes on behind it.
+    /// Exit code 0: everything is whole; 3: something is damaged or cannot be read.
+    Log(log::LogArgs),
+    /// Print a snapshot, ours or ZooKeeper's, compare two, or sum one up.
+    ///
+    /// Snapshots that end in .gz or .snappy are read as well. Exit code 3: the snapshot is damaged or cannot be read; what was printed
+    /// before that is not to be trusted.
+    Snapshot(snapshot::SnapshotArgs),
+    /// Remove old snapshots, and the logs that only they need, of a server that is stopped.
+    ///
+    /// What stays is read first: nothing is removed unless the newest snapshot that can be read, and the logs behind it, are whole.
+    /// A running server does the same by itself: autopurge.purgeInterval=24 in its file.
+    Cleanup(cleanup::CleanupArgs),
+    /// Make the directories of a new server, its myid, and the file that says that it may begin without data.
+    Initialize(initialize::InitializeArgs),
+    /// Ask a server by a four-letter word, and print the answer.
+    Word(helpers::WordArgs),
+    /// Make the id of an ACL, or of the super user, from a name and a password: USER:BASE64(SHA1(USER:PASSWORD)).
+    Digest(helpers::DigestArgs),
+}
+
+/// Does it; the exit code.
+#[must_use]
+pub fn run(tool: &Tool) -> u8 {
+    let done = match tool {
+        Tool::Status(args) => status::run(args),
+        Tool::Log(args) => log::run(args),
+        Tool::Snapshot(args) => snapshot::run(args),
+        Tool::Cleanup(args) => cleanup::run(args),
+        Tool::Initialize(args) => initialize::run(args),
+        Tool::Word(args) => helpers::word(args),
+        Tool::Digest(args) => helpers::digest(args),
+    };
+    done.unwrap_or_else(|error| {
+        if !matches!(error, ToolError::Closed) {
+            eprintln!("zabra: {error}");
+        }
+        error.exit_code()
+    })
+}

@@ -1,0 +1,110 @@
+//! What an operator does beside a server: logs and snapshots printed, compared and repaired, old files removed, directories made, a
+//! server asked. Method: the real binary, its output and its exit codes, on files that ZooKeeper wrote (conformance/golden/data) and on
+//! our own, whole and damaged.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod directories;
+mod logs;
+mod snapshots;
+
+use serde_json::Value;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// How a command ended, and what it said.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    /// One document a line.
+    fn documents(&self) -> Vec<Value> {
+        let lines = self.out.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+fn zabra(arguments: &[&str]) -> Said {
+    answered(arguments, "")
+}
+
+/// With these lines on standard input.
+fn answered(arguments: &[&str], input: &str) -> Said {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_zabra"))
+        .args(arguments)
+        .env_remove("ZOOCFGDIR")
+        .env_remove("ZOOCFG")
+        .env_remove("ZABRA_LOG")
+        .env("TZ", "UTC")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may end without having read it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let done = child.wait_with_output().unwrap();
+    Said {
+        code: done.status.code().unwrap(),
+        out: String::from_utf8(done.stdout).unwrap(),
+        err: String::from_utf8(done.stderr).unwrap(),
+    }
+}
+
+/// The directory of a server of ZooKeeper's, as it was captured.
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../conformance/golden/data")
+        .join(name)
+}
+
+/// What lies in that directory, decoded by another hand.
+fn decoded(name: &str) -> Vec<Value> {
+    let text = fs::read_to_string(golden(name).join("decoded.jsonl")).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// A copy of its `version-2` that may be changed, in a data directory of its own.
+fn copy(name: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("version-2")).unwrap();
+    for file in fs::read_dir(golden(name).join("data/version-2")).unwrap() {
+        let file = file.unwrap();
+        fs::copy(
+            file.path(),
+            dir.path().join("version-2").join(file.file_name()),
+        )
+        .unwrap();
+    }
+    dir
+}
+
+/// Flips a bit of the byte at `offset`.
+fn damage(file: &Path, offset: usize) {
+    let mut bytes = fs::read(file).unwrap();
+    bytes[offset] ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Sorted names in a directory.
+fn names(dir: &Path) -> Vec<String> {
+    let files = fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> = files
+        .map(|f| f.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
