@@ -20,17 +20,29 @@ pub use entry::{AclEntry, Id, perms};
 const ENTRIES_MAX: usize = 1 << 16;
 
 /// A list, shared by all nodes that carry it, with what makes a check of it quick.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Acl {
     entries: Arc<[AclEntry]>,
+    /// What it grants to everybody.
+    everybody: u32,
     index: Option<Arc<AclIndex>>,
 }
 
 /// A list, to be looked at.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct AclView<'t> {
     entries: &'t [AclEntry],
+    everybody: u32,
     index: Option<&'t AclIndex>,
+}
+
+/// What a list grants to everybody; an empty one grants everything.
+fn to_everybody(entries: &[AclEntry]) -> u32 {
+    if entries.is_empty() {
+        return u32::MAX;
+    }
+    let open = entries.iter().filter(|entry| entry.is_world());
+    open.fold(0, |perms, entry| perms | entry.perms)
 }
 
 /// The identities of a connection, as it collected them by authenticating; one of scheme `super` passes every check.
@@ -42,6 +54,7 @@ impl Acl {
     pub fn view(&self) -> AclView<'_> {
         AclView {
             entries: &self.entries,
+            everybody: self.everybody,
             index: self.index.as_deref(),
         }
     }
@@ -50,7 +63,28 @@ impl Acl {
 impl From<Arc<[AclEntry]>> for Acl {
     fn from(entries: Arc<[AclEntry]>) -> Self {
         let index = AclIndex::of(&entries).map(Arc::new);
-        Self { entries, index }
+        let everybody = to_everybody(&entries);
+        Self {
+            entries,
+            everybody,
+            index,
+        }
+    }
+}
+
+impl Default for Acl {
+    fn default() -> Self {
+        Arc::<[AclEntry]>::default().into()
+    }
+}
+
+impl Default for AclView<'_> {
+    fn default() -> Self {
+        Self {
+            entries: &[],
+            everybody: to_everybody(&[]),
+            index: None,
+        }
     }
 }
 
@@ -141,17 +175,18 @@ impl fmt::Debug for AclView<'_> {
 /// `ids`, however long the list is.
 #[must_use]
 pub fn allows(acl: AclView<'_>, perm: u32, ids: &Ids) -> bool {
-    let AclView { entries, index } = acl;
-    let is_super = || ids.iter().any(|id| &*id.scheme == "super");
-    let Some(index) = index else {
-        let mut granting = entries.iter().filter(|e| e.perms & perm != 0);
-        return entries.is_empty()
-            || granting.clone().any(AclEntry::is_world)
-            || is_super()
-            || granting.any(|e| ids.iter().any(|id| matches(id, &e.id)));
-    };
-    let granted = |id: &Id| index.granted(entries, id) & perm != 0;
-    index.world() & perm != 0 || is_super() || ids.iter().any(granted)
+    // Most lists are open to everybody, and most are looked at for each request.
+    if acl.everybody & perm != 0 || ids.iter().any(|id| &*id.scheme == "super") {
+        return true;
+    }
+    let entries = acl.entries;
+    match acl.index {
+        Some(index) => ids.iter().any(|id| index.granted(entries, id) & perm != 0),
+        None => {
+            let mut granting = entries.iter().filter(|e| e.perms & perm != 0);
+            granting.any(|e| ids.iter().any(|id| matches(id, &e.id)))
+        }
+    }
 }
 
 /// Whether an entry of a list without addresses speaks of `caller`.

@@ -17,8 +17,6 @@ const SHORT_MAX: usize = 16;
 /// What each identity is granted by a list.
 #[derive(Debug)]
 pub(super) struct AclIndex {
-    /// What everybody may.
-    world: u32,
     /// What all entries of scheme `sasl` grant together.
     sasl: u32,
     named: Box<[Named]>,
@@ -75,7 +73,6 @@ impl AclIndex {
             return None;
         }
         let mut index = Self {
-            world: 0,
             sasl: 0,
             named: Box::default(),
             networks: Box::default(),
@@ -84,9 +81,6 @@ impl AclIndex {
         let (mut named, mut networks) = (Vec::with_capacity(entries.len()), Vec::new());
         for (at, entry) in (0..).zip(entries) {
             let perms = entry.perms;
-            if entry.is_world() {
-                index.world |= perms;
-            }
             match &*entry.id.scheme {
                 "ip" => {
                     if let Some((address, bits)) = parse_network(&entry.id.id) {
@@ -126,11 +120,6 @@ impl AclIndex {
         index.networks = networks.into();
         index.lengths = lengths.into();
         Some(index)
-    }
-
-    /// What everybody may.
-    pub(super) const fn world(&self) -> u32 {
-        self.world
     }
 
     /// What `caller` may by its own entries; `entries` is the list.
