@@ -13,7 +13,7 @@ use crate::ids::{SessionId, Zxid};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::hash::BuildHasher;
+use core::hash::{BuildHasher, Hasher};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -61,6 +61,13 @@ pub struct Children<'t> {
     pages: &'t Pages,
     at: Index,
     left: usize,
+}
+
+/// The hash by which a path is found.
+fn hash(hasher: FixedState, path: &[u8]) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(path);
+    hasher.finish()
 }
 
 impl Default for Tree {
@@ -221,15 +228,27 @@ impl Tree {
     /// The node at `path`; the root is `/` or the empty path.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<NodeRef<'_>> {
-        let node = self.pages.get(self.lookup(path)?)?;
+        self.find_bytes(path.as_bytes())
+    }
+
+    /// The same, of a path that need not be text.
+    pub(super) fn find_bytes(&self, path: &[u8]) -> Option<NodeRef<'_>> {
+        let (_, node) = self.place_of(path)?;
         Some(NodeRef { tree: self, node })
     }
 
     pub(super) fn lookup(&self, path: &str) -> Option<Index> {
-        let path = path::canonical(path);
-        let hash = self.hasher.hash_one(path);
-        let is_it = |&at: &Index| self.pages.get(at).is_some_and(|n| n.is_at(path));
-        self.index.find(hash, is_it)
+        self.place_of(path.as_bytes()).map(|(at, _)| at)
+    }
+
+    fn place_of(&self, path: &[u8]) -> Option<(Index, &Node)> {
+        let path = if path == b"/" { b"" } else { path };
+        let mut found = None;
+        let at = self.index.find(hash(self.hasher, path), |&at| {
+            found = self.pages.get(at).filter(|node| node.raw_path() == path);
+            found.is_some()
+        })?;
+        Some((at, found?))
     }
 
     /// Adds a node below its parent, which must be there for all but the root. A node that is there already is left alone.
@@ -283,10 +302,11 @@ impl Tree {
         } else {
             self.link(at, parent);
         }
-        let (hasher, pages) = (&self.hasher, &self.pages);
-        self.index.insert(hasher.hash_one(path), at, |&other| {
-            hasher.hash_one(pages.get(other).map_or("", Node::path))
-        });
+        let (hasher, pages) = (self.hasher, &self.pages);
+        self.index
+            .insert(hash(hasher, path.as_bytes()), at, |&other| {
+                hash(hasher, pages.get(other).map_or(&[], Node::raw_path))
+            });
         self.data_bytes += data.map_or(0, |d| d.len() as u64);
         match Owner::from_raw(stat.ephemeral_owner) {
             Owner::None => {}
@@ -348,7 +368,7 @@ impl Tree {
 
     /// Removes a node without children; its ACL stays counted, for the caller to release after showing it to watchers.
     pub(super) fn remove(&mut self, at: Index) -> Option<u32> {
-        let hash = self.hasher.hash_one(self.pages.get(at)?.path());
+        let hash = hash(self.hasher, self.pages.get(at)?.raw_path());
         let node = self.pages.remove(at)?;
         self.unlink(&node);
         self.index.remove(hash, |&other| other == at);

@@ -94,12 +94,11 @@ impl Node {
 
     pub(super) fn path(&self) -> &str {
         // The bytes were written from a `str`; were they not, the node would be found under no path.
-        let bytes = self.blob.get(..self.path_bytes()).unwrap_or_default();
-        core::str::from_utf8(bytes).unwrap_or_default()
+        core::str::from_utf8(self.raw_path()).unwrap_or_default()
     }
 
-    pub(super) fn is_at(&self, path: &str) -> bool {
-        self.blob.get(..self.path_bytes()) == Some(path.as_bytes())
+    pub(super) fn raw_path(&self) -> &[u8] {
+        self.blob.get(..self.path_bytes()).unwrap_or_default()
     }
 
     pub(super) fn data(&self) -> Option<&[u8]> {

@@ -36,6 +36,15 @@ pub enum ReadResult<'t> {
     Multi(Vec<Result<ReadResult<'t>, ErrorCode>>),
 }
 
+/// What a read shows of one node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shown {
+    /// exists: the Stat.
+    Stat,
+    /// getData: the data, too.
+    Data,
+}
+
 impl Tree {
     /// Answers `op` for a connection of `session` that holds `ids`.
     ///
@@ -49,16 +58,8 @@ impl Tree {
     ) -> Result<ReadResult<'_>, ErrorCode> {
         match op {
             ReadOp::Exists { path, .. } if path.contains('\0') => Err(ErrorCode::BadArguments),
-            ReadOp::Exists { path, .. } => Ok(ReadResult::Exists(
-                self.permitted(path, perms::READ, ids)?.stat(),
-            )),
-            ReadOp::GetData { path, .. } => {
-                let node = self.permitted(path, perms::READ, ids)?;
-                Ok(ReadResult::Data {
-                    data: node.data(),
-                    stat: node.stat(),
-                })
-            }
+            ReadOp::Exists { path, .. } => self.read_node(path.as_bytes(), Shown::Stat, ids),
+            ReadOp::GetData { path, .. } => self.read_node(path.as_bytes(), Shown::Data, ids),
             ReadOp::GetAcl { path } => {
                 let node = self.permitted(path, perms::READ | perms::ADMIN, ids)?;
                 let acl = node.acl();
@@ -107,18 +108,47 @@ impl Tree {
         }
     }
 
+    /// Answers exists and getData by the bytes of a path. Whoever has no text of them yet need not make one: what is no text is at no
+    /// node's path.
+    ///
+    /// Errors: `NoNode`, then `NoAuth`.
+    pub fn read_node(
+        &self,
+        path: &[u8],
+        shown: Shown,
+        ids: &Ids,
+    ) -> Result<ReadResult<'_>, ErrorCode> {
+        let node = permitted(self.find_bytes(path), perms::READ, ids)?;
+        let stat = node.stat();
+        Ok(match shown {
+            Shown::Stat => ReadResult::Exists(stat),
+            Shown::Data => ReadResult::Data {
+                data: node.data(),
+                stat,
+            },
+        })
+    }
+
     pub(super) fn permitted(
         &self,
         path: &str,
         perm: u32,
         ids: &Ids,
     ) -> Result<NodeRef<'_>, ErrorCode> {
-        let node = self.find(path).ok_or(ErrorCode::NoNode)?;
-        if allows(node.acl(), perm, ids) {
-            Ok(node)
-        } else {
-            Err(ErrorCode::NoAuth)
-        }
+        permitted(self.find(path), perm, ids)
+    }
+}
+
+fn permitted<'t>(
+    node: Option<NodeRef<'t>>,
+    perm: u32,
+    ids: &Ids,
+) -> Result<NodeRef<'t>, ErrorCode> {
+    let node = node.ok_or(ErrorCode::NoNode)?;
+    if allows(node.acl(), perm, ids) {
+        Ok(node)
+    } else {
+        Err(ErrorCode::NoAuth)
     }
 }
 
