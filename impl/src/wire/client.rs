@@ -20,7 +20,7 @@ pub use connect::{ConnectRequest, ConnectResponse};
 pub use multi::MultiResult;
 pub use reply::{ClientInfo, EventType, ReplyFrame, ReplyHeader, Response, WatchEvent};
 pub use request::{
-    AddWatchMode, PersistentWatches, RawRequest, Request, RequestHeader, SetWatches,
+    AddWatchMode, PersistentWatches, RawRequest, ReadInPlace, Request, RequestHeader, SetWatches,
 };
 
 #[cfg(test)]

@@ -12,6 +12,9 @@ use zabra_model::ids::Zxid;
 /// its own records. What holds for a client or a peer is decided where its frames and packets are taken.
 pub const FIELD_BYTES_MAX: usize = 128 << 20;
 
+/// The length of a `Stat`.
+pub const STAT_BYTES: usize = 68;
+
 /// So many parts (paths, operations, entries of ACLs) a request may list whatever its length: as many as one of the default length has room for.
 pub const REQUEST_PARTS_MIN: usize = 1 << 18;
 /// It may list one more for so many bytes.
@@ -67,8 +70,12 @@ pub enum WireError {
 /// Reads Jute from `bytes`, forwards only. Buffers it hands out share the memory of `bytes`.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
-    bytes: &'a Bytes,
-    at: usize,
+    /// What is not yet read.
+    rest: &'a [u8],
+    /// How much there was at the beginning, bytes.
+    length: usize,
+    /// What `rest` is a part of.
+    memory: &'a Bytes,
     /// How many more parts it may list.
     parts: usize,
 }
@@ -76,21 +83,24 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A reader at the first byte.
     #[must_use]
-    pub const fn new(bytes: &'a Bytes) -> Self {
+    pub fn new(bytes: &'a Bytes) -> Self {
         Self {
-            bytes,
-            at: 0,
+            rest: bytes,
+            length: bytes.len(),
+            memory: bytes,
             parts: usize::MAX,
         }
     }
 
-    /// A reader of a client's request. A part takes more than a hundred bytes of memory and may take four of the request, so the number of
-    /// parts has a bound (D-61): what a request of `n` bytes is decoded to holds some 30 MiB and two times `n`.
+    /// A reader of a client's request, which lies in `memory`. A part of it takes more than a hundred bytes of memory and may take four of
+    /// the request, so the number of parts has a bound (D-61): what a request of `n` bytes is decoded to holds some 30 MiB and two
+    /// times `n`.
     #[must_use]
-    pub const fn of_request(bytes: &'a Bytes) -> Self {
+    pub const fn of_request(bytes: &'a [u8], memory: &'a Bytes) -> Self {
         Self {
-            bytes,
-            at: 0,
+            rest: bytes,
+            length: bytes.len(),
+            memory,
             parts: REQUEST_PARTS_MIN + bytes.len() / REQUEST_PART_BYTES,
         }
     }
@@ -106,7 +116,7 @@ impl<'a> Reader<'a> {
             }
             None => Err(WireError::Length {
                 what,
-                offset: self.at,
+                offset: self.position(),
                 length: i64::try_from(count).unwrap_or(i64::MAX),
                 max: self.parts,
             }),
@@ -116,45 +126,43 @@ impl<'a> Reader<'a> {
     /// Bytes already read.
     #[must_use]
     pub const fn position(&self) -> usize {
-        self.at
+        self.length - self.rest.len()
     }
 
     /// Bytes not yet read.
     #[must_use]
-    pub fn remaining(&self) -> usize {
-        self.bytes.len().saturating_sub(self.at)
+    pub const fn remaining(&self) -> usize {
+        self.rest.len()
     }
 
     /// Everything not yet read, shared; the reader is at the end afterwards.
     #[must_use]
     pub fn rest(&mut self) -> Bytes {
-        let rest = self.bytes.slice(self.at.min(self.bytes.len())..);
-        self.at = self.bytes.len();
-        rest
+        self.memory.slice_ref(std::mem::take(&mut self.rest))
+    }
+
+    #[cold]
+    const fn short(&self, what: &'static str, need: usize) -> WireError {
+        WireError::Short {
+            what,
+            offset: self.position(),
+            need,
+            left: self.remaining(),
+        }
     }
 
     fn take(&mut self, n: usize, what: &'static str) -> Result<&'a [u8], WireError> {
-        let short = WireError::Short {
-            what,
-            offset: self.at,
-            need: n,
-            left: self.remaining(),
-        };
-        let end = self.at.checked_add(n).ok_or(short)?;
-        let taken = self.bytes.get(self.at..end).ok_or(short)?;
-        self.at = end;
+        let taken = self.rest.split_at_checked(n);
+        let (taken, rest) = taken.ok_or_else(|| self.short(what, n))?;
+        self.rest = rest;
         Ok(taken)
     }
 
     fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], WireError> {
-        let offset = self.at;
-        let taken = self.take(N, what)?;
-        taken.try_into().map_err(|_| WireError::Short {
-            what,
-            offset,
-            need: N,
-            left: taken.len(),
-        })
+        let taken = self.rest.split_first_chunk();
+        let (taken, rest) = taken.ok_or_else(|| self.short(what, N))?;
+        self.rest = rest;
+        Ok(*taken)
     }
 
     /// One byte; any but 0 is true.
@@ -179,7 +187,7 @@ impl<'a> Reader<'a> {
 
     /// The length of a string or buffer; `None` is null.
     fn length(&mut self, what: &'static str) -> Result<Option<usize>, WireError> {
-        let offset = self.at;
+        let offset = self.position();
         let length = self.i32(what)?;
         match usize::try_from(length) {
             Ok(n) if n <= FIELD_BYTES_MAX => Ok(Some(n)),
@@ -198,9 +206,8 @@ impl<'a> Reader<'a> {
         let Some(n) = self.length(what)? else {
             return Ok(None);
         };
-        let start = self.at;
-        self.take(n, what)?;
-        Ok(Some(self.bytes.slice(start..self.at)))
+        let taken = self.take(n, what)?;
+        Ok(Some(self.memory.slice_ref(taken)))
     }
 
     /// A string. Invalid UTF-8 becomes U+FFFD, as in ZooKeeper.
@@ -218,7 +225,7 @@ impl<'a> Reader<'a> {
 
     /// A string that may not be null.
     pub fn text(&mut self, what: &'static str) -> Result<Box<str>, WireError> {
-        let offset = self.at;
+        let offset = self.position();
         self.ustring(what)?.ok_or(WireError::Null { what, offset })
     }
 
@@ -229,7 +236,7 @@ impl<'a> Reader<'a> {
         element_bytes_min: usize,
         mut element: impl FnMut(&mut Self) -> Result<T, WireError>,
     ) -> Result<Option<Vec<T>>, WireError> {
-        let offset = self.at;
+        let offset = self.position();
         let count = self.i32(what)?;
         if count == -1 {
             return Ok(None);
@@ -255,7 +262,7 @@ impl<'a> Reader<'a> {
 
     /// A vector of strings that may not be null, nor may the vector.
     pub fn texts(&mut self, what: &'static str) -> Result<Vec<Box<str>>, WireError> {
-        let offset = self.at;
+        let offset = self.position();
         self.vector(what, 4, |r| r.text(what))?
             .ok_or(WireError::Null { what, offset })
     }
@@ -287,7 +294,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The 68 bytes of a `Stat`.
+    /// The [`STAT_BYTES`] of a `Stat`.
     pub fn stat(&mut self) -> Result<Stat, WireError> {
         Ok(Stat {
             czxid: self.zxid("czxid")?,
@@ -401,21 +408,21 @@ pub trait JuteWrite: BufMut {
         }
     }
 
-    /// The 68 bytes of a `Stat`, in one piece: it is part of most replies.
+    /// A `Stat`, in one piece: it is part of most replies.
     fn put_stat(&mut self, stat: &Stat) {
-        let mut raw = [0_u8; 68];
+        let mut raw = [0; STAT_BYTES];
         let mut at = raw.as_mut_slice();
-        at.put_u64(stat.czxid.0);
-        at.put_u64(stat.mzxid.0);
-        at.put_i64(stat.ctime);
-        at.put_i64(stat.mtime);
-        at.put_i32(stat.version);
-        at.put_i32(stat.cversion);
-        at.put_i32(stat.aversion);
-        at.put_i64(stat.ephemeral_owner);
-        at.put_i32(stat.data_length);
-        at.put_i32(stat.num_children);
-        at.put_u64(stat.pzxid.0);
+        fill(&mut at, stat.czxid.0.to_be_bytes());
+        fill(&mut at, stat.mzxid.0.to_be_bytes());
+        fill(&mut at, stat.ctime.to_be_bytes());
+        fill(&mut at, stat.mtime.to_be_bytes());
+        fill(&mut at, stat.version.to_be_bytes());
+        fill(&mut at, stat.cversion.to_be_bytes());
+        fill(&mut at, stat.aversion.to_be_bytes());
+        fill(&mut at, stat.ephemeral_owner.to_be_bytes());
+        fill(&mut at, stat.data_length.to_be_bytes());
+        fill(&mut at, stat.num_children.to_be_bytes());
+        fill(&mut at, stat.pzxid.0.to_be_bytes());
         self.put_slice(&raw);
     }
 
@@ -434,6 +441,15 @@ pub trait JuteWrite: BufMut {
 }
 
 impl<B: BufMut> JuteWrite for B {}
+
+/// Writes a field into what is left of a record whose length is known: each is one store, where a [`BufMut`] checks and copies.
+#[inline]
+pub fn fill<const N: usize>(rest: &mut &mut [u8], field: [u8; N]) {
+    if let Some((at, behind)) = std::mem::take(rest).split_first_chunk_mut() {
+        *at = field;
+        *rest = behind;
+    }
+}
 
 #[cfg(test)]
 mod tests {

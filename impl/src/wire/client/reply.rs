@@ -5,7 +5,7 @@
 
 use super::multi::{MultiResult, put_multi_end, read_multi_results};
 use super::{opcode as op, xid};
-use crate::wire::cursor::{JuteWrite, Reader, WireError};
+use crate::wire::cursor::{JuteWrite, Reader, STAT_BYTES, WireError, fill};
 use crate::wire::frame::{LENGTH_BYTES, end_frame};
 use bytes::{BufMut, Bytes, BytesMut};
 use zabra_model::ids::Zxid;
@@ -24,23 +24,32 @@ pub struct ReplyHeader {
 }
 
 impl ReplyHeader {
+    /// Its length.
+    const BYTES: usize = 16;
+
     /// The header of a success.
     #[must_use]
     pub const fn ok(xid: i32, zxid: Zxid) -> Self {
         Self { xid, zxid, err: 0 }
     }
 
+    /// Writes it, behind the length of a frame, to the front of `rest`.
+    #[inline]
+    fn fill(&self, frame_bytes: usize, rest: &mut &mut [u8]) {
+        let length = i32::try_from(frame_bytes).unwrap_or(i32::MAX);
+        fill(rest, length.to_be_bytes());
+        fill(rest, self.xid.to_be_bytes());
+        fill(rest, self.zxid.0.to_be_bytes());
+        fill(rest, self.err.to_be_bytes());
+    }
+
     /// Appends a reply with this header and what `record` writes. The frame's length is filled in afterwards.
     fn put(&self, out: &mut BytesMut, record: impl FnOnce(&mut BytesMut)) {
         let start = out.len();
         // The length and the header in one piece: it is part of all replies.
-        let mut raw = [0_u8; LENGTH_BYTES + 16];
-        let mut at = raw.as_mut_slice();
-        at.put_u32(0);
-        at.put_i32(self.xid);
-        at.put_u64(self.zxid.0);
-        at.put_i32(self.err);
-        out.put_slice(&raw);
+        let mut front = [0; LENGTH_BYTES + Self::BYTES];
+        self.fill(0, &mut front.as_mut_slice());
+        out.put_slice(&front);
         record(out);
         end_frame(out, start);
     }
@@ -75,12 +84,19 @@ pub fn put_stat(header: ReplyHeader, stat: &Stat, out: &mut BytesMut) {
 
 /// Appends the reply of getData and reconfig.
 pub fn put_data(header: ReplyHeader, data: Option<&[u8]>, stat: &Stat, out: &mut BytesMut) {
-    // One growth of the buffer instead of several: 4 + 16 + 4 + data + 68.
-    out.reserve(data.map_or(0, <[u8]>::len).saturating_add(92));
-    header.put(out, |b| {
-        b.put_buffer(data);
-        b.put_stat(stat);
-    });
+    const FRONT_BYTES: usize = LENGTH_BYTES + ReplyHeader::BYTES + 4;
+    let data_bytes = data.map_or(0, <[u8]>::len);
+    let whole = FRONT_BYTES + data_bytes + STAT_BYTES;
+    // Its length is known, so the buffer grows once, and all before the data is one piece: most replies of a busy server are these.
+    out.reserve(whole);
+    let mut front = [0; FRONT_BYTES];
+    let mut at = front.as_mut_slice();
+    header.fill(whole - LENGTH_BYTES, &mut at);
+    let count = data.map_or(-1, |data| i32::try_from(data.len()).unwrap_or(i32::MAX));
+    fill(&mut at, count.to_be_bytes());
+    out.put_slice(&front);
+    out.put_slice(data.unwrap_or_default());
+    out.put_stat(stat);
 }
 
 /// Appends the reply of getACL.

@@ -14,6 +14,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use zabra_model::ids::Zxid;
 use zabra_model::tree::error::ErrorCode;
 use zabra_model::tree::op::{ReadOp, WriteOp};
+use zabra_model::tree::read::Shown;
 
 /// What stands before each request's record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +23,56 @@ pub struct RequestHeader {
     pub xid: i32,
     /// The operation code, one of [`super::opcode`] or unknown.
     pub opcode: i32,
+}
+
+/// A getData or an exists without a watch, where it lies in the memory of its frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReadInPlace<'r> {
+    /// The path, which may be no text.
+    pub path: &'r [u8],
+    /// What it asks for.
+    pub shown: Shown,
+}
+
+impl<'r> ReadInPlace<'r> {
+    /// `None` for all other requests, and for a record that cannot be read.
+    #[must_use]
+    pub fn of(opcode: i32, record: &'r [u8]) -> Option<Self> {
+        let shown = match opcode {
+            op::GET_DATA => Shown::Data,
+            op::EXISTS => Shown::Stat,
+            _ => return None,
+        };
+        let (length, rest) = record.split_first_chunk()?;
+        let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
+        let (path, rest) = rest.split_at_checked(length)?;
+        let has_no_watch = rest.first() == Some(&0);
+        has_no_watch.then_some(Self { path, shown })
+    }
+}
+
+impl RequestHeader {
+    /// Its length.
+    pub const BYTES: usize = 8;
+
+    /// The header of a frame's body, and the record behind it.
+    ///
+    /// Errors: fewer than 8 bytes; the connection is then closed without a reply.
+    pub fn split(body: &[u8]) -> Result<(Self, &[u8]), WireError> {
+        let short = |what, offset| WireError::Short {
+            what,
+            offset,
+            need: 4,
+            left: body.len() - offset,
+        };
+        let (xid, rest) = body.split_first_chunk().ok_or_else(|| short("xid", 0))?;
+        let (opcode, record) = rest.split_first_chunk().ok_or_else(|| short("type", 4))?;
+        let header = Self {
+            xid: i32::from_be_bytes(*xid),
+            opcode: i32::from_be_bytes(*opcode),
+        };
+        Ok((header, record))
+    }
 }
 
 /// A request whose record is not yet read.
@@ -43,17 +94,11 @@ impl RawRequest {
 
     /// Takes the header off a frame's body.
     ///
-    /// Errors: fewer than 8 bytes; the connection is then closed without a reply.
+    /// Errors: as [`RequestHeader::split`].
     pub fn split(body: &Bytes) -> Result<Self, WireError> {
-        let mut r = Reader::new(body);
-        let header = RequestHeader {
-            xid: r.i32("xid")?,
-            opcode: r.i32("type")?,
-        };
-        Ok(Self {
-            header,
-            record: r.rest(),
-        })
+        let (header, record) = RequestHeader::split(body)?;
+        let record = body.slice_ref(record);
+        Ok(Self { header, record })
     }
 
     /// Reads the record.
@@ -183,7 +228,12 @@ pub enum Request {
 impl Request {
     /// Reads the record of operation `opcode`. Bytes after it are ignored. See [`RawRequest::decode`].
     pub fn decode(opcode: i32, record: &Bytes) -> Result<Self, WireError> {
-        let mut reader = Reader::of_request(record);
+        Self::decode_part(opcode, record, record)
+    }
+
+    /// The same, of a record that is a part of `memory`.
+    pub fn decode_part(opcode: i32, record: &[u8], memory: &Bytes) -> Result<Self, WireError> {
+        let mut reader = Reader::of_request(record, memory);
         let r = &mut reader;
         if let Some(write) = read_write(opcode, r)? {
             return Ok(Self::Write(write));
@@ -245,7 +295,7 @@ impl Request {
             },
             _ => Self::Unknown {
                 opcode,
-                record: record.clone(),
+                record: memory.slice_ref(record),
             },
         })
     }

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use zabra_model::ids::{SessionId, Zxid};
 use zabra_model::tree::acl::{AclEntry, Id};
 use zabra_model::tree::op::{CreateKind, ReadOp, WriteOp};
+use zabra_model::tree::read::Shown;
 use zabra_model::tree::stat::Stat;
 
 fn text() -> impl Strategy<Value = Box<str>> {
@@ -287,10 +288,33 @@ proptest! {
         let _ = ConnectResponse::decode(&raw);
         let _ = RawRequest::split(&raw);
         let _ = Request::decode(opcode, &raw);
+        let _ = ReadInPlace::of(opcode, &raw);
         let _ = Response::decode(opcode, &raw);
         if let Ok(frame) = ReplyFrame::split(&raw) {
             let _ = frame.decode_event();
         }
+    }
+
+    /// A read in place is the read that decoding makes of the same bytes.
+    #[test]
+    fn a_read_in_place_is_the_read_that_is_decoded(
+        opcode in 0..6_i32,
+        path in text(),
+        rest in vec(0..2_u8, 0..3),
+    ) {
+        let mut record = BytesMut::new();
+        record.put_u32(path.len() as u32);
+        record.put_slice(path.as_bytes());
+        record.put_slice(&rest);
+        let record = record.freeze();
+        let in_place = ReadInPlace::of(opcode, &record).map(|read| (read.path, read.shown));
+        let decoded = Request::decode(opcode, &record);
+        let expected = match &decoded {
+            Ok(Request::Read(ReadOp::GetData { path, watch: false })) => Some((path.as_bytes(), Shown::Data)),
+            Ok(Request::Read(ReadOp::Exists { path, watch: false })) => Some((path.as_bytes(), Shown::Stat)),
+            _ => None,
+        };
+        prop_assert_eq!(in_place, expected);
     }
 
     #[test]
