@@ -6,7 +6,7 @@ use super::hub::{Hub, event_type};
 use super::lock::lock;
 use crate::limits::{LIST_BYTES_MAX, MULTI_READ_BYTES_MAX};
 use crate::wire::client::{
-    AddWatchMode, ClientInfo, MultiResult, PersistentWatches, ReplyHeader, Request,
+    AddWatchMode, ClientInfo, MultiResult, PersistentWatches, ReadInPlace, ReplyHeader, Request,
     SetWatches as WatchesAgain, reply, xid as fixed,
 };
 use bytes::{Bytes, BytesMut};
@@ -141,6 +141,25 @@ pub fn answer(
         }
     }
     Outcome::Go
+}
+
+/// Answers a read from where it lies; false if there is no such node. It is decoded then, and answered as any other: a path that is no
+/// text is not the one that leads to a node.
+pub fn answer_in_place(
+    tree: &Tree,
+    conn: &Conn,
+    ids: &[Id],
+    xid: i32,
+    read: ReadInPlace<'_>,
+    out: &mut BytesMut,
+) -> bool {
+    let zxid = tree.last_zxid();
+    match tree.read_node(read.path, read.shown, &conn.reads_as(ids)) {
+        Ok(result) => put_read(ReplyHeader::ok(xid, zxid), &result, out),
+        Err(ErrorCode::NoNode) => return false,
+        Err(code) => reply::put_empty(refused(xid, zxid, code), out),
+    }
+    true
 }
 
 fn end_local(ok: ReplyHeader, out: &mut BytesMut) -> Outcome {

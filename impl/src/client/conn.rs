@@ -116,6 +116,11 @@ impl ConnState {
         }
     }
 
+    /// All of what was taken has been sent.
+    pub(super) const fn was_sent(&mut self) {
+        self.sending = 0;
+    }
+
     /// Takes what is to be sent, leaving `empty` in its place. What was taken before has been sent.
     pub fn take_out(&mut self, empty: &mut BytesMut) {
         self.dirty = false;
@@ -150,6 +155,11 @@ impl ConnState {
     /// requests now that wait in line.
     pub fn settle(&mut self, unread: &Budget, waiting: &Budget, outstanding: &Outstanding) -> bool {
         self.settle_unread(unread);
+        self.settle_waiting(waiting, outstanding)
+    }
+
+    /// The same, but for the answers.
+    pub(super) fn settle_waiting(&mut self, waiting: &Budget, outstanding: &Outstanding) -> bool {
         let waits = self.order.bytes();
         waiting.settle(&mut self.counted.1, waits);
         self.settle_requests(outstanding)

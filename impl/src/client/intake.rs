@@ -4,6 +4,7 @@ use super::answer::Apart;
 use super::conn::{Conn, ConnPhase};
 use super::ended::Ended;
 use super::first::{First, introduce, take_first};
+use super::look::Look;
 use super::requests::Requests;
 use super::shared::Shared;
 use super::submit::{Connect, Submit};
@@ -57,6 +58,8 @@ pub struct Intake {
     heard: bool,
     /// When to look next whether it was.
     look_ms: u64,
+    /// Its session was confirmed when it was last looked at.
+    is_open: bool,
     /// The core has no room for more writes.
     held: bool,
     /// Since when the connection is to end, if it is.
@@ -140,6 +143,7 @@ impl Intake {
             stage: Stage::First,
             heard: true,
             look_ms: now_ms.saturating_add(first_words_ms),
+            is_open: false,
             held: false,
             closing_ms: None,
             arriving: 0,
@@ -308,80 +312,113 @@ impl Intake {
     }
 
     fn exchange(&mut self, now_ms: u64) -> Step {
+        if let Some(step) = self.begin_apart() {
+            return step;
+        }
+        if !self.output.is_empty() {
+            return Step::Send; // it was seen with requests that went before it
+        }
+        // Who waits for nothing is looked at when its requests are taken, under one lock.
+        let mut seen = (!self.takes_at_once()).then(|| self.look());
         loop {
-            if let Some(apart) = self.requests.take_apart() {
-                self.stage = Stage::Apart;
-                self.apart = apart.asked();
-                return Step::Apart(Box::new(apart));
-            }
-            let now = self.look();
-            if now.phase == ConnPhase::Closed {
-                return self.end(Ended::Closed);
-            }
-            if now.overfull {
-                return self.end(Ended::Unread);
-            }
-            if now.relieve {
-                self.shared.relieve();
-            }
-            if !self.output.is_empty() {
-                return Step::Send;
-            }
-            if now.phase == ConnPhase::Closing {
-                return Step::Finish;
-            }
-            // Who has to wait anyway takes no turn from others.
-            let may_take = now.phase == ConnPhase::Open
-                && now.may_take
-                && !self.held
-                && !self
-                    .requests
-                    .is_paused(&self.shared, &self.conn, now.unanswered, now_ms);
-            if may_take && self.requests.has_some(&self.buf) {
-                let Self { requests, buf, .. } = self;
-                match requests.take(buf, &self.shared, &self.conn, now_ms) {
-                    Err(why) => return self.end(why),
-                    Ok(None) => {} // a part of a frame
-                    Ok(Some(batch)) => {
-                        if let Some(why) = batch.ended {
-                            self.stage = Stage::Ended(why);
-                        }
-                        if !batch.submits.is_empty() {
-                            return Step::Submit(batch.submits, batch.bytes);
-                        }
-                        if let Some(why) = batch.ended {
-                            return Step::End(why);
-                        }
-                        if self.requests.has_turns_left() {
-                            return Step::Yield;
-                        }
-                        continue;
-                    }
+            if let Some(now) = seen {
+                if let Some(step) = self.due(now) {
+                    return step;
+                }
+                let may_take = self.may_take(now, now_ms);
+                if !may_take || !self.requests.has_some(&self.buf) {
+                    return self.wait(now.phase, may_take, now_ms);
                 }
             }
-            return self.wait(now.phase, may_take, now_ms);
+            let Self {
+                requests,
+                buf,
+                output,
+                ..
+            } = self;
+            let batch = match requests.take(buf, output, &self.shared, &self.conn, now_ms) {
+                Err(why) => return self.end(why),
+                Ok(Some(batch)) => batch,
+                // A part of a frame.
+                Ok(None) => match seen {
+                    Some(now) => return self.wait(now.phase, true, now_ms),
+                    None => {
+                        seen = Some(self.look());
+                        continue;
+                    }
+                },
+            };
+            if let Some(why) = batch.ended {
+                self.stage = Stage::Ended(why);
+            }
+            if !batch.submits.is_empty() {
+                return Step::Submit(batch.submits, batch.bytes);
+            }
+            if let Some(why) = batch.ended {
+                return Step::End(why);
+            }
+            if self.requests.has_turns_left() {
+                return Step::Yield;
+            }
+            if let Some(step) = self.begin_apart() {
+                return step;
+            }
+            seen = Some(batch.now);
         }
     }
 
-    /// Takes what is to be sent, and sees how the connection is.
-    fn look(&mut self) -> Look {
-        let mut state = self.conn.state();
-        let overfull = state.is_overfull();
-        state.take_out(&mut self.output);
+    /// A long read goes before anything else.
+    fn begin_apart(&mut self) -> Option<Step> {
+        let apart = self.requests.take_apart()?;
+        self.stage = Stage::Apart;
+        self.apart = apart.asked();
+        Some(Step::Apart(Box::new(apart)))
+    }
+
+    /// Whether requests may be taken without a look at the connection before.
+    fn takes_at_once(&self) -> bool {
+        self.is_open && !self.held && self.requests.takes_at_once(&self.buf)
+    }
+
+    /// What is to be done before anything is taken, if there is something.
+    fn due(&mut self, now: Look) -> Option<Step> {
+        self.is_open = now.phase == ConnPhase::Open;
+        if now.phase == ConnPhase::Closed {
+            return Some(self.end(Ended::Closed));
+        }
+        if now.is_overfull {
+            return Some(self.end(Ended::Unread));
+        }
+        if now.relieve {
+            self.shared.relieve();
+        }
         if !self.output.is_empty() {
-            let stripe = self.shared.stats.stripe(self.conn.id);
-            let sent = self.output.len() as u64;
-            stripe.sent_bytes.fetch_add(sent, Ordering::Relaxed);
+            return Some(Step::Send);
         }
-        let may_take = state.may_take(&self.shared.waiting, &self.shared.outstanding);
-        let relieve = state.settle_unread(&self.shared.unread);
-        Look {
-            phase: state.phase,
-            unanswered: state.order.len(),
-            overfull,
-            may_take,
-            relieve,
-        }
+        (now.phase == ConnPhase::Closing).then_some(Step::Finish)
+    }
+
+    /// Whether the next request may be taken. Who has to wait anyway takes no turn from others.
+    fn may_take(&mut self, now: Look, now_ms: u64) -> bool {
+        let Self {
+            shared,
+            conn,
+            requests,
+            ..
+        } = self;
+        now.phase == ConnPhase::Open
+            && now.may_take
+            && !self.held
+            && !requests.is_paused(shared, conn, now.unanswered, now_ms)
+    }
+
+    fn look(&mut self) -> Look {
+        Look::at(
+            &mut self.conn.state(),
+            &mut self.output,
+            &self.shared,
+            &self.conn,
+        )
     }
 
     fn wait(&mut self, phase: ConnPhase, may_take: bool, now_ms: u64) -> Step {
@@ -440,19 +477,6 @@ impl Intake {
         let timeout_ms = u64::try_from(self.conn.timeout_ms()).unwrap_or(0);
         timeout_ms.saturating_add(2 * self.shared.config.tick_ms)
     }
-}
-
-/// How a connection is at one moment.
-struct Look {
-    phase: ConnPhase,
-    /// Requests that wait for their answers.
-    unanswered: usize,
-    /// It alone leaves too much unread.
-    overfull: bool,
-    /// Its next request may be taken.
-    may_take: bool,
-    /// All connections leave too much unread, and this one is not small.
-    relieve: bool,
 }
 
 impl Drop for Intake {

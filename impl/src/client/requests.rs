@@ -2,31 +2,31 @@
 //! aside, and what would hold up others waits.
 
 use super::answer::{
-    Apart, HubAccess, Outcome, answer, answer_apart, held_beside, set_some_watches,
-    watches_of_a_turn, work,
+    Apart, HubAccess, Outcome, answer_apart, held_beside, set_some_watches, watches_of_a_turn, work,
 };
-use super::conn::{Conn, ConnPhase, ConnState, Waiting};
+use super::conn::{Conn, ConnPhase};
 use super::ended::Ended;
 use super::identify::{authenticate, turn_away};
 use super::line::Place;
+use super::look::Look;
 use super::outstanding::WAITING_OVERHEAD;
 use super::remark::Remark;
 use super::sasl::take_token;
+use super::scene::Scene;
 use super::shared::{Mode, Shared};
 use super::submit::Submit;
-use super::tally::{Tally, count_received};
-use crate::limits::{ANSWERS_BYTES_MAX, FRAME_BYTES_DEFAULT};
-use crate::wire::client::{RawRequest, ReplyHeader, Request, SetWatches, opcode, reply};
-use crate::wire::frame::split;
+use super::tally::{Asked, Tally, count_received};
+use crate::limits::FRAME_BYTES_DEFAULT;
+use crate::wire::client::{RawRequest, Request, RequestHeader, SetWatches, opcode};
+use crate::wire::frame::Frames;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zabra_model::service::admission::{Admission, admission, authenticated};
-use zabra_model::service::local::{Apart as Own, Needs, apart, needs, wants_ephemeral};
+use zabra_model::service::local::{Apart as Own, apart};
 use zabra_model::service::throttle::{InLine, Pass};
 use zabra_model::service::work::{TURN_WORK_MAX, Turn, WATCHES_A_TURN, turn_of};
 use zabra_model::tree::error::ErrorCode;
-use zabra_model::tree::node::Tree;
 use zabra_model::tree::op::WriteOp;
 
 /// The requests of a connection that have been read, and how far they are.
@@ -34,7 +34,7 @@ use zabra_model::tree::op::WriteOp;
 pub(super) struct Requests {
     last_token: u64,
     /// Requests that have been read and not been looked at.
-    frames: Vec<Bytes>,
+    frames: Frames,
     /// The memory that they share with those that were read with them, bytes.
     frames_bytes: usize,
     /// How many writes the last batch held: room for as many is made for the next.
@@ -93,69 +93,21 @@ pub(super) struct Batch {
     pub(super) bytes: usize,
     /// Why the connection ends after this batch.
     pub(super) ended: Option<Ended>,
+    /// How the connection is behind it.
+    pub(super) now: Look,
     /// What the log is to say.
     remarks: Vec<Remark>,
-}
-
-/// What a request may look at and change while it is taken. The tree stays locked until its answer is in the connection's buffer.
-struct Scene<'a, 'h> {
-    shared: &'a Shared,
-    conn: &'a Conn,
-    tree: &'a Tree,
-    state: &'a mut ConnState,
-    hub: &'a mut HubAccess<'h>,
-    /// As what this server answers.
-    mode: Mode,
-    /// Answers that are not counted yet.
-    tally: Tally,
-    submits: &'a mut Vec<Submit>,
-    remarks: &'a mut Vec<Remark>,
-    now_ms: u64,
-    /// When the requests were read.
-    read_ms: u64,
-}
-
-impl Scene<'_, '_> {
-    /// Whether the next request may be looked at in this turn, after so many nodes were visited.
-    fn goes_on(&self, visited: usize) -> bool {
-        let Shared {
-            waiting,
-            outstanding,
-            ..
-        } = self.shared;
-        // Long answers go out before more are made: they take memory, and the core waits for the tree meanwhile.
-        self.state.phase == ConnPhase::Open
-            && self.state.out.len() <= ANSWERS_BYTES_MAX
-            && visited <= TURN_WORK_MAX
-            && self.state.may_take(waiting, outstanding)
-    }
-
-    fn answer(&mut self, xid: i32, request: &Request) -> Outcome {
-        let (conn, before) = (self.conn, self.state.out.len());
-        let (ids, out) = (&self.state.ids, &mut self.state.out);
-        let outcome = answer(self.tree, self.hub, conn, ids, xid, request, out);
-        let bytes = self.state.out.len() - before;
-        self.tally.add(request.opcode(), xid, bytes);
-        outcome
-    }
-
-    /// Keeps a request until the write before it is answered; it comes back if there is none.
-    fn wait(&mut self, xid: i32, request: Request, bytes: usize) -> Option<Request> {
-        let read_ms = self.read_ms;
-        let waiting = Waiting {
-            xid,
-            read_ms,
-            request,
-        };
-        let back = self.state.order.push_read(waiting, bytes);
-        back.map(|waiting| waiting.request)
-    }
 }
 
 impl Requests {
     /// Whether something may be taken out of `buf`, or is left of what was.
     pub(super) fn has_some(&self, buf: &BytesMut) -> bool {
         buf.len() >= 4 || !self.frames.is_empty() || self.watches_left.is_some()
+    }
+
+    /// Whether the next request waits for nothing that is known.
+    pub(super) fn takes_at_once(&self, buf: &BytesMut) -> bool {
+        self.pause.is_none() && self.has_some(buf)
     }
 
     /// Whether a request has been begun that is done in turns.
@@ -183,9 +135,6 @@ impl Requests {
         unanswered: usize,
         now_ms: u64,
     ) -> bool {
-        if unanswered == 0 {
-            self.waiting_work = 0;
-        }
         match self.pause {
             Some(Pause::WriteUnderWay) if unanswered > 0 => return true,
             Some(Pause::Crowded) if shared.waiting.is_over() => return true,
@@ -202,10 +151,7 @@ impl Requests {
                     self.has_turn_in_line = place == Place::Turn;
                     self.looks_soon = place == Place::Front;
                 }
-                let next = self
-                    .frames
-                    .first()
-                    .map_or(0, |frame| RawRequest::opcode_of(frame));
+                let next = self.frames.iter().next().map_or(0, RawRequest::opcode_of);
                 let rules = &shared.outstanding.rules().requests;
                 let request = self.in_line(next, conn, now_ms);
                 // What is stale is looked at, and the connection ends.
@@ -289,13 +235,7 @@ impl Requests {
     }
 
     /// Takes note of the large requests among `frames` and at the front of `buf`. The first that is not taken goes, with all behind it.
-    fn admit_large(
-        &mut self,
-        frames: &mut Vec<Bytes>,
-        buf: &BytesMut,
-        shared: &Shared,
-        conn: &Conn,
-    ) {
+    fn admit_large(&mut self, frames: &mut Frames, buf: &BytesMut, shared: &Shared, conn: &Conn) {
         let rules = shared.outstanding.rules().large;
         let mut state = conn.state();
         state.large_ahead = 0;
@@ -332,13 +272,15 @@ impl Requests {
         }
     }
 
-    /// Takes complete requests, all of them unless their answers are long or visit much. `None` if there was none.
+    /// Takes complete requests, all of them unless their answers are long or visit much. `None` if there was none. Then, what is to be
+    /// sent of the connection is in `output`, which was empty.
     ///
     /// # Errors
     /// [`Ended::FrameLength`], [`Ended::LargeRequest`]
     pub(super) fn take(
         &mut self,
         buf: &mut BytesMut,
+        output: &mut BytesMut,
         shared: &Shared,
         conn: &Conn,
         now_ms: u64,
@@ -348,7 +290,8 @@ impl Requests {
         let mut is_bad = false;
         if frames.is_empty() && self.watches_left.is_none() {
             let before = buf.len();
-            is_bad = split(buf, shared.config.frame_bytes_max, &mut frames).is_err();
+            let (taken, found) = Frames::take(buf, shared.config.frame_bytes_max);
+            (frames, is_bad) = (taken, found.is_err());
             count_received(shared, conn, frames.len() as u64, before - buf.len());
             if shared.outstanding.rules().large.threshold.is_some() {
                 self.admit_large(&mut frames, buf, shared, conn);
@@ -362,20 +305,14 @@ impl Requests {
                 };
             }
             (self.read_ms, self.has_waited) = (now_ms, false);
-            self.frames_bytes = frames.iter().map(|frame| frame.len() + 4).sum();
+            self.frames_bytes = frames.bytes();
         }
         conn.hear(now_ms);
-        let mut batch = Batch {
-            submits: Vec::with_capacity(self.writes_before),
-            bytes: 0,
-            ended: None,
-            remarks: Vec::new(),
-        };
-        let done = self.take_frames(&frames, shared, conn, &mut batch, now_ms);
+        let (done, mut batch) = self.take_frames(&frames, output, shared, conn, now_ms);
         for remark in batch.remarks.drain(..) {
             remark.say(conn.from);
         }
-        frames.drain(..done);
+        frames.skip(done);
         if frames.is_empty() {
             self.frames_bytes = 0;
         }
@@ -395,19 +332,23 @@ impl Requests {
         Ok(Some(batch))
     }
 
-    /// Takes requests until the connection's turn is over; how many.
+    /// Takes requests until the connection's turn is over; how many, and what came of them.
     fn take_frames(
         &mut self,
-        frames: &[Bytes],
+        frames: &Frames,
+        output: &mut BytesMut,
         shared: &Shared,
         conn: &Conn,
-        batch: &mut Batch,
         now_ms: u64,
-    ) -> usize {
+    ) -> (usize, Batch) {
         let mode = shared.mode();
         let tree = shared.tree();
         let mut guard = conn.state();
         let mut hub = HubAccess::Free(&shared.hub);
+        guard.was_sent();
+        if guard.order.is_empty() {
+            self.waiting_work = 0;
+        }
         let mut scene = Scene {
             shared,
             conn,
@@ -416,45 +357,39 @@ impl Requests {
             hub: &mut hub,
             mode,
             tally: Tally::default(),
-            submits: &mut batch.submits,
-            remarks: &mut batch.remarks,
+            submits: Vec::with_capacity(self.writes_before),
+            remarks: Vec::new(),
             now_ms,
             read_ms: self.read_ms,
         };
         let mut visited = self.set_watches_left(&mut scene);
-        let mut done = 0;
-        for frame in frames {
+        let mut asked = Asked::of(shared.stats.stripe(conn.id));
+        let (mut done, mut bytes, mut ended) = (0, 0, None);
+        for frame in frames.iter() {
             if self.apart.is_some() || self.watches_left.is_some() || !scene.goes_on(visited) {
                 break;
             }
-            match self.take_one(frame, &mut scene) {
+            match self.take_one(frame, frames, &mut scene) {
                 Ok(Taken::Done(work)) => visited += work,
                 Ok(Taken::NotYet(pause)) => {
                     self.pause = Some(pause);
                     break;
                 }
-                Err(ended) => batch.ended = Some(ended),
+                Err(why) => ended = Some(why),
             }
             done += 1;
-            let stripe = shared.stats.stripe(conn.id);
-            stripe.asked(RawRequest::opcode_of(frame));
-            batch.bytes += frame.len();
-            if batch.ended.is_some() {
+            asked.add(RawRequest::opcode_of(frame));
+            bytes += frame.len();
+            if ended.is_some() {
                 break;
             }
             if shared.outstanding.has_line() {
                 scene.state.settle_requests(&shared.outstanding);
             }
         }
-        let (tally, took_ms) = (scene.tally, now_ms.saturating_sub(self.read_ms));
-        let zxid = tree.last_zxid();
-        tally.count_reads(shared, conn, &mut guard, (zxid, now_ms, took_ms));
-        if shared.outstanding.rules().large.threshold.is_some() {
-            let left = frames.iter().skip(done).map(Bytes::len);
-            let is_large = |bytes: &usize| shared.outstanding.rules().large.is_large(*bytes);
-            guard.large_ahead = left.filter(is_large).sum();
-        }
-        guard.settle(&shared.unread, &shared.waiting, &shared.outstanding);
+        asked.count();
+        let now = scene.settle(frames.iter().skip(done), output);
+        let (submits, remarks) = (scene.submits, scene.remarks);
         drop(guard);
         let bytes_max = shared.watch_bytes_max;
         let is_over = matches!(&hub, HubAccess::Locked(hub) if hub.watches.bytes() > bytes_max);
@@ -466,16 +401,34 @@ impl Requests {
             // Who has not used its place leaves it to the next.
             shared.line.wake(&shared.outstanding);
         }
-        done
+        (
+            done,
+            Batch {
+                submits,
+                bytes,
+                ended,
+                now,
+                remarks,
+            },
+        )
     }
 
-    fn take_one(&mut self, frame: &Bytes, scene: &mut Scene<'_, '_>) -> Result<Taken, Ended> {
+    fn take_one(
+        &mut self,
+        frame: &[u8],
+        of: &Frames,
+        scene: &mut Scene<'_, '_>,
+    ) -> Result<Taken, Ended> {
         // While it came it had a part in the bound of what arrives; it keeps that until there is room among what waits.
         if frame.len() > FRAME_BYTES_DEFAULT && scene.shared.waiting.is_over() {
             return Ok(Taken::NotYet(Pause::Crowded));
         }
-        let raw = RawRequest::split(frame).map_err(|_| Ended::NoHeader)?;
-        let (xid, code) = (raw.header.xid, raw.header.opcode);
+        let (header, record) = RequestHeader::split(frame).map_err(|_| Ended::NoHeader)?;
+        let (xid, code) = (header.xid, header.opcode);
+        let raw = || RawRequest {
+            header,
+            record: of.share(record),
+        };
         let schemes = &scene.shared.config.access.schemes;
         if let Err(error) = authenticated(code, schemes, &scene.state.ids) {
             turn_away(xid, error, scene.state);
@@ -488,7 +441,7 @@ impl Requests {
                 Pass::Wait => return Ok(Taken::NotYet(Pause::InLine)),
                 Pass::Stale => return Err(Ended::Stale),
                 Pass::Throttled => {
-                    refuse_in_turn(xid, ErrorCode::ThrottledOp, scene);
+                    scene.refuse_in_turn(xid, ErrorCode::ThrottledOp);
                     return Ok(Taken::Done(1));
                 }
             }
@@ -497,7 +450,7 @@ impl Requests {
         if scene.state.local || scene.mode == Mode::ReadOnly {
             match apart(code, scene.mode, scene.state.local) {
                 Some(Own::NotReadOnly) => {
-                    refuse_write(xid, scene);
+                    scene.refuse_write(xid);
                     return Ok(Taken::Done(1));
                 }
                 Some(Own::EndsHere) => {
@@ -507,10 +460,11 @@ impl Requests {
                 None => {}
             }
         }
-        let request = match admission(code) {
+        Ok(match admission(code) {
+            Admission::Alone => self.take_alone(header, record, of, scene),
             Admission::Leader => {
-                self.submit(raw, frame.len(), scene);
-                return Ok(Taken::Done(1));
+                self.submit(raw(), frame.len(), scene);
+                Taken::Done(1)
             }
             Admission::Identity => {
                 let by = if code == opcode::SASL {
@@ -518,31 +472,48 @@ impl Requests {
                 } else {
                     authenticate
                 };
-                let remark = by(&raw, scene.shared, scene.conn, scene.state);
+                let remark = by(&raw(), scene.shared, scene.conn, scene.state);
                 scene.remarks.extend(remark);
-                return Ok(Taken::Done(1));
+                Taken::Done(1)
             }
-            Admission::Refused => Request::Unknown {
-                opcode: code,
-                record: Bytes::new(),
-            },
-            Admission::Alone => match raw.decode() {
-                Ok(request) => request,
-                // A body that ends early, or a null where there must be something: refused in its turn, the connection stays.
-                Err(_) => {
-                    refuse_in_turn(xid, ErrorCode::MarshallingError, scene);
-                    return Ok(Taken::Done(1));
-                }
-            },
-        };
-        Ok(self.answer_alone(xid, request, frame.len(), scene))
+            Admission::Refused => {
+                let request = Request::Unknown {
+                    opcode: code,
+                    record: Bytes::new(),
+                };
+                self.answer_alone(xid, request, frame.len(), scene)
+            }
+        })
+    }
+
+    /// Takes a request that this server answers alone.
+    fn take_alone(
+        &mut self,
+        header: RequestHeader,
+        record: &[u8],
+        of: &Frames,
+        scene: &mut Scene<'_, '_>,
+    ) -> Taken {
+        // Most are reads of one node that wait for nothing: answered from where they lie.
+        if scene.state.order.is_empty() && scene.answer_in_place(header, record) {
+            return Taken::Done(1);
+        }
+        let length = RequestHeader::BYTES + record.len();
+        match Request::decode_part(header.opcode, record, of.memory()) {
+            Ok(request) => self.answer_alone(header.xid, request, length, scene),
+            // A body that ends early, or a null where there must be something: refused in its turn, the connection stays.
+            Err(_) => {
+                scene.refuse_in_turn(header.xid, ErrorCode::MarshallingError);
+                Taken::Done(1)
+            }
+        }
     }
 
     /// Puts a request aside that needs the leader. Its answer comes in its turn.
     fn submit(&mut self, raw: RawRequest, length: usize, scene: &mut Scene<'_, '_>) {
         let (xid, code) = (raw.header.xid, raw.header.opcode);
         let refused_as = if scene.state.local {
-            needs_met(&raw, scene)
+            scene.needs_met(&raw)
         } else {
             None
         };
@@ -642,46 +613,5 @@ impl Requests {
             self.watches_left = Some((xid, set));
         }
         TURN_WORK_MAX + 1
-    }
-}
-
-/// Answers with an error, behind what is before it.
-fn refuse_in_turn(xid: i32, code: ErrorCode, scene: &mut Scene<'_, '_>) {
-    let request = Request::Refused(code);
-    if let Some(request) = scene.wait(xid, request, WAITING_OVERHEAD) {
-        scene.answer(xid, &request);
-    }
-}
-
-/// There is no leader. Without one, no request waits for its answer.
-fn refuse_write(xid: i32, scene: &mut Scene<'_, '_>) {
-    let header = ReplyHeader {
-        err: ErrorCode::NotReadOnly.code(),
-        ..ReplyHeader::ok(xid, scene.tree.last_zxid())
-    };
-    reply::put_empty(header, &mut scene.state.out);
-    scene.tally.add_refusal();
-}
-
-/// Puts aside, before a write of a local session that needs a global one, the request that makes it one; or says as what that write will be
-/// refused.
-fn needs_met(raw: &RawRequest, scene: &mut Scene<'_, '_>) -> Option<ErrorCode> {
-    if !matches!(
-        raw.header.opcode,
-        opcode::CREATE | opcode::CREATE2 | opcode::MULTI
-    ) {
-        return None;
-    }
-    let ephemeral = matches!(raw.decode(), Ok(Request::Write(op)) if wants_ephemeral(&op));
-    match needs(ephemeral, scene.shared.config.local_sessions) {
-        Needs::Nothing => None,
-        Needs::Refusal => Some(ErrorCode::EphemeralOnLocalSession),
-        Needs::GlobalSession => {
-            scene.state.local = false;
-            let ids = Arc::clone(&scene.state.ids);
-            let make_global = Submit::make_global(ids, scene.read_ms);
-            scene.submits.push(make_global);
-            None
-        }
     }
 }

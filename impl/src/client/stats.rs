@@ -31,8 +31,13 @@ pub struct Stripe {
 impl Stripe {
     /// A client asks for this operation.
     pub fn asked(&self, opcode: i32) {
+        self.asked_times(opcode, 1);
+    }
+
+    /// Clients ask for it so many times.
+    pub(super) fn asked_times(&self, opcode: i32, times: u64) {
         if let Some(count) = place(opcode).and_then(|at| self.operations.get(at)) {
-            count.fetch_add(1, Relaxed);
+            count.fetch_add(times, Relaxed);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::conn::{Conn, ConnState};
 use super::shared::Shared;
+use super::stats::Stripe;
 use std::sync::atomic::Ordering::Relaxed;
 use zabra_model::ids::Zxid;
 
@@ -69,10 +70,63 @@ impl Tally {
     }
 }
 
+/// Operations that clients ask for, counted where they are many in a row.
+pub struct Asked<'s> {
+    stripe: &'s Stripe,
+    opcode: i32,
+    times: u64,
+}
+
+impl<'s> Asked<'s> {
+    /// Nothing was asked for that is to be counted there.
+    #[must_use]
+    pub const fn of(stripe: &'s Stripe) -> Self {
+        Self {
+            stripe,
+            opcode: 0,
+            times: 0,
+        }
+    }
+
+    /// This operation was.
+    pub fn add(&mut self, opcode: i32) {
+        if opcode != self.opcode {
+            self.stripe.asked_times(self.opcode, self.times);
+            (self.opcode, self.times) = (opcode, 0);
+        }
+        self.times += 1;
+    }
+
+    /// Counts what is left.
+    pub fn count(self) {
+        self.stripe.asked_times(self.opcode, self.times);
+    }
+}
+
 /// So many requests of a connection have come.
 pub fn count_received(shared: &Shared, conn: &Conn, requests: u64, bytes: usize) {
     conn.received.fetch_add(requests, Relaxed);
     let stripe = shared.stats.stripe(conn.id);
     stripe.received.fetch_add(requests, Relaxed);
     stripe.received_bytes.fetch_add(bytes as u64, Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::stats::Stats;
+    use crate::wire::client::opcode as op;
+
+    #[test]
+    fn operations_in_a_row_are_counted_as_those_that_are_not() {
+        let stats = Stats::default();
+        let mut asked = Asked::of(stats.stripe(1));
+        for opcode in [op::GET_DATA, op::GET_DATA, op::PING, 0, 0, op::GET_DATA] {
+            asked.add(opcode);
+        }
+        asked.count();
+        Asked::of(stats.stripe(2)).count();
+        let counted: Vec<_> = stats.operations().filter(|(_, times)| *times > 0).collect();
+        assert_eq!(counted, [("get_data", 3), ("ping", 1)]);
+    }
 }

@@ -57,6 +57,37 @@ fn what_this_server_answers_alone_is_answered_at_once_and_in_order() {
     );
 }
 
+/// A read is looked for by the bytes of its path; where they lead to no node, as text, in which what is no UTF-8 becomes U+FFFD.
+#[test]
+fn a_path_that_is_no_text_leads_where_its_text_does() {
+    let shared = server();
+    apply(&shared, "/a\u{fffd}b");
+    let mut client = Client::open(&shared);
+    let paths = [
+        (&b"/a\xffb"[..], 0),
+        ("/a\u{fffd}b".as_bytes(), 0),
+        (b"/a\xff", ErrorCode::NoNode.code()),
+        (b"/", 0),
+        (b"", 0),
+    ];
+    for (code, xid) in [(opcode::GET_DATA, 1), (opcode::EXISTS, 11)] {
+        let mut bytes = BytesMut::new();
+        for ((path, _), xid) in paths.iter().zip(xid..) {
+            put_frame(&mut bytes, |b| {
+                b.put_i32(xid);
+                b.put_i32(code);
+                b.put_u32(path.len() as u32);
+                b.put_slice(path);
+                b.put_u8(0);
+            });
+        }
+        client.intake.feed(&bytes);
+        assert!(client.go().may_read());
+        let expected: Vec<_> = (xid..).zip(paths.map(|(_, err)| err)).collect();
+        assert_eq!(client.heard(), expected);
+    }
+}
+
 /// C-42: only servers may have containers deleted; the rest of what such a client sent is not looked at.
 #[test]
 fn c_42_the_deletion_of_containers_is_no_clients_request() {
