@@ -143,11 +143,14 @@ impl Server {
         let line = interop::java_server(&config)?.context("ZooKeeper cannot run here")?;
         let (program, arguments) = line.split_first().context("a command line")?;
         let mut command = Command::new(program);
-        // ZooKeeper takes this setting as a property of the JVM only.
-        let key = "znode.container.checkIntervalMs";
+        // ZooKeeper takes these settings as properties of the JVM only.
+        let keys = [
+            "znode.container.checkIntervalMs",
+            "java.security.auth.login.config",
+        ];
         let lines = fs::read_to_string(&config)?;
-        let mut lines = lines.lines().filter_map(|line| line.split_once('='));
-        if let Some((_, value)) = lines.find(|(name, _)| *name == key) {
+        let lines = lines.lines().filter_map(|line| line.split_once('='));
+        for (key, value) in lines.filter(|(name, _)| keys.contains(name)) {
             command.arg(format!("-D{key}={value}"));
         }
         command.args(arguments);

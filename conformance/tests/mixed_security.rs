@@ -167,3 +167,42 @@ fn servers_of_both_kinds_share_an_ensemble_with_tls() {
         assert_eq!(mixed.leader(), Product::ZooKeeper);
     }
 }
+
+/// ZooKeeper's servers have DIGEST-MD5 where `fips-mode` is off.
+#[test]
+fn servers_of_both_kinds_share_an_ensemble_with_sasl_and_with_both() {
+    if !has_zookeeper().unwrap() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let jaas = directory.path().join("jaas.conf");
+    let module = "org.apache.zookeeper.server.auth.DigestLoginModule required";
+    let text = format!(
+        "QuorumServer {{ {module} user_zk=\"secret\"; }};\nQuorumLearner {{ {module} username=\"zk\" password=\"secret\"; }};\n"
+    );
+    std::fs::write(&jaas, text).unwrap();
+    let jaas = jaas.display().to_string();
+    let sasl = [
+        ("quorum.auth.enableSasl", "true"),
+        ("quorum.auth.learnerRequireSasl", "true"),
+        ("quorum.auth.serverRequireSasl", "true"),
+        ("java.security.auth.login.config", &*jaas),
+        ("fips-mode", "false"),
+    ];
+    let tls = DevelopmentTls::init().unwrap();
+    let tls = of_tls(&tls);
+    for has_tls in [false, true] {
+        let tls = tls.iter().map(|(key, value)| (*key, &**value));
+        let tls = tls.filter(|_| has_tls);
+        let settings: Vec<_> = sasl.into_iter().chain(tls).collect();
+        let mut mixed = Mixed::start(&settings);
+        for _ in 0..2 {
+            let leader = mixed.cluster.leader().unwrap();
+            let port = mixed.cluster.servers[leader].quorum_port;
+            assert!(!is_told_anything(port, 2), "with TLS: {has_tls}");
+            mixed.lose_the_leader();
+        }
+        mixed.write_everywhere("end");
+        assert_eq!(mixed.leader(), Product::ZooKeeper);
+    }
+}

@@ -314,9 +314,16 @@ fn an_ensemble_moves_to_tls_server_by_server_and_takes_plain_text_only_until_the
             ensemble.cluster.wait_serving(&[0, 1, 2]);
         }
         ensemble.write_through(&[0, 1, 2], &format!("round-{round}"));
-        // A member that has not moved, or has gone back.
+        // A member goes back by a round, so that it dials in plain text; where others dial with TLS, it takes that.
         ensemble.cluster.kill(2);
-        ensemble.says(2, "");
+        ensemble.says(
+            2,
+            if *lines == BOTH {
+                "portUnification=true\n"
+            } else {
+                ""
+            },
+        );
         ensemble.start(2);
         if *lines == TLS {
             let leader = ensemble.cluster.wait_serving(&[0, 1]);

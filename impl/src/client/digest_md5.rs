@@ -1,4 +1,5 @@
-//! The server's side of DIGEST-MD5 (RFC 2831), the mechanism of SASL by which clients show that they know a password.
+//! DIGEST-MD5 (RFC 2831), the mechanism of SASL by which clients, and servers that dial others, show that they know a password: the
+//! side of who is dialled, and that of a server that dials.
 //!
 //! ```text
 //! client                        server
@@ -9,7 +10,7 @@
 //! ```
 //! One exchange for each connection: what comes after its end, good or bad, is refused.
 
-use crate::config::jaas::SaslUsers;
+use crate::config::jaas::{Login, SaslUsers};
 use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;
 
@@ -29,6 +30,12 @@ pub struct Service {
 pub const CLIENTS: Service = Service {
     realm: "zk-sasl-md5",
     uri: "zookeeper/zk-sasl-md5",
+};
+
+/// What servers name where they dial each other.
+pub const SERVERS: Service = Service {
+    realm: "zk-quorum-sasl-md5",
+    uri: "zookeeper-quorum/zk-quorum-sasl-md5",
 };
 
 /// How far the exchange of one connection is.
@@ -165,6 +172,71 @@ fn judge(token: &[u8], users: &SaslUsers, service: Service, nonce: &str) -> Resu
         user: user.into(),
         token,
     })
+}
+
+/// What a server that dials says to a challenge.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answered {
+    /// Its response.
+    pub token: String,
+    /// What comes back from who knows the password, too.
+    pub due: String,
+}
+
+/// Answers a challenge. `cnonce` has not been used before and cannot be foreseen.
+///
+/// # Errors
+/// [`Refused`]: the challenge cannot be answered.
+pub fn respond(
+    challenge: &[u8],
+    login: &Login,
+    service: Service,
+    cnonce: &str,
+) -> Result<Answered, Refused> {
+    let said = read(challenge).ok_or(Refused::Unreadable)?;
+    let nonce = said.nonce.ok_or(Refused::Unreadable)?;
+    let has_auth = |list: &Vec<u8>| {
+        list.split(|b| *b == b',')
+            .any(|w| w.trim_ascii() == b"auth")
+    };
+    let is_here = said.realm.as_deref() == Some(service.realm.as_bytes())
+        && said.qop.as_ref().is_none_or(has_auth);
+    if !is_here {
+        return Err(Refused::Elsewhere);
+    }
+    let is_utf8 = said
+        .charset
+        .is_some_and(|c| c.eq_ignore_ascii_case(b"utf-8"));
+    // Without it a name is written in ISO 8859-1, which a nonce of other letters or a name may not have.
+    let nonce = String::from_utf8(nonce).map_err(|_| Refused::Unreadable)?;
+    if !is_utf8 && !login.user.is_ascii() {
+        return Err(Refused::Unreadable);
+    }
+    let secret = Secret {
+        user: &login.user,
+        realm: service.realm,
+        password: &login.password,
+        nonce: nonce.as_bytes(),
+        cnonce: cnonce.as_bytes(),
+        authzid: None,
+        uri: service.uri.as_bytes(),
+    };
+    let charset = if is_utf8 { "charset=utf-8," } else { "" };
+    let token = format!(
+        "{charset}username=\"{}\",realm=\"{}\",nonce=\"{}\",nc=00000001,cnonce=\"{cnonce}\",digest-uri=\"{}\",response={},qop=auth",
+        quoted(&login.user),
+        service.realm,
+        quoted(&nonce),
+        service.uri,
+        secret.sum("AUTHENTICATE")
+    );
+    let due = format!("rspauth={}", secret.sum(""));
+    Ok(Answered { token, due })
+}
+
+/// As it stands between quotes.
+fn quoted(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 /// What the sums of both sides are made of.
@@ -329,6 +401,98 @@ mod tests {
             RESPONSE.replace("chris\"", "c\\hris\""),
         ] {
             assert_eq!(answer(&same), Ok(proved.clone()), "{same}");
+        }
+    }
+
+    /// Both sides of one exchange, between servers: each knows the password, or the other one finds out.
+    #[test]
+    fn a_server_that_dials_answers_a_challenge_and_knows_who_knows_the_password() {
+        let users = SaslUsers::new([("j\"ö\\rg", "geheim"), ("zk", "secret")]);
+        let login = |user: &str, password: &str| Login {
+            user: user.into(),
+            password: password.into(),
+        };
+        for (user, password, is_right) in [
+            ("j\"ö\\rg", "geheim", true),
+            ("zk", "secret", true),
+            ("zk", "geheim", false),
+            ("kz", "secret", false),
+        ] {
+            let mut exchange = Exchange::default();
+            let nonce = || "n\"o,nce".replace('"', "").into();
+            let Ok(Next::Challenge(challenge)) = exchange.step(b"", &users, SERVERS, nonce) else {
+                panic!("no challenge");
+            };
+            let login = login(user, password);
+            let answered = respond(challenge.as_bytes(), &login, SERVERS, "cnonce").unwrap();
+            let next = exchange.step(answered.token.as_bytes(), &users, SERVERS, || "".into());
+            let proved = Next::Proved {
+                user: user.into(),
+                token: answered.due,
+            };
+            assert_eq!(
+                next,
+                if is_right {
+                    Ok(proved)
+                } else {
+                    Err(Refused::Wrong)
+                }
+            );
+        }
+        let to = |challenge: &str| {
+            respond(challenge.as_bytes(), &login("zk", "secret"), SERVERS, "c").map(drop)
+        };
+        let good = "realm=\"zk-quorum-sasl-md5\",nonce=\"n\",qop=\"auth-int,auth\"";
+        assert_eq!(to(good), Ok(()));
+        for (challenge, why) in [
+            ("nonce=\"n\"", Refused::Elsewhere),
+            ("realm=\"zk-quorum-sasl-md5\"", Refused::Unreadable),
+            ("realm=\"zk-sasl-md5\",nonce=\"n\"", Refused::Elsewhere),
+            (&good.replace(",auth\"", "\""), Refused::Elsewhere),
+            ("\"", Refused::Unreadable),
+        ] {
+            assert_eq!(to(challenge), Err(why), "{challenge}");
+        }
+    }
+
+    /// CVE-2023-44981: nobody is taken for another one, nor for any instance of a name or a realm, whatever he asks to act as.
+    #[test]
+    fn who_knows_a_password_acts_as_its_user_alone() {
+        let users = SaslUsers::new([("zk", "secret")]);
+        for (authzid, is_taken) in [
+            ("", true),
+            ("zk", true),
+            ("zk@REALM", false),
+            ("zk/zk-1@REALM", false),
+            ("zk/zk-1", false),
+            ("eve@REALM", false),
+            ("@", false),
+            (" zk", false),
+        ] {
+            let mut exchange = Exchange::default();
+            exchange.step(b"", &users, SERVERS, || "n".into()).unwrap();
+            let named = (!authzid.is_empty()).then_some(authzid);
+            let secret = Secret {
+                user: "zk",
+                realm: SERVERS.realm,
+                password: "secret",
+                nonce: b"n",
+                cnonce: b"c",
+                authzid: named.map(str::as_bytes),
+                uri: SERVERS.uri.as_bytes(),
+            };
+            let token = format!(
+                "username=\"zk\",realm=\"{}\",nonce=\"n\",nc=00000001,cnonce=\"c\",digest-uri=\"{}\",qop=auth,response={},authzid=\"{authzid}\"",
+                SERVERS.realm,
+                SERVERS.uri,
+                secret.sum("AUTHENTICATE")
+            );
+            let next = exchange.step(token.as_bytes(), &users, SERVERS, || "".into());
+            match next {
+                Ok(Next::Proved { user, .. }) => assert!(is_taken && &*user == "zk", "{authzid}"),
+                Ok(Next::Challenge(_)) => panic!("{authzid}"),
+                Err(why) => assert_eq!((is_taken, why), (false, Refused::AsOther), "{authzid}"),
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Keys about who a client has to be before anything else is taken from it, and about those who are known by SASL.
 
-use super::jaas::{self, SaslUsers};
+use super::jaas::{self, SaslUsers, Section};
 use super::values::flag;
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,6 +12,19 @@ pub(super) const SASL_CLASS: &str = "org.apache.zookeeper.server.auth.SASLAuthen
 /// Java's class for the scheme ensemble.
 pub(super) const ENSEMBLE_CLASS: &str =
     "org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider";
+
+/// The sections of the JAAS file that a line names. Errors: the number of that line, and what is wrong with the file.
+pub(super) fn sections((line, path): &(usize, PathBuf)) -> Result<Vec<Section>, (usize, String)> {
+    let text = fs::read_to_string(path).map_err(|e| {
+        let what = format!(
+            "{}: {e}; name the login configuration file of Java",
+            path.display()
+        );
+        (*line, what)
+    })?;
+    let sections = jaas::parse(&text);
+    sections.map_err(|(at, what)| (*line, format!("{}:{at}: {what}", path.display())))
+}
 
 /// What the lines said, each with its number.
 #[derive(Clone, Default)]
@@ -140,6 +153,11 @@ impl AccessLines {
         Ok(true)
     }
 
+    /// The line that names the JAAS file.
+    pub(super) fn jaas(&self) -> Option<&(usize, PathBuf)> {
+        self.jaas.as_ref()
+    }
+
     /// What a person should know of lines that are kept, each with its number.
     pub(super) fn notes(&self, access: &Access) -> Vec<(usize, String)> {
         let mut notes = Vec::new();
@@ -226,14 +244,9 @@ impl AccessLines {
         let section = self.section.as_deref().unwrap_or("Server");
         let found = match &self.jaas {
             None => None,
-            Some((line, path)) => {
+            Some(file @ (line, path)) => {
                 let wrong = |what: String| (*line, format!("{}: {what}", path.display()));
-                let text = fs::read_to_string(path).map_err(|e| {
-                    wrong(format!("{e}; name the login configuration file of Java"))
-                })?;
-                let sections = jaas::parse(&text)
-                    .map_err(|(at, what)| (*line, format!("{}:{at}: {what}", path.display())))?;
-                match sections.iter().find(|found| found.name == section) {
+                match sections(file)?.iter().find(|found| found.name == section) {
                     Some(found) => Some((*line, jaas::digest_users(found).map_err(wrong)?)),
                     None => None,
                 }

@@ -187,6 +187,8 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
     };
     let tls = lines.tls.clone().check().map_err(of_line)?;
     let quorum_tls = lines.quorum_tls.clone().check().map_err(of_line)?;
+    let quorum_sasl = lines.quorum_sasl.clone().check(lines.access.jaas());
+    let quorum_sasl = quorum_sasl.map_err(of_line)?;
     let has_digest = lines.digest_enabled != Some(false);
     let has_x509 = tls.as_ref().is_some_and(Tls::asks_for_certificates);
     let provided = |scheme: &str| match scheme {
@@ -247,6 +249,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         client,
         tls,
         quorum_tls,
+        quorum_sasl,
         me,
         own: mine.cloned(),
         members_version: lines.members_version,

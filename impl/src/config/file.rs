@@ -4,6 +4,7 @@ use super::access::AccessLines;
 use super::keys::{State, find, near_security};
 use super::net::Net;
 use super::operation::{OperationLines, is_provider};
+use super::quorum_sasl::QuorumSaslLines;
 use super::quorum_tls::QuorumTlsLines;
 use super::security::{Honoured, honoured};
 use super::store::Store;
@@ -79,6 +80,7 @@ pub struct Lines {
     pub trust_empty: Option<bool>,
     pub tls: TlsLines,
     pub quorum_tls: QuorumTlsLines,
+    pub quorum_sasl: QuorumSaslLines,
     pub groups: Vec<Group>,
     pub weights: BTreeMap<ServerId, u32>,
     pub peer_type: Option<MemberRole>,
@@ -231,7 +233,7 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         plain if lines.store.set(key, plain, value)? => {}
         plain if set_budget(lines, key, plain, value)? => {}
         plain if lines.access.set(number, key, plain, value)? => {}
-        plain if lines.quorum_tls.set(number, plain, value)? => {}
+        plain if set_between_servers(lines, number, plain, value)? => {}
         plain if lines.tls.set(number, plain, value)? => {}
         plain => match honoured(plain, value) {
             Honoured::Yes => {}
@@ -339,6 +341,17 @@ fn set_containers(lines: &mut Lines, key: &str, plain: &str, value: &str) -> Res
     };
     *said = Some(positive(key, value)?);
     Ok(true)
+}
+
+/// Takes the line if it is about what servers prove to each other.
+fn set_between_servers(
+    lines: &mut Lines,
+    number: usize,
+    plain: &str,
+    value: &str,
+) -> Result<bool, String> {
+    Ok(lines.quorum_tls.set(number, plain, value)?
+        || lines.quorum_sasl.set(number, plain, value)?)
 }
 
 /// Takes the line if it is of a bound of all clients together.

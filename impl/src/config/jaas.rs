@@ -68,6 +68,61 @@ impl fmt::Debug for SaslUsers {
     }
 }
 
+/// As whom somebody authenticates.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The user.
+    pub user: Box<str>,
+    /// The password.
+    pub password: Box<str>,
+}
+
+impl fmt::Debug for Login {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Login").field(&self.user).finish()
+    }
+}
+
+/// Whether a module is that of DIGEST-MD5. Errors: what to write in its place.
+fn is_digest(section: &Section, class: &str) -> Result<(), String> {
+    let name = class.rsplit('.').next().unwrap_or(class);
+    match name {
+        "DigestLoginModule" => Ok(()),
+        "Krb5LoginModule" => Err(format!(
+            "section {}: {class} asks for Kerberos, and this server does not speak GSSAPI (SPEC.md, D-57); give passwords by org.apache.zookeeper.server.auth.DigestLoginModule, or leave those who have none to a ZooKeeper server",
+            section.name
+        )),
+        _ => Err(format!(
+            "section {}: nobody knows how {class} authenticates; write org.apache.zookeeper.server.auth.DigestLoginModule",
+            section.name
+        )),
+    }
+}
+
+/// As whom this server authenticates by DIGEST-MD5 where it dials another one, by what a section says.
+///
+/// # Errors
+/// What is wrong with it, and what to do.
+pub fn digest_login(section: &Section) -> Result<Login, String> {
+    for Module { class, .. } in &section.modules {
+        is_digest(section, class)?;
+    }
+    let options = section.modules.iter().flat_map(|module| &module.options);
+    let of = |name: &str| {
+        let mut options = options.clone().filter(|(key, _)| key == name);
+        let value = options.next().map(|(_, value)| Box::from(&**value));
+        (options.next().is_none()).then_some(value).flatten()
+    };
+    match (of("username"), of("password")) {
+        (Some(user), Some(password)) => Ok(Login { user, password }),
+        _ => Err(format!(
+            "section {} does not say as whom this server proves itself; write username=\"NAME\" password=\"PASSWORD\" behind DigestLoginModule required, each once",
+            section.name
+        )),
+    }
+}
+
 /// Who may authenticate by DIGEST-MD5, by what a section says.
 ///
 /// # Errors
@@ -75,22 +130,7 @@ impl fmt::Debug for SaslUsers {
 pub fn digest_users(section: &Section) -> Result<SaslUsers, String> {
     let mut users = SaslUsers::default();
     for Module { class, options } in &section.modules {
-        let name = class.rsplit('.').next().unwrap_or(class);
-        match name {
-            "DigestLoginModule" => {}
-            "Krb5LoginModule" => {
-                return Err(format!(
-                    "section {}: {class} asks for Kerberos, and this server does not speak GSSAPI (SPEC.md, D-57); give its clients passwords by org.apache.zookeeper.server.auth.DigestLoginModule, or leave these clients to a ZooKeeper server",
-                    section.name
-                ));
-            }
-            _ => {
-                return Err(format!(
-                    "section {}: nobody knows how {class} authenticates; write org.apache.zookeeper.server.auth.DigestLoginModule",
-                    section.name
-                ));
-            }
-        }
+        is_digest(section, class)?;
         for (key, password) in options {
             let Some(user) = key.strip_prefix("user_") else {
                 continue;

@@ -10,6 +10,7 @@ pub mod net;
 pub mod operation;
 mod own;
 mod ports;
+pub mod quorum_sasl;
 pub mod quorum_tls;
 pub mod security;
 pub mod settings;
@@ -157,6 +158,8 @@ pub struct Config {
     pub tls: Option<tls::Tls>,
     /// TLS between the servers.
     pub quorum_tls: Option<quorum_tls::QuorumTls>,
+    /// SASL between the servers.
+    pub quorum_sasl: Option<quorum_sasl::QuorumSasl>,
     /// This server; 1 where there is only one.
     pub me: ServerId,
     /// The members; empty for a server on its own.

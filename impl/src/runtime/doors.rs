@@ -167,7 +167,7 @@ pub fn tell_what_guards(config: &Config) {
         warn!(
             "{why}: whoever reaches one of them and names the id of a member that is away is led as that member, reads \
              everything, and may send requests in any client's name; let only the servers reach these ports, or write \
-             sslQuorum=true or zabra.quorumFromMembersOnly=true"
+             sslQuorum=true, quorum.auth.serverRequireSasl=true or zabra.quorumFromMembersOnly=true"
         );
     }
 }
@@ -177,13 +177,17 @@ fn what_is_open(config: &Config) -> Option<&'static str> {
     if !config.is_ensemble() || config.from_members_only {
         return None;
     }
-    match &config.quorum_tls {
-        None => Some("the ports between the servers are guarded by neither TLS nor SASL"),
-        Some(tls) if tls.guards() => None,
-        Some(tls) if tls.takes_plain => Some(
+    match (&config.quorum_tls, &config.quorum_sasl) {
+        (_, Some(sasl)) if sasl.asks => None,
+        (None, Some(_)) => Some(
+            "quorum.auth.serverRequireSasl is not true: the ports between the servers are open to those who prove nothing by SASL, too",
+        ),
+        (None, None) => Some("the ports between the servers are guarded by neither TLS nor SASL"),
+        (Some(tls), _) if tls.guards() => None,
+        (Some(tls), _) if tls.takes_plain => Some(
             "portUnification=true: the ports between the servers take plain text beside TLS, from anybody",
         ),
-        Some(_) => Some(
+        (Some(_), _) => Some(
             "ssl.quorum.clientAuth: the ports between the servers take TLS from whoever shows no certificate",
         ),
     }
@@ -199,6 +203,10 @@ mod tests {
         let of = |lines: &str| {
             let dir = tempfile::tempdir().unwrap();
             std::fs::write(dir.path().join("myid"), "1").unwrap();
+            let jaas = dir.path().join("jaas.conf");
+            let users = "QuorumServer { a.DigestLoginModule required user_a=\"b\"; };\nQuorumLearner { a.DigestLoginModule required username=\"a\" password=\"b\"; };";
+            std::fs::write(&jaas, users).unwrap();
+            let lines = lines.replace("@JAAS@", &jaas.display().to_string());
             let text = format!(
                 "dataDir={}\nclientPort=7\ninitLimit=9\nsyncLimit=9\n{lines}\n",
                 dir.path().display()
@@ -209,10 +217,16 @@ mod tests {
         };
         let members = "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n";
         assert_eq!(of(""), None, "there are no such ports");
+        let sasl = "java.security.auth.login.config=@JAAS@\nquorum.auth.enableSasl=true".to_owned();
+        let required = format!(
+            "{sasl}\nquorum.auth.learnerRequireSasl=true\nquorum.auth.serverRequireSasl=true"
+        );
         let nothing = "the ports between the servers are guarded by neither TLS nor SASL";
         for (lines, why) in [
             ("", Some(nothing)),
             ("zabra.quorumFromMembersOnly=true", None),
+            (&sasl, Some("quorum.auth.serverRequireSasl is not true")),
+            (&required, None),
             ("sslQuorum=true", None),
             ("portUnification=true", Some("portUnification=true")),
             (
@@ -224,7 +238,7 @@ mod tests {
                 Some("ssl.quorum.clientAuth"),
             ),
         ] {
-            let stores = if lines.contains("true") && !lines.contains("zabra") {
+            let stores = if lines.contains("ssl") || lines.contains("port") {
                 stores
             } else {
                 ""

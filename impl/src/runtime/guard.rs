@@ -5,15 +5,18 @@ use super::fresh::Fresh;
 use super::papers;
 use super::pipe::Pipe;
 use super::ports;
+use super::quorum_sasl::{self, Unproved};
 use super::tls_config::{BothWays, Refusal, of_both_ways};
 use crate::client::lock::lock;
 use crate::config::Config;
+use crate::config::quorum_sasl::QuorumSasl;
 use crate::config::quorum_tls::QuorumTls;
 use crate::error::ServerError;
 use crate::limits::{HANDSHAKE_TIME, Seldom};
+use bytes::BytesMut;
 use rustls::pki_types::{CertificateDer, ServerName};
 use std::io::{self, ErrorKind};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -32,6 +35,7 @@ pub struct Papers(Option<CertificateDer<'static>>);
 /// What the ports between the servers are guarded by.
 pub struct Guard {
     tls: Option<Secrets>,
+    sasl: Option<QuorumSasl>,
     told: Mutex<Seldom>,
     since: Instant,
 }
@@ -58,6 +62,7 @@ impl Guard {
         let tls = config.quorum_tls.as_ref().map(secrets).transpose()?;
         Ok(Arc::new(Self {
             tls,
+            sasl: config.quorum_sasl.clone(),
             told: Mutex::default(),
             since: Instant::now(),
         }))
@@ -134,6 +139,48 @@ impl Guard {
         ))
     }
 
+    /// Hears the proof of somebody who has dialled that it knows the ensemble's password, if it gives one or has to. What comes behind it
+    /// stays in `buf`. Errors: why it is refused.
+    pub async fn hear_proof(
+        &self,
+        stream: &Pipe,
+        buf: &mut BytesMut,
+        from: SocketAddr,
+    ) -> Result<(), String> {
+        let Some(sasl) = &self.sasl else {
+            return Ok(());
+        };
+        match quorum_sasl::hear(sasl, stream, buf).await {
+            Ok(user) => {
+                debug!(%from, user, "a server has proved itself by SASL");
+                Ok(())
+            }
+            Err(Unproved::Nothing) if !sasl.asks => Ok(()),
+            Err(Unproved::Nothing) => Err("it does not prove by SASL that it is of the ensemble, and quorum.auth.serverRequireSasl=true asks for that; where servers are to do so one after the other, write it last".into()),
+            // As in ZooKeeper: it is nobody's, and nobody is asked.
+            Err(Unproved::Wrong(why)) if !sasl.asks => {
+                self.tell(|unsaid| warn!(%from, unsaid, "{why}; its connection is taken without, as quorum.auth.serverRequireSasl is not true"));
+                Ok(())
+            }
+            Err(Unproved::Wrong(why)) => Err(why),
+        }
+    }
+
+    /// Proves to a server that was dialled that this one knows the ensemble's password, if the configuration says so. What comes behind
+    /// the last word of it stays in `buf`.
+    ///
+    /// # Errors
+    /// The system's, and why the server is not talked to, which is in the log.
+    pub async fn prove(&self, stream: &Pipe, buf: &mut BytesMut, peer: ServerId) -> io::Result<()> {
+        let Some(sasl) = self.sasl.as_ref().filter(|sasl| sasl.proves) else {
+            return Ok(());
+        };
+        let at = stream.peer_addr()?;
+        let proved = timeout(HANDSHAKE_TIME, quorum_sasl::prove(sasl, stream, buf)).await;
+        let proved = proved.unwrap_or_else(|_| Err(Refusal::Slow.to_string()));
+        proved.map_err(|why| self.not_talked_to(peer, at, why))
+    }
+
     /// The connection to a server that was dialled by its host, behind a handshake if there is to be one.
     ///
     /// # Errors
@@ -145,19 +192,21 @@ impl Guard {
         let at = stream.peer_addr()?;
         tls.dialled(stream, host, at.ip().to_canonical())
             .await
-            .map_err(|why| {
-                self.tell(peer, &at.to_string(), &why);
-                io::Error::other(why)
-            })
+            .map_err(|why| self.not_talked_to(peer, at, why))
     }
 
-    fn tell(&self, peer: ServerId, at: &str, why: &str) {
+    fn not_talked_to(&self, peer: ServerId, at: SocketAddr, why: String) -> io::Error {
+        self.tell(|unsaid| {
+            warn!(%peer, %at, unsaid, "a server that was dialled is not talked to: {why}");
+        });
+        io::Error::other(why)
+    }
+
+    /// Tells it, but not each time.
+    fn tell(&self, say: impl FnOnce(u64)) {
         let now_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        match lock(&self.told).due(now_ms) {
-            Some(unsaid) => {
-                warn!(%peer, at, unsaid, "a server that was dialled is not talked to: {why}");
-            }
-            None => debug!(%peer, at, "a server that was dialled is not talked to: {why}"),
+        if let Some(unsaid) = lock(&self.told).due(now_ms) {
+            say(unsaid);
         }
     }
 }

@@ -288,6 +288,7 @@ impl ElectionNet {
         let mut buf = BytesMut::new();
         let initial = ports::first_words(&stream, &mut buf, InitialMessage::parse).await?;
         let sid = initial.server;
+        self.guard.hear_proof(&stream, &mut buf, from).await?;
         let known = read(&self.slots).get(&sid).map(Arc::clone);
         let host = match &known {
             Some(slot) => Some(lock(&slot.place).host.clone()),
@@ -331,7 +332,7 @@ impl ElectionNet {
             let connected = match what {
                 Incoming::Stream(stream, buf) => Some((stream, buf)),
                 Incoming::Dial => match timeout(dial, self.dial(&slot)).await {
-                    Ok(Ok(Some(stream))) => Some((stream, BytesMut::new())),
+                    Ok(Ok(Some(connected))) => Some(connected),
                     // The peer is larger: it has been made aware of us, and dials.
                     Ok(Ok(None)) => None,
                     Ok(Err(error)) => {
@@ -359,7 +360,7 @@ impl ElectionNet {
         }
     }
 
-    async fn dial(&self, slot: &Slot) -> std::io::Result<Option<Pipe>> {
+    async fn dial(&self, slot: &Slot) -> std::io::Result<Option<(Pipe, BytesMut)>> {
         let (address, host) = {
             let place = lock(&slot.place);
             (place.address.clone(), place.host.clone())
@@ -374,8 +375,10 @@ impl ElectionNet {
         }
         .put(&mut out);
         stream.write_all(&out).await?;
+        out.clear();
+        self.guard.prove(&stream, &mut out, slot.sid).await?;
         if slot.sid < self.me {
-            return Ok(Some(stream));
+            return Ok(Some((stream, out)));
         }
         if let Pipe::Tls(_) = stream {
             // What has not been read here would end the connection before it is read there.

@@ -22,6 +22,7 @@ mod papers;
 pub mod pipe;
 pub mod ports;
 pub mod quorum;
+mod quorum_sasl;
 pub mod shutdown;
 mod stores;
 mod subject;

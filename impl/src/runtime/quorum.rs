@@ -112,6 +112,7 @@ impl Door {
         }
         let (stream, papers) = self.guard.take(stream).await?;
         let mut buf = BytesMut::with_capacity(HELLO_BYTES_MAX);
+        self.guard.hear_proof(&stream, &mut buf, from).await?;
         let packet = ports::first_words(&stream, &mut buf, parse).await?;
         let kind = packet.kind;
         let hello = hello(packet)
@@ -189,7 +190,14 @@ async fn connect(
     loop {
         let dialled = async {
             let stream = TcpStream::connect(addr).await?;
-            guard.dialled(stream, host, leader).await
+            let stream = guard.dialled(stream, host, leader).await?;
+            let mut buf = BytesMut::new();
+            guard.prove(&stream, &mut buf, leader).await?;
+            match buf.is_empty() {
+                true => Ok(stream),
+                // A leader waits for the first word of its learner.
+                false => Err(std::io::Error::other("it says more before it is asked")),
+            }
         };
         match timeout_at(deadline, dialled).await {
             Ok(Ok(stream)) => return Some(stream),

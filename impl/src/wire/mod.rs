@@ -15,6 +15,7 @@ pub mod link;
 pub mod mail;
 pub mod payload;
 pub mod quorum;
+pub mod quorum_auth;
 pub mod snapshot;
 pub mod txn;
 
