@@ -137,6 +137,10 @@ fn reads_and_writes_are_measured_and_told_by_every_word() {
     assert_eq!(kinds["readlatency"], "summary");
     assert!((samples["readlatency_count"] - 6.0).abs() < 1e-9);
     assert!(samples["readlatency{quantile=\"0.5\"}"] >= 0.0);
+    assert_eq!(kinds["readlatency_histogram"], "histogram");
+    let all = samples["readlatency_histogram_bucket{le=\"+Inf\"}"];
+    let slow = all - samples["readlatency_histogram_bucket{le=\"32767.0\"}"];
+    assert!((all - 6.0).abs() < 1e-9 && slow.abs() < 1e-9);
 
     assert_eq!(
         cluster.word(0, "crst").as_deref(),
@@ -153,6 +157,37 @@ fn reads_and_writes_are_measured_and_told_by_every_word() {
         (&0.into(), &0.into())
     );
     assert_eq!(command(admin, "monitor")["cnt_updatelatency"], 0);
+}
+
+#[test]
+fn quotas_are_told_by_the_first_name_of_their_paths() {
+    let (cluster, _, metrics) = server("");
+    let mut client = cluster.client(0);
+    for path in ["/app", "/app/x", "/zookeeper/quota/app"] {
+        client.call(&create(path, 0)).unwrap().unwrap();
+    }
+    let quota = "/zookeeper/quota/app/zookeeper_";
+    for name in ["limits", "stats"] {
+        let path = format!("{quota}{name}");
+        client.call(&create(&path, 0)).unwrap().unwrap();
+    }
+    let limits = format!("{quota}limits");
+    let set = set(&limits, "count=5,bytes=-1=;byteHardLimit=300");
+    client.call(&set).unwrap().unwrap();
+    let (kinds, samples) = scrape(metrics);
+    assert_eq!(kinds["quota_bytes_limit_per_namespace"], "gauge");
+    let mntr = cluster.word(0, "mntr").unwrap();
+    for (name, value) in [
+        ("count_limit", 5),
+        ("bytes_limit", 300),
+        ("count_usage", 2),
+        ("bytes_usage", 2),
+    ] {
+        let line = format!("zk_app_quota_{name}_per_namespace\t{value}\n");
+        assert!(mntr.contains(&line), "{line}: {mntr}");
+        let sample = samples[&format!("quota_{name}_per_namespace{{key=\"app\"}}")];
+        assert!((sample - f64::from(value)).abs() < 1e-9, "{name}");
+    }
 }
 
 /// Alerts that people copy from ZooKeeper's manual ask for these.

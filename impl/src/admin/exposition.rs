@@ -1,7 +1,7 @@
 //! The text that Prometheus scrapes (format 0.0.4), with the names and kinds of ZooKeeper's `PrometheusMetricsProvider`.
 
 use super::metrics::{Metric, Value};
-use crate::client::summary::Summed;
+use crate::client::summary::{Summed, Timed};
 use std::fmt::Write;
 
 /// What the text is.
@@ -9,6 +9,11 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The quantiles that Prometheus gets, in thousandths.
 const QUANTILES: [(u64, &str); 3] = [(500, "0.5"), (950, "0.95"), (990, "0.99")];
+
+/// The bounds of a histogram, ms: those that [`Timed::not_above`] tells exactly.
+const BOUNDS: [u64; 20] = [
+    0, 1, 2, 3, 5, 7, 10, 15, 20, 31, 63, 127, 255, 511, 1023, 2047, 4095, 8191, 16_383, 32_767,
+];
 
 /// The text. `total` ends the names of counters with `_total`, as ZooKeeper 3.10 does and older ones do not.
 #[must_use]
@@ -30,7 +35,7 @@ pub fn text(table: &[Metric], total: bool) -> String {
             let _ = writeln!(text, "# HELP {name}{end} {name}\n# TYPE {name}{end} {kind}");
             before = name;
         }
-        let label = key.as_ref().map(|key| format!("key=\"{key}\""));
+        let label = key.as_ref().map(|key| label(key));
         let label = label.as_deref();
         match value {
             Value::Gauge(value) => line(&mut text, name, "", label, None, *value as f64),
@@ -52,7 +57,51 @@ pub fn text(table: &[Metric], total: bool) -> String {
             }
         }
     }
+    histograms(&mut text, table);
     text
+}
+
+/// The distributions of times, each as a family of its own behind the summary: of a summary's quantiles nobody can tell those of the last
+/// minutes, or of several servers, and of a histogram's buckets anybody can.
+fn histograms(text: &mut String, table: &[Metric]) {
+    let mut before = "";
+    for Metric { name, key, value } in table {
+        let Value::Times(timed) = value else { continue };
+        if *name != before {
+            let _ = writeln!(
+                text,
+                "# HELP {name}_histogram {name} in ms\n# TYPE {name}_histogram histogram"
+            );
+            before = name;
+        }
+        let key = key.as_ref().map(|key| label(key));
+        histogram(text, name, key.as_deref(), timed);
+    }
+}
+
+fn histogram(text: &mut String, name: &str, key: Option<&str>, timed: &Timed) {
+    let (counts, all) = timed.not_above(BOUNDS);
+    let behind_key = key.map_or(String::new(), |key| format!("{key},"));
+    for (bound, count) in BOUNDS.iter().zip(counts) {
+        let _ = writeln!(
+            text,
+            "{name}_histogram_bucket{{{behind_key}le=\"{bound}.0\"}} {count}.0"
+        );
+    }
+    let alone = key.map_or(String::new(), |key| format!("{{{key}}}"));
+    let sum = timed.all.sum;
+    let _ = writeln!(
+        text,
+        "{name}_histogram_bucket{{{behind_key}le=\"+Inf\"}} {all}.0\n\
+         {name}_histogram_count{alone} {all}.0\n\
+         {name}_histogram_sum{alone} {sum}.0"
+    );
+}
+
+/// Which member of a set it is. What clients have named may have quotes in it.
+fn label(key: &str) -> String {
+    let key = key.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("key=\"{}\"", key.replace('\n', "\\n"))
 }
 
 fn sums(text: &mut String, name: &str, label: Option<&str>, of: Summed) {
@@ -129,8 +178,34 @@ ack_latency{key=\"2\",quantile=\"0.95\"} NaN
 ack_latency{key=\"2\",quantile=\"0.99\"} NaN
 ack_latency_count{key=\"2\"} 0.0
 ack_latency_sum{key=\"2\"} 0.0
+# HELP ack_latency_histogram ack_latency in ms
+# TYPE ack_latency_histogram histogram
+ack_latency_histogram_bucket{key=\"1\",le=\"0.0\"} 0.0
+ack_latency_histogram_bucket{key=\"1\",le=\"1.0\"} 0.0
+ack_latency_histogram_bucket{key=\"1\",le=\"2.0\"} 1.0
 ";
-        assert_eq!(told, wanted);
+        assert!(told.starts_with(wanted), "{told}");
+        assert!(told.contains("\nack_latency_histogram_bucket{key=\"1\",le=\"+Inf\"} 1.0\n"));
+        assert!(told.contains("\nack_latency_histogram_sum{key=\"1\"} 2.0\n"));
+        assert!(told.ends_with("\nack_latency_histogram_sum{key=\"2\"} 0.0\n"));
+        let families = told
+            .matches("# TYPE ack_latency_histogram histogram")
+            .count();
+        assert_eq!((families, told.matches("_histogram_count").count()), (1, 2));
+        let odd = text(&[row("n", Some("a\"\\b"), Value::Gauge(1))], false);
+        assert!(odd.ends_with("\nn{key=\"a\\\"\\\\b\"} 1.0\n"), "{odd}");
+        let alone = text(
+            &[row("readlatency", None, Value::Times(times.now(None)))],
+            false,
+        );
+        assert!(
+            alone.contains("\nreadlatency_histogram_bucket{le=\"2.0\"} 1.0\n"),
+            "{alone}"
+        );
+        assert!(
+            alone.contains("\nreadlatency_histogram_count 1.0\n"),
+            "{alone}"
+        );
         let renamed = text(&table, true);
         assert!(
             renamed.contains("\n# TYPE proposal_count_total counter\nproposal_count_total 3.0\n")

@@ -11,6 +11,7 @@ use crate::client::summary::{Summary, Summed, Timed, Times};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use zabra_model::ids::ServerId;
+use zabra_model::tree::quota::Namespace;
 
 /// A value with what kind of value it is.
 #[derive(Clone, Debug)]
@@ -32,7 +33,7 @@ pub enum Value {
 pub struct Metric {
     /// ZooKeeper's name of it.
     pub name: &'static str,
-    /// Of which member of a set it is, as a server's id.
+    /// Of which member of a set it is, as a server's id, or the first name of a path.
     pub key: Option<String>,
     /// What it is now.
     pub value: Value,
@@ -99,6 +100,7 @@ pub fn table(shared: &Shared) -> Vec<Metric> {
         let lists = shared.lists();
         table.gauge("quorum_size", lists.active.voters.iter().count());
     }
+    quotas(shared, &mut table);
     traffic(&shared.stats, &mut table);
     protocol(&shared.stats, &mut table);
     storage(&shared.stats, &mut table);
@@ -153,6 +155,33 @@ fn gauges(shared: &Shared, table: &mut Table) {
     let slow = stats.slow_fsyncs.load(Relaxed);
     table.gauge("fsync_threshold_exceed_count", slow);
     table.gauge("disk_full", u8::from(stats.disk_full.load(Relaxed) > 0));
+}
+
+/// Of more quotas than this nobody is told: the tree is looked at meanwhile.
+const QUOTAS_MAX: usize = 1000;
+
+/// A figure of what quotas allow and hold.
+type Figure = fn(&Namespace) -> i64;
+
+fn quotas(shared: &Shared, table: &mut Table) {
+    let all = shared.tree().quotas_by_namespace(QUOTAS_MAX);
+    let rows: [(&'static str, Figure); 4] = [
+        ("quota_count_limit_per_namespace", |of| {
+            of.count_limit.unwrap_or(-1)
+        }),
+        ("quota_bytes_limit_per_namespace", |of| {
+            of.bytes_limit.unwrap_or(-1)
+        }),
+        ("quota_count_usage_per_namespace", |of| of.count),
+        ("quota_bytes_usage_per_namespace", |of| of.bytes),
+    ];
+    for (name, figure) in rows {
+        for (namespace, sums) in &all {
+            let key = Some(namespace.to_string());
+            let value = Value::Gauge(figure(sums));
+            table.0.push(Metric { name, key, value });
+        }
+    }
 }
 
 fn leader(shared: &Shared, table: &mut Table) {

@@ -223,6 +223,13 @@ impl Timed {
         });
         found.map_or(0, |place| longest(place).min(self.all.max()))
     }
+
+    /// How many times are not above each of these, which are below 32 ms or one less than a power of two; and how many there are.
+    #[must_use]
+    pub fn not_above<const N: usize>(&self, bounds: [u64; N]) -> ([u64; N], u64) {
+        let upto = |bound: u64| self.places.iter().take(place(bound) + 1).sum();
+        (bounds.map(upto), self.places.iter().sum())
+    }
 }
 
 #[cfg(test)]
@@ -256,6 +263,8 @@ mod tests {
         let of = |thousandths| now.quantile(thousandths);
         assert_eq!((of(500), of(900), of(950), of(990)), (0, 0, 7, 7));
         assert_eq!(of(999), 1000, "no more than the longest");
+        let bounds = [0, 6, 7, 31, 511, 1023];
+        assert_eq!(now.not_above(bounds), ([90, 90, 99, 99, 99, 100], 100));
         for ms in (0..5000).chain([u64::from(u32::MAX), u64::MAX]) {
             let end = longest(place(ms));
             assert!(end >= ms.min(u64::from(u32::MAX)), "{ms}: {end}");

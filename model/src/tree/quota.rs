@@ -28,6 +28,8 @@ pub const STATS: &str = "zookeeper_stats";
 const TELL_EVERY_MS: u64 = 1000;
 const COUNT: &str = "count";
 const BYTES: &str = "bytes";
+const HARD_COUNT: &str = "countHardLimit";
+const HARD_BYTES: &str = "byteHardLimit";
 
 /// The text of a quota's node: named figures. One that is absent reads as -1, which is no limit.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -128,6 +130,20 @@ impl fmt::Display for Exceeded {
     }
 }
 
+/// What all quotas below one child of the root allow and hold together. ZooKeeper adds a limit that is none as -1; here it is left
+/// out, and there is no limit where no quota has one (D-128).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Namespace {
+    /// Nodes that there may be: by the hard limit, where there is one.
+    pub count_limit: Option<i64>,
+    /// Bytes of data that there may be, likewise.
+    pub bytes_limit: Option<i64>,
+    /// Nodes that there are.
+    pub count: i64,
+    /// Bytes of data that there are.
+    pub bytes: i64,
+}
+
 /// How often an operator is told of quotas: clients decide how often they run into one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pace {
@@ -159,6 +175,37 @@ fn node_of(prefix: &str, name: &str) -> String {
 }
 
 impl Tree {
+    /// The quotas, `most` of them, by the first name of their paths: for operators. What is no list of figures is left out.
+    #[must_use]
+    pub fn quotas_by_namespace(&self, most: usize) -> BTreeMap<Box<str>, Namespace> {
+        let mut all: BTreeMap<Box<str>, Namespace> = BTreeMap::new();
+        for prefix in self.quotas.iter().take(most) {
+            let Some(name) = prefix.split('/').nth(1) else {
+                continue;
+            };
+            let figures = |of| Figures::parse(self.find(&node_of(prefix, of))?.data());
+            let sums = all.entry(name.into()).or_default();
+            if let Some(limits) = figures(LIMITS) {
+                let add = |sum: &mut Option<i64>, soft, hard| {
+                    let most = match limits.get(hard) {
+                        most @ 0.. => most,
+                        _ => limits.get(soft),
+                    };
+                    if most > -1 {
+                        *sum = Some(sum.unwrap_or(0).saturating_add(most));
+                    }
+                };
+                add(&mut sums.count_limit, COUNT, HARD_COUNT);
+                add(&mut sums.bytes_limit, BYTES, HARD_BYTES);
+            }
+            if let Some(used) = figures(STATS) {
+                sums.count = sums.count.saturating_add(used.get(COUNT));
+                sums.bytes = sums.bytes.saturating_add(used.get(BYTES));
+            }
+        }
+        all
+    }
+
     /// The nearest node with a quota, at `path` or above it.
     fn quota_above<'p>(&self, path: &'p str) -> Option<&'p str> {
         if self.quotas.is_empty() {
@@ -290,8 +337,8 @@ impl Tree {
             most @ 0.. => Some((most, true)),
             _ => Some((limits.get(soft), false)).filter(|(most, _)| *most > -1),
         };
-        let of_count = limit_of(COUNT, "countHardLimit").filter(|_| count != 0);
-        let of_bytes = limit_of(BYTES, "byteHardLimit").filter(|_| bytes != 0);
+        let of_count = limit_of(COUNT, HARD_COUNT).filter(|_| count != 0);
+        let of_bytes = limit_of(BYTES, HARD_BYTES).filter(|_| bytes != 0);
         if of_count.is_none() && of_bytes.is_none() {
             return Ok(());
         }

@@ -264,6 +264,30 @@ fn only_the_nearest_quota_counts_until_a_snapshot_is_loaded() {
 }
 
 #[test]
+fn operators_are_told_of_quotas_by_the_first_name_of_their_paths() {
+    let mut server = Server::new(true);
+    for path in ["/q", "/q/in", "/r"] {
+        server.ask(make(path, "xy", 0));
+    }
+    limit(&mut server, "/q", "count=9,bytes=-1=;countHardLimit=4");
+    limit(&mut server, "/q/in", "count=6,bytes=-1");
+    limit(&mut server, "/r", "count=-1,bytes=100");
+    assert_eq!(server.ask(set(&node_of("/r", STATS), "nonsense")), 0);
+    let of = |count_limit, bytes_limit, count, bytes| Namespace {
+        count_limit,
+        bytes_limit,
+        count,
+        bytes,
+    };
+    let all = server.tree.quotas_by_namespace(9);
+    let all: Vec<_> = all.iter().map(|(name, sums)| (&**name, *sums)).collect();
+    // The inner one was counted with the outer one until it had a quota of its own.
+    let q = of(Some(10), None, 3, 6);
+    assert_eq!(all, [("q", q), ("r", of(None, Some(100), 0, 0))]);
+    assert_eq!(server.tree.quotas_by_namespace(1).len(), 1);
+}
+
+#[test]
 fn nodes_that_are_of_no_quota_and_texts_that_are_none_do_no_harm() {
     let mut server = Server::new(true);
     for name in [LIMITS, STATS] {
