@@ -232,3 +232,79 @@ impl Write for Wire<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::tls_config::of_both_ways;
+    use crate::tls_init::init;
+    use rustls::pki_types::ServerName;
+    use std::path::Path;
+    use std::sync::Arc;
+    use tokio::net::TcpListener;
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    /// Two ends of a connection, behind a handshake.
+    async fn pair() -> (Pipe, Pipe) {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("tls");
+        init(&at, &[]).unwrap();
+        let text = format!(
+            "dataDir=d\nclientPort=1\nsslQuorum=true\nssl.quorum.keyStore.location={0}/server.pem\nssl.quorum.trustStore.location={0}/ca.pem\n",
+            at.display()
+        );
+        let config = crate::config::check::read(Path::new("zoo.cfg"), &text).unwrap();
+        let ways = of_both_ways(&config.path, &config.quorum_tls.unwrap().context).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let dialling = async {
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            let connector = TlsConnector::from(Arc::clone(&ways.out));
+            let (tcp, session) = connector.connect(name, tcp).await.unwrap().into_inner();
+            Pipe::sealed(tcp, session.into())
+        };
+        let dialled = async {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let acceptor = TlsAcceptor::from(Arc::clone(&ways.in_));
+            let (tcp, session) = acceptor.accept(tcp).await.unwrap().into_inner();
+            Pipe::sealed(tcp, session.into())
+        };
+        tokio::join!(dialling, dialled)
+    }
+
+    /// What the socket does not take waits here, and nothing of it is lost, doubled or in another order, whoever sends it.
+    #[tokio::test]
+    async fn what_the_socket_does_not_take_waits_until_it_is_flushed() {
+        let (near, far) = pair().await;
+        let all: Vec<u8> = (0..32_u32 << 20).map(|n| (n % 251) as u8).collect();
+        let mut sent = 0;
+        let full = loop {
+            match near.try_write(&all[sent..]) {
+                Ok(n) => sent += n,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(full.kind(), ErrorKind::WouldBlock);
+        assert!(sent > 0 && sent < all.len() && !near.is_flushed());
+        let writing = async {
+            near.flush().await.unwrap();
+            assert!(near.is_flushed());
+            near.write_all(&all[sent..]).await.unwrap();
+            assert!(near.is_flushed());
+        };
+        let reading = async {
+            let mut heard = BytesMut::with_capacity(100);
+            while heard.len() < all.len() {
+                assert!(far.receive(&mut heard).await.unwrap() > 0);
+            }
+            heard
+        };
+        let ((), heard) = tokio::join!(writing, reading);
+        assert!(heard == all, "something else was heard");
+        // The end is said, so that it is told from a connection that was cut.
+        drop(near);
+        assert_eq!(far.receive(&mut BytesMut::new()).await.unwrap(), 0);
+        far.ended().await;
+    }
+}

@@ -131,3 +131,104 @@ fn drawn() -> Result<Box<str>, String> {
     }
     Ok(text.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::jaas::{Login, SaslUsers};
+    use tokio::net::{TcpListener, TcpStream};
+
+    async fn pair() -> (Pipe, Pipe) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialled = TcpStream::connect(listener.local_addr().unwrap());
+        let (dialled, accepted) = tokio::join!(dialled, listener.accept());
+        (
+            Pipe::Plain(dialled.unwrap()),
+            Pipe::Plain(accepted.unwrap().0),
+        )
+    }
+
+    fn of(password: &str) -> QuorumSasl {
+        QuorumSasl {
+            users: SaslUsers::new([("zk", "secret")]),
+            login: Login {
+                user: "zk".into(),
+                password: password.into(),
+            },
+            proves: true,
+            asks: true,
+        }
+    }
+
+    /// What is said behind the exchange is left for who comes next.
+    #[tokio::test]
+    async fn both_sides_prove_to_know_the_password_and_leave_what_is_behind_it() {
+        for (password, is_right) in [("secret", true), ("other", false)] {
+            let (dials, is_dialled) = pair().await;
+            let (mut of_dialler, mut of_dialled) = (BytesMut::new(), BytesMut::new());
+            let sasl = of(password);
+            let dialling = async {
+                let proved = prove(&sasl, &dials, &mut of_dialler).await;
+                let _ = dials.write_all(b"hello").await;
+                proved
+            };
+            let dialled = async {
+                let heard = hear(&sasl, &is_dialled, &mut of_dialled).await;
+                is_dialled.write_all(b"behind").await.unwrap();
+                heard
+            };
+            let (proved, heard) = tokio::join!(dialling, dialled);
+            assert_eq!((proved.is_ok(), heard.is_ok()), (is_right, is_right));
+            if let Ok(user) = heard {
+                assert_eq!(&*user, "zk");
+                is_dialled.receive(&mut of_dialled).await.unwrap();
+                assert_eq!(&of_dialled[..], b"hello");
+            }
+        }
+    }
+
+    /// Whoever takes a proof without knowing the password is not the leader of anybody.
+    #[tokio::test]
+    async fn who_is_dialled_and_does_not_know_the_password_is_found_out() {
+        let challenge = b"realm=\"zk-quorum-sasl-md5\",nonce=\"n\",qop=\"auth\"";
+        for (first, last, words) in [
+            (
+                (Status::InProgress, &challenge[..]),
+                (Status::Success, &b"rspauth=0"[..]),
+                "without knowing",
+            ),
+            (
+                (Status::InProgress, challenge),
+                (Status::Success, b""),
+                "without knowing",
+            ),
+            (
+                (Status::InProgress, challenge),
+                (Status::Error, b""),
+                "does not take",
+            ),
+            (
+                (Status::Success, b""),
+                (Status::Success, b""),
+                "says Success",
+            ),
+        ] {
+            let (dials, is_dialled) = pair().await;
+            let sasl = of("secret");
+            let impostor = async {
+                for (status, token) in [first, last] {
+                    let _ = first_words(&is_dialled, &mut BytesMut::new(), parse).await;
+                    say(&is_dialled, status, token).await.unwrap();
+                }
+            };
+            let mut buf = BytesMut::new();
+            let proving = prove(&sasl, &dials, &mut buf);
+            let why = tokio::select! {
+                proved = proving => proved.unwrap_err(),
+                () = async { impostor.await; std::future::pending().await } => unreachable!(),
+            };
+            assert!(why.contains(words), "{why}");
+            assert!(!why.contains("secret"), "{why}");
+        }
+    }
+}
