@@ -137,9 +137,9 @@ fn reads_and_writes_are_measured_and_told_by_every_word() {
     assert_eq!(kinds["readlatency"], "summary");
     assert!((samples["readlatency_count"] - 6.0).abs() < 1e-9);
     assert!(samples["readlatency{quantile=\"0.5\"}"] >= 0.0);
-    assert_eq!(kinds["readlatency_histogram"], "histogram");
-    let all = samples["readlatency_histogram_bucket{le=\"+Inf\"}"];
-    let slow = all - samples["readlatency_histogram_bucket{le=\"32767.0\"}"];
+    assert_eq!(kinds["readlatency_distribution"], "histogram");
+    let all = samples["readlatency_distribution_bucket{le=\"+Inf\"}"];
+    let slow = all - samples["readlatency_distribution_bucket{le=\"32767.0\"}"];
     assert!((all - 6.0).abs() < 1e-9 && slow.abs() < 1e-9);
 
     assert_eq!(

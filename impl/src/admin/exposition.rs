@@ -61,7 +61,7 @@ pub fn text(table: &[Metric], total: bool) -> String {
     text
 }
 
-/// The distributions of times, each as a family of its own behind the summary: of a summary's quantiles nobody can tell those of the last
+/// The distributions of times, each as a family of its own behind the summaries: of a summary's quantiles nobody can tell those of the last
 /// minutes, or of several servers, and of a histogram's buckets anybody can.
 fn histograms(text: &mut String, table: &[Metric]) {
     let mut before = "";
@@ -70,7 +70,7 @@ fn histograms(text: &mut String, table: &[Metric]) {
         if *name != before {
             let _ = writeln!(
                 text,
-                "# HELP {name}_histogram {name} in ms\n# TYPE {name}_histogram histogram"
+                "# HELP {name}_distribution {name} in ms\n# TYPE {name}_distribution histogram"
             );
             before = name;
         }
@@ -85,16 +85,16 @@ fn histogram(text: &mut String, name: &str, key: Option<&str>, timed: &Timed) {
     for (bound, count) in BOUNDS.iter().zip(counts) {
         let _ = writeln!(
             text,
-            "{name}_histogram_bucket{{{behind_key}le=\"{bound}.0\"}} {count}.0"
+            "{name}_distribution_bucket{{{behind_key}le=\"{bound}.0\"}} {count}.0"
         );
     }
     let alone = key.map_or(String::new(), |key| format!("{{{key}}}"));
     let sum = timed.all.sum;
     let _ = writeln!(
         text,
-        "{name}_histogram_bucket{{{behind_key}le=\"+Inf\"}} {all}.0\n\
-         {name}_histogram_count{alone} {all}.0\n\
-         {name}_histogram_sum{alone} {sum}.0"
+        "{name}_distribution_bucket{{{behind_key}le=\"+Inf\"}} {all}.0\n\
+         {name}_distribution_count{alone} {all}.0\n\
+         {name}_distribution_sum{alone} {sum}.0"
     );
 }
 
@@ -178,20 +178,23 @@ ack_latency{key=\"2\",quantile=\"0.95\"} NaN
 ack_latency{key=\"2\",quantile=\"0.99\"} NaN
 ack_latency_count{key=\"2\"} 0.0
 ack_latency_sum{key=\"2\"} 0.0
-# HELP ack_latency_histogram ack_latency in ms
-# TYPE ack_latency_histogram histogram
-ack_latency_histogram_bucket{key=\"1\",le=\"0.0\"} 0.0
-ack_latency_histogram_bucket{key=\"1\",le=\"1.0\"} 0.0
-ack_latency_histogram_bucket{key=\"1\",le=\"2.0\"} 1.0
+# HELP ack_latency_distribution ack_latency in ms
+# TYPE ack_latency_distribution histogram
+ack_latency_distribution_bucket{key=\"1\",le=\"0.0\"} 0.0
+ack_latency_distribution_bucket{key=\"1\",le=\"1.0\"} 0.0
+ack_latency_distribution_bucket{key=\"1\",le=\"2.0\"} 1.0
 ";
         assert!(told.starts_with(wanted), "{told}");
-        assert!(told.contains("\nack_latency_histogram_bucket{key=\"1\",le=\"+Inf\"} 1.0\n"));
-        assert!(told.contains("\nack_latency_histogram_sum{key=\"1\"} 2.0\n"));
-        assert!(told.ends_with("\nack_latency_histogram_sum{key=\"2\"} 0.0\n"));
+        assert!(told.contains("\nack_latency_distribution_bucket{key=\"1\",le=\"+Inf\"} 1.0\n"));
+        assert!(told.contains("\nack_latency_distribution_sum{key=\"1\"} 2.0\n"));
+        assert!(told.ends_with("\nack_latency_distribution_sum{key=\"2\"} 0.0\n"));
         let families = told
-            .matches("# TYPE ack_latency_histogram histogram")
+            .matches("# TYPE ack_latency_distribution histogram")
             .count();
-        assert_eq!((families, told.matches("_histogram_count").count()), (1, 2));
+        assert_eq!(
+            (families, told.matches("_distribution_count").count()),
+            (1, 2)
+        );
         let odd = text(&[row("n", Some("a\"\\b"), Value::Gauge(1))], false);
         assert!(odd.ends_with("\nn{key=\"a\\\"\\\\b\"} 1.0\n"), "{odd}");
         let alone = text(
@@ -199,11 +202,11 @@ ack_latency_histogram_bucket{key=\"1\",le=\"2.0\"} 1.0
             false,
         );
         assert!(
-            alone.contains("\nreadlatency_histogram_bucket{le=\"2.0\"} 1.0\n"),
+            alone.contains("\nreadlatency_distribution_bucket{le=\"2.0\"} 1.0\n"),
             "{alone}"
         );
         assert!(
-            alone.contains("\nreadlatency_histogram_count 1.0\n"),
+            alone.contains("\nreadlatency_distribution_count 1.0\n"),
             "{alone}"
         );
         let renamed = text(&table, true);

@@ -5,6 +5,7 @@
 
 use super::arguments::{config_file, given};
 use super::error::ToolError;
+use super::out::say;
 use super::values::shown_time;
 use crate::config::check;
 use crate::storage::disk::{Disk, DiskFile, RealDisk};
@@ -75,10 +76,10 @@ pub(super) fn run(args: &CleanupArgs) -> std::result::Result<u8, ToolError> {
     let me = config.is_ensemble().then_some(config.me);
     layout::look(&RealDisk, &dirs, me, config.trust_empty)?;
     let Some(base) = base(&dirs)? else {
-        println!(
+        say(format_args!(
             "{}: no snapshot is here, nothing is removed",
             dirs.snap.display()
-        );
+        ));
         return Ok(0);
     };
     let retain = args.count.unwrap_or(config.purge_retain);
@@ -90,19 +91,20 @@ pub(super) fn run(args: &CleanupArgs) -> std::result::Result<u8, ToolError> {
             .map(|path| line(&path))
             .collect();
         let gone = purge::purge(&RealDisk, &dirs, retain, Some(base))?;
-        told.iter().for_each(|line| println!("removed {line}"));
+        told.iter()
+            .for_each(|line| say(format_args!("removed {line}")));
         gone
     };
     if args.dry_run {
         gone.iter()
-            .for_each(|path| println!("would remove {}", line(path)));
+            .for_each(|path| say(format_args!("would remove {}", line(path))));
     }
     if gone.is_empty() {
         let retain = retain.max(purge::RETAIN_MIN);
-        println!(
+        say(format_args!(
             "{}: nothing is older than the {retain} newest snapshots and what they need",
             dirs.snap.display()
-        );
+        ));
     }
     drop(owner);
     Ok(0)

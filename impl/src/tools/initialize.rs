@@ -5,6 +5,7 @@
 
 use super::arguments::{config_file, given};
 use super::error::ToolError;
+use super::out::{say, tell};
 use crate::config::ConfigError;
 use crate::config::check::text_of;
 use crate::config::file::{Lines, gather, parse_dynamic};
@@ -82,7 +83,7 @@ pub(super) fn run(args: &InitializeArgs) -> Result<u8, ToolError> {
         RealDisk.replace_small(&data_dir.join(MYID), format!("{myid}\n").as_bytes())?;
     }
     RealDisk.replace_small(&data_dir.join(INITIALIZE), b"")?;
-    tell(args, &lines, &data_dir, &data_log_dir);
+    report(args, &lines, &data_dir, &data_log_dir);
     Ok(0)
 }
 
@@ -179,25 +180,31 @@ fn remove_if_there(path: &Path) -> Result<(), ToolError> {
     }
 }
 
-fn tell(args: &InitializeArgs, lines: &Lines, data_dir: &Path, data_log_dir: &Path) {
-    println!("{}: ready for a server without data", data_dir.display());
+fn report(args: &InitializeArgs, lines: &Lines, data_dir: &Path, data_log_dir: &Path) {
+    say(format_args!(
+        "{}: ready for a server without data",
+        data_dir.display()
+    ));
     if data_log_dir != data_dir {
-        println!("{}: ready for its transaction logs", data_log_dir.display());
+        say(format_args!(
+            "{}: ready for its transaction logs",
+            data_log_dir.display()
+        ));
     }
     match args.myid {
         Some(myid) => {
-            println!("{}: {myid}", data_dir.join(MYID).display());
+            say(format_args!("{}: {myid}", data_dir.join(MYID).display()));
             if !lines.members.is_empty() && !lines.members.contains_key(&ServerId(myid)) {
-                eprintln!(
-                    "zabra: no line server.{myid} is in the configuration; write it before the server starts"
-                );
+                tell(format_args!(
+                    "no line server.{myid} is in the configuration; write it before the server starts"
+                ));
             }
         }
         None if !lines.members.is_empty() && !data_dir.join(MYID).exists() => {
-            eprintln!(
-                "zabra: {} is missing; a member needs it, so say --myid, or write its number there",
+            tell(format_args!(
+                "{} is missing; a member needs it, so say --myid, or write its number there",
                 data_dir.join(MYID).display()
-            );
+            ));
         }
         None => {}
     }

@@ -2,7 +2,7 @@
 
 use super::arguments::Output;
 use super::error::{DATA, ToolError};
-use super::out::Out;
+use super::out::{Out, note, tell};
 use super::repair;
 use super::txn::{TxnJson, digest, is_about, json, shown};
 use super::values::{Encoding, path, session, time, zxid};
@@ -240,7 +240,7 @@ impl Reading<'_> {
 
     fn tell(&mut self, what: &str) -> Result<(), ToolError> {
         self.out.flush()?;
-        eprintln!("zabra: {what}");
+        tell(format_args!("{what}"));
         Ok(())
     }
 
@@ -264,7 +264,7 @@ impl Reading<'_> {
             } else {
                 format!("{files} files")
             };
-            eprintln!("{of}{seen} transactions in {files}{span}");
+            note(format_args!("{of}{seen} transactions in {files}{span}"));
         }
         Ok(if self.is_damaged { DATA } else { 0 })
     }

@@ -22,6 +22,7 @@ mod walk;
 
 use clap::Subcommand;
 use error::ToolError;
+use out::tell;
 
 /// Tools that need no server, or only ask one.
 #[derive(Subcommand)]
@@ -67,7 +68,7 @@ pub fn run(tool: &Tool) -> u8 {
     };
     done.unwrap_or_else(|error| {
         if !matches!(error, ToolError::Closed) {
-            eprintln!("zabra: {error}");
+            tell(format_args!("{error}"));
         }
         error.exit_code()
     })

@@ -47,6 +47,21 @@ impl Out {
     }
 }
 
+/// A line on standard output. Who has closed it has read enough, and what was begun is not left half done for that.
+pub(super) fn say(line: Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// A line for the operator on standard error.
+pub(super) fn tell(line: Arguments<'_>) {
+    note(format_args!("zabra: {line}"));
+}
+
+/// A line on standard error that is part of an answer.
+pub(super) fn note(line: Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 fn failed(error: io::Error) -> ToolError {
     match error.kind() {
         ErrorKind::BrokenPipe => ToolError::Closed,

@@ -4,6 +4,7 @@
 //! tell. The copy has a temporary name until it is whole and on the disk, and there is none where it would not be (D-127).
 
 use super::error::{DATA, FAILED, ToolError};
+use super::out::{say, tell};
 use super::txn::shown;
 use super::values::Encoding;
 use super::walk::{Damage, Found, Left, Walk, header, told};
@@ -129,9 +130,9 @@ pub(super) fn repair(
             Found::Entry { entry, .. } => copy.entry(&entry.payload)?,
             Found::Damage(damage) => {
                 let left = repairable(file, &damage)?;
-                println!("{}", told(file, &damage));
+                say(format_args!("{}", told(file, &damage)));
                 let read = read_txn(&left.payload).map_err(|_| beyond_repair(file, &damage))?;
-                println!("  {}", shown(&read, encoding));
+                say(format_args!("  {}", shown(&read, encoding)));
                 let answer = if without_asking || left.is_certain() {
                     Answer::NewChecksum
                 } else {
@@ -150,24 +151,24 @@ pub(super) fn repair(
             }
             Found::End { offset, torn } => {
                 if let Some(what) = torn {
-                    println!(
+                    say(format_args!(
                         "{name}: ends at byte {offset} with {what}; that is left out, and a start passes over it in {name} as well"
-                    );
+                    ));
                 }
                 break;
             }
         }
     }
     if fixed + kept == 0 {
-        println!(
+        say(format_args!(
             "{name}: {} transactions, nothing is damaged; no copy was made",
             copy.entries
-        );
+        ));
         return Ok(0);
     }
     let entries = copy.entries;
     let to = copy.publish()?;
-    println!(
+    say(format_args!(
         "{}: {entries} transactions, {fixed} with new checksums{}. To use it: stop the server, keep {name} elsewhere, and rename this one to {name}",
         to.display(),
         if kept == 0 {
@@ -175,7 +176,7 @@ pub(super) fn repair(
         } else {
             format!(", {kept} still damaged")
         }
-    );
+    ));
     Ok(if kept == 0 { 0 } else { DATA })
 }
 
@@ -196,8 +197,13 @@ fn beyond_repair(file: &Path, damage: &Damage) -> ToolError {
 
 fn ask() -> Result<Answer, ToolError> {
     loop {
-        print!("Make a new checksum for what is there now? yes, no (copy it as it is), abort: ");
-        io::stdout().flush().map_err(ToolError::Output)?;
+        let mut out = io::stdout();
+        let question =
+            "Make a new checksum for what is there now? yes, no (copy it as it is), abort: ";
+        let asked = out.write_all(question.as_bytes());
+        asked
+            .and_then(|()| out.flush())
+            .map_err(ToolError::Output)?;
         let mut line = String::new();
         let read = io::stdin().lock().read_line(&mut line);
         let bytes = read
@@ -240,17 +246,19 @@ pub(super) fn chop(file: &Path, upto: Zxid) -> Result<u8, ToolError> {
         }
     }
     let Some(last) = last else {
-        eprintln!("zabra: {name}: no transaction up to {upto} is in it; no copy was made");
+        tell(format_args!(
+            "{name}: no transaction up to {upto} is in it; no copy was made"
+        ));
         return Ok(FAILED);
     };
     let entries = copy.entries;
     let to = copy.publish()?;
-    println!(
+    say(format_args!(
         "{}: {entries} transactions, the last one is {last}",
         to.display()
-    );
+    ));
     if last != upto {
-        eprintln!("zabra: {name}: {upto} itself is not in it");
+        tell(format_args!("{name}: {upto} itself is not in it"));
         return Ok(FAILED);
     }
     Ok(0)

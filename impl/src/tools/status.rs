@@ -2,7 +2,7 @@
 
 use super::arguments::{Output, config_file, given};
 use super::error::{FAILED, ToolError};
-use super::out::Out;
+use super::out::{Out, tell};
 use crate::config::{Config, check};
 use clap::Args;
 use serde::Serialize;
@@ -88,7 +88,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<u8, ToolError> {
     if args.output == Output::Text
         && let Some(error) = &status.error
     {
-        eprintln!("zabra: {error}");
+        tell(format_args!("{error}"));
     }
     Ok(if status.serving { 0 } else { FAILED })
 }

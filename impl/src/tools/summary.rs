@@ -2,7 +2,7 @@
 
 use super::arguments::Output;
 use super::error::{FAILED, ToolError};
-use super::out::Out;
+use super::out::{Out, tell};
 use super::tree::{Node, Visitor, above, is_in, key, path_of, visit};
 use super::values::path;
 use clap::Args;
@@ -99,11 +99,11 @@ pub(super) fn run(args: &SummaryArgs) -> Result<u8, ToolError> {
     };
     visit(&args.file, &mut sums)?;
     if sums.by_key.is_empty() {
-        eprintln!(
-            "zabra: {}: there is no node {}",
+        tell(format_args!(
+            "{}: there is no node {}",
             args.file.display(),
             args.path
-        );
+        ));
         return Ok(FAILED);
     }
     let mut out = Out::new();

@@ -88,6 +88,48 @@ fn copy(name: &str) -> tempfile::TempDir {
     dir
 }
 
+/// Nobody reads what a command says: it ends without a word of its own, and with a code that says how it went.
+#[test]
+fn a_tool_whose_output_is_closed_ends_quietly() {
+    let dir = copy("standalone-3.9.5");
+    let (data, file) = (text(dir.path()), dir.path().join("zoo.cfg"));
+    fs::write(&file, format!("dataDir={data}\nclientPort=1\n")).unwrap();
+    let at = |name: &str| text(&dir.path().join("version-2").join(name)).to_owned();
+    let (log, first, second) = (at("log.46"), at("snapshot.26"), at("snapshot.44"));
+    damage(Path::new(&at("log.1")), 100);
+    let file = text(&file);
+    for (arguments, code) in [
+        (&["log", data][..], 0),
+        (&["log", "-o", "json", &at("log.1")], 0),
+        (&["log", "--repair", "--yes", &at("log.1")], 0),
+        (&["log", "--chop", "0x50", &log], 0),
+        (&["snapshot", &second], 0),
+        (&["snapshot", "-o", "ncdu", &second], 0),
+        (&["snapshot", "summary", &second], 0),
+        (&["snapshot", "compare", &first, &second], 0),
+        (&["cleanup", file, "--dry-run"], 0),
+        (&["cleanup", file], 0),
+        (&["initialize", "--configfile", file], 1),
+        (&["initialize", "--configfile", file, "--force"], 0),
+        (&["status", file], 0),
+        (&["digest", "a:b"], 0),
+    ] {
+        let (read_out, out) = std::io::pipe().unwrap();
+        let (read_err, err) = std::io::pipe().unwrap();
+        drop((read_out, read_err));
+        let ended = Command::new(env!("CARGO_BIN_EXE_zabra"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .status()
+            .unwrap();
+        assert_eq!(ended.code(), Some(code), "{arguments:?}");
+    }
+    // What was asked for is done nevertheless.
+    assert_eq!(names(&dir.path().join("version-2")), ["zabra.lock"]);
+}
+
 /// Flips a bit of the byte at `offset`.
 fn damage(file: &Path, offset: usize) {
     let mut bytes = fs::read(file).unwrap();
