@@ -10,12 +10,13 @@ use zabra::storage::disk::{Disk, RealDisk};
 use zabra::storage::recording::RecordingDisk;
 use zabra::storage::recovery::{Recovered, RecoveryOptions, RecoverySink, recover};
 use zabra::storage::snapshot::body::{NodeRef, Refused, SnapshotSink};
-use zabra::storage::snapshot::{self, Packing, SnapshotWriter};
+use zabra::storage::snapshot::{self, Form, Packing, SnapshotFacts, SnapshotWriter};
 use zabra::storage::txn_log::reader::{LogFile, LogReader};
 use zabra::storage::txn_log::{self, LogEntry, encode_entry, zxid_of_payload};
 use zabra::storage::{Dirs, StorageError, list_by_zxid, replace, zxid_of_name};
 use zabra_model::ids::{Epoch, SessionId, Zxid};
 use zabra_model::tree::acl::{Acl, AclEntry, Id};
+use zabra_model::tree::digest::node_digest;
 use zabra_model::tree::stat::StatPersisted;
 
 const UNCOMPRESSED: [&str; 6] = [
@@ -173,7 +174,7 @@ fn computed_log_entries_have_the_same_checksums() {
 
 #[test]
 fn every_snapshot_is_read_and_written_back() {
-    let mut same_bytes = 0;
+    let (mut same_bytes, mut same_digests) = (0, 0);
     for name in UNCOMPRESSED {
         let lines = decoded(name);
         for (zxid, path) in list_by_zxid(&RealDisk, &version_2(name), "snapshot").unwrap() {
@@ -182,19 +183,19 @@ fn every_snapshot_is_read_and_written_back() {
             let facts = snapshot::read(&RealDisk, &path, zxid, &mut kept).unwrap();
             check_content(name, file, &lines, &kept);
             assert!(facts.digest.is_none() || !name.ends_with("no-digest"));
+            let form = as_written(facts);
+            if let Some((_, digest)) = facts.digest.filter(|_| form.says_digest) {
+                assert_eq!(digest_of(&kept), digest, "{name} {file}");
+                same_digests += 1;
+            }
 
             let out = tempfile::tempdir().unwrap();
             let table = acl_table(&lines, file);
             let sessions = kept.sessions.iter().copied();
             let lists = table.iter().map(|(_, list)| &**list);
-            let mut writer = SnapshotWriter::begin(
-                &RealDisk,
-                out.path(),
-                (zxid, Packing::Plain),
-                sessions,
-                lists,
-            )
-            .unwrap();
+            let mut writer =
+                SnapshotWriter::begin(&RealDisk, out.path(), (zxid, form), sessions, lists)
+                    .unwrap();
             for (path, data, acl, stat) in &kept.nodes {
                 let data = data.as_deref();
                 writer
@@ -227,6 +228,26 @@ fn every_snapshot_is_read_and_written_back() {
         }
     }
     assert!(same_bytes >= 5, "{same_bytes}");
+    assert!(same_digests >= 3, "{same_digests}");
+}
+
+/// What follows the tree of a snapshot that was not taken while its tree changed; else nothing, as ours would be of another zxid.
+fn as_written(facts: SnapshotFacts) -> Form {
+    let is_of_one_zxid = facts.digest.is_none_or(|(zxid, _)| zxid == facts.zxid)
+        && facts.last.is_none_or(|zxid| zxid == facts.zxid);
+    Form {
+        packing: Packing::Plain,
+        says_digest: is_of_one_zxid && facts.digest.is_some(),
+        // A digest of nothing, as ZooKeeper writes it before its first transaction, is none.
+        says_zxid: is_of_one_zxid && facts.last.is_some() && facts.digest.is_some(),
+    }
+}
+
+fn digest_of(kept: &Kept) -> u64 {
+    let nodes = kept.nodes.iter();
+    nodes.fold(0_u64, |sum, (path, data, _, stat)| {
+        sum.wrapping_add(node_digest(path, data.as_deref(), stat))
+    })
 }
 
 fn acl_table(lines: &[Value], file: &str) -> Vec<(i64, Vec<AclEntry>)> {

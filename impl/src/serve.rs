@@ -166,7 +166,7 @@ async fn run(
         Arc::<SystemClock>::clone(&clock),
         secret,
     );
-    http::listen(&shared).await?;
+    http::listen(&shared, &inbox).await?;
     // Who comes before the data is read is told so, and looks for another server.
     let_clients_in(clients, secure, tls, &shared, &inbox);
     let found = enter(entrance, &shared).await?;

@@ -18,7 +18,7 @@ use zabra::core::out::{Job, Outputs, Told};
 use zabra::core::turn::{Core, Start};
 use zabra::edges::clock::Clock;
 use zabra::storage::boot::{self, BootOptions, Found};
-use zabra::storage::snapshot::Packing;
+use zabra::storage::snapshot::{Form, Packing};
 use zabra::storage::stage::stage;
 use zabra::storage::txn_log::writer::{LogOptions, TxnLog};
 use zabra::storage::worker::{self, Op, Outcome, Worker};
@@ -151,6 +151,11 @@ impl Server {
         BootOptions {
             trust_empty_snapshot: false,
             is_ensemble: true,
+            form: Form {
+                packing: Packing::Plain,
+                says_digest: true,
+                says_zxid: true,
+            },
         }
     }
 
@@ -505,6 +510,10 @@ fn work(job: Job, disk: &SimDisk, dirs: &Dirs) -> Option<Done> {
                 mark,
                 stage(disk, dirs, &image, Packing::Plain).map_err(|e| e.to_string()),
             )
+        }
+        Job::Restore { image } => {
+            let staged = stage(disk, dirs, &image, Packing::Plain);
+            Done::RestoreStaged(staged.map_err(|e: StorageError| e.to_string()))
         }
         Job::Reload { mark } => {
             let tree = boot::read_again(disk, dirs, Server::options());

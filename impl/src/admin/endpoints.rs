@@ -18,7 +18,7 @@ use zabra_model::ids::ServerId;
 use zabra_model::service::members::{Member, MemberRole, join};
 
 /// The keys of an answer.
-type Keys = Vec<(String, Json)>;
+pub type Keys = Vec<(String, Json)>;
 
 /// A command.
 struct Command {
@@ -82,11 +82,10 @@ const COMMANDS: &[Command] = &[
 ];
 
 /// What ZooKeeper has and this server does not.
-const ABSENT: [&[&str]; 3] = [
-    &["restore", "rest"],
-    &["shed_connections", "shed"],
-    &["snapshot", "snap"],
-];
+const ABSENT: [&[&str]; 1] = [&["shed_connections", "shed"]];
+
+/// Commands that need rights and are no answer of JSON alone: see [`super::backup`].
+const BACKUPS: [&str; 2] = ["restore", "snapshot"];
 
 /// The answer to a command of this name, and its status.
 #[must_use]
@@ -111,7 +110,9 @@ pub fn answer(name: &str, asked: &BTreeMap<String, String>, shared: &Shared) -> 
     (200, text)
 }
 
-fn finished(mut keys: Keys, name: &str, error: Option<&str>) -> String {
+/// An answer with these keys, of the command with this name.
+#[must_use]
+pub fn finished(mut keys: Keys, name: &str, error: Option<&str>) -> String {
     keys.push(("command".into(), name.into()));
     keys.push(("error".into(), error.map_or(Json::Null, Json::from)));
     Json::Map(keys).text()
@@ -120,11 +121,13 @@ fn finished(mut keys: Keys, name: &str, error: Option<&str>) -> String {
 /// The page of links to all commands, under this path.
 #[must_use]
 pub fn index(path: &str) -> String {
-    let links = COMMANDS.iter().map(|command| {
-        let name = command.names[0];
-        format!("<a href=\"{path}/{name}\">{name}</a>\n<br/>\n")
-    });
-    links.collect()
+    let names = COMMANDS.iter().map(|command| command.names[0]);
+    let mut names: Vec<&str> = names.chain(BACKUPS).collect();
+    names.sort_unstable();
+    let links = names.into_iter();
+    links
+        .map(|name| format!("<a href=\"{path}/{name}\">{name}</a>\n<br/>\n"))
+        .collect()
 }
 
 fn keys<const N: usize>(entries: [(&str, Json); N]) -> Keys {

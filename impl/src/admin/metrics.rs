@@ -341,21 +341,20 @@ fn storage(stats: &Stats, table: &mut Table) {
     table.summaries(&[
         ("fsynctime", &stats.fsync_time),
         ("snapshottime", &stats.snapshot_time),
+        ("restore_time", &stats.restore_time),
         ("dbinittime", &stats.db_init_time),
         ("startup_snap_load_time", &stats.startup_snap_time),
         ("startup_txns_load_time", &stats.startup_txns_time),
         ("startup_txns_loaded", &stats.startup_txns),
     ]);
-    table.counts(&[("snapshot_error_count", &stats.snapshots_failed)]);
-    // Nobody restores a snapshot into a server that runs, no digest is kept (D-10), and what cannot be mended ends the server.
-    table.put("restore_time", Value::Summary(Summed::NONE));
-    table.never(&[
-        "restore_error_count",
-        "restore_rate_limited_count",
-        "snapshot_rate_limited_count",
-        "digest_mismatches_count",
-        "unrecoverable_error_count",
+    table.counts(&[
+        ("snapshot_error_count", &stats.snapshots_failed),
+        ("snapshot_rate_limited_count", &stats.snapshots_limited),
+        ("restore_error_count", &stats.restores_failed),
+        ("restore_rate_limited_count", &stats.restores_limited),
     ]);
+    // No digest is kept (D-10), and what cannot be mended ends the server.
+    table.never(&["digest_mismatches_count", "unrecoverable_error_count"]);
 }
 
 /// Writes the table as ZooKeeper's own provider names what is in a summary: the name behind `avg_`, `min_`, `max_`, `cnt_`, `sum_` and

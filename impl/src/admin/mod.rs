@@ -1,5 +1,6 @@
 //! For operators: four-letter words, commands over HTTP, metrics and logging.
 
+pub mod backup;
 pub mod commands;
 pub mod endpoints;
 mod environment;

@@ -186,6 +186,11 @@ pub struct Stats {
     /// How many operations wait for room on the disk.
     pub disk_full: AtomicU64,
     pub snapshots_failed: AtomicU64,
+    /// Snapshots and restores over HTTP that came too soon.
+    pub snapshots_limited: AtomicU64,
+    pub restores_limited: AtomicU64,
+    pub restores_failed: AtomicU64,
+    pub restore_time: Summary,
     pub local_sessions: AtomicU64,
     pub throttled_ops: AtomicU64,
     pub throttle_waits: AtomicU64,
@@ -301,7 +306,12 @@ impl Stats {
         ] {
             times.reset();
         }
-        let summaries = [&self.fsync_time, &self.snapshot_time, &self.election_time];
+        let summaries = [
+            &self.fsync_time,
+            &self.snapshot_time,
+            &self.restore_time,
+            &self.election_time,
+        ];
         let unavailable = [&self.unavailable_time, &self.leader_unavailable_time];
         let all = summaries.into_iter().chain(unavailable).chain(&self.fired);
         let all = all.chain(&self.sync_times).chain([&self.token_deficit]);
@@ -333,6 +343,9 @@ impl Stats {
             &self.elections,
             &self.slow_fsyncs,
             &self.snapshots_failed,
+            &self.snapshots_limited,
+            &self.restores_limited,
+            &self.restores_failed,
             &self.throttled_ops,
             &self.throttle_waits,
             &self.handshakes_failed,

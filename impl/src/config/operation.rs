@@ -33,6 +33,12 @@ pub struct Commands {
     pub path: String,
     /// How long one connection may last, ms.
     pub idle_ms: u64,
+    /// Whether they take a snapshot (`admin.snapshot.enabled`).
+    pub snapshots: bool,
+    /// Whether they put another one in place of the tree (`admin.restore.enabled`).
+    pub restores: bool,
+    /// Between two of the same kind, ms (`admin.rateLimiterIntervalInMS`).
+    pub interval_ms: u64,
 }
 
 /// Metrics for Prometheus.
@@ -52,6 +58,9 @@ pub struct OperationLines {
     port: Option<u16>,
     path: Option<String>,
     idle_ms: Option<u64>,
+    snapshots: Option<bool>,
+    restores: Option<bool>,
+    interval_ms: Option<u64>,
     exports: bool,
     exporter_host: Option<String>,
     exporter_port: Option<u16>,
@@ -73,6 +82,9 @@ impl OperationLines {
             "admin.serverPort" => self.port = Some(port(key, value)?),
             "admin.commandURL" => self.path = Some(path(key, value)?),
             "admin.idleTimeout" => self.idle_ms = Some(ms(key, value, 1)?),
+            "admin.snapshot.enabled" => self.snapshots = Some(flag(key, value)?),
+            "admin.restore.enabled" => self.restores = Some(flag(key, value)?),
+            "admin.rateLimiterIntervalInMS" => self.interval_ms = Some(ms(key, value, 0)?),
             "metricsProvider.className" => self.exports = value == PROMETHEUS,
             "metricsProvider.httpHost" => self.exporter_host = Some(value.to_owned()),
             "metricsProvider.httpPort" => self.exporter_port = Some(port(key, value)?),
@@ -95,6 +107,9 @@ impl OperationLines {
             is_chosen,
             path: self.path.unwrap_or_else(|| "/commands".into()),
             idle_ms: self.idle_ms.unwrap_or(30_000),
+            snapshots: self.snapshots.unwrap_or(true),
+            restores: self.restores.unwrap_or(true),
+            interval_ms: self.interval_ms.unwrap_or(300_000),
         };
         let exporter = Exporter {
             listen: Listen {
@@ -155,11 +170,16 @@ mod tests {
         assert_eq!(listen, (Some("127.0.0.1"), 8080));
         assert_eq!((&*commands.path, commands.idle_ms), ("/commands", 30_000));
         assert!(none.exporter.is_none() && !commands.is_chosen);
+        let by_default = (commands.snapshots, commands.restores, commands.interval_ms);
+        assert_eq!(by_default, (true, true, 300_000));
         let all = of(&[
             ("admin.serverAddress", "0.0.0.0"),
             ("admin.serverPort", "8081"),
             ("admin.commandURL", "/zk/"),
             ("admin.idleTimeout", "5000"),
+            ("admin.snapshot.enabled", "false"),
+            ("admin.restore.enabled", "false"),
+            ("admin.rateLimiterIntervalInMS", "0"),
             ("metricsProvider.className", PROMETHEUS),
             ("metricsProvider.httpHost", "::1"),
             ("metricsProvider.httpPort", "7001"),
@@ -170,6 +190,8 @@ mod tests {
         let (commands, exporter) = (all.commands.unwrap(), all.exporter.unwrap());
         assert!(commands.is_chosen && commands.listen.host.is_none());
         assert_eq!((&*commands.path, commands.idle_ms), ("/zk", 5000));
+        let said = (commands.snapshots, commands.restores, commands.interval_ms);
+        assert_eq!(said, (false, false, 0));
         let listen = (exporter.listen.host.as_deref(), exporter.listen.port);
         assert_eq!(listen, (Some("::1"), 7001));
         assert!(exporter.total && all.slow_sync_ms == 20);
@@ -182,6 +204,7 @@ mod tests {
             ("admin.serverPort", "eighty"),
             ("admin.commandURL", "commands"),
             ("admin.idleTimeout", "0"),
+            ("admin.rateLimiterIntervalInMS", "soon"),
             ("metricsProvider.httpPort", "70000"),
             ("fsync.warningthresholdms", "-1"),
         ] {

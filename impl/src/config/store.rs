@@ -24,6 +24,10 @@ pub struct Store {
     pub kept_txns_max: usize,
     /// Whether the end of a session names its ephemeral nodes in the log (`closeSessionTxn.enabled`).
     pub lists_closed: bool,
+    /// Whether a snapshot ends with its zxid (`serializeLastProcessedZxid.enabled`).
+    pub says_zxid: bool,
+    /// Whether it says the digest of its tree (`digest.enabled`).
+    pub says_digest: bool,
 }
 
 /// Fewer transactions are never kept, as in ZooKeeper.
@@ -37,6 +41,8 @@ impl Default for Store {
             log_bytes_max: None,
             kept_txns_max: KEPT_TXNS_MIN,
             lists_closed: true,
+            says_zxid: true,
+            says_digest: true,
         }
     }
 }
@@ -72,6 +78,8 @@ impl Store {
                 self.kept_txns_max = kept.max(KEPT_TXNS_MIN);
             }
             "closeSessionTxn.enabled" => self.lists_closed = flag(key, value)?,
+            "serializeLastProcessedZxid.enabled" => self.says_zxid = flag(key, value)?,
+            "digest.enabled" => self.says_digest = flag(key, value)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -98,6 +106,8 @@ mod tests {
             ("txnLogSizeLimitInKb", "8"),
             ("commitLogCount", "1000"),
             ("closeSessionTxn.enabled", "false"),
+            ("serializeLastProcessedZxid.enabled", "false"),
+            ("digest.enabled", "false"),
         ]);
         let expected = Store {
             compression: Some(Compression::Snappy),
@@ -105,6 +115,8 @@ mod tests {
             log_bytes_max: Some(8192),
             kept_txns_max: 1000,
             lists_closed: false,
+            says_zxid: false,
+            says_digest: false,
         };
         assert_eq!(all, Ok(expected));
         let none = of(&[

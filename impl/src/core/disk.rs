@@ -8,7 +8,7 @@ use crate::storage::snapshot::StagedSnapshot;
 use crate::storage::worker::Op;
 use crate::wire::payload::Payload;
 use std::collections::VecDeque;
-use zabra_model::ids::Zxid;
+use zabra_model::ids::{Epoch, Zxid};
 use zabra_model::service::snapshots::{Finished, Generation, Moment, Snapshots};
 use zabra_model::step::{Mark, Write};
 use zabra_model::tree::image::Image;
@@ -20,6 +20,8 @@ const EXTRA_BITS: u32 = 16;
 pub(super) struct ToDisk {
     batch: Vec<(u64, Op)>,
     last_token: u64,
+    /// Marks of the peers that were here before this one (see [`ToDisk::begin_again`]).
+    marks_before: u64,
     /// Bytes of all transactions that were to be written, and of those that are on the disk.
     asked_bytes: u64,
     durable_bytes: u64,
@@ -42,6 +44,7 @@ impl ToDisk {
         Self {
             batch: Vec::new(),
             last_token: 0,
+            marks_before: 0,
             asked_bytes: 0,
             durable_bytes: 0,
             asked: VecDeque::new(),
@@ -74,12 +77,12 @@ impl ToDisk {
             // These have ways of their own.
             Write::Install { .. } | Write::Activate { .. } => return,
         };
-        self.push(mark.0 << EXTRA_BITS, op);
+        self.push(self.token(mark), op);
     }
 
     /// Queues an activation: the list of members that is active from now on.
     pub(super) fn activate(&mut self, mark: Mark, members: String) {
-        self.push(mark.0 << EXTRA_BITS, Op::Members(members.into()));
+        self.push(self.token(mark), Op::Members(members.into()));
     }
 
     /// The list of members that comes with the next snapshot to be staged. It is written before it: a list that is known to be committed may
@@ -91,6 +94,30 @@ impl ToDisk {
     /// Queues an operation that the protocol knows nothing of.
     pub(super) fn extra(&mut self, op: Op) {
         self.push(self.last_token + 1, op);
+    }
+
+    /// The token of the newest operation.
+    pub(super) const fn last_token(&self) -> u64 {
+        self.last_token
+    }
+
+    const fn token(&self, mark: Mark) -> u64 {
+        (mark.0 + self.marks_before) << EXTRA_BITS
+    }
+
+    /// This snapshot takes the place of everything on the disk, and the server begins again with it, in this epoch: the token of the last
+    /// write of that.
+    pub(super) fn replace_by(&mut self, staged: StagedSnapshot, epoch: Epoch) -> u64 {
+        self.snapshots.installed();
+        self.extra(Op::AcceptedEpoch(epoch));
+        self.extra(Op::InstallSnapshot(staged));
+        self.extra(Op::CurrentEpoch(epoch));
+        self.last_token
+    }
+
+    /// Another peer comes in place of the one whose writes are done. It counts its marks from the beginning, and tokens rise.
+    pub(super) const fn begin_again(&mut self) {
+        self.marks_before = self.last_token >> EXTRA_BITS;
     }
 
     fn push(&mut self, token: u64, op: Op) {
@@ -114,7 +141,7 @@ impl ToDisk {
         // A truncation asked for in the same step needs no other tree than this one, and whatever was cut before is gone with the
         // old tree.
         self.reload_at = None;
-        self.last_token = mark.0 << EXTRA_BITS;
+        self.last_token = self.token(mark);
         self.staging = true;
         self.held.get_or_insert_default();
         out.jobs.push(Job::Stage { mark, image });
@@ -123,7 +150,7 @@ impl ToDisk {
     /// That file is there: it is installed before all that waits.
     pub(super) fn staged(&mut self, mark: Mark, staged: StagedSnapshot) {
         let install = Op::InstallSnapshot(staged);
-        let token = mark.0 << EXTRA_BITS;
+        let token = self.token(mark);
         if let Some(members) = self.staged_members.take() {
             self.batch.push((token - 1, Op::Members(members)));
         }
@@ -160,7 +187,7 @@ impl ToDisk {
         while let Some((_, bytes)) = self.asked.pop_front_if(|(last, _)| *last <= token) {
             self.durable_bytes = bytes;
         }
-        let mark = Mark(token >> EXTRA_BITS);
+        let mark = Mark((token >> EXTRA_BITS).saturating_sub(self.marks_before));
         if self.reload_at.is_some_and(|at| mark >= at) {
             out.jobs.push(Job::Reload { mark });
             return None;
@@ -173,13 +200,14 @@ impl ToDisk {
         usize::try_from(self.asked_bytes - self.durable_bytes).unwrap_or(usize::MAX)
     }
 
-    /// Whether a snapshot of the tree is to be written now.
-    pub(super) const fn may_snapshot(&self, serves: bool, now_ms: u64) -> bool {
-        self.snapshots.may_begin(Moment {
+    /// Whether a snapshot of the tree is to be written now; `is_asked`: an operator waits for one.
+    pub(super) const fn may_snapshot(&self, serves: bool, is_asked: bool, now_ms: u64) -> bool {
+        let moment = Moment {
             serves,
             is_held: self.is_held(),
             now_ms,
-        })
+        };
+        self.snapshots.may_begin(moment) || is_asked && self.snapshots.may_begin_asked(moment)
     }
 
     /// A snapshot of the tree is written.

@@ -1,5 +1,6 @@
 //! What can happen to a server, as plain data: whoever drives it turns sockets, files and clocks into these.
 
+use super::asked::{Restoring, Snapped, Told};
 use crate::client::conn::Conn;
 use crate::client::submit::{Connect, Submit};
 use crate::error::ServerError;
@@ -59,6 +60,10 @@ pub enum Event {
     Done(Done),
     /// A transaction of a harness, without a session: proposed, if this server leads.
     Propose(Txn),
+    /// An operator wants a snapshot of the tree as it is.
+    SnapshotAsked(Told<Snapped>),
+    /// An operator puts another tree in place of this one.
+    Restore(Restoring),
     /// Apply all that is committed, so that the tree can be compared with the peer.
     Settle,
     /// Stop orderly.
@@ -71,6 +76,8 @@ pub enum Done {
     Snapshot(Generation, Result<StagedSnapshot, String>),
     /// The snapshot that is to be installed by the write with this mark lies in its temporary file.
     Staged(Mark, Result<StagedSnapshot, String>),
+    /// The snapshot of the tree that an operator brings lies in its temporary file, or could not be written.
+    RestoreStaged(Result<StagedSnapshot, String>),
     /// The tree was read anew after the truncation with this mark.
     Reloaded(Mark, Result<Box<Tree>, ServerError>),
 }

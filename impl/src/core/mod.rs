@@ -19,8 +19,11 @@
 //! | `quorum`, `learners` | links to other servers, and who may have one | links |
 //! | `disk` | writes on their way, snapshots, reloads | the disk's queue, jobs |
 //! | `room` | a full disk, and slow ones | what they hold up |
+//! | `operator`, [`asked`] | operators that wait for a snapshot, or for another tree in place of this one | nothing |
+//! | `restore` | that other tree | every part, to begin again with it |
 
 mod apply;
+pub mod asked;
 pub mod audit;
 mod clients;
 mod disk;
@@ -29,12 +32,14 @@ mod learners;
 mod local;
 mod measures;
 mod members;
+mod operator;
 pub mod out;
 mod peer;
 mod protocol;
 mod quorum;
 mod replica;
 mod requests;
+mod restore;
 mod room;
 mod service;
 #[cfg(test)]

@@ -116,6 +116,11 @@ pub enum Job {
         /// The tree.
         image: Image,
     },
+    /// Write the snapshot of the tree that an operator brings, if there is room: [`Done::RestoreStaged`](super::event::Done).
+    Restore {
+        /// The tree.
+        image: Image,
+    },
     /// Read the tree anew: [`Done::Reloaded`](super::event::Done).
     Reload {
         /// The truncation that it follows.

@@ -243,6 +243,7 @@ impl Core {
         }
         shared.set_mode(mode);
         self.count_serving();
+        self.operator.serves();
         info!(epoch = epoch.0, ?mode, zxid = %self.protocol.peer.delivered(), "serving");
     }
 }

@@ -44,6 +44,13 @@ impl Replica {
         }
     }
 
+    /// The tree was replaced, and so is the log, which begins behind it at `last`.
+    pub(super) fn start_at(&mut self, last: Zxid) {
+        self.window = Window::starting_at(last, self.shared.config.store.kept_txns_max);
+        self.delivery = Delivery::default();
+        self.prep.reset();
+    }
+
     /// Everything up to here is applied: it is no longer pending.
     pub(super) fn applied(&mut self, upto: Zxid) {
         self.prep.committed(upto);

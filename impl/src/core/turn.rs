@@ -1,7 +1,9 @@
 //! The core and its one entrance.
 
+use super::asked::Snapped;
 use super::disk::ToDisk;
 use super::event::{Done, Event, Now};
+use super::operator::Operator;
 use super::out::{LinkAct, Outputs};
 use super::peer::{Measures, Protocol};
 use super::quorum::{Claiming, Quorum};
@@ -50,6 +52,7 @@ pub struct Core {
     pub(super) disk: ToDisk,
     pub(super) quorum: Quorum,
     pub(super) service: Service,
+    pub(super) operator: Operator,
     pub(super) out: Outputs,
     /// Room for encoding, so that many small transactions share an allocation.
     pub(super) scratch: BytesMut,
@@ -126,6 +129,7 @@ impl Core {
             disk,
             quorum: Quorum::new(me, lists),
             service,
+            operator: Operator::default(),
             out: Outputs::default(),
             scratch: BytesMut::new(),
             tells: start.tells,
@@ -204,6 +208,8 @@ impl Core {
             Event::Submitted(conn, requests) => self.on_submitted(&conn, requests),
             Event::Done(done) => self.on_done(done)?,
             Event::Propose(txn) => self.propose_of_harness(txn),
+            Event::SnapshotAsked(told) => self.operator.ask(told),
+            Event::Restore(asked) => self.restore(asked),
             Event::Settle => self.deliver(Need::Answer),
             Event::Shutdown => {
                 self.stop_serving();
@@ -231,6 +237,10 @@ impl Core {
     }
 
     fn on_durable(&mut self, token: u64) {
+        self.operator.durable(token);
+        if self.has_restored(token) {
+            return;
+        }
         if let Some(mark) = self.disk.durable(token, &mut self.out) {
             self.step(Input::Durable(mark));
         }
@@ -250,6 +260,7 @@ impl Core {
                 self.disk.reloaded();
                 self.step(Input::Durable(mark));
             }
+            Done::RestoreStaged(result) => self.restore_staged(result),
             Done::Snapshot(generation, result) => {
                 let stats = &self.replica.shared.stats;
                 let elapsed_ms = self.now.elapsed_ms;
@@ -259,7 +270,16 @@ impl Core {
                     );
                     stats.snapshots_failed.fetch_add(1, Ordering::Relaxed);
                 }
-                self.disk.snapshot_done(generation, result.ok(), elapsed_ms);
+                let file = result
+                    .as_ref()
+                    .map_err(String::clone)
+                    .map(|staged| Snapped {
+                        zxid: staged.zxid,
+                        path: staged.path(),
+                    });
+                let finished = self.disk.snapshot_done(generation, result.ok(), elapsed_ms);
+                let token = self.disk.last_token();
+                self.operator.written(finished, token, file);
             }
         }
         Ok(())
@@ -305,12 +325,20 @@ impl Core {
         self.out.wake_ms = self.next_wake_ms();
     }
 
-    /// Writes a snapshot when enough has changed, while writes go on.
+    /// Writes a snapshot when enough has changed, or an operator waits for one, while writes go on.
     fn maybe_snapshot(&mut self) {
         let serves = self.service.serves();
-        if !self.disk.may_snapshot(serves, self.now.elapsed_ms) {
+        let is_asked = self.operator.wants_snapshot();
+        if is_asked && !serves {
+            self.operator.refuse();
+        }
+        if !self
+            .disk
+            .may_snapshot(serves, is_asked, self.now.elapsed_ms)
+        {
             return;
         }
+        self.operator.begun();
         let image = self.replica.shared.tree().image();
         self.disk.snapshot(image, &mut self.out);
     }

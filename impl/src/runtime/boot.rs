@@ -9,6 +9,7 @@ use crate::storage::boot::{self, BootOptions, Found};
 use crate::storage::disk::{Disk, RealDisk};
 use crate::storage::layout::{self, Layout};
 use crate::storage::owner::Owner;
+use crate::storage::snapshot::{Form, Packing};
 use crate::storage::txn_log::writer::{LogOptions, TxnLog};
 use crate::storage::{Dirs, StorageError, history, members, purge, worker};
 use std::io;
@@ -167,6 +168,17 @@ fn options(config: &Config) -> BootOptions {
     BootOptions {
         trust_empty_snapshot: config.trust_empty,
         is_ensemble: config.is_ensemble(),
+        form: form(config, Packing::Plain),
+    }
+}
+
+/// How snapshots are written that are compressed so.
+#[must_use]
+pub fn form(config: &Config, packing: Packing) -> Form {
+    Form {
+        packing,
+        says_digest: config.store.says_digest,
+        says_zxid: config.store.says_zxid,
     }
 }
 
@@ -273,7 +285,6 @@ mod tests {
     use super::*;
     use crate::config::check;
     use crate::storage::list_by_zxid;
-    use crate::storage::snapshot::Packing;
     use crate::storage::stage::stage;
 
     fn config(dir: &Path) -> Config {

@@ -18,7 +18,7 @@ use crate::core::turn::Core;
 use crate::edges::clock::Clock;
 use crate::error::ServerError;
 use crate::storage::disk::RealDisk;
-use crate::storage::snapshot::{Packing, StagedSnapshot};
+use crate::storage::snapshot::{Form, Packing, StagedSnapshot};
 use crate::storage::stage::stage;
 use crate::storage::worker::{self, Op};
 use crate::storage::{Dirs, StorageError};
@@ -222,10 +222,11 @@ impl Edges {
                     Some(Compression::Gz) => Packing::Gz,
                     Some(Compression::Snappy) => Packing::Snappy,
                 };
+                let form = boot::form(&self.shared.config, packing);
                 let shared = Arc::clone(&self.shared);
                 tokio::task::spawn_blocking(move || {
                     let began = Instant::now();
-                    let staged = stage(&RealDisk, &dirs, &image, packing);
+                    let staged = stage(&RealDisk, &dirs, &image, form);
                     let staged = staged.map_err(|e| e.to_string());
                     if staged.is_ok() {
                         let took = began.elapsed().as_millis();
@@ -235,10 +236,20 @@ impl Edges {
                     done(Done::Snapshot(generation, staged));
                 });
             }
+            Job::Restore { image } => {
+                // As what is installed always is.
+                let form = boot::form(&self.shared.config, Packing::Plain);
+                tokio::task::spawn_blocking(move || {
+                    let staged = stage(&RealDisk, &dirs, &image, form);
+                    done(Done::RestoreStaged(staged.map_err(|e| e.to_string())));
+                });
+            }
             Job::Stage { mark, image } => {
                 let inbox = Arc::clone(&self.inbox);
+                // Plain, whatever the configuration says: the plan of what is installed names one file.
+                let form = boot::form(&self.shared.config, Packing::Plain);
                 tokio::task::spawn_blocking(move || {
-                    let staged = stage_until_room(&dirs, &image, &inbox);
+                    let staged = stage_until_room(&dirs, &image, form, &inbox);
                     done(Done::Staged(mark, staged.map_err(|e| e.to_string())));
                 });
             }
@@ -260,12 +271,12 @@ impl Edges {
 fn stage_until_room(
     dirs: &Dirs,
     image: &Image,
+    form: Form,
     inbox: &Inbox,
 ) -> Result<StagedSnapshot, StorageError> {
     let mut full = false;
     let result = loop {
-        // Plain, whatever the configuration says: the plan of what is installed names one file.
-        match stage(&RealDisk, dirs, image, Packing::Plain) {
+        match stage(&RealDisk, dirs, image, form) {
             Err(e) if e.is_passing() => {
                 if !std::mem::replace(&mut full, true) {
                     let event = worker::Event::Full {

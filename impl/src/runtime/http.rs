@@ -1,8 +1,13 @@
 //! HTTP for operators: commands with answers in JSON, what Prometheus scrapes, and whether this server lives and is ready.
 //!
-//! Each connection carries one request and lasts no longer than `admin.idleTimeout`; there are at most `CONNECTIONS_MAX` of a port,
-//! and one more takes the place of the oldest of the address that has most of them. No body is read: nothing that is asked for has one.
+//! Each connection carries one request and lasts no longer than `admin.idleTimeout`, but for snapshots, of which a piece has to move in
+//! that time (`backup.rs`); there are at most `CONNECTIONS_MAX` of a port, and one more takes the place of the oldest of the address
+//! that has most of them. No other body is read: nothing else that is asked for has one.
 
+use super::backup::Backups;
+use super::content::{Answer, Patience, plain, response};
+use super::inbox::Inbox;
+use crate::admin::backup::Backup;
 use crate::admin::{endpoints, exposition, metrics};
 use crate::client::lock::lock;
 use crate::client::shared::{Mode, Shared};
@@ -10,19 +15,20 @@ use crate::config::operation::{Commands, Exporter};
 use crate::error::ServerError;
 use crate::runtime::doors::Strangers;
 use crate::runtime::ports::{self, Listening};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info, warn};
 
 /// Connections of one port at a time.
@@ -34,13 +40,11 @@ const SCRAPE_TIME: Duration = Duration::from_secs(30);
 /// After the system has refused to take a connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
-type Answer = Response<Full<Bytes>>;
-
 /// What a port answers.
 #[derive(Clone)]
 enum Site {
     /// Commands, under this path.
-    Commands(String),
+    Commands(String, Arc<Backups>),
     /// Metrics; whether names of counters end in `_total`.
     Metrics(bool),
 }
@@ -49,9 +53,9 @@ enum Site {
 ///
 /// # Errors
 /// [`ServerError::Bind`], [`ServerError::UnknownName`]: metrics that were asked for would be missed.
-pub async fn listen(shared: &Arc<Shared>) -> Result<(), ServerError> {
+pub async fn listen(shared: &Arc<Shared>, inbox: &Arc<Inbox>) -> Result<(), ServerError> {
     bind_exporter(shared).await?;
-    bind_commands(shared).await;
+    bind_commands(shared, inbox).await;
     Ok(())
 }
 
@@ -72,12 +76,13 @@ async fn bind_exporter(shared: &Arc<Shared>) -> Result<(), ServerError> {
 
 /// Takes the port of commands. Where that cannot be, the server goes on without it, as ZooKeeper's members do (D-94): nobody may have
 /// asked for it.
-async fn bind_commands(shared: &Arc<Shared>) {
+async fn bind_commands(shared: &Arc<Shared>, inbox: &Arc<Inbox>) {
     let Some(Commands {
         listen,
         is_chosen,
         path,
         idle_ms,
+        ..
     }) = &shared.config.operation.commands
     else {
         return;
@@ -102,12 +107,9 @@ async fn bind_commands(shared: &Arc<Shared>) {
         info!("commands over HTTP at http://{addr}{path}, {far}");
     }
     let time = Duration::from_millis(*idle_ms);
-    serve(
-        listener,
-        Site::Commands(path.clone()),
-        time,
-        Arc::clone(shared),
-    );
+    let backups = Backups::new(shared, Arc::clone(inbox));
+    let site = Site::Commands(path.clone(), Arc::new(backups));
+    serve(listener, site, time, Arc::clone(shared));
 }
 
 fn serve(listener: TcpListener, site: Site, time: Duration, shared: Arc<Shared>) {
@@ -116,8 +118,9 @@ fn serve(listener: TcpListener, site: Site, time: Duration, shared: Arc<Shared>)
         loop {
             match ports::accept(&listener).await {
                 Ok((stream, from)) => {
-                    let talk = talk(stream, site.clone(), time, Arc::clone(&shared));
-                    lock(&strangers).hear_out(from.ip(), talk);
+                    let from = from.ip();
+                    let talk = talk((stream, from), site.clone(), time, Arc::clone(&shared));
+                    lock(&strangers).hear_out(from, talk);
                 }
                 Err(error) => {
                     debug!(%error, "cannot accept over HTTP; trying again");
@@ -128,10 +131,17 @@ fn serve(listener: TcpListener, site: Site, time: Duration, shared: Arc<Shared>)
     });
 }
 
-async fn talk(stream: TcpStream, site: Site, time: Duration, shared: Arc<Shared>) {
+async fn talk(
+    (stream, from): (TcpStream, IpAddr),
+    site: Site,
+    time: Duration,
+    shared: Arc<Shared>,
+) {
+    let patience = Patience::new(time);
+    let kept = patience.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (site, shared) = (site.clone(), Arc::clone(&shared));
-        async move { Ok::<_, Infallible>(answered(request, site, shared).await) }
+        let (site, shared, patience) = (site.clone(), Arc::clone(&shared), kept.clone());
+        async move { Ok::<_, Infallible>(answered(request, from, site, shared, patience).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -139,14 +149,24 @@ async fn talk(stream: TcpStream, site: Site, time: Duration, shared: Arc<Shared>
         .keep_alive(false)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    match timeout(time, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "a connection over HTTP has ended"),
-        Err(_) => debug!("a connection over HTTP has lasted too long"),
+    let mut connection = pin!(connection);
+    loop {
+        match timeout_at(patience.until(), connection.as_mut()).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => return debug!(%error, "a connection over HTTP has ended"),
+            Err(_) if patience.until() > Instant::now() => {}
+            Err(_) => return debug!("a connection over HTTP has lasted too long"),
+        }
     }
 }
 
-async fn answered(request: Request<Incoming>, site: Site, shared: Arc<Shared>) -> Answer {
+async fn answered(
+    request: Request<Incoming>,
+    from: IpAddr,
+    site: Site,
+    shared: Arc<Shared>,
+    patience: Patience,
+) -> Answer {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     match method {
         Method::GET | Method::HEAD | Method::POST => {}
@@ -156,6 +176,14 @@ async fn answered(request: Request<Incoming>, site: Site, shared: Arc<Shared>) -
             let allowed = HeaderValue::from_static("GET, HEAD, POST");
             answer.headers_mut().insert(ALLOW, allowed);
             return answer;
+        }
+    }
+    if let Site::Commands(under, backups) = &site {
+        let name = uri.path().strip_prefix(under.as_str());
+        let name = name.and_then(|rest| rest.strip_prefix('/'));
+        if let Some(backup) = name.and_then(Backup::of) {
+            let backups = Arc::clone(backups);
+            return backups.answer(backup, request, from, patience).await;
         }
     }
     // The tree, the hub and the directories are looked at: not where others wait for the thread.
@@ -182,7 +210,7 @@ fn told(site: &Site, path: &str, query: &str, shared: &Shared) -> Answer {
             response(StatusCode::OK, exposition::CONTENT_TYPE, text)
         }
         Site::Metrics(_) => plain(StatusCode::NOT_FOUND, "not here; look at /metrics\n"),
-        Site::Commands(under) => match path.strip_prefix(under.as_str()) {
+        Site::Commands(under, _) => match path.strip_prefix(under.as_str()) {
             Some("" | "/") => {
                 let page = endpoints::index(under);
                 response(StatusCode::OK, "text/html; charset=utf-8", page)
@@ -222,17 +250,4 @@ fn asked(query: &str) -> BTreeMap<String, String> {
             .or_insert_with(|| value.to_owned());
     }
     all
-}
-
-fn plain(code: StatusCode, text: &str) -> Answer {
-    response(code, "text/plain; charset=utf-8", text.to_owned())
-}
-
-fn response(code: StatusCode, kind: &'static str, text: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(text)));
-    *answer.status_mut() = code;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
 }

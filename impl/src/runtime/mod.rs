@@ -2,9 +2,11 @@
 //! allows.
 
 pub mod audit;
+mod backup;
 pub mod boot;
 pub mod client;
 pub mod clock;
+mod content;
 pub mod disk;
 pub mod doors;
 pub mod driver;

@@ -2,7 +2,7 @@
 
 use super::disk::Disk;
 use super::recovery::{RecoveryOptions, RecoverySink, recover};
-use super::snapshot::Packing;
+use super::snapshot::Form;
 use super::snapshot::body::{Refused, SnapshotSink};
 use super::snapshot::tree::TreeSink;
 use super::stage::stage;
@@ -28,6 +28,8 @@ pub struct BootOptions {
     pub trust_empty_snapshot: bool,
     /// Whether the server is one of several; one on its own has no epochs.
     pub is_ensemble: bool,
+    /// How the first snapshot of a new server is written.
+    pub form: Form,
 }
 
 enum Growing {
@@ -169,6 +171,7 @@ fn read_with<D: Disk>(
     options: BootOptions,
     settle: bool,
 ) -> Result<(Tree, durable::Found, Replay, Vec<Members>)> {
+    let form = options.form;
     let options = RecoveryOptions {
         trust_empty_snapshot: options.trust_empty_snapshot,
         create_epochs: options.is_ensemble,
@@ -190,7 +193,7 @@ fn read_with<D: Disk>(
     let mut history = History::starting_at(found.snapshot_zxid());
     if found.snapshot.is_none() {
         // Without a snapshot the next start would not know what the log builds on.
-        stage(disk, dirs, &tree.image(), Packing::Plain)?.publish(disk)?;
+        stage(disk, dirs, &tree.image(), form)?.publish(disk)?;
         history = History::starting_at(found.last_zxid);
         replayed = Replay::default();
     } else {

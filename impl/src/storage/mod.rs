@@ -14,6 +14,7 @@ pub mod layout;
 pub mod members;
 pub mod owner;
 pub mod purge;
+pub mod receive;
 pub mod recording;
 pub mod recovery;
 pub mod repair;

@@ -2,7 +2,7 @@
 
 use super::disk::{Disk, tmp_of};
 use super::snapshot::tree::ImageNodes;
-use super::snapshot::{Packing, SnapshotWriter, StagedSnapshot, packed_path_of};
+use super::snapshot::{Form, SnapshotWriter, StagedSnapshot, packed_path_of};
 use super::{Dirs, Result};
 use zabra_model::tree::image::Image;
 
@@ -14,27 +14,23 @@ pub fn stage<D: Disk>(
     disk: &D,
     dirs: &Dirs,
     image: &Image,
-    packing: Packing,
+    form: impl Into<Form>,
 ) -> Result<StagedSnapshot> {
-    let staged = write(disk, dirs, image, packing);
+    let form = form.into();
+    let staged = write(disk, dirs, image, form);
     if staged.is_err() {
-        let half = tmp_of(&packed_path_of(&dirs.snap, image.zxid, packing));
+        let half = tmp_of(&packed_path_of(&dirs.snap, image.zxid, form.packing));
         // If it stays, the next start removes it; it is not taken for a snapshot.
         let _ = disk.remove(&half);
     }
     staged
 }
 
-fn write<D: Disk>(
-    disk: &D,
-    dirs: &Dirs,
-    image: &Image,
-    packing: Packing,
-) -> Result<StagedSnapshot> {
+fn write<D: Disk>(disk: &D, dirs: &Dirs, image: &Image, form: Form) -> Result<StagedSnapshot> {
     let mut writer = SnapshotWriter::begin(
         disk,
         &dirs.snap,
-        (image.zxid, packing),
+        (image.zxid, form),
         image.sessions.iter().copied(),
         image.acls.iter().map(|(_, list)| &**list),
     )?;

@@ -15,9 +15,11 @@
 //! **How the host calls it.** [`Snapshots::count`] for what it applies, [`Snapshots::cut`] when it queues a truncation, [`Snapshots::installed`] when it
 //! queues the installation of a tree. At the end of a turn, where [`Snapshots::may_begin`]: [`Snapshots::begin`], with the job that writes the
 //! file; the generation goes with it and comes back in [`Snapshots::finished`], which says what becomes of the file. Time is the
-//! host's clock that only rises, in ms.
+//! host's clock that only rises, in ms. A snapshot that an operator has asked for is begun where [`Snapshots::may_begin_asked`].
+//!
+//! A server on its own may be told to put another tree in place of its own: [`restored_as`] says at which zxid it then is.
 
-use crate::ids::ServerId;
+use crate::ids::{Epoch, ServerId, Zxid};
 
 /// Before another try after one that failed, ms.
 pub const RETRY_MS: u64 = 10_000;
@@ -137,11 +139,14 @@ impl Snapshots {
     #[must_use]
     pub const fn may_begin(&self, moment: Moment) -> bool {
         let reached = self.behind.txns >= self.due.txns || self.behind.bytes >= self.due.bytes;
-        reached
-            && !self.is_running
-            && moment.serves
-            && !moment.is_held
-            && moment.now_ms >= self.not_before_ms
+        reached && moment.now_ms >= self.not_before_ms && self.may_begin_asked(moment)
+    }
+
+    /// Whether a snapshot that an operator waits for is to be begun now: however little there is to replay, and though the last one
+    /// has failed.
+    #[must_use]
+    pub const fn may_begin_asked(&self, moment: Moment) -> bool {
+        !self.is_running && moment.serves && !moment.is_held
     }
 
     /// A snapshot of all that is applied is begun. The job that writes it carries what is returned.
@@ -180,6 +185,22 @@ impl Snapshots {
             Finished::Drop
         }
     }
+}
+
+/// The zxid at which a server on its own takes a tree from elsewhere, whose newest change is at `newest`: where an epoch begins
+/// that is above all that the server has promised or served, and above all that the tree has seen. So no zxid that a client knows comes
+/// again with another meaning, and no log or snapshot of before leads on from the tree.
+///
+/// ```text
+/// the server has accepted epoch 3 and is at e3c17, the tree is of e2c900: e4c0
+/// the server has accepted epoch 3 and is at e3c17, the tree is of e7c5:   e8c0
+/// ```
+///
+/// `None`: the server could not begin another epoch above that one.
+#[must_use]
+pub fn restored_as(accepted: Epoch, newest: Zxid, epoch_max: Epoch) -> Option<Zxid> {
+    let epoch = accepted.max(newest.epoch()).next()?;
+    (epoch < epoch_max).then_some(Zxid::new(epoch, 0))
 }
 
 #[cfg(test)]
@@ -313,5 +334,40 @@ mod tests {
             let next = snapshots.begin();
             assert_eq!(snapshots.finished(next, true, 0), Finished::Publish);
         }
+    }
+
+    #[test]
+    fn one_that_an_operator_asks_for_waits_for_nothing_but_those_before_it() {
+        let mut snapshots = Snapshots::new(due(1, 1000, None), Replay::default());
+        assert!(!snapshots.may_begin(SERVES) && snapshots.may_begin_asked(SERVES));
+        let looks = Moment {
+            serves: false,
+            ..SERVES
+        };
+        let held = Moment {
+            is_held: true,
+            ..SERVES
+        };
+        assert!(!snapshots.may_begin_asked(looks) && !snapshots.may_begin_asked(held));
+        let of = snapshots.begin();
+        assert!(!snapshots.may_begin_asked(SERVES));
+        assert_eq!(snapshots.finished(of, false, 0), Finished::TryAgain);
+        assert!(snapshots.may_begin_asked(SERVES));
+    }
+
+    #[test]
+    fn a_restored_tree_begins_an_epoch_above_all_that_anybody_has_seen() {
+        let (max, e) = (Epoch(u32::MAX), |epoch, counter| {
+            Zxid::new(Epoch(epoch), counter)
+        });
+        assert_eq!(restored_as(Epoch(3), e(2, 900), max), Some(e(4, 0)));
+        assert_eq!(restored_as(Epoch(3), e(7, 5), max), Some(e(8, 0)));
+        assert_eq!(
+            restored_as(Epoch(0), Zxid::ZERO, Epoch(2)),
+            Some(e(1, 0)),
+            "another epoch is left above it"
+        );
+        assert_eq!(restored_as(Epoch(1), Zxid::ZERO, Epoch(2)), None);
+        assert_eq!(restored_as(Epoch(0), Zxid::NONE, max), None);
     }
 }

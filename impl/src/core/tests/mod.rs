@@ -13,6 +13,7 @@
 //! | `Heard`: a request, a question or a word about a session, the answer to a sync | `leading`: what a learner forwards …, a session goes on …, C-80; `following`: requests and syncs …, a session goes on …, C-40, C-41 |
 //! | `Heard`: a tree; `Done` | `following`: a whole tree …, a tree that holds more …; `alone`: C-8 |
 //! | `Connect`, `Submitted` | `alone`: a write is answered …, a sync …, a session goes on …, C-45; `local` |
+//! | `SnapshotAsked`, `Restore`, and how their jobs end | `operator` |
 //! | `Propose`, `Settle`, `Shutdown` | `alone`: a harness …, the end … |
 //!
 //! What is between a client's bytes and `Submitted` is tested in `client/intake/tests/`.
@@ -22,6 +23,7 @@ mod cases;
 mod following;
 mod leading;
 mod local;
+mod operator;
 
 use super::event::{Done, Event, Now};
 use super::out::{DialAct, Item, Job, LinkAct, Outputs};

@@ -4,10 +4,9 @@
 //! i32 "ZKSN"  i32 version 2  i64 -1   body   seal   [digest block, seal]   [last processed zxid, seal]
 //! seal = i64 Adler-32 of everything before it, ustring "/"
 //! ```
-//! We write neither of the two optional blocks. Every reader takes their absence for an older writer, while a reader
-//! whose digest switch is off misreads a file that has a digest block; so without them our files suit every Java server
-//! of 3.8 and 3.9, however it is set. They serve to compare and to end snapshots that contain later changes than their
-//! name says: ours never do, a snapshot of ours is of one zxid exactly.
+//! Both blocks are written, unless a key says otherwise ([`Form`]): a reader of ZooKeeper whose `digest.enabled` is off misreads a file that
+//! has a digest block. Their zxid is that of the name: a snapshot of ours is of one zxid exactly. The digest is summed while the nodes
+//! are written, beside all that clients wait for.
 
 mod packed;
 
@@ -23,6 +22,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use zabra_model::ids::{SessionId, Zxid};
 use zabra_model::tree::acl::AclEntry;
+use zabra_model::tree::digest::{DIGEST_VERSION, node_digest};
 
 const HEADER: [u8; 16] = *b"ZKSN\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff";
 const SEAL_END: [u8; 5] = *b"\0\0\0\x01/";
@@ -30,9 +30,32 @@ const SEAL_BYTES: usize = 13;
 const DIGEST_BYTES: usize = 20;
 const ZXID_BYTES: usize = 8;
 const CHUNK_BYTES: usize = 256 << 10;
+/// What tells how a snapshot is compressed.
+const HEAD_BYTES: usize = 8;
 /// Bytes of a snapshot that are written before they are synced. More of them at once would stand in the disk's queue, and in the
 /// file system's journal, before the syncs of the log that clients wait for.
 const UNSYNCED_BYTES_MAX: u64 = 4 << 20;
+
+/// How a snapshot is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Form {
+    /// How it is compressed.
+    pub packing: Packing,
+    /// Whether it says the digest of its tree.
+    pub says_digest: bool,
+    /// Whether it says its zxid.
+    pub says_zxid: bool,
+}
+
+impl From<Packing> for Form {
+    fn from(packing: Packing) -> Self {
+        Self {
+            packing,
+            says_digest: true,
+            says_zxid: true,
+        }
+    }
+}
 
 /// The final name of the snapshot of `zxid`, uncompressed.
 #[must_use]
@@ -73,6 +96,10 @@ pub struct SnapshotWriter<D: Disk> {
     chunk: Vec<u8>,
     packer: Packer,
     body: BodyEncoder,
+    /// Of the nodes so far.
+    digest: u64,
+    zxid: Zxid,
+    form: Form,
 }
 
 impl<D: Disk> std::fmt::Debug for SnapshotWriter<D> {
@@ -101,11 +128,12 @@ impl<D: Disk> SnapshotWriter<D> {
     pub fn begin<'a>(
         disk: &D,
         dir: &Path,
-        (zxid, packing): (Zxid, Packing),
+        (zxid, form): (Zxid, impl Into<Form>),
         sessions: impl ExactSizeIterator<Item = (SessionId, i32)>,
         acls: impl IntoIterator<Item = &'a [AclEntry]>,
     ) -> Result<Self> {
-        let path = packed_path_of(dir, zxid, packing);
+        let form = form.into();
+        let path = packed_path_of(dir, zxid, form.packing);
         let file = disk.create(&tmp_of(&path))?;
         let mut chunk = HEADER.to_vec();
         let body = BodyEncoder::begin(sessions, acls, &mut chunk);
@@ -117,8 +145,11 @@ impl<D: Disk> SnapshotWriter<D> {
             synced: 0,
             sum: Adler32::new(),
             chunk,
-            packer: Packer::new(packing),
+            packer: Packer::new(form.packing),
             body,
+            digest: 0,
+            zxid,
+            form,
         })
     }
 
@@ -127,6 +158,10 @@ impl<D: Disk> SnapshotWriter<D> {
     /// # Errors
     /// [`StorageError::BadSnapshot`] for an ACL that was not announced, [`StorageError::Io`].
     pub fn node(&mut self, node: NodeRef<'_>) -> Result<()> {
+        if self.form.says_digest {
+            let of_node = node_digest(node.path, node.data, node.stat);
+            self.digest = self.digest.wrapping_add(of_node);
+        }
         if let Err(unknown) = self.body.node(node, &mut self.chunk) {
             return Err(StorageError::BadSnapshot {
                 path: self.path.clone(),
@@ -161,33 +196,55 @@ impl<D: Disk> SnapshotWriter<D> {
     /// # Errors
     /// [`StorageError::Io`].
     pub fn finish(mut self) -> Result<StagedSnapshot> {
+        let Form {
+            says_digest,
+            says_zxid,
+            ..
+        } = self.form;
         self.body.end(&mut self.chunk);
-        self.write_chunk(false)?;
-        self.chunk
-            .extend_from_slice(&u64::from(self.sum.finish()).to_be_bytes());
-        self.chunk.extend_from_slice(&SEAL_END);
-        self.write_chunk(true)?;
+        self.seal(!says_digest && !says_zxid)?;
+        if says_digest {
+            self.chunk.extend_from_slice(&self.zxid.0.to_be_bytes());
+            self.chunk.extend_from_slice(&DIGEST_VERSION.to_be_bytes());
+            self.chunk.extend_from_slice(&self.digest.to_be_bytes());
+            self.seal(!says_zxid)?;
+        }
+        if says_zxid {
+            self.chunk.extend_from_slice(&self.zxid.0.to_be_bytes());
+            self.seal(true)?;
+        }
         self.file.sync()?;
         self.disk.sync_dir(parent_of(&self.path))?;
-        let name = self.path.file_name().and_then(|name| name.to_str());
         Ok(StagedSnapshot {
-            zxid: name
-                .and_then(Packing::of_name)
-                .map(|(zxid, _)| zxid)
-                .unwrap_or_default(),
+            zxid: self.zxid,
             tmp: tmp_of(&self.path),
         })
+    }
+
+    /// Ends a part with the checksum of all before it.
+    fn seal(&mut self, is_last: bool) -> Result<()> {
+        self.write_chunk(false)?;
+        let sum = u64::from(self.sum.finish());
+        self.chunk.extend_from_slice(&sum.to_be_bytes());
+        self.chunk.extend_from_slice(&SEAL_END);
+        self.write_chunk(is_last)
     }
 }
 
 impl StagedSnapshot {
+    /// Its final name.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.tmp.with_extension("")
+    }
+
     /// Gives the snapshot its final name, durably. Logs stay: it is a snapshot of what they hold.
     ///
     /// # Errors
     /// [`StorageError::Io`].
     pub fn publish<D: Disk>(self, disk: &D) -> Result<PathBuf> {
         let dir = parent_of(&self.tmp);
-        let path = self.tmp.with_extension("");
+        let path = self.path();
         disk.rename(&self.tmp, &path)?;
         disk.sync_dir(dir)?;
         Ok(path)
@@ -203,6 +260,8 @@ pub struct SnapshotFacts {
     pub newest: Zxid,
     /// Digest and its zxid, of the live tree at that zxid; absent if the block is absent or says "none".
     pub digest: Option<(Zxid, u64)>,
+    /// The last zxid that was processed when it was written, where it says so (3.9).
+    pub last: Option<Zxid>,
 }
 
 /// Reads a whole snapshot file into `sink`. On an error the sink holds a part of it: clear it.
@@ -217,8 +276,37 @@ pub fn read<D: Disk>(
 ) -> Result<SnapshotFacts> {
     let name = path.file_name().and_then(|name| name.to_str());
     let packing = name.and_then(Packing::of_name).unwrap_or_default().1;
+    let file = Unpacked::new(disk.read(path)?, packing);
+    read_from(file, path, zxid, sink)
+}
+
+/// As [`read`], of one that does not lie in a data directory: `what` names it in errors. How it is compressed is told by its first bytes.
+///
+/// # Errors
+/// [`StorageError::BadSnapshot`] for anything but a complete snapshot with nothing behind it, [`StorageError::Io`] of `from`.
+pub fn read_stream(
+    mut from: impl Read,
+    what: &Path,
+    sink: &mut impl SnapshotSink,
+) -> Result<SnapshotFacts> {
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    (&mut from)
+        .take(HEAD_BYTES as u64)
+        .read_to_end(&mut head)
+        .map_err(|e| io_error("read", what, e))?;
+    let packing = Packing::of_content(&head);
+    let whole = Unpacked::new(head.as_slice().chain(from), packing);
+    read_from(whole, what, Zxid::ZERO, sink)
+}
+
+fn read_from(
+    reader: Unpacked<impl Read>,
+    path: &Path,
+    zxid: Zxid,
+    sink: &mut impl SnapshotSink,
+) -> Result<SnapshotFacts> {
     let mut file = Input {
-        reader: Unpacked::new(disk.read(path)?, packing),
+        reader,
         path,
         buffer: Vec::new(),
         start: 0,
@@ -249,6 +337,7 @@ pub fn read<D: Disk>(
         zxid,
         newest: decoder.newest(),
         digest: None,
+        last: None,
     };
     // Which blocks follow can only be told from how many bytes are left: nothing, one block or both.
     let digest_block = DIGEST_BYTES + SEAL_BYTES;
@@ -261,8 +350,14 @@ pub fn read<D: Disk>(
         file.seal()?;
     }
     if left == zxid_block || left >= digest_block + zxid_block {
+        let zxid = file.ahead().first_chunk::<ZXID_BYTES>();
+        facts.last = zxid.map(|zxid| Zxid(u64::from_be_bytes(*zxid)));
         file.consume(ZXID_BYTES);
         file.seal()?;
+    }
+    if !file.ahead().is_empty() {
+        let what = "it ends in the middle of what follows the tree, or does not end there";
+        return Err(file.bad(what.to_owned()));
     }
     Ok(facts)
 }
@@ -479,8 +574,12 @@ pub(crate) mod tests {
                 "byte {at}"
             );
             disk.put(&path, &good[..at]);
-            assert!(
-                read(&disk, &path, Zxid(9), &mut Kept::default()).is_err(),
+            // Without the blocks behind the tree, it is that of an older writer.
+            let is_older = good.len() - at == ZXID_BYTES + SEAL_BYTES
+                || good.len() - at == ZXID_BYTES + DIGEST_BYTES + 2 * SEAL_BYTES;
+            assert_eq!(
+                read(&disk, &path, Zxid(9), &mut Kept::default()).is_ok(),
+                is_older,
                 "cut at {at}"
             );
         }

@@ -63,6 +63,12 @@ impl Packing {
         }
     }
 
+    /// Of what begins so.
+    pub(super) fn of_content(head: &[u8]) -> Self {
+        let begins_so = |packing: &Self| head.starts_with(packing.magic());
+        Self::ALL.into_iter().find(begins_so).unwrap_or_default()
+    }
+
     /// Of a file's name, with what it is a snapshot of; `None` for names that are no snapshot's.
     #[must_use]
     pub fn of_name(name: &str) -> Option<(Zxid, Self)> {
