@@ -131,6 +131,14 @@ mod tests {
     use super::*;
     use crate::client::summary::{Summary, Times};
 
+    fn row(name: &'static str, key: Option<&str>, value: Value) -> Metric {
+        Metric {
+            name,
+            key: key.map(str::to_owned),
+            value,
+        }
+    }
+
     #[test]
     fn prometheus_gets_families_with_their_kinds_labels_and_quantiles() {
         let times = Times::default();
@@ -138,11 +146,6 @@ mod tests {
         times.add(2);
         let summary = Summary::new();
         summary.add(7);
-        let row = |name, key: Option<&str>, value| Metric {
-            name,
-            key: key.map(str::to_owned),
-            value,
-        };
         let table = [
             row("znode_count", None, Value::Gauge(6)),
             row("avg_latency", None, Value::Fraction(0.5)),
@@ -178,13 +181,33 @@ ack_latency{key=\"2\",quantile=\"0.95\"} NaN
 ack_latency{key=\"2\",quantile=\"0.99\"} NaN
 ack_latency_count{key=\"2\"} 0.0
 ack_latency_sum{key=\"2\"} 0.0
+";
+        assert!(told.starts_with(wanted), "{told}");
+        let renamed = text(&table, true);
+        assert!(
+            renamed.contains("\n# TYPE proposal_count_total counter\nproposal_count_total 3.0\n")
+        );
+        assert!(renamed.contains("\nfsynctime_count 1.0\n"), "{renamed}");
+    }
+
+    #[test]
+    fn prometheus_gets_the_distribution_of_each_time_and_any_name_as_a_label() {
+        let times = Times::default();
+        let none = times.now(None);
+        times.add(2);
+        let table = [
+            row("ack_latency", Some("1"), Value::Times(times.now(None))),
+            row("ack_latency", Some("2"), Value::Times(none)),
+        ];
+        let told = text(&table, false);
+        let wanted = "\
 # HELP ack_latency_distribution ack_latency in ms
 # TYPE ack_latency_distribution histogram
 ack_latency_distribution_bucket{key=\"1\",le=\"0.0\"} 0.0
 ack_latency_distribution_bucket{key=\"1\",le=\"1.0\"} 0.0
 ack_latency_distribution_bucket{key=\"1\",le=\"2.0\"} 1.0
 ";
-        assert!(told.starts_with(wanted), "{told}");
+        assert!(told.contains(wanted), "{told}");
         assert!(told.contains("\nack_latency_distribution_bucket{key=\"1\",le=\"+Inf\"} 1.0\n"));
         assert!(told.contains("\nack_latency_distribution_sum{key=\"1\"} 2.0\n"));
         assert!(told.ends_with("\nack_latency_distribution_sum{key=\"2\"} 0.0\n"));
@@ -209,10 +232,5 @@ ack_latency_distribution_bucket{key=\"1\",le=\"2.0\"} 1.0
             alone.contains("\nreadlatency_distribution_count 1.0\n"),
             "{alone}"
         );
-        let renamed = text(&table, true);
-        assert!(
-            renamed.contains("\n# TYPE proposal_count_total counter\nproposal_count_total 3.0\n")
-        );
-        assert!(renamed.contains("\nfsynctime_count 1.0\n"), "{renamed}");
     }
 }
