@@ -97,7 +97,7 @@ fn it_ends_with_zookeeper_s_codes_where_it_has_one() {
         (
             vec!["zoo.cfg", data],
             2,
-            "arguments:1: clientPort=zoo.cfg is no number",
+            "arguments:1: clientPort=zoo.cfg: write a port, 0 to 65535",
         ),
         (vec!["1", "2", "3", "4", "5"], 2, "Usage"),
         (

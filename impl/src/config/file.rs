@@ -10,7 +10,7 @@ use super::security::{Honoured, honoured};
 use super::store::Store;
 use super::throttle::ThrottleLines;
 use super::tls::TlsLines;
-use super::values::{flag, span_ms, yes};
+use super::values::{bytes, count, flag, port, span_ms, within, yes};
 use super::{DigestHash, Member, MemberRole, SuperDigest, Unused, Whitelist};
 use encoding_rs::UTF_8;
 use java_properties::{LineContent, PropertiesIter};
@@ -19,6 +19,11 @@ use std::path::PathBuf;
 use zabra_model::ids::{ServerId, Zxid};
 use zabra_model::quorum::Group;
 use zabra_model::service::members::{member, role, server_id};
+
+/// The least `jute.maxbuffer`.
+const FRAME_BYTES_MIN: usize = 64;
+/// The largest `jute.maxbuffer`, and the largest extra size: the two together are what a log and a snapshot can hold.
+const FRAME_BYTES_LIMIT: usize = 64 << 20;
 
 /// What the lines said; `None` and empty are what they did not say.
 #[derive(Clone, Debug, Default)]
@@ -169,28 +174,38 @@ fn properties(
 fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), String> {
     // Java takes some of these only as system properties with this prefix; both spellings are taken here.
     match key.strip_prefix("zookeeper.").unwrap_or(key) {
-        "tickTime" => lines.tick_time = Some(positive(key, value)?),
+        "tickTime" => lines.tick_time = Some(count(key, value, 1, "milliseconds")?),
         "dataDir" => lines.data_dir = Some(PathBuf::from(value)),
         "dataLogDir" => lines.data_log_dir = Some(PathBuf::from(value)),
-        "clientPort" => lines.client_port = Some(number_of(key, value)?),
+        "clientPort" => lines.client_port = Some(port(key, value)?),
         "clientPortAddress" => lines.client_port_address = Some(unbracketed(value).to_owned()),
-        "initLimit" => lines.init_limit = Some(positive(key, value)?),
-        "syncLimit" => lines.sync_limit = Some(positive(key, value)?),
-        "maxClientCnxns" => lines.max_client_cnxns = Some(number_of(key, value)?),
-        "maxCnxns" => lines.max_cnxns = Some(number_of(key, value)?),
+        "initLimit" => lines.init_limit = Some(count(key, value, 1, "ticks")?),
+        "syncLimit" => lines.sync_limit = Some(count(key, value, 1, "ticks")?),
+        "maxClientCnxns" => {
+            lines.max_client_cnxns = Some(count(key, value, 0, "connections")?);
+        }
+        "maxCnxns" => lines.max_cnxns = Some(count(key, value, 0, "connections")?),
         "minSessionTimeout" => lines.min_session_timeout = default_if_minus_one(key, value)?,
         "maxSessionTimeout" => lines.max_session_timeout = default_if_minus_one(key, value)?,
-        "snapCount" => lines.snap_count = Some(number_of(key, value)?),
+        "snapCount" => lines.snap_count = Some(count(key, value, 0, "transactions")?),
         "db.autocreate" => lines.db_autocreate = Some(flag(key, value)?),
         "datadir.autocreate" => lines.datadir_autocreate = Some(flag(key, value)?),
-        "snapSizeLimitInKb" => lines.snap_size_kib = Some(number_of(key, value)?),
-        "preAllocSize" => lines.pre_alloc_kib = Some(number_of(key, value)?),
+        "snapSizeLimitInKb" => lines.snap_size_kib = Some(signed_kib(key, value)?),
+        "preAllocSize" => lines.pre_alloc_kib = Some(count(key, value, 0, "KiB")?),
         "4lw.commands.whitelist" => lines.whitelist = Some(whitelist(value)),
-        "electionPortBindRetry" => lines.election_bind_retry = Some(number_of(key, value)?),
-        "autopurge.snapRetainCount" => lines.purge_retain = Some(number_of(key, value)?),
+        "electionPortBindRetry" => {
+            lines.election_bind_retry = Some(count(key, value, 0, "tries")?);
+        }
+        "autopurge.snapRetainCount" => {
+            lines.purge_retain = Some(count(key, value, 0, "snapshots")?);
+        }
         "autopurge.purgeInterval" => lines.purge_interval_ms = Some(purge_interval(key, value)?),
-        "jute.maxbuffer" => lines.jute_maxbuffer = Some(bytes(key, value)?),
-        "jute.maxbuffer.extrasize" => lines.jute_extra = Some(bytes(key, value)?),
+        "jute.maxbuffer" => {
+            lines.jute_maxbuffer = Some(bytes(key, value, FRAME_BYTES_MIN, FRAME_BYTES_LIMIT)?);
+        }
+        "jute.maxbuffer.extrasize" => {
+            lines.jute_extra = Some(bytes(key, value, 0, FRAME_BYTES_LIMIT)?);
+        }
         "forceSync" if yes(key, value)? => {}
         "forceSync" => lines.unsupported.push((
             number,
@@ -198,7 +213,7 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         )),
         "quorumListenOnAllIPs" => lines.listen_on_all = Some(flag(key, value)?),
         "zabra.quorumFromMembersOnly" => lines.from_members_only = Some(flag(key, value)?),
-        "zabra.outstandingBytes" => lines.outstanding_bytes = Some(at_least(key, value, 1 << 20)?),
+        "zabra.outstandingBytes" => lines.outstanding_bytes = Some(budget(key, value)?),
         "standaloneEnabled" => lines.standalone_enabled = Some(flag(key, value)?),
         "DigestAuthenticationProvider.superDigest" => {
             lines.super_digest = Some(SuperDigest(value.into()));
@@ -270,7 +285,7 @@ fn members_and_rest(
         }
         Some(("group", group)) => {
             let group = Group {
-                number: number_of(key, group)?,
+                number: within(key, group, 0, u64::MAX, "a group")?,
                 members: value
                     .split(':')
                     .map(|sid| server_id(key, sid.trim()))
@@ -283,7 +298,11 @@ fn members_and_rest(
         }
         Some(("weight", sid)) => {
             let sid = server_id(key, sid)?;
-            if lines.weights.insert(sid, number_of(key, value)?).is_some() {
+            if lines
+                .weights
+                .insert(sid, count(key, value, 0, "votes")?)
+                .is_some()
+            {
                 return Err(twice());
             }
         }
@@ -330,16 +349,19 @@ fn hash(key: &str, value: &str) -> Result<DigestHash, String> {
 
 /// Takes the line if it is about containers and nodes with a time to live.
 fn set_containers(lines: &mut Lines, key: &str, plain: &str, value: &str) -> Result<bool, String> {
-    let said = match plain {
-        "znode.container.checkIntervalMs" => &mut lines.container_check_interval_ms,
-        "znode.container.maxPerMinute" => &mut lines.container_max_per_minute,
+    let (said, unit) = match plain {
+        "znode.container.checkIntervalMs" => {
+            (&mut lines.container_check_interval_ms, "milliseconds")
+        }
+        "znode.container.maxPerMinute" => (&mut lines.container_max_per_minute, "nodes"),
         "znode.container.maxNeverUsedIntervalMs" => {
-            lines.container_max_never_used_ms = Some(number_of(key, value)?);
+            let ms = within(key, value, 0, i64::MAX as u64, "milliseconds")?;
+            lines.container_max_never_used_ms = Some(ms);
             return Ok(true);
         }
         _ => return Ok(false),
     };
-    *said = Some(positive(key, value)?);
+    *said = Some(count(key, value, 1, unit)?);
     Ok(true)
 }
 
@@ -368,11 +390,13 @@ fn set_budget(lines: &mut Lines, key: &str, plain: &str, value: &str) -> Result<
 
 /// A bound in bytes, with room for the longest request there is.
 fn budget(key: &str, value: &str) -> Result<usize, String> {
-    let n = bytes(key, value)?;
-    if n < 1 << 20 {
-        return Err(format!("{key}={value}: write at least 1048576 bytes"));
-    }
-    Ok(n)
+    bytes(key, value, 1 << 20, isize::MAX.unsigned_abs())
+}
+
+/// Zero or less is no limit.
+fn signed_kib(key: &str, value: &str) -> Result<i64, String> {
+    let most = i64::from(i32::MAX);
+    within(key, value, -most, most, "KiB")
 }
 
 /// A purge reads the names in both directories; it need not come more often than this.
@@ -394,50 +418,14 @@ fn unbracketed(host: &str) -> &str {
         .unwrap_or(host)
 }
 
-fn number_of<T: std::str::FromStr>(key: &str, value: &str) -> Result<T, String> {
-    value
-        .parse()
-        .map_err(|_| format!("{key}={value} is no number in its range; write digits only"))
-}
-
-fn positive<T: std::str::FromStr + Default + PartialEq>(
-    key: &str,
-    value: &str,
-) -> Result<T, String> {
-    number_of(key, value).and_then(|n: T| {
-        if n == T::default() {
-            Err(format!("{key}={value}: must be at least 1"))
-        } else {
-            Ok(n)
-        }
-    })
-}
-
 fn default_if_minus_one(key: &str, value: &str) -> Result<Option<i32>, String> {
-    match number_of::<i32>(key, value)? {
-        -1 => Ok(None),
-        n if n > 0 => Ok(Some(n)),
+    match value.parse() {
+        Ok(-1) => Ok(None),
+        Ok(ms) if ms > 0 => Ok(Some(ms)),
         _ => Err(format!(
-            "{key}={value}: write milliseconds, or -1 for the default"
+            "{key}={value}: write a number of milliseconds from 1 to {}, or -1 for the default",
+            i32::MAX
         )),
-    }
-}
-
-fn at_least(key: &str, value: &str, least: usize) -> Result<usize, String> {
-    let n = bytes(key, value)?;
-    if n < least {
-        return Err(format!("{key}={value}: must be at least {least}"));
-    }
-    Ok(n)
-}
-
-/// Java takes hexadecimal here, too.
-fn bytes(key: &str, value: &str) -> Result<usize, String> {
-    match value.strip_prefix("0x") {
-        Some(hex) => usize::from_str_radix(hex, 16).map_err(|_| {
-            format!("{key}={value} is no number; write bytes, like 1048575 or 0xfffff")
-        }),
-        None => number_of(key, value),
     }
 }
 
@@ -514,6 +502,62 @@ mod tests {
     fn a_wrong_line_is_told_with_its_number() {
         assert_eq!(parse("tickTime=2000\nclientPort=x").unwrap_err().0, 2);
         assert_eq!(parse("tickTime").unwrap_err().0, 1);
+    }
+
+    /// What is beyond every range is refused by each key of a number, with the range that it takes.
+    #[test]
+    fn every_key_of_a_number_tells_its_range() {
+        for (key, range) in [
+            ("tickTime", "milliseconds from 1 to 2147483647"),
+            ("clientPort", "a port, 0 to 65535"),
+            ("initLimit", "ticks from 1 to 2147483647"),
+            ("syncLimit", "ticks from 1 to 2147483647"),
+            ("maxClientCnxns", "connections from 0 to 2147483647"),
+            ("maxCnxns", "connections from 0 to 2147483647"),
+            (
+                "minSessionTimeout",
+                "milliseconds from 1 to 2147483647, or -1",
+            ),
+            (
+                "maxSessionTimeout",
+                "milliseconds from 1 to 2147483647, or -1",
+            ),
+            ("snapCount", "transactions from 0 to 2147483647"),
+            ("snapSizeLimitInKb", "KiB from -2147483647 to 2147483647"),
+            ("preAllocSize", "KiB from 0 to 2147483647"),
+            ("electionPortBindRetry", "tries from 0 to 2147483647"),
+            (
+                "autopurge.snapRetainCount",
+                "snapshots from 0 to 2147483647",
+            ),
+            ("jute.maxbuffer", "bytes from 64 to 67108864"),
+            ("jute.maxbuffer.extrasize", "bytes from 0 to 67108864"),
+            ("zabra.outstandingBytes", "bytes from 1048576 to"),
+            ("zabra.waitingBytesMax", "bytes from 1048576 to"),
+            ("znode.container.checkIntervalMs", "milliseconds from 1 to"),
+            ("znode.container.maxPerMinute", "nodes from 1 to"),
+            (
+                "znode.container.maxNeverUsedIntervalMs",
+                "milliseconds from 0 to",
+            ),
+            ("weight.1", "votes from 0 to 2147483647"),
+            ("secureClientPort", "a port, 0 to 65535"),
+            (
+                "netty.server.outstandingHandshake.limit",
+                "handshakes from -2147483648 to 2147483647",
+            ),
+            ("globalOutstandingLimit", "0 to 2147483647"),
+            ("admin.serverPort", "a port, 0 to 65535"),
+            ("cnxTimeout", "to 2147483647"),
+        ] {
+            for beyond in ["99999999999999999999", "many", ""] {
+                let refusal = parse(&format!("{key}={beyond}")).unwrap_err().1;
+                assert!(
+                    refusal.starts_with(key) && refusal.contains(range),
+                    "{refusal}"
+                );
+            }
+        }
     }
 
     /// C-25.

@@ -84,9 +84,12 @@ impl Net {
 
 /// A number as Java takes it; zero, and what is below it, is the default.
 fn or_default<T: TryFrom<i32>>(key: &str, value: &str, default: T) -> Result<T, String> {
-    let number: i32 = value
-        .parse()
-        .map_err(|_| format!("{key}={value}: write a number, or -1 for the default"))?;
+    let number: i32 = value.parse().map_err(|_| {
+        format!(
+            "{key}={value}: write 1 to {}, or -1 for the default",
+            i32::MAX
+        )
+    })?;
     let given = T::try_from(number).ok().filter(|_| number > 0);
     Ok(given.unwrap_or(default))
 }

@@ -1,7 +1,7 @@
 //! Keys about what operators and their tools look at: commands over HTTP, the exporter of metrics, slow syncs.
 
 use super::Listen;
-use super::values::flag;
+use super::values::{flag, port};
 
 /// Where metrics are exported to Prometheus.
 const PROMETHEUS: &str = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider";
@@ -130,12 +130,6 @@ impl OperationLines {
 fn host(address: String) -> Option<String> {
     let plain = address.trim_start_matches('[').trim_end_matches(']');
     (!matches!(plain, "" | "0.0.0.0" | "::")).then(|| plain.to_owned())
-}
-
-fn port(key: &str, value: &str) -> Result<u16, String> {
-    value
-        .parse()
-        .map_err(|_| format!("{key}={value}: write a port, 0 to 65535"))
 }
 
 fn ms(key: &str, value: &str, least: u64) -> Result<u64, String> {

@@ -1,15 +1,17 @@
 //! Ports that no server can have together: found while the file is read, and not when the second one of them is taken.
 
 use super::{Config, join};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use zabra_model::ids::ServerId;
 use zabra_model::service::members::Member;
 
 /// A port of this server: what it is, where it listens (`None`: on every address), its number.
 type Own<'a> = (String, Option<&'a str>, u16);
 
-/// Whether all ports can be had. Errors: which cannot, and what to do.
-pub(super) fn check(config: &Config) -> Result<(), String> {
-    for (sid, member) in &config.members {
+/// Whether the ports of all members can be had, which the lines alone tell. Errors: which cannot, and what to do.
+pub(super) fn of_members(members: &BTreeMap<ServerId, Member>) -> Result<(), String> {
+    for (sid, member) in members {
         let port = member.quorum_port;
         if port != 0 && port == member.election_port {
             return Err(format!(
@@ -18,6 +20,22 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
             ));
         }
     }
+    let mut seen: Vec<(String, String)> = Vec::new();
+    for (sid, member) in members {
+        for address in addresses(member) {
+            if let Some((other, _)) = seen.iter().find(|(_, known)| *known == address) {
+                return Err(format!(
+                    "server.{other} and server.{sid} are both at {address}, where only one of them can listen; correct one of the lines"
+                ));
+            }
+            seen.push((sid.to_string(), address));
+        }
+    }
+    Ok(())
+}
+
+/// Whether all ports of this server can be had. Errors: which cannot, and what to do.
+pub(super) fn of_own(config: &Config) -> Result<(), String> {
     let own = own(config);
     for (at, (name, host, port)) in own.iter().enumerate() {
         for (other, its_host, its_port) in &own[..at] {
@@ -26,17 +44,6 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
                     "{other} and {name} are both {port}; write another number for one of them"
                 ));
             }
-        }
-    }
-    let mut seen: Vec<(String, String)> = Vec::new();
-    for (sid, member) in &config.members {
-        for address in addresses(member) {
-            if let Some((other, _)) = seen.iter().find(|(_, known)| *known == address) {
-                return Err(format!(
-                    "server.{other} and server.{sid} are both at {address}, where only one of them can listen; correct one of the lines"
-                ));
-            }
-            seen.push((sid.to_string(), address));
         }
     }
     Ok(())
@@ -156,6 +163,21 @@ mod tests {
         ] {
             assert_eq!(three(own, rest).map(|_| ()), Ok(()), "{own} {rest}");
         }
+    }
+
+    #[test]
+    fn ports_of_one_line_that_are_equal_are_told_before_a_missing_myid() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().display();
+        let text = format!(
+            "dataDir={data}\ninitLimit=9\nsyncLimit=9\nserver.1=a:2888:2888\nserver.2=b:2888:3888\nclientPort=2181\n"
+        );
+        let refusal = crate::config::check::read(std::path::Path::new("zoo.cfg"), &text);
+        let refusal = refusal.unwrap_err().to_string();
+        assert!(
+            refusal.contains("server.1: both of its ports are 2888"),
+            "{refusal}"
+        );
     }
 
     #[test]

@@ -413,7 +413,7 @@ mod tests {
         assert_eq!((c.tick_ms, c.max_client_cnxns), (3000, 60));
         let refusal = of(&["zoo.cfg", "d"], &[]).unwrap_err();
         assert!(
-            refusal.starts_with("arguments:1: clientPort=zoo.cfg is no number"),
+            refusal.starts_with("arguments:1: clientPort=zoo.cfg: write a port, 0 to 65535"),
             "{refusal}"
         );
     }

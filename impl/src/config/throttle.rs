@@ -89,7 +89,7 @@ fn number<T: TryFrom<i32>>(key: &str, value: &str, least: i32) -> Result<T, Stri
 fn above_zero<T: TryFrom<i32>>(key: &str, value: &str) -> Result<Option<T>, String> {
     let number: i32 = value
         .parse()
-        .map_err(|_| format!("{key}={value}: write a number, or 0 for none"))?;
+        .map_err(|_| format!("{key}={value}: write 1 to {}, or 0 for none", i32::MAX))?;
     Ok(T::try_from(number).ok().filter(|_| number > 0))
 }
 

@@ -1,7 +1,7 @@
 //! TLS: what both kinds of it are made of, and the keys of `zoo.cfg` for that of clients; [`super::quorum_tls`] has those for that of
 //! servers. What the files hold that they name is looked at when the server starts.
 
-use super::values::flag;
+use super::values::{flag, port, within};
 use crate::limits::TLS_HANDSHAKES_MAX;
 use std::path::PathBuf;
 use zabra_model::service::members::Listen;
@@ -283,10 +283,7 @@ impl TlsLines {
     pub fn set(&mut self, number: usize, key: &str, value: &str) -> Result<bool, String> {
         match key {
             "secureClientPort" => {
-                let port = value
-                    .parse()
-                    .map_err(|_| format!("{key}={value} is no port; write {key}=2281"))?;
-                self.port = Some((number, port));
+                self.port = Some((number, port(key, value)?));
                 return Ok(true);
             }
             "client.portUnification" => {
@@ -300,11 +297,7 @@ impl TlsLines {
                 }
             }
             "netty.server.outstandingHandshake.limit" => {
-                let limit: i64 = value.parse().map_err(|_| {
-                    format!(
-                        "{key}={value} is no number; write how many handshakes, or remove the line"
-                    )
-                })?;
+                let limit = within(key, value, i32::MIN, i32::MAX, "handshakes")?;
                 // D-80: what asks for no bound leaves the one that there is.
                 self.handshakes_max = usize::try_from(limit).ok().filter(|limit| *limit > 0);
                 return Ok(true);
@@ -523,7 +516,7 @@ mod tests {
     #[test]
     fn c_30_what_tls_cannot_have_is_refused() {
         for (lines, words) in [
-            ("secureClientPort=x", "2281"),
+            ("secureClientPort=x", "write a port, 0 to 65535"),
             ("secureClientPort=1", "ssl.keyStore.location=FILE.pem"),
             (
                 "secureClientPort=1\nssl.keyStore.location=a.bcfks",
@@ -542,7 +535,7 @@ mod tests {
             ("client.portUnification=perhaps", "true or false"),
             (
                 "netty.server.outstandingHandshake.limit=few",
-                "is no number",
+                "handshakes from",
             ),
             ("ssl.trustStore.password=secret", "secureClientPort=2281"),
         ] {

@@ -1,6 +1,10 @@
 //! What the values of several kinds of keys are written like.
 
+use std::fmt::Display;
 use std::str::FromStr;
+
+/// The largest number of Java's `int`, in which ZooKeeper keeps most of its settings.
+pub(super) const INT_MAX: u32 = i32::MAX as u32;
 
 /// What plainly says no, to people and to Java, which takes everything for no that is not the one word for yes.
 const NO: [&str; 5] = ["false", "no", "off", "0", ""];
@@ -33,12 +37,41 @@ fn one_of(key: &str, value: &str, [on, off]: [&str; 2]) -> Result<bool, String> 
 /// A number of these. Errors: what to write instead.
 pub(super) fn within<T>(key: &str, value: &str, least: T, most: T, unit: &str) -> Result<T, String>
 where
-    T: FromStr + PartialOrd + std::fmt::Display + Copy,
+    T: FromStr + PartialOrd + Display + Copy,
 {
     let number = value.parse().ok();
     number
         .filter(|n: &T| (least..=most).contains(n))
         .ok_or_else(|| format!("{key}={value}: write a number of {unit} from {least} to {most}"))
+}
+
+/// A number of these, as many as an `int` of Java's holds. Errors: what to write instead.
+pub(super) fn count<T>(key: &str, value: &str, least: u32, unit: &str) -> Result<T, String>
+where
+    T: TryFrom<u32>,
+{
+    let number = within(key, value, least, INT_MAX, unit)?;
+    // Each kind of number that settings are kept in has room for it.
+    T::try_from(number).map_err(|_| format!("{key}={value}: too large for this machine"))
+}
+
+/// A port; 0 lets the system choose. Errors: what to write instead.
+pub(super) fn port(key: &str, value: &str) -> Result<u16, String> {
+    let port = value.parse().ok();
+    port.ok_or_else(|| format!("{key}={value}: write a port, 0 to {}", u16::MAX))
+}
+
+/// A number of bytes, in digits, or in hexadecimal behind `0x`, which Java takes here, too. Errors: what to write instead.
+pub(super) fn bytes(key: &str, value: &str, least: usize, most: usize) -> Result<usize, String> {
+    let number = match value.strip_prefix("0x") {
+        Some(hex) => usize::from_str_radix(hex, 16).ok(),
+        None => value.parse().ok(),
+    };
+    number
+        .filter(|n| (least..=most).contains(n))
+        .ok_or_else(|| {
+            format!("{key}={value}: write a number of bytes from {least} to {most}, as 4194304 or 0x400000")
+        })
 }
 
 /// A span of time: a number of hours, or a number with `ms`, `s`, `m`, `h` or `d` behind it; zero or less is none. In milliseconds.
@@ -111,6 +144,26 @@ mod tests {
         }
         for text in ["", "h", "1w", "1.5h", "1 day", "4294967296", "--1"] {
             assert!(span_ms("k", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_an_int_a_port_and_bytes_tell_their_ranges() {
+        assert_eq!(count("k", "2147483647", 1, "ticks"), Ok(2_147_483_647_u64));
+        for text in ["0", "2147483648", "-1", "x", "5 ", ""] {
+            let refusal = count::<u64>("k", text, 1, "ticks").unwrap_err();
+            let expected = format!("k={text}: write a number of ticks from 1 to 2147483647");
+            assert_eq!(refusal, expected);
+        }
+        assert_eq!((port("k", "0"), port("k", "65535")), (Ok(0), Ok(65535)));
+        for text in ["65536", "-1", "x", ""] {
+            let refusal = port("k", text).unwrap_err();
+            assert!(refusal.ends_with("write a port, 0 to 65535"), "{refusal}");
+        }
+        assert_eq!(bytes("k", "0x10", 1, 16), Ok(16));
+        for text in ["0", "0x0", "17", "0x11", "0x", "-0x1", "ten"] {
+            let refusal = bytes("k", text, 1, 16).unwrap_err();
+            assert!(refusal.contains("of bytes from 1 to 16"), "{refusal}");
         }
     }
 
