@@ -213,6 +213,22 @@ fn need_lets_nobody_in_without_a_certificate_of_the_authority() {
 }
 
 #[test]
+fn a_client_s_certificate_that_has_expired_is_told_by_its_name_and_its_date() {
+    let (authority, port) = (Authority::new(), free_ports(1)[0]);
+    let dir = tempfile::tempdir().unwrap();
+    let lines = stores(dir.path(), port, &authority, &authority.own("server", 2100));
+    let mut cluster = Cluster::new(1, &lines);
+    let log = start_with_log(&mut cluster);
+    let old = authority.own("alice", 2000);
+    assert!(Secure::open(port, authority.client(Some(&old))).is_none());
+    wait_for("the reason in the log", || {
+        log().contains("has expired").then_some(())
+    });
+    let words = r#"the certificate of "CN=alice,O=Zabra" has expired (2000-01-01T00:00:00Z)"#;
+    assert!(log().contains(words), "{}", log());
+}
+
+#[test]
 fn an_encrypted_key_is_opened_by_the_password_in_the_file_that_is_named() {
     let (authority, port) = (Authority::new(), free_ports(1)[0]);
     let dir = tempfile::tempdir().unwrap();

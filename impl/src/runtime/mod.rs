@@ -25,6 +25,7 @@ pub mod pipe;
 pub mod ports;
 pub mod quorum;
 mod quorum_sasl;
+mod shown;
 pub mod shutdown;
 mod stores;
 mod subject;

@@ -2,6 +2,7 @@
 
 use super::doors::Strangers;
 use super::fresh::Fresh;
+use super::shown::remember;
 use super::subject;
 use super::tls_config::{Refusal, of_those_who_dial};
 use crate::client::lock::lock;
@@ -73,9 +74,11 @@ impl Tls {
         now_ms: impl Fn() -> u64,
     ) -> Option<(TlsStream<TcpStream>, Vec<Id>)> {
         let acceptor = TlsAcceptor::from(self.stores.current());
-        let shaken = match timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await {
+        let handshake = timeout(HANDSHAKE_TIME, acceptor.accept(stream));
+        let (shaken, refused) = remember(handshake).await;
+        let shaken = match shaken {
             Ok(Ok(stream)) => self.ids(&stream).map(|ids| (stream, ids)),
-            Ok(Err(error)) => Err(Refusal::of(error, "ssl.")),
+            Ok(Err(error)) => Err(Refusal::of(error, "ssl.").with_subject(refused)),
             Err(_) => Err(Refusal::Slow),
         };
         shaken

@@ -1,6 +1,7 @@
 //! What rustls needs for a handshake, made of the configuration: for a server that is dialled, by clients or by others, and for one that
 //! dials others. And why a handshake comes to nothing.
 
+use super::shown::{Remembering, not_taken};
 use super::stores::{self, wrong};
 use crate::config::tls::{ClientAuth, Context, Protocol};
 use crate::error::ServerError;
@@ -30,8 +31,12 @@ pub(super) enum Refusal {
     TooLong,
     #[error("it shows no certificate, and {0}clientAuth=need asks for one")]
     NoCertificate(&'static str),
-    #[error("its certificate is not taken: {1}; see {0}trustStore.location")]
-    Certificate(&'static str, rustls::CertificateError),
+    #[error("{}", not_taken(prefix, subject.as_deref(), why))]
+    Certificate {
+        prefix: &'static str,
+        subject: Option<String>,
+        why: rustls::CertificateError,
+    },
     #[error(
         "it does not take this server's certificate ({1:?}); the authority of that, of {0}keyStore.location, has to be in its trust store"
     )]
@@ -57,7 +62,11 @@ impl Refusal {
             }),
             Some(rustls::Error::InvalidMessage(InvalidMessage::MessageTooLarge)) => Self::TooLong,
             Some(rustls::Error::NoCertificatesPresented) => Self::NoCertificate(prefix),
-            Some(rustls::Error::InvalidCertificate(why)) => Self::Certificate(prefix, why.clone()),
+            Some(rustls::Error::InvalidCertificate(why)) => Self::Certificate {
+                prefix,
+                subject: None,
+                why: why.clone(),
+            },
             Some(rustls::Error::AlertReceived(
                 alert @ (Alert::BadCertificate
                 | Alert::UnsupportedCertificate
@@ -69,6 +78,16 @@ impl Refusal {
             )) => Self::OwnCertificate(prefix, *alert),
             _ => Self::Other(error),
         }
+    }
+}
+
+impl Refusal {
+    /// With the subject of the certificate that was refused, if one was.
+    pub(super) fn with_subject(mut self, of: Option<String>) -> Self {
+        if let Self::Certificate { subject, .. } = &mut self {
+            *subject = of;
+        }
+        self
     }
 }
 
@@ -147,7 +166,7 @@ fn dialled(
                 let trust = context.trust_store.as_ref().map(|store| &store.path);
                 wrong(trust.unwrap_or(&context.key_store.path), error.to_string())
             })?;
-            builder.with_client_cert_verifier(built)
+            builder.with_client_cert_verifier(Arc::new(Remembering(built)))
         }
     };
     let mut config = builder
