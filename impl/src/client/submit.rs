@@ -39,6 +39,11 @@ pub struct Submit {
 }
 
 impl Submit {
+    /// Has its record in memory of its own: one that waits would keep all that was read with it, which is counted nowhere.
+    pub fn detach(&mut self) {
+        self.record = Bytes::copy_from_slice(&self.record);
+    }
+
     /// What goes before a write that a local session may not ask for: the session becomes global. No client hears of it.
     #[must_use]
     pub const fn make_global(ids: Arc<[Id]>, read_ms: u64) -> Self {

@@ -248,7 +248,8 @@ impl Core {
             since_ms: submit.read_ms,
             asked: self.replica.shared.config.audit.as_ref().map(|_| {
                 Box::new(AuditedRequest {
-                    record: submit.record.clone(),
+                    // In memory of its own, as it waits until the request is answered.
+                    record: Bytes::copy_from_slice(&submit.record),
                     ids: Arc::clone(&submit.ids),
                 })
             }),
@@ -309,7 +310,7 @@ impl Core {
     }
 
     /// A sync of the leader's own client waits until all that is logged is applied.
-    fn sync_own(&mut self, conn: &Arc<Conn>, submit: Submit) {
+    fn sync_own(&mut self, conn: &Arc<Conn>, mut submit: Submit) {
         let peer = &self.protocol.peer;
         let (last_logged, delivered) = (peer.last_logged(), peer.delivered());
         if last_logged > delivered {
@@ -317,6 +318,7 @@ impl Core {
             if !self.is_admitted(&own) {
                 return;
             }
+            submit.detach();
         }
         let conn = Arc::clone(conn);
         let syncs = &mut self.service.awaited.syncs;
@@ -325,7 +327,7 @@ impl Core {
         }
     }
 
-    fn forward_own(&mut self, conn: &Arc<Conn>, submit: Submit) {
+    fn forward_own(&mut self, conn: &Arc<Conn>, mut submit: Submit) {
         let request = ForwardedRequest {
             session: conn.session(),
             cxid: submit.xid,
@@ -340,6 +342,7 @@ impl Core {
             .forward(&request, Some(&submit.ids), &mut self.out)
         {
             let conn = Arc::clone(conn);
+            submit.detach();
             let syncs = &mut self.service.awaited.syncs;
             syncs.forwarded(OwnSync { conn, submit });
         } else {

@@ -1,7 +1,7 @@
 //! A transaction as log, learners and tree share it: encoded once by the leader, decoded once by everybody else.
 
 use super::WireError;
-use super::txn::{put_txn, read_txn};
+use super::txn::{put_txn, read_txn, share_data};
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use zabra_model::ensemble;
@@ -49,15 +49,17 @@ fn members_of(header: &TxnHeader, txn: &Txn) -> Option<Box<Members>> {
 }
 
 impl Logged {
-    /// A new transaction. `scratch` lends its room, so that many small ones share an allocation.
+    /// A new transaction. `scratch` lends its room, so that many small ones share an allocation. Its data is that of its bytes: what
+    /// its request was read with may be long, is counted nowhere, and is not kept.
     #[must_use]
-    pub fn encode(header: TxnHeader, txn: Txn, scratch: &mut BytesMut) -> Self {
+    pub fn encode(header: TxnHeader, mut txn: Txn, scratch: &mut BytesMut) -> Self {
         const ROOM_BYTES: usize = 64 << 10;
         if scratch.capacity() < 512 {
             scratch.reserve(ROOM_BYTES);
         }
         put_txn(&header, &txn, None, scratch);
         let bytes = scratch.split().freeze();
+        share_data(&mut txn, &bytes);
         Self::of(header, txn, bytes)
     }
 
@@ -85,5 +87,71 @@ impl Logged {
     pub fn decode(bytes: Bytes) -> Result<Self, WireError> {
         let read = read_txn(&bytes)?;
         Ok(Self::of(read.header, read.txn, bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zabra_model::tree::txn::Created;
+
+    /// C-47.
+    #[test]
+    fn c_47_a_new_transaction_shares_its_own_bytes_and_nothing_of_its_request() {
+        let read = Bytes::from(vec![7; 64 << 10]);
+        let create = |data| Txn::Create {
+            path: "/a/\u{e9}".into(),
+            data,
+            acl: vec![],
+            created: Created::Ttl { ttl_ms: 5 },
+            parent_cversion: 1,
+        };
+        let set = |data| Txn::SetData {
+            path: "/b".into(),
+            data,
+            version: 3,
+            reconfig: false,
+        };
+        let some = |length| Some(read.slice(..length));
+        let delete = Txn::Delete {
+            path: "/c".into(),
+            container: false,
+        };
+        let parts = vec![
+            create(some(5)),
+            delete,
+            set(some(0)),
+            set(None),
+            set(some(300)),
+        ];
+        let txns = [
+            create(some(9)),
+            create(None),
+            set(some(0)),
+            set(some(5000)),
+            Txn::Multi(parts),
+        ];
+        let mut scratch = BytesMut::new();
+        for txn in txns {
+            let logged = Logged::encode(TxnHeader::default(), txn.clone(), &mut scratch);
+            assert_eq!(logged.txn, txn);
+            assert_eq!(Logged::decode(logged.bytes.clone()).unwrap().txn, txn);
+            drop(txn);
+            let kept: Vec<&Bytes> = match &logged.txn {
+                Txn::Multi(parts) => parts.iter().filter_map(data_of).collect(),
+                one => data_of(one).into_iter().collect(),
+            };
+            let own = logged.bytes.as_ptr_range();
+            for data in kept.into_iter().filter(|data| !data.is_empty()) {
+                assert!(own.contains(&data.as_ptr()), "{:?}", logged.txn);
+            }
+        }
+    }
+
+    fn data_of(txn: &Txn) -> Option<&Bytes> {
+        match txn {
+            Txn::Create { data, .. } | Txn::SetData { data, .. } => data.as_ref(),
+            _ => None,
+        }
     }
 }

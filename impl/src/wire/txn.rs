@@ -156,6 +156,50 @@ fn put_body(txn: &Txn, out: &mut BytesMut) {
     }
 }
 
+/// Has a transaction share the data that its `payload` holds, so that it keeps nothing of the memory that the data came in.
+pub fn share_data(txn: &mut Txn, payload: &Bytes) {
+    match txn {
+        Txn::Create { data, .. } | Txn::SetData { data, .. } => {
+            share(data, payload, TXN_HEADER_BYTES);
+        }
+        Txn::Multi(txns) => {
+            // Behind the count, each has a type and a length.
+            let mut at = TXN_HEADER_BYTES + 4;
+            for txn in txns {
+                let Some(length) = length_at(payload, at + 4) else {
+                    return;
+                };
+                at += 8;
+                if let Txn::Create { data, .. } | Txn::SetData { data, .. } = txn {
+                    share(data, payload, at);
+                }
+                at += length;
+            }
+        }
+        Txn::Delete { .. }
+        | Txn::SetAcl { .. }
+        | Txn::Check { .. }
+        | Txn::CreateSession { .. }
+        | Txn::CloseSession { .. }
+        | Txn::Error { .. } => {}
+    }
+}
+
+/// `data` is behind the path that begins `at`.
+fn share(data: &mut Option<Bytes>, payload: &Bytes, at: usize) {
+    let begin = length_at(payload, at).map(|path| at + 4 + path);
+    if let (Some(data), Some(begin)) = (data, begin)
+        && length_at(payload, begin) == Some(data.len())
+    {
+        *data = payload.slice(begin + 4..begin + 4 + data.len());
+    }
+}
+
+fn length_at(payload: &[u8], at: usize) -> Option<usize> {
+    let four = payload.get(at..)?.first_chunk::<4>()?;
+    usize::try_from(i32::from_be_bytes(*four)).ok()
+}
+
 /// A decoded payload.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Payload {

@@ -68,6 +68,23 @@ fn a_sync_is_answered_behind_what_was_logged_before_it_and_before_what_comes_lat
     );
 }
 
+/// C-47: what is counted of a request that waits is its own length.
+#[test]
+fn c_47_what_waits_for_the_disk_keeps_nothing_of_what_was_read_with_it() {
+    for lines in [ALONE, "audit.enable=true\n"] {
+        let mut server = Server::boot(1, lines);
+        server.sync();
+        let conn = server.client(7);
+        conn.state().take_out(&mut BytesMut::new());
+        let memory = ask_all(&mut server, &conn);
+        assert_eq!(answers(&conn), []);
+        let is_free: Vec<bool> = memory.iter().map(Bytes::is_unique).collect();
+        assert_eq!(is_free, [true; 3], "{lines}");
+        server.sync();
+        assert_eq!(answers(&conn), [(1, 0), (2, 0), (3, 0)]);
+    }
+}
+
 #[test]
 fn a_session_that_is_silent_for_its_timeout_ends_and_one_that_is_heard_does_not() {
     let mut server = server();

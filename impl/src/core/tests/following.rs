@@ -158,6 +158,18 @@ fn requests_and_syncs_go_to_the_leader_and_its_answer_is_for_the_oldest_sync() {
     assert_eq!(answers(&conn), [(2, 0)], "the write is not a sync");
 }
 
+/// C-47: as where this server leads.
+#[test]
+fn c_47_what_waits_for_the_leader_keeps_nothing_of_what_was_read_with_it() {
+    let mut server = serving();
+    let conn = server.conn(7);
+    conn.state().phase = ConnPhase::Open;
+    let memory = ask_all(&mut server, &conn);
+    let is_free: Vec<bool> = memory.iter().map(Bytes::is_unique).collect();
+    assert_eq!(is_free, [true; 3]);
+    assert_eq!(kinds(&mut server, UP), [PacketKind::Request; 3]);
+}
+
 #[test]
 fn a_session_goes_on_when_the_leader_says_so_in_the_order_of_the_questions() {
     let mut server = serving();

@@ -234,6 +234,54 @@ impl Server {
     }
 }
 
+/// The same request, in the memory of all that was read with it.
+fn read_with_others(mut submit: Submit) -> (Submit, Bytes) {
+    let mut read = vec![0; 64 << 10];
+    let own = read.len();
+    read.extend_from_slice(&submit.record);
+    let read = Bytes::from(read);
+    submit.record = read.slice(own..);
+    submit.request = submit
+        .request
+        .and_then(|_| Request::decode(submit.opcode, &submit.record).ok());
+    (submit, read)
+}
+
+/// Requests of each kind that wait for the leader; the memory that each was read with.
+fn ask_all(server: &mut Server, conn: &Arc<Conn>) -> Vec<Bytes> {
+    let write = |path: &str| match create(path) {
+        Request::Write(WriteOp::Create {
+            kind,
+            path,
+            acl,
+            flags,
+            ttl,
+            ..
+        }) => WriteOp::Create {
+            kind,
+            path,
+            data: Some(Bytes::from_static(b"some data")),
+            acl,
+            flags,
+            ttl,
+        },
+        _ => panic!("a create"),
+    };
+    let all = [
+        Request::Write(write("/one")),
+        Request::Write(WriteOp::Multi(vec![write("/two"), write("/three")])),
+        sync(),
+    ];
+    let mut memory = Vec::new();
+    for (xid, what) in (1..).zip(all) {
+        let request = server.request(conn, xid, what);
+        let (request, read) = read_with_others(request);
+        server.turn(vec![Event::Submitted(Arc::clone(conn), vec![request])]);
+        memory.push(read);
+    }
+    memory
+}
+
 fn of_three(config: crate::config::Config, me: u64) -> crate::config::Config {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("myid"), format!("{me}\n")).unwrap();
