@@ -279,6 +279,17 @@ impl Storage {
         switches.rules().epoch_promise_waits_for_fsync()
     }
 
+    /// A snapshot at `upto` lies under the log from now on; whether the disk is known to hold the log up to there, and nothing takes it
+    /// back.
+    pub(crate) fn forget(&mut self, upto: Zxid) -> bool {
+        let both = [&mut self.known.history, &mut self.asked.history];
+        let holds = both.iter().all(|history| history.contains(upto));
+        if holds {
+            both.into_iter().for_each(|history| history.forget(upto));
+        }
+        holds
+    }
+
     /// Takes the next write that is durable by `upto`, if there is one left.
     #[inline]
     pub(crate) fn next_durable(&mut self, upto: Mark) -> Option<Written> {

@@ -103,6 +103,19 @@ impl History {
         }
     }
 
+    /// From now on a snapshot at `upto`, which is in this history, is what lies under the log; what is before it is not known any more.
+    pub fn forget(&mut self, upto: Zxid) {
+        assert!(self.contains(upto), "the log goes on from its snapshot");
+        let kept = self.runs.partition_point(|run| run.last <= upto);
+        self.runs.drain(..kept);
+        if let Some(run) = self.runs.first_mut()
+            && run.first <= upto
+        {
+            run.first = Zxid(upto.0 + 1); // of the same run, so there is one
+        }
+        self.base = upto;
+    }
+
     /// The zxids of the log above `after`, in order.
     pub fn above(&self, after: Zxid) -> impl Iterator<Item = Zxid> + '_ {
         self.runs.iter().flat_map(move |r| {
@@ -167,6 +180,25 @@ mod tests {
         assert_eq!(h.floor(z(2, 4)), None);
         assert!(h.contains(z(2, 5)));
         assert_eq!(h.floor(z(9, 0)), Some(z(2, 6)));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_below_the_base_and_what_is_above_stays() {
+        let all = [z(1, 1), z(1, 2), z(1, 3), z(3, 1), z(3, 2)];
+        for (at, upto) in all.into_iter().enumerate() {
+            let mut h = history(&all);
+            h.forget(upto);
+            let mut expected = History::starting_at(upto);
+            all[at + 1..].iter().for_each(|z| expected.append(*z));
+            assert_eq!(h, expected, "up to {upto}");
+            assert_eq!((h.base(), h.last()), (upto, z(3, 2)));
+            h.append(z(3, 3));
+            assert_eq!(h.last(), z(3, 3));
+        }
+        let mut h = History::starting_at(z(1, 2));
+        h.append(z(1, 3));
+        h.forget(z(1, 2));
+        assert_eq!((h.base(), h.last()), (z(1, 2), z(1, 3)));
     }
 
     #[test]

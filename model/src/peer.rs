@@ -470,6 +470,22 @@ impl Peer {
         matches!(&self.role, Role::Leading(l) if l.learners.iter().any(|x| x.link == link && sends(x.stage)))
     }
 
+    /// The host is about to remove what its log has up to `upto`, where it has a snapshot of the committed history: a learner that ends
+    /// before it is sent SNAP from now on. False, and nothing is changed, if the log may still be needed: to send it to a learner, or
+    /// because this server does not serve.
+    pub fn forget(&mut self, upto: Zxid) -> bool {
+        use crate::leader::LearnerStage;
+        let is_free = match &self.role {
+            Role::Leading(l) => {
+                let is_sent_it = |stage: LearnerStage| stage == LearnerStage::Synced;
+                !l.learners.iter().any(|learner| is_sent_it(learner.stage))
+            }
+            Role::Following(f) => f.stage == crate::learner::FollowingStage::Broadcast,
+            Role::Looking(_) | Role::Draining { .. } => false,
+        };
+        is_free && upto <= self.delivered && self.storage.forget(upto)
+    }
+
     /// Whether a leader has a quorum without the learner behind this link.
     #[must_use]
     pub fn can_spare(&self, env: &Env, link: Link) -> bool {

@@ -37,7 +37,12 @@ pub(super) struct ToDisk {
     reload_at: Option<Mark>,
     /// When the next snapshot is due, and which one counts.
     pub(super) snapshots: Snapshots,
+    /// The newest snapshots that got their names while this server runs, of the history that it has now.
+    published: VecDeque<Zxid>,
 }
+
+/// So many of them are known: the base of the history rises to the oldest that is kept (`autopurge.snapRetainCount`).
+const PUBLISHED_MAX: usize = 1024;
 
 impl ToDisk {
     pub(super) const fn new(snapshots: Snapshots) -> Self {
@@ -53,6 +58,7 @@ impl ToDisk {
             staged_members: None,
             reload_at: None,
             snapshots,
+            published: VecDeque::new(),
         }
     }
 
@@ -130,6 +136,7 @@ impl ToDisk {
     pub(super) fn truncated(&mut self, mark: Mark, tree_holds_more: bool) {
         self.snapshots.cut();
         if tree_holds_more {
+            self.published.clear();
             self.reload_at = Some(mark);
             self.held.get_or_insert_default();
         }
@@ -138,6 +145,7 @@ impl ToDisk {
     /// A snapshot takes the place of the history: it is written to a temporary file first, and what comes behind waits.
     pub(super) fn stage(&mut self, mark: Mark, image: Image, out: &mut Outputs) {
         self.snapshots.installed();
+        self.published.clear();
         // A truncation asked for in the same step needs no other tree than this one, and whatever was cut before is gone with the
         // old tree.
         self.reload_at = None;
@@ -225,9 +233,19 @@ impl ToDisk {
     ) -> Finished {
         let finished = self.snapshots.finished(of, staged.is_some(), now_ms);
         if let (Finished::Publish, Some(staged)) = (finished, staged) {
+            if self.published.len() == PUBLISHED_MAX {
+                self.published.pop_front();
+            }
+            self.published.push_back(staged.zxid);
             self.extra(Op::PublishSnapshot(staged));
         }
         finished
+    }
+
+    /// The oldest of the `retain` newest snapshots, if so many have come while this server runs.
+    pub(super) fn oldest_of(&self, retain: usize) -> Option<Zxid> {
+        let at = self.published.len().checked_sub(retain)?;
+        self.published.get(at).copied()
     }
 
     /// Removes old snapshots and logs.

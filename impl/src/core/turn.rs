@@ -307,8 +307,12 @@ impl Core {
         if self.next_purge_ms.is_some_and(|due| due <= elapsed_ms) {
             let config = &self.replica.shared.config;
             self.next_purge_ms = Some(elapsed_ms + config.purge_interval_ms);
-            let base = self.protocol.peer.durable().history.base();
-            self.disk.purge(config.purge_retain, base);
+            let peer = &mut self.protocol.peer;
+            if let Some(oldest) = self.disk.oldest_of(config.purge_retain) {
+                peer.forget(oldest);
+            }
+            self.disk
+                .purge(config.purge_retain, peer.durable().history.base());
         }
     }
 

@@ -344,3 +344,48 @@ fn a_joiner_that_gets_a_vote_is_counted_from_its_acknowledgement_on() {
     assert_eq!(s.refused(), []);
     assert_eq!(s.peer.serving(), Some(Epoch(1)));
 }
+
+/// What a learner is being sent stays, and what is not committed; what is forgotten is not sent as DIFF any more.
+#[test]
+fn the_log_below_a_snapshot_is_forgotten_when_nobody_is_being_sent_it() {
+    let mut s = Server::established();
+    let z = |counter| Zxid::new(Epoch(1), counter);
+    for counter in 1..=3 {
+        s.step(Input::Propose(WRITE));
+        s.flush();
+        s.acks(1, counter);
+    }
+    s.step(Input::Propose(WRITE));
+    s.flush();
+    assert_eq!(s.peer.delivered(), z(3));
+    let plan = |s: &mut Server, sid: u64, last: Zxid| {
+        s.introduces(sid, true, 0);
+        let current = Some(Epoch(1));
+        s.says(sid, Packet::AckEpoch { last, current });
+        s.out.iter().find_map(|effect| match effect {
+            Effect::SendSnapshot { .. } => Some("SNAP"),
+            Effect::Send {
+                packet: Packet::Diff { .. },
+                ..
+            } => Some("DIFF"),
+            _ => None,
+        })
+    };
+    assert_eq!(plan(&mut s, 4, z(1)), Some("DIFF"));
+    assert!(!s.peer.forget(z(2)), "server 4 is being sent it");
+    s.acks(4, 0);
+    assert!(!s.peer.forget(z(4)), "it is not committed");
+    assert!(!s.peer.forget(Zxid::new(Epoch(2), 1)), "it is not there");
+    assert!(s.peer.forget(z(2)));
+    assert_eq!(s.peer.durable().history.base(), z(2));
+    assert_eq!(s.peer.last_logged(), z(4));
+    assert_eq!(plan(&mut s, 5, z(1)), Some("SNAP"));
+    assert_eq!(plan(&mut s, 6, z(2)), Some("DIFF"));
+    // Who looks for a leader may have to give it all to others.
+    for link in [1, 2].map(Link) {
+        s.step(Input::Unlinked(link));
+    }
+    assert!(s.ticks_until_refusal().is_some());
+    assert_eq!(s.peer.state(), ServerState::Looking);
+    assert!(!s.peer.forget(z(3)));
+}

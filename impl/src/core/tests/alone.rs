@@ -260,6 +260,64 @@ fn old_files_are_removed_every_so_many_hours() {
     ));
 }
 
+/// However long a server runs, its log does not grow without end: its base rises to the oldest snapshot that is kept.
+#[test]
+fn a_purge_keeps_the_log_from_the_oldest_snapshot_that_is_kept() {
+    let lines = "snapCount=2\nautopurge.purgeInterval=1s\n";
+    let mut server = Server::boot(1, lines);
+    server.sync();
+    let conn = server.client(7);
+    let mut snapshots = Vec::new();
+    for xid in 1..=20 {
+        server.submit(&conn, xid, create(&format!("/n{xid}")));
+        server.sync();
+        let Some(generation) = snapshot_job(&mut server) else {
+            continue;
+        };
+        let zxid = server.core.peer().delivered();
+        snapshots.push(zxid);
+        let staged = StagedSnapshot {
+            zxid,
+            tmp: "snapshot.tmp".into(),
+        };
+        server.turn(vec![Event::Done(Done::Snapshot(generation, Ok(staged)))]);
+        server.sync();
+        server.now_ms += 1000;
+        server.turn(vec![]);
+        let purged = server.disk.iter().find_map(|op| match op {
+            (_, Op::Purge { retain: 3, base }) => Some(*base),
+            _ => None,
+        });
+        let kept = snapshots.len().checked_sub(3).map(|at| snapshots[at]);
+        assert_eq!(purged, Some(kept.unwrap_or(Zxid::ZERO)), "{snapshots:?}");
+        server.sync();
+    }
+    assert!(snapshots.len() > 4, "{snapshots:?}");
+}
+
+/// As in ZooKeeper: nodes are dated by the clock of the leader, also when somebody sets that back. Order is the zxid's.
+#[test]
+fn a_write_is_dated_by_the_clock_also_when_that_goes_back() {
+    let mut server = server();
+    let conn = server.client(7);
+    let date_ms = server.date_ms;
+    server.submit(&conn, 1, create("/a"));
+    server.date_ms -= 60_000;
+    let set = WriteOp::SetData {
+        path: Some("/a".into()),
+        data: None,
+        version: -1,
+    };
+    server.submit(&conn, 2, Request::Write(set));
+    server.sync();
+    let shared = server.shared();
+    let tree = shared.tree();
+    let stat = tree.find("/a").unwrap().stat();
+    let times = [date_ms, date_ms - 60_000].map(|ms| i64::try_from(ms).unwrap());
+    assert_eq!([stat.ctime, stat.mtime], times);
+    assert!(stat.mzxid > stat.czxid);
+}
+
 /// What a harness proposes has no session; what it has settled is applied, however much that is.
 #[test]
 fn a_harness_proposes_and_settles() {

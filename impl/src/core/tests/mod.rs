@@ -83,6 +83,8 @@ impl Wake for Silent {
 struct Server {
     core: Core,
     now_ms: u64,
+    /// What the clock on the wall showed at its start, ms.
+    date_ms: u64,
     out: Outputs,
     /// Operations that the disk has been given, and has said nothing about.
     disk: Vec<(u64, Op)>,
@@ -135,6 +137,7 @@ impl Server {
         let mut server = Self {
             core,
             now_ms: 0,
+            date_ms: 1_700_000_000_000,
             out: Outputs::default(),
             disk: Vec::new(),
             links: Vec::new(),
@@ -158,7 +161,7 @@ impl Server {
     fn turn(&mut self, mut events: Vec<Event>) {
         let now = Now {
             elapsed_ms: self.now_ms,
-            date_ms: 1_700_000_000_000 + self.now_ms,
+            date_ms: self.date_ms + self.now_ms,
         };
         self.core.turn(now, &mut events, &mut self.out).unwrap();
         self.disk.append(&mut self.out.disk);
