@@ -2,6 +2,8 @@
 
 use super::golden;
 use bytes::{Bytes, BytesMut};
+use zabra::client::digest_md5::{Exchange, Next, Refused, Service};
+use zabra::config::jaas::SaslUsers;
 use zabra::wire::client::{ConnectRequest, ConnectResponse, RawRequest, ReplyFrame, Request, xid};
 use zabra::wire::four_letter::FourLetter;
 use zabra::wire::frame::{CLIENT_FRAME_BYTES_MAX, split};
@@ -91,6 +93,53 @@ pub fn reply(data: &[u8]) {
     let again =
         ReplyFrame::split(&out.freeze().split_off(4)).and_then(|frame| frame.decode(opcode));
     assert_eq!(again, Ok(response));
+}
+
+/// The service, the user and the challenge of the worked example of RFC 2831, whose answer is among the good input.
+const EXAMPLE: Service = Service {
+    realm: "elwood.innosoft.com",
+    uri: "imap/elwood.innosoft.com",
+};
+const EXAMPLE_NONCE: &str = "OA6MG9tEQGm2hh";
+const EXAMPLE_ANSWER: &str = "charset=utf-8,username=\"chris\",realm=\"elwood.innosoft.com\",nonce=\"OA6MG9tEQGm2hh\",nc=00000001,cnonce=\"OA6MHXh6VqTrRk\",digest-uri=\"imap/elwood.innosoft.com\",response=d388dad90d4bbd760a152321f2143af7,qop=auth";
+
+/// A token of SASL, as the first one and as the answer to a challenge.
+///
+/// # Panics
+/// If somebody comes in as another user, or a token counts behind the end.
+pub fn sasl_token(data: &[u8]) {
+    let users = SaslUsers::new([("chris", "secret"), ("other", "of another")]);
+    let step = |exchange: &mut Exchange, token: &[u8]| {
+        exchange.step(token, &users, EXAMPLE, || EXAMPLE_NONCE.into())
+    };
+    let mut exchange = Exchange::default();
+    let first = step(&mut exchange, data);
+    assert_eq!(first.is_ok(), data.is_empty());
+    let mut exchange = Exchange::default();
+    let challenge = step(&mut exchange, b"");
+    assert!(matches!(challenge, Ok(Next::Challenge(_))));
+    if let Ok(next) = step(&mut exchange, data) {
+        let is_chris = matches!(next, Next::Proved { user, .. } if &*user == "chris");
+        assert!(is_chris, "whose password is in no good input");
+    }
+    assert_eq!(step(&mut exchange, data), Err(Refused::Untimely));
+}
+
+/// The answer of the standard, and answers that lack something.
+#[must_use]
+pub fn good_tokens() -> Vec<Vec<u8>> {
+    let parts: Vec<&str> = EXAMPLE_ANSWER.split(',').collect();
+    let without = |at: usize| {
+        let left = parts.iter().enumerate().filter(|(i, _)| *i != at);
+        left.map(|(_, part)| *part).collect::<Vec<_>>().join(",")
+    };
+    let mut all: Vec<Vec<u8>> = (0..=parts.len()).map(|at| without(at).into()).collect();
+    all.push(
+        EXAMPLE_ANSWER
+            .replace("chris\"", "c\\hris\" , maxbuf=65536")
+            .into(),
+    );
+    all
 }
 
 /// All that the clients of the captured connections have sent.

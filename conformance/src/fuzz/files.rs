@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use std::path::{Path, PathBuf};
 use zabra::config::check::read_with;
 use zabra::config::file::{Lines, decode, parse, parse_dynamic};
+use zabra::config::jaas;
 use zabra::config::settings::Given;
 use zabra::storage::disk::{Disk, DiskFile};
 use zabra::storage::snapshot::{self, path_of};
@@ -22,6 +23,13 @@ pub fn configuration(data: &[u8]) {
     // Files that it names are read, and devices never end.
     if !text.contains("/dev") && !text.contains("/proc") && !text.contains('\\') {
         let _ = read_with(Path::new("/nowhere/zoo.cfg"), &text, &Given::default());
+    }
+}
+
+/// The text of a JAAS file.
+pub fn jaas(data: &[u8]) {
+    for section in jaas::parse(&decode(data)).into_iter().flatten() {
+        let _ = jaas::digest_users(&section);
     }
 }
 
@@ -122,6 +130,18 @@ pub fn good_transactions() -> Vec<Vec<u8>> {
         }
     }
     all
+}
+
+/// Files as Java's documentation has them.
+#[must_use]
+pub fn good_jaas() -> Vec<Vec<u8>> {
+    let digest = "org.apache.zookeeper.server.auth.DigestLoginModule required";
+    let all = [
+        format!("Server {{\n  {digest}\n  user_super=\"adminsecret\"\n  user_bob=\"b \\\"s\\101\";\n}};\n"),
+        format!("/* of\n two */ Server {{ {digest} user_a=b; }};\nQuorumServer {{ {digest} user_c='d'; }};\n// end"),
+        "Server { com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true keyTab=\"/k\" principal=\"zookeeper/host@REALM\"; };".to_owned(),
+    ];
+    all.map(String::into_bytes).into()
 }
 
 /// The configurations that tests start servers from.
