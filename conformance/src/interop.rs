@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
@@ -195,12 +195,16 @@ impl Drop for Script {
     }
 }
 
+/// What is added to a program's environment.
+type Variables<'a> = &'a [(&'static str, OsString)];
+
 /// Runs `java.py`; `None` if this machine has no Java or no way to the jars, which is said loudly.
-fn java(what: &str, arguments: &[&OsStr]) -> Result<Option<Output>> {
+fn java(what: &str, arguments: &[&OsStr], variables: Variables<'_>) -> Result<Option<Output>> {
     const UNAVAILABLE: i32 = 3;
     let done = Command::new("python3")
         .arg(script("java.py"))
         .args(arguments)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .output()?;
     if done.status.code() == Some(UNAVAILABLE) {
@@ -211,14 +215,18 @@ fn java(what: &str, arguments: &[&OsStr]) -> Result<Option<Output>> {
     Ok(Some(done))
 }
 
-/// One command of ZooKeeper's own shell; `None` if it cannot run here.
+/// One command of ZooKeeper's own shell, with these variables in its environment; `None` if it cannot run here.
 ///
 /// # Errors
 /// The script cannot run at all.
-pub fn java_shell(server: &str, command: &[&str]) -> Result<Option<Output>> {
+pub fn java_shell(
+    server: &str,
+    command: &[&str],
+    variables: Variables<'_>,
+) -> Result<Option<Output>> {
     let mut arguments = vec!["cli".as_ref(), "--server".as_ref(), server.as_ref()];
     arguments.extend(command.iter().map(OsStr::new));
-    java("ZooKeeper's own shell", &arguments)
+    java("ZooKeeper's own shell", &arguments, variables)
 }
 
 /// The class path of ZooKeeper and Curator; `None` if they cannot run here, which is said.
@@ -226,7 +234,7 @@ pub fn java_shell(server: &str, command: &[&str]) -> Result<Option<Output>> {
 /// # Errors
 /// The script cannot run at all, or fails.
 pub fn java_classpath() -> Result<Option<String>> {
-    let Some(done) = java("Curator", &["classpath".as_ref()])? else {
+    let Some(done) = java("Curator", &["classpath".as_ref()], &[])? else {
         return Ok(None);
     };
     let err = String::from_utf8_lossy(&done.stderr);
@@ -239,7 +247,7 @@ pub fn java_classpath() -> Result<Option<String>> {
 /// # Errors
 /// The script cannot run at all.
 pub fn has_zookeeper() -> Result<bool> {
-    Ok(java("ZooKeeper", &["classpath".as_ref()])?.is_some())
+    Ok(java("ZooKeeper", &["classpath".as_ref()], &[])?.is_some())
 }
 
 /// The command line of a ZooKeeper server with this configuration; `None` if it cannot run here.
@@ -248,7 +256,7 @@ pub fn has_zookeeper() -> Result<bool> {
 /// The script cannot run, or prints something else.
 pub fn java_server(config: &Path) -> Result<Option<Vec<String>>> {
     let arguments = ["command".as_ref(), config.as_os_str()];
-    let Some(done) = java("a ZooKeeper server", &arguments)? else {
+    let Some(done) = java("a ZooKeeper server", &arguments, &[])? else {
         return Ok(None);
     };
     let err = String::from_utf8_lossy(&done.stderr);

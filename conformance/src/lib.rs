@@ -1,8 +1,8 @@
 //! Compares: model traces with running nodes, our bytes with ZooKeeper's, clients with both.
 
+mod c_client;
 pub mod chaos;
 pub mod cluster;
-pub mod development_tls;
 pub mod differential;
 pub mod fuzz;
 pub mod interop;
@@ -11,4 +11,5 @@ pub mod power;
 pub mod programs;
 pub mod raw;
 pub mod replay;
+pub mod safeguard;
 pub mod sim;

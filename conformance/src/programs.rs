@@ -5,9 +5,10 @@
 //! says `done`. What its language needs is installed into the target directory; where a machine lacks the language, that is said
 //! loudly and the test ends.
 
+use crate::c_client;
 use crate::cluster::{Cluster, Server};
-use crate::development_tls::DevelopmentTls;
 use crate::interop::{java_classpath, run_to_end, script};
+use crate::safeguard::Safeguard;
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
@@ -22,7 +23,7 @@ const HALF: Duration = Duration::from_secs(180);
 /// Whose client a program uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Client {
-    /// ZooKeeper's own C client, as Debian packages it.
+    /// ZooKeeper's own C client: as Debian packages it, and from its source where it is to speak TLS or SASL.
     C,
     /// Curator, with its recipes, on ZooKeeper's Java client.
     Curator,
@@ -43,9 +44,17 @@ impl Client {
         }
     }
 
-    /// What has to be on the machine. All else comes from the registry of the language.
-    const fn needs(self) -> &'static [&'static str] {
+    /// What has to be on the machine, programs and a header. All else comes from the registry of the language.
+    const fn needs(self, is_safe: bool) -> &'static [&'static str] {
         match self {
+            Self::C if is_safe => &[
+                "gcc",
+                "apt-get",
+                "dpkg-deb",
+                "npm",
+                "tar",
+                c_client::OPENSSL_HEADER,
+            ],
             Self::C => &["gcc", "apt-get", "dpkg-deb"],
             Self::Curator => &["java", "javac"],
             Self::Go => &["go"],
@@ -63,28 +72,29 @@ pub fn work_over_a_leader_kill(client: Client) -> Result<bool> {
     work(client, None)
 }
 
-/// The same, with all that it says under TLS.
+/// The same, at servers that let nobody through who does not show who he is.
 ///
 /// # Errors
 /// As [`work_over_a_leader_kill`].
-pub fn work_over_a_leader_kill_by_tls(client: Client, tls: &DevelopmentTls) -> Result<bool> {
-    work(client, Some(tls))
+pub fn work_over_a_leader_kill_by(client: Client, safeguard: &dyn Safeguard) -> Result<bool> {
+    work(client, Some(safeguard))
 }
 
-fn work(client: Client, tls: Option<&DevelopmentTls>) -> Result<bool> {
+fn work(client: Client, safeguard: Option<&dyn Safeguard>) -> Result<bool> {
+    let is_safe = safeguard.is_some();
     let absent = |tool: &&&str| which(tool).is_none();
-    if let Some(tool) = client.needs().iter().find(absent) {
+    if let Some(tool) = client.needs(is_safe).iter().find(absent) {
         eprintln!("\n#### SKIPPED: {client:?} cannot run here: no {tool}\n");
         return Ok(false);
     }
-    let Some(mut command) = build(client)? else {
+    let Some(mut command) = build(client, is_safe)? else {
         return Ok(false);
     };
     // TTL nodes, which one of Curator's recipes makes.
     let mut lines = vec![("extendedTypesEnabled", "true")];
-    let of_tls = tls.map(DevelopmentTls::lines).unwrap_or_default();
-    lines.extend(of_tls.iter().map(|(key, value)| (*key, &**value)));
-    command.envs(tls.map(DevelopmentTls::variables).unwrap_or_default());
+    let safe = safeguard.map(Safeguard::lines).unwrap_or_default();
+    lines.extend(safe.iter().map(|(key, value)| (*key, &**value)));
+    command.envs(safeguard.map(Safeguard::variables).unwrap_or_default());
     let mut cluster = Cluster::start(3, &lines)?;
     let servers: Vec<_> = cluster.servers.iter().map(Server::connect).collect();
     let mut program = Program::start(command, &servers.join(","))?;
@@ -98,6 +108,7 @@ fn work(client: Client, tls: Option<&DevelopmentTls>) -> Result<bool> {
     Ok(true)
 }
 
+/// Where a program is, or a file that is named by its whole path.
 fn which(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
@@ -106,7 +117,7 @@ fn which(tool: &str) -> Option<PathBuf> {
 }
 
 /// The program, ready to be given its connect string; `None` if its registry has nothing for this machine, which is said.
-fn build(client: Client) -> Result<Option<Command>> {
+fn build(client: Client, is_safe: bool) -> Result<Option<Command>> {
     let source = script("clients").join(client.name());
     let test = std::env::current_exe()?;
     // TARGET/PROFILE/deps/test-0123
@@ -114,7 +125,8 @@ fn build(client: Client) -> Result<Option<Command>> {
     let out = target.join("interop-clients").join(client.name());
     std::fs::create_dir_all(&out)?;
     Ok(Some(match client {
-        Client::C => build_c(&source, &out)?,
+        Client::C if is_safe => c_client::build_with_tls_and_sasl(&source, &out)?,
+        Client::C => c_client::build(&source, &out)?,
         Client::Curator => match build_curator(&source, &out)? {
             Some(command) => command,
             None => return Ok(None),
@@ -146,58 +158,6 @@ fn build(client: Client) -> Result<Option<Command>> {
     }))
 }
 
-/// The library comes as Debian's packages and is unpacked, not installed: the machine stays as it is.
-fn build_c(source: &Path, out: &Path) -> Result<Command> {
-    let root = out.join("root");
-    if !root.is_dir() {
-        let scratch = tempfile::Builder::new().tempdir_in(out)?;
-        let download = || {
-            run_to_end(
-                Command::new("apt-get")
-                    .args([
-                        "download",
-                        "--quiet",
-                        "libzookeeper-mt2",
-                        "libzookeeper-mt-dev",
-                    ])
-                    .current_dir(scratch.path()),
-            )
-        };
-        if download().is_err() {
-            run_to_end(Command::new("apt-get").args(["update", "--quiet"]))?;
-            download()?;
-        }
-        let unpacked = scratch.path().join("root");
-        for package in std::fs::read_dir(scratch.path())? {
-            let package = package?.path();
-            run_to_end(
-                Command::new("dpkg-deb")
-                    .arg("-x")
-                    .args([&package, &unpacked]),
-            )?;
-        }
-        std::fs::rename(&unpacked, &root)?;
-    }
-    let library = find(&root.join("usr/lib"), "libzookeeper_mt.so")
-        .context("libzookeeper-mt-dev holds no libzookeeper_mt.so")?;
-    let folder = library.parent().context("a folder")?;
-    let binary = out.join("work");
-    run_to_end(
-        Command::new("gcc")
-            .args(["-Wall", "-Wextra", "-Werror", "-O1", "-o"])
-            .arg(&binary)
-            .arg(source.join("work.c"))
-            .arg("-I")
-            .arg(root.join("usr/include"))
-            .arg("-L")
-            .arg(folder)
-            .args(["-lzookeeper_mt", "-lpthread"]),
-    )?;
-    let mut command = Command::new(binary);
-    command.env("LD_LIBRARY_PATH", folder);
-    Ok(command)
-}
-
 fn build_curator(source: &Path, out: &Path) -> Result<Option<Command>> {
     let Some(jars) = java_classpath()? else {
         return Ok(None);
@@ -216,17 +176,6 @@ fn build_curator(source: &Path, out: &Path) -> Result<Option<Command>> {
     let mut java = Command::new("java");
     java.args(["-Xmx256m", "-cp"]).arg(classpath).arg("Work");
     Ok(Some(java))
-}
-
-fn find(folder: &Path, name: &str) -> Option<PathBuf> {
-    std::fs::read_dir(folder)
-        .ok()?
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .find_map(|path| match path.is_dir() {
-            true => find(&path, name),
-            false => path.ends_with(name).then_some(path),
-        })
 }
 
 /// A running program. Killed when dropped.

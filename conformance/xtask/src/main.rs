@@ -64,7 +64,8 @@ enum Task {
     Model,
     /// Replays the stored traces against three running servers.
     Replay,
-    /// Tests with other implementations: kazoo and its own test suite, ZooKeeper's own shell, Curator, the C client, a Go and a Node client.
+    /// Tests with other implementations: kazoo and its own test suite, ZooKeeper's own shell, Curator, the C client, a Go and a Node client;
+    /// by TLS and by SASL, where a client has them.
     Interop,
     /// How long a writer waits while 100,000 sessions expire together, and while others ask for much; release build, minutes.
     Gaps,
@@ -133,6 +134,7 @@ fn run(cli: &Cli) -> Result<()> {
                 "java_shell",
                 "other_clients",
                 "clients_by_tls",
+                "clients_by_sasl",
             ];
             tests
                 .iter()

@@ -5,6 +5,9 @@
  *
  * The program prints "ready" when its first half is done, waits for a line on its standard input while the test kills the
  * leader, goes on with the same session, and prints "done". It exits with 1 and a sentence at the first wrong answer.
+ *
+ * With ZABRA_TLS=DIR it speaks TLS, with the files that `zabra tls init DIR` has written; with ZABRA_SASL=DIR it authenticates by SASL
+ * as ann, with the password that stands in DIR/password. A client that is built without them fails.
  */
 #define THREADED
 #include <pthread.h>
@@ -15,6 +18,9 @@
 #include <time.h>
 #include <unistd.h>
 #include <zookeeper/zookeeper.h>
+#ifdef HAVE_CYRUS_SASL_H
+#include <sasl/sasl.h>
+#endif
 
 enum { PATIENCE_SECONDS = 30, TIMEOUT_MS = 10000 };
 
@@ -76,8 +82,42 @@ static void pause_ms(long ms) {
     nanosleep(&time, NULL);
 }
 
+static zhandle_t *by_tls(const char *servers, const char *folder) {
+#ifdef HAVE_OPENSSL_H
+    char files[1024];
+    snprintf(files, sizeof files, "%s/ca.pem,%s/client.pem,%s/client.pem", folder, folder, folder);
+    return zookeeper_init_ssl(servers, files, NULL, TIMEOUT_MS, NULL, NULL, 0);
+#else
+    (void)servers;
+    fail("this client is built without OpenSSL, and should use %s", folder);
+    return NULL;
+#endif
+}
+
+static zhandle_t *by_sasl(const char *servers, const char *folder) {
+#ifdef HAVE_CYRUS_SASL_H
+    char password[1024];
+    snprintf(password, sizeof password, "%s/password", folder);
+    zoo_sasl_params_t how = {"zookeeper", "zk-sasl-md5", "DIGEST-MD5", zoo_sasl_make_basic_callbacks("ann", NULL, password)};
+    check(sasl_client_init(NULL) == SASL_OK, "sasl_client_init");
+    return zookeeper_init_sasl(servers, NULL, TIMEOUT_MS, NULL, NULL, 0, NULL, &how);
+#else
+    (void)servers;
+    fail("this client is built without Cyrus SASL, and should use %s", folder);
+    return NULL;
+#endif
+}
+
+/* By which scheme the servers know this client before it says anything. */
+static const char *known_by(void) {
+    return getenv("ZABRA_TLS") ? "x509" : getenv("ZABRA_SASL") ? "sasl" : NULL;
+}
+
 static zhandle_t *connected(const char *servers) {
-    zhandle_t *zk = zookeeper_init(servers, NULL, TIMEOUT_MS, NULL, NULL, 0);
+    const char *tls = getenv("ZABRA_TLS"), *sasl = getenv("ZABRA_SASL");
+    zhandle_t *zk = tls    ? by_tls(servers, tls)
+                    : sasl ? by_sasl(servers, sasl)
+                           : zookeeper_init(servers, NULL, TIMEOUT_MS, NULL, NULL, 0);
     check(zk != NULL, "zookeeper_init");
     for (int i = 0; zoo_state(zk) != ZOO_CONNECTED_STATE; i++) {
         if (i > PATIENCE_SECONDS * 50) fail("no session");
@@ -119,6 +159,12 @@ static void on_auth(int answer, const void *data) {
     pthread_mutex_lock(&auth_lock);
     auth_answer = answer;
     pthread_mutex_unlock(&auth_lock);
+}
+
+static int has_scheme(const struct ACL_vector *acl, const char *scheme) {
+    for (int i = 0; i < acl->count; i++)
+        if (strcmp(acl->data[i].id.scheme, scheme) == 0) return 1;
+    return 0;
 }
 
 static void operations(zhandle_t *zk, zhandle_t *other) {
@@ -182,8 +228,13 @@ static void operations(zhandle_t *zk, zhandle_t *other) {
     pthread_mutex_unlock(&auth_lock);
     struct ACL_vector acl;
     expect(zoo_get_acl(zk, "/c/private", &acl, &stat), ZOK, "get the ACL");
-    check(acl.count == 1 && strcmp(acl.data[0].id.scheme, "digest") == 0, "the scheme of the ACL");
+    check(has_scheme(&acl, "digest"), "the creator is known by its password");
+    check(known_by() == NULL ? acl.count == 1 : has_scheme(&acl, known_by()), "the schemes of the creator");
     deallocate_ACL_vector(&acl);
+    /* The other client is of the same user, where that is shown by a certificate or by SASL. */
+    struct ACL of_ann[] = {{ZOO_PERM_ALL, {"digest", "ann:7RJfAeIvrl4zdj6sS2fXrQHDvHM="}}};
+    struct ACL_vector for_ann = {1, of_ann};
+    expect(zoo_set_acl(zk, "/c/private", -1, &for_ann), ZOK, "set the ACL");
     sync_with(other, "/c/private");
     length = sizeof data;
     expect(zoo_get(other, "/c/private", 0, data, &length, NULL), ZNOAUTH, "read of a private node");
