@@ -56,6 +56,35 @@ fn the_front_page_tells_what_the_table_says() {
     );
 }
 
+/// ZooKeeper's keys, one a row: none is reported as one that nobody knows. What becomes of each is told beside it.
+#[test]
+fn every_key_of_the_table_is_known_to_the_server() {
+    let table = read(TABLE);
+    let sections = table.split("\n### ").filter(|section| {
+        let of_keys = ["3.2 ", "3.3 ", "3.4 ", "3.8 "];
+        of_keys.iter().any(|number| section.starts_with(number))
+    });
+    let names = sections
+        .flat_map(|section| section.lines())
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| ")?.split(" | ");
+            let (name, _, status) = (cells.next()?, cells.next()?, cells.next()?);
+            let name = name.split(" (").next()?;
+            let is_one = name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._".contains(c));
+            (is_one && !["status", "not for a server"].contains(&status)).then_some(name)
+        });
+    let names: Vec<&str> = names.collect();
+    assert!(names.len() > 80, "{names:?}");
+    let is_known = |name: &str| {
+        let name = name.replace(".N", ".1");
+        zabra::config::keys::find(&name).is_some()
+    };
+    let unknown: Vec<&&str> = names.iter().filter(|name| !is_known(name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
 /// The checks can fail: a table with one mistake of each kind.
 #[test]
 fn each_mistake_is_found() {

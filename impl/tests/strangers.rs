@@ -321,6 +321,15 @@ fn c_82_made_up_ids_are_not_kept_on_the_election_port() {
     }
 }
 
+/// A server that has dialled for an election has as long for its first words as `quorumCnxnTimeoutMs` says, and ten seconds without that line.
+#[test]
+fn who_says_nothing_on_the_election_port_has_as_long_as_the_line_says() {
+    let (cluster, _) = two_of_three("quorumCnxnTimeoutMs=100\n");
+    let mut stream = TcpStream::connect(("127.0.0.1", cluster.election_ports[0])).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    assert_eq!(stream.read(&mut [0]).expect("the connection stands"), 0);
+}
+
 /// C-82: bytes that are no notification keep no place on the election port.
 #[test]
 fn c_82_what_is_no_notification_keeps_no_place_on_the_election_port() {
