@@ -196,18 +196,18 @@ pub(crate) fn summary(text: &str) -> Result<String, String> {
             done().count(),
             shown.count()
         ),
-        format!(
-            "Not there yet, each with the number of its rows: {}.",
-            absent(&rows)
-        ),
-        format!(
-            "Of priority P0 and not whole, or not there: {}.",
-            not_whole(&rows)
-        ),
+        match absent(&rows) {
+            list if list.is_empty() => String::new(),
+            list => format!("Not there yet, each with the number of its rows: {list}."),
+        },
+        match not_whole(&rows) {
+            list if list.is_empty() => "All of priority P0 is there.".to_owned(),
+            list => format!("Of priority P0 and not whole, or not there: {list}."),
+        },
     ];
-    for paragraph in paragraphs {
+    for paragraph in paragraphs.iter().filter(|words| !words.is_empty()) {
         out.push('\n');
-        out.push_str(&wrapped(&paragraph));
+        out.push_str(&wrapped(paragraph));
     }
     Ok(out)
 }

@@ -174,38 +174,17 @@ fn properties(
 fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), String> {
     // Java takes some of these only as system properties with this prefix; both spellings are taken here.
     match key.strip_prefix("zookeeper.").unwrap_or(key) {
-        "tickTime" => lines.tick_time = Some(count(key, value, 1, "milliseconds")?),
         "dataDir" => lines.data_dir = Some(PathBuf::from(value)),
         "dataLogDir" => lines.data_log_dir = Some(PathBuf::from(value)),
         "clientPort" => lines.client_port = Some(port(key, value)?),
         "clientPortAddress" => lines.client_port_address = Some(unbracketed(value).to_owned()),
-        "initLimit" => lines.init_limit = Some(count(key, value, 1, "ticks")?),
-        "syncLimit" => lines.sync_limit = Some(count(key, value, 1, "ticks")?),
-        "maxClientCnxns" => {
-            lines.max_client_cnxns = Some(count(key, value, 0, "connections")?);
-        }
-        "maxCnxns" => lines.max_cnxns = Some(count(key, value, 0, "connections")?),
         "minSessionTimeout" => lines.min_session_timeout = default_if_minus_one(key, value)?,
         "maxSessionTimeout" => lines.max_session_timeout = default_if_minus_one(key, value)?,
-        "snapCount" => lines.snap_count = Some(count(key, value, 0, "transactions")?),
         "db.autocreate" => lines.db_autocreate = Some(flag(key, value)?),
         "datadir.autocreate" => lines.datadir_autocreate = Some(flag(key, value)?),
         "snapSizeLimitInKb" => lines.snap_size_kib = Some(signed_kib(key, value)?),
-        "preAllocSize" => lines.pre_alloc_kib = Some(count(key, value, 0, "KiB")?),
         "4lw.commands.whitelist" => lines.whitelist = Some(whitelist(value)),
-        "electionPortBindRetry" => {
-            lines.election_bind_retry = Some(count(key, value, 0, "tries")?);
-        }
-        "autopurge.snapRetainCount" => {
-            lines.purge_retain = Some(count(key, value, 0, "snapshots")?);
-        }
         "autopurge.purgeInterval" => lines.purge_interval_ms = Some(purge_interval(key, value)?),
-        "jute.maxbuffer" => {
-            lines.jute_maxbuffer = Some(bytes(key, value, FRAME_BYTES_MIN, FRAME_BYTES_LIMIT)?);
-        }
-        "jute.maxbuffer.extrasize" => {
-            lines.jute_extra = Some(bytes(key, value, 0, FRAME_BYTES_LIMIT)?);
-        }
         "forceSync" if yes(key, value)? => {}
         "forceSync" => lines.unsupported.push((
             number,
@@ -238,6 +217,7 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
             lines.unused.push(unused(number, key));
         }
         "dynamicConfigFile" => lines.dynamic_config = Some((number, PathBuf::from(value))),
+        plain if set_count(lines, key, plain, value)? => {}
         plain if set_containers(lines, key, plain, value)? => {}
         plain if lines.throttle.set(key, plain, value)? => {}
         plain if lines.net.set(key, plain, value)? => {}
@@ -345,6 +325,35 @@ fn hash(key: &str, value: &str) -> Result<DigestHash, String> {
             "{key}={value}: write SHA1, SHA-256, SHA-512, SHA3-256 or another of SHA-2, SHA-3 or MD5, as Java names them"
         )),
     }
+}
+
+/// Takes the line if it is a number of what ZooKeeper counts in an `int`, or the longest record.
+fn set_count(lines: &mut Lines, key: &str, plain: &str, value: &str) -> Result<bool, String> {
+    match plain {
+        "tickTime" => lines.tick_time = Some(count(key, value, 1, "milliseconds")?),
+        "initLimit" => lines.init_limit = Some(count(key, value, 1, "ticks")?),
+        "syncLimit" => lines.sync_limit = Some(count(key, value, 1, "ticks")?),
+        "maxClientCnxns" => {
+            lines.max_client_cnxns = Some(count(key, value, 0, "connections")?);
+        }
+        "maxCnxns" => lines.max_cnxns = Some(count(key, value, 0, "connections")?),
+        "snapCount" => lines.snap_count = Some(count(key, value, 0, "transactions")?),
+        "preAllocSize" => lines.pre_alloc_kib = Some(count(key, value, 0, "KiB")?),
+        "electionPortBindRetry" => {
+            lines.election_bind_retry = Some(count(key, value, 0, "tries")?);
+        }
+        "autopurge.snapRetainCount" => {
+            lines.purge_retain = Some(count(key, value, 0, "snapshots")?);
+        }
+        "jute.maxbuffer" => {
+            lines.jute_maxbuffer = Some(bytes(key, value, FRAME_BYTES_MIN, FRAME_BYTES_LIMIT)?);
+        }
+        "jute.maxbuffer.extrasize" => {
+            lines.jute_extra = Some(bytes(key, value, 0, FRAME_BYTES_LIMIT)?);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// Takes the line if it is about containers and nodes with a time to live.
