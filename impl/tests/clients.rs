@@ -295,10 +295,10 @@ fn zxid_of(c: &mut Client, path: &str) -> Zxid {
 /// Reads a client that asks for `reads` answers of a megabyte behind a write, and fetches none of them.
 fn debtor(cluster: &Cluster, reads: usize, timeout_ms: i32) -> Client {
     let mut c = Client::connect(cluster.ports[0], SessionId(0), None, timeout_ms).unwrap();
-    c.send(&common::set("/small", "1"));
-    for _ in 0..reads {
-        c.send(&get("/large", false));
-    }
+    // Together: were the write done when they come, they would be answered as far as they are fetched.
+    let mut requests = vec![common::set("/small", "1")];
+    requests.resize(1 + reads, get("/large", false));
+    c.send_all(&requests);
     c
 }
 

@@ -324,9 +324,16 @@ impl Client {
 
     /// Sends without waiting.
     pub fn send(&mut self, request: &Request) -> i32 {
-        self.xid += 1;
+        self.send_all(std::slice::from_ref(request))
+    }
+
+    /// Sends them in one write, so that a server has them together; the number of the last one.
+    pub fn send_all(&mut self, requests: &[Request]) -> i32 {
         let mut out = BytesMut::new();
-        request.put(self.xid, &mut out);
+        for request in requests {
+            self.xid += 1;
+            request.put(self.xid, &mut out);
+        }
         let _ = self.stream.write_all(&out);
         self.xid
     }
