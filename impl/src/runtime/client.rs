@@ -7,13 +7,16 @@ use crate::client::shared::Shared;
 use crate::core::event::Event;
 use crate::edges::wake::Wake;
 use crate::limits::WRITE_TIME;
+use crate::runtime::bell::Bell;
 use crate::runtime::inbox::Inbox;
 use crate::runtime::tls::Tls;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::TcpStream;
@@ -24,19 +27,19 @@ use zabra_model::tree::acl::Id;
 
 /// Wakes a connection's task.
 #[derive(Default)]
-struct Bell {
-    wake: Notify,
+struct Bells {
+    wake: Bell,
     /// Wakes it out of a write, too.
     ended: Notify,
 }
 
-impl Wake for Bell {
+impl Wake for Bells {
     fn wake(&self) {
-        self.wake.notify_one();
+        self.wake.ring();
     }
 
     fn end(&self) {
-        self.wake.notify_one();
+        self.wake.ring();
         self.ended.notify_one();
     }
 }
@@ -44,7 +47,7 @@ impl Wake for Bell {
 struct Client {
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
-    bell: Arc<Bell>,
+    bells: Arc<Bells>,
     intake: Intake,
     /// When the alarm rings, as the intake says it.
     alarm_ms: u64,
@@ -172,13 +175,13 @@ async fn serve(
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
 ) {
-    let bell = Arc::new(Bell::default());
-    let wake = Arc::clone(&bell) as Arc<dyn Wake>;
+    let bells = Arc::new(Bells::default());
+    let wake = Arc::clone(&bells) as Arc<dyn Wake>;
     let intake = Intake::new(Arc::clone(&shared), from, wake, shared.elapsed_ms());
     let mut client = Client {
         shared,
         inbox,
-        bell,
+        bells,
         intake,
         alarm_ms: 0,
     };
@@ -218,6 +221,12 @@ async fn finish(writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), Over> {
 enum Sending {
     AtOnce,
     Waited,
+}
+
+/// What becomes of a write at once. Nearly all go on, and nothing else is looked at; what a write may have to wait for takes much room in
+/// the task of each connection, so it is made where one waits.
+fn at_once<T>(mut write: impl FnMut(&mut Context<'_>) -> Poll<T>) -> impl Future<Output = Poll<T>> {
+    poll_fn(move |cx| Poll::Ready(write(cx)))
 }
 
 impl Client {
@@ -294,7 +303,7 @@ impl Client {
                 self.intake.heard();
                 return read;
             }
-            () = self.bell.wake.notified() => {}
+            () = self.bells.wake.rung() => {}
             () = self.inbox.wait_for_room(), if wait.room => self.intake.hold(false),
             () = alarm => self.alarm_ms = 0,
         }
@@ -307,19 +316,25 @@ impl Client {
         let output = self.intake.take_output();
         let mut rest = &output[..];
         loop {
-            let sent = tokio::select! {
-                biased;
-                sent = writer.write(rest) => sent?,
-                () = self.stuck(&mut sending) => return Err(Ended::Unread.into()),
+            let write = at_once(|cx| Pin::new(&mut *writer).poll_write(cx, rest));
+            let sent = match write.await {
+                Poll::Ready(sent) => sent?,
+                Poll::Pending => {
+                    let write = writer.write(rest);
+                    Box::pin(self.unless_stuck(write, &mut sending)).await?
+                }
             };
             rest = rest.get(sent..).unwrap_or_default();
             if rest.is_empty() {
                 // Of TLS, a part may still be in its buffer; a plain socket has none.
-                tokio::select! {
-                    biased;
-                    flushed = writer.flush() => flushed?,
-                    () = self.stuck(&mut sending) => return Err(Ended::Unread.into()),
-                };
+                let flush = at_once(|cx| Pin::new(&mut *writer).poll_flush(cx));
+                match flush.await {
+                    Poll::Ready(flushed) => flushed?,
+                    Poll::Pending => {
+                        let flush = writer.flush();
+                        Box::pin(self.unless_stuck(flush, &mut sending)).await?;
+                    }
+                }
                 self.intake.sent(output);
                 return Ok(sending);
             }
@@ -330,6 +345,19 @@ impl Client {
         }
     }
 
+    /// Carries out a part of a write that does not go on at once, unless it is to be given up.
+    async fn unless_stuck<T>(
+        &mut self,
+        write: impl Future<Output = io::Result<T>>,
+        sending: &mut Sending,
+    ) -> Result<T, Over> {
+        tokio::select! {
+            biased;
+            done = write => Ok(done?),
+            () = self.stuck(sending) => Err(Ended::Unread.into()),
+        }
+    }
+
     /// Ends when a write that is stuck is to be given up.
     async fn stuck(&mut self, sending: &mut Sending) {
         *sending = Sending::Waited;
@@ -337,9 +365,9 @@ impl Client {
         let mut now_ms = since_ms;
         while let Stuck::LookAgain(at_ms) = self.intake.stuck(since_ms, now_ms) {
             let left = Duration::from_millis(at_ms.saturating_sub(now_ms));
-            // Not `wake`: its one permit belongs to the loop. A stuck write is rare, a look now and then is enough for the rest.
+            // Not `wake`: its ring belongs to the loop. A stuck write is rare, a look now and then is enough for the rest.
             tokio::select! {
-                () = self.bell.ended.notified() => {}
+                () = self.bells.ended.notified() => {}
                 () = sleep(left) => {}
             }
             now_ms = self.shared.elapsed_ms();

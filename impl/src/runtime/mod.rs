@@ -3,6 +3,7 @@
 
 pub mod audit;
 mod backup;
+mod bell;
 pub mod boot;
 pub mod client;
 pub mod clock;
