@@ -198,7 +198,7 @@ impl Storage {
         });
     }
 
-    /// Asks for a transaction at the end of the log. If it is a reconfiguration, it binds from here on.
+    /// Asks for a transaction at the end of the log. If it is a reconfiguration, it binds from here on; whether it is one.
     #[inline]
     pub(crate) fn append<T: Payload>(
         &mut self,
@@ -206,22 +206,26 @@ impl Storage {
         txn: T,
         switches: Switches,
         out: &mut Effects<T>,
-    ) {
+    ) -> bool {
+        let Some(voters) = txn.voters() else {
+            self.persist(Write::Append { zxid, txn }, out);
+            return false;
+        };
         // An older list than the active one comes with a history that a snapshot of the leader's was to replace: it is committed long since.
-        let active = self.ensemble.active().version;
-        let voters = txn.voters().filter(|_| zxid > active);
-        if voters.is_some() {
+        let binds = zxid > self.ensemble.active().version;
+        if binds {
             // It would not have been proposed before the last one was committed.
             self.activate(zxid, out);
         }
         self.persist(Write::Append { zxid, txn }, out);
-        if let Some(voters) = voters {
+        if binds {
             let version = zxid;
             self.ensemble.append(Config { version, voters });
             if !switches.rules().activation_waits_for_commit() {
                 self.activate(zxid, out);
             }
         }
+        true
     }
 
     /// Asks for the log to end at `zxid`.

@@ -14,7 +14,8 @@ use alloc::sync::Arc;
 
 /// A transaction's payload, as far as the protocol has to understand it.
 pub trait Payload {
-    /// The voters that it brings, if it is a reconfiguration.
+    /// The voters that it brings, if it is a reconfiguration. Of each write this is asked more than once: a write has to tell so with
+    /// one look.
     fn voters(&self) -> Option<Voters>;
 }
 
@@ -25,6 +26,7 @@ impl Payload for () {
 }
 
 impl<P: Payload> Payload for Arc<P> {
+    #[inline]
     fn voters(&self) -> Option<Voters> {
         P::voters(self)
     }

@@ -26,6 +26,7 @@ pub struct Logged {
 }
 
 impl ensemble::Payload for Logged {
+    #[inline]
     fn voters(&self) -> Option<Voters> {
         self.members.as_ref().map(|members| members.voters.clone())
     }

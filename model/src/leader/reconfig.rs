@@ -37,9 +37,8 @@ impl Leading {
 
     /// Asks for a proposal in the own log; a reconfiguration gives out seats, from it on.
     pub(super) fn log<T: Payload>(&mut self, zxid: Zxid, txn: T, cx: &mut Context<'_, T>) {
-        let reconfigures = txn.voters().is_some();
         let active = cx.storage.ensemble.active().version;
-        cx.storage.append(zxid, txn, cx.env.switches, cx.out);
+        let reconfigures = cx.storage.append(zxid, txn, cx.env.switches, cx.out);
         if reconfigures {
             let activates = cx.storage.ensemble.active().version != active;
             self.seat_all(activates, cx);
