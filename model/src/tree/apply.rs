@@ -126,25 +126,15 @@ impl Tree {
                 version,
                 reconfig,
             } => {
-                let Some(at) = self.lookup_as_of(path, header.zxid) else {
-                    return NO_NODE;
-                };
-                let before = self.data_len(at);
-                self.change(at, data.as_deref(), |stat| {
-                    stat.version = *version;
-                    stat.mzxid = header.zxid;
-                    stat.mtime = header.time;
-                });
-                self.quota_resized(path, before, data.as_ref().map_or(0, |d| d.len()));
-                self.fire(EventKind::NodeDataChanged, path, at, fire);
-                let Some(stat) = self.at(at).map(|n| n.stat()) else {
-                    return NO_NODE;
-                };
-                if *reconfig {
-                    let text = data.as_deref().unwrap_or_default();
-                    return TxnResult::MembersSet { text, stat };
+                let data = data.as_deref();
+                match self.set_data(header, path, data, *version, fire) {
+                    None => NO_NODE,
+                    Some(stat) if *reconfig => {
+                        let text = data.unwrap_or_default();
+                        TxnResult::MembersSet { text, stat }
+                    }
+                    Some(stat) => TxnResult::DataSet(stat),
                 }
-                TxnResult::DataSet(stat)
             }
             Txn::SetAcl { path, acl, version } => {
                 let Some(at) = self.lookup_as_of(path, header.zxid) else {
@@ -167,6 +157,26 @@ impl Tree {
             }
             Txn::Error { code } => TxnResult::Error(*code),
         }
+    }
+
+    /// New data; what clients see of the node then.
+    fn set_data(
+        &mut self,
+        header: &TxnHeader,
+        path: &str,
+        data: Option<&[u8]>,
+        version: i32,
+        fire: OnTrigger<'_>,
+    ) -> Option<Stat> {
+        let at = self.lookup_as_of(path, header.zxid)?;
+        let (before, stat) = self.change(at, data, |stat| {
+            stat.version = version;
+            stat.mzxid = header.zxid;
+            stat.mtime = header.time;
+        })?;
+        self.quota_resized(path, before, data.map_or(0, <[u8]>::len));
+        self.fire(EventKind::NodeDataChanged, path, at, fire);
+        Some(stat)
     }
 
     /// The node that a transaction speaks of: not one that was made after it, under the same path, which only a replay can meet.

@@ -13,6 +13,7 @@ pub mod error;
 pub mod event;
 pub mod image;
 mod index;
+mod key;
 pub mod long;
 pub mod node;
 pub mod op;

@@ -6,6 +6,7 @@
 use super::acl::{Acl, AclEntry, AclView, Id, perms};
 use super::acl_table::AclTable;
 use super::index::PathIndex;
+use super::key::Key;
 use super::page::{Index, NIL, Node, Pages};
 use super::path;
 use super::stat::{Owner, Stat, StatPersisted};
@@ -13,7 +14,6 @@ use crate::ids::{SessionId, Zxid};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::hash::{BuildHasher, Hasher};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -21,7 +21,6 @@ use hashbrown::HashMap;
 pub struct Tree {
     pub(super) pages: Pages,
     index: PathIndex,
-    hasher: FixedState,
     pub(super) acls: AclTable,
     owned: HashMap<SessionId, BTreeSet<Index>, FixedState>,
     containers: BTreeSet<Index>,
@@ -63,13 +62,6 @@ pub struct Children<'t> {
     left: usize,
 }
 
-/// The hash by which a path is found.
-fn hash(hasher: FixedState, path: &[u8]) -> u64 {
-    let mut hasher = hasher.build_hasher();
-    hasher.write(path);
-    hasher.finish()
-}
-
 impl Default for Tree {
     fn default() -> Self {
         Self::new()
@@ -90,7 +82,6 @@ impl Tree {
         Self {
             pages: Pages::default(),
             index: PathIndex::new(),
-            hasher: FixedState::default(),
             acls: AclTable::new(),
             owned: HashMap::default(),
             containers: BTreeSet::new(),
@@ -233,18 +224,22 @@ impl Tree {
 
     /// The same, of a path that need not be text.
     pub(super) fn find_bytes(&self, path: &[u8]) -> Option<NodeRef<'_>> {
-        let (_, node) = self.place_of(path)?;
+        self.find_key(Key::of_bytes(path))
+    }
+
+    /// The same, of a path whose hash is known.
+    pub(super) fn find_key(&self, key: Key<'_>) -> Option<NodeRef<'_>> {
+        let (_, node) = self.place_of(key)?;
         Some(NodeRef { tree: self, node })
     }
 
     pub(super) fn lookup(&self, path: &str) -> Option<Index> {
-        self.place_of(path.as_bytes()).map(|(at, _)| at)
+        self.place_of(Key::of(path)).map(|(at, _)| at)
     }
 
-    fn place_of(&self, path: &[u8]) -> Option<(Index, &Node)> {
-        let path = if path == b"/" { b"" } else { path };
+    fn place_of(&self, Key { path, hash }: Key<'_>) -> Option<(Index, &Node)> {
         let mut found = None;
-        let at = self.index.find(hash(self.hasher, path), |&at| {
+        let at = self.index.find(hash, |&at| {
             found = self.pages.get(at).filter(|node| node.raw_path() == path);
             found.is_some()
         })?;
@@ -302,11 +297,11 @@ impl Tree {
         } else {
             self.link(at, parent);
         }
-        let (hasher, pages) = (self.hasher, &self.pages);
-        self.index
-            .insert(hash(hasher, path.as_bytes()), at, |&other| {
-                hash(hasher, pages.get(other).map_or(&[], Node::raw_path))
-            });
+        let pages = &self.pages;
+        self.index.insert(Key::of(path).hash, at, |&other| {
+            let path = pages.get(other).map_or(&[][..], Node::raw_path);
+            Key::of_bytes(path).hash
+        });
         self.data_bytes += data.map_or(0, |d| d.len() as u64);
         match Owner::from_raw(stat.ephemeral_owner) {
             Owner::None => {}
@@ -368,7 +363,7 @@ impl Tree {
 
     /// Removes a node without children; its ACL stays counted, for the caller to release after showing it to watchers.
     pub(super) fn remove(&mut self, at: Index) -> Option<u32> {
-        let hash = hash(self.hasher, self.pages.get(at)?.raw_path());
+        let hash = Key::of_bytes(self.pages.get(at)?.raw_path()).hash;
         let node = self.pages.remove(at)?;
         self.unlink(&node);
         self.index.remove(hash, |&other| other == at);
@@ -414,21 +409,22 @@ impl Tree {
         self.acls.release(old);
     }
 
+    /// Changes a node's data, and what it says of itself. How long the data was, and what clients see now.
     pub(super) fn change(
         &mut self,
         at: Index,
         data: Option<&[u8]>,
         change: impl FnOnce(&mut StatPersisted),
-    ) {
-        if let Some(node) = self.pages.get_mut(at) {
-            let before = node.data().map_or(0, |d| d.len() as u64);
-            node.set_data(data);
-            let mut stat = node.stat();
-            change(&mut stat);
-            node.set_stat(&stat);
-            self.data_bytes =
-                self.data_bytes.saturating_sub(before) + data.map_or(0, |d| d.len() as u64);
-        }
+    ) -> Option<(usize, Stat)> {
+        let node = self.pages.get_mut(at)?;
+        let before = node.data().map_or(0, <[u8]>::len);
+        let after = data.map_or(0, <[u8]>::len);
+        node.set_data(data);
+        let mut stat = node.stat();
+        change(&mut stat);
+        node.set_stat(&stat);
+        self.data_bytes = self.data_bytes.saturating_sub(before as u64) + after as u64;
+        Some((before, stat.to_stat(after, node.children())))
     }
 
     /// Shows the active configuration at [`path::CONFIG`], as every server does for itself when an epoch begins: `version` is the

@@ -9,6 +9,7 @@ mod rules;
 use super::acl::{Acl, AclEntry, Ids, allows, fix_up, perms};
 use super::counter::NearEnd;
 use super::error::ErrorCode;
+use super::key::{KeptKey, Key};
 use super::node::Tree;
 use super::op::{CreateKind, WriteOp};
 use super::path;
@@ -18,11 +19,11 @@ use super::txn::{Created, Txn, TxnHeader};
 use crate::ids::{SessionId, Zxid};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::hash_table::Entry;
+use hashbrown::{HashMap, HashTable};
 pub use rules::Rules;
 
 /// Who asks, and the place the answer gets in the history.
@@ -53,16 +54,16 @@ struct Record {
 #[derive(Default)]
 pub struct Prep {
     rules: Rules,
-    latest: HashMap<Arc<str>, Record, FixedState>,
+    latest: HashTable<(KeptKey, Record)>,
     /// Which transaction touched what, in order: when it is applied, records that it touched last are forgotten.
-    touched: VecDeque<(Zxid, Arc<str>)>,
+    touched: VecDeque<(Zxid, KeptKey)>,
     /// The ephemeral nodes among the records, by owner: a session that ends does not look through everybody's changes.
-    owned: BTreeSet<(SessionId, Arc<str>)>,
+    owned: BTreeSet<(SessionId, KeptKey)>,
     closing: VecDeque<(Zxid, SessionId)>,
     /// The same sessions; one that is closed twice is here with the later zxid.
     closing_at: HashMap<SessionId, Zxid, FixedState>,
     /// Inside a multi: what to put back, in reverse, if it fails.
-    undo: Option<Vec<(Arc<str>, Option<Record>)>>,
+    undo: Option<Vec<(KeptKey, Option<Record>)>>,
     open_acl: Option<Acl>,
     /// The last quota that a request was over, until the host takes it.
     exceeded: Option<Box<Exceeded>>,
@@ -91,14 +92,11 @@ impl Prep {
 
     /// The transaction `zxid` and all before it are in the tree now.
     pub fn committed(&mut self, zxid: Zxid) {
-        while let Some((_, path)) = self.touched.pop_front_if(|(touched, _)| *touched <= zxid) {
-            if self
-                .latest
-                .get(&path)
-                .is_some_and(|record| record.zxid <= zxid)
-            {
-                let before = self.latest.remove(&path);
-                self.note_owner(&path, before.as_ref(), None);
+        while let Some((_, key)) = self.touched.pop_front_if(|(touched, _)| *touched <= zxid) {
+            let is_it = |(other, record): &(KeptKey, Record)| *other == key && record.zxid <= zxid;
+            if let Ok(found) = self.latest.find_entry(key.hash, is_it) {
+                let ((key, before), _) = found.remove();
+                self.move_owner(&key, owner_of(&before), None);
             }
         }
         while let Some((_, session)) = self.closing.pop_front_if(|(closed, _)| *closed <= zxid) {
@@ -160,7 +158,8 @@ impl Prep {
     pub fn delete_container(&mut self, tree: &Tree, header: TxnHeader, path: &str) -> Txn {
         let mut judge = || {
             let parent_path = path::parent_for_delete(path)?;
-            let node = self.record(tree, path)?;
+            let key = Key::of(path);
+            let node = self.record(tree, key)?;
             if node.children > 0 {
                 return Err(ErrorCode::NotEmpty);
             }
@@ -170,8 +169,9 @@ impl Prep {
             ) {
                 return Err(ErrorCode::BadArguments);
             }
-            let parent = self.record(tree, parent_path)?;
-            self.put_deleted(header.zxid, parent_path, parent, path, node);
+            let parent_key = Key::of(parent_path);
+            let parent = self.record(tree, parent_key)?;
+            self.put_deleted(header.zxid, (parent_key, parent), (key, node));
             Ok(Txn::Delete {
                 path: path.into(),
                 container: true,
@@ -207,12 +207,8 @@ impl Prep {
         let too_long = bytes + MULTI_HEAD_BYTES > self.rules.entry_bytes_max;
         if failed || too_long {
             self.touched.truncate(touched_before);
-            for (path, before) in undo.into_iter().rev() {
-                let failed = self.latest.remove(&path);
-                self.note_owner(&path, failed.as_ref(), before.as_ref());
-                if let Some(record) = before {
-                    self.latest.insert(path, record);
-                }
+            for (key, before) in undo.into_iter().rev() {
+                self.put_back(&key, before);
             }
         }
         if too_long {
@@ -224,13 +220,14 @@ impl Prep {
     /// A new list of members, whose text this is: whoever may write the configuration node may bring one. Its version stays −1.
     pub fn reconfig(&mut self, tree: &Tree, request: &Request<'_>, text: Bytes) -> Txn {
         let mut judge = || {
-            let mut node = self.record(tree, path::CONFIG)?;
+            let key = Key::of(path::CONFIG);
+            let mut node = self.record(tree, key)?;
             self.rules.permit(&node, perms::WRITE, request.ids)?;
             node.data_len = text.len();
             node.stat.version = -1;
             node.stat.mzxid = request.header.zxid;
             node.stat.mtime = request.header.time;
-            self.put(request.header.zxid, path::CONFIG, node);
+            self.put(request.header.zxid, key, node);
             Ok(Txn::SetData {
                 path: path::CONFIG.into(),
                 data: Some(text.clone()),
@@ -253,7 +250,8 @@ impl Prep {
         request.session?;
         let path = path.ok_or(ErrorCode::BadArguments)?;
         path::validate(&path)?;
-        let mut node = self.record(tree, &path)?;
+        let key = Key::of(&path);
+        let mut node = self.record(tree, key)?;
         self.rules.permit(&node, perms::WRITE, request.ids)?;
         self.within_quota(tree, &path, data.as_ref(), Some(node.data_len))?;
         node.data_len = data.as_ref().map_or(0, Bytes::len);
@@ -261,7 +259,7 @@ impl Prep {
         node.stat.version = version;
         node.stat.mzxid = request.header.zxid;
         node.stat.mtime = request.header.time;
-        self.put(request.header.zxid, &path, node);
+        self.put(request.header.zxid, key, node);
         Ok(Txn::SetData {
             path,
             data,
@@ -294,14 +292,15 @@ impl Prep {
                 request.session?;
                 let path = path.ok_or(ErrorCode::MarshallingError)?;
                 let parent_path = path::parent_for_delete(&path)?;
-                let parent = self.record(tree, parent_path)?;
+                let (parent_key, key) = (Key::of(parent_path), Key::of(&path));
+                let parent = self.record(tree, parent_key)?;
                 self.rules.permit(&parent, perms::DELETE, request.ids)?;
-                let node = self.record(tree, &path)?;
+                let node = self.record(tree, key)?;
                 next_version(node.stat.version, version)?;
                 if node.children > 0 {
                     return Err(ErrorCode::NotEmpty);
                 }
-                self.put_deleted(request.header.zxid, parent_path, parent, &path, node);
+                self.put_deleted(request.header.zxid, (parent_key, parent), (key, node));
                 Ok(Txn::Delete {
                     path,
                     container: false,
@@ -317,19 +316,20 @@ impl Prep {
                 let path = path.ok_or(ErrorCode::BadArguments)?;
                 path::validate(&path)?;
                 let acl = fix_up(acl, request.ids)?;
-                let mut node = self.record(tree, &path)?;
+                let key = Key::of(&path);
+                let mut node = self.record(tree, key)?;
                 self.rules.permit(&node, perms::ADMIN, request.ids)?;
                 let version = next_version(node.stat.aversion, version)?;
                 node.stat.aversion = version;
                 node.acl = acl.as_slice().into();
-                self.put(request.header.zxid, &path, node);
+                self.put(request.header.zxid, key, node);
                 Ok(Txn::SetAcl { path, acl, version })
             }
             WriteOp::Check { path, version } => {
                 request.session?;
                 let path = path.ok_or(ErrorCode::MarshallingError)?;
                 path::validate(&path)?;
-                let node = self.record(tree, &path)?;
+                let node = self.record(tree, Key::of(&path))?;
                 self.rules.permit(&node, perms::READ, request.ids)?;
                 let version = next_version(node.stat.version, version)?;
                 Ok(Txn::Check { path, version })
@@ -381,23 +381,25 @@ impl Prep {
         &mut self,
         tree: &Tree,
         request: &Request<'_>,
-        mut path: Box<str>,
+        sent: Box<str>,
         sequential: bool,
         data: Option<Bytes>,
         acl: Option<Vec<AclEntry>>,
         created: Created,
     ) -> Result<Txn, ErrorCode> {
         let header = request.header;
-        let parent_path = path::parent_for_create(&path)?;
-        let parent_len = parent_path.len();
+        let parent_path = path::parent_for_create(&sent)?;
+        let parent_key = Key::of(parent_path);
         let acl = fix_up(acl, request.ids)?;
-        let mut parent = self.record(tree, parent_path)?;
+        let mut parent = self.record(tree, parent_key)?;
         self.rules.permit(&parent, perms::CREATE, request.ids)?;
-        if sequential {
-            path = alloc::format!("{path}{:010}", parent.stat.cversion).into_boxed_str();
-        }
-        path::validate(&path)?;
-        if self.record(tree, &path).is_ok() {
+        let number = parent.stat.cversion;
+        let numbered: Option<Box<str>> =
+            sequential.then(|| alloc::format!("{sent}{number:010}").into());
+        let path = numbered.as_ref().unwrap_or(&sent);
+        path::validate(path)?;
+        let key = Key::of(path);
+        if self.record(tree, key).is_ok() {
             return Err(ErrorCode::NodeExists);
         }
         if matches!(
@@ -406,7 +408,7 @@ impl Prep {
         ) {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
-        self.within_quota(tree, &path, data.as_ref(), None)?;
+        self.within_quota(tree, path, data.as_ref(), None)?;
         let owner = match created {
             Created::Node {
                 ephemeral: true, ..
@@ -423,11 +425,10 @@ impl Prep {
             Created::Container => Owner::Container,
             Created::Ttl { ttl_ms } => Owner::Ttl(ttl_ms),
         };
-        if let Some(near) = NearEnd::of(path.get(..parent_len).unwrap_or(""), parent.stat.cversion)
-        {
+        if let Some(near) = NearEnd::of(parent_path, number) {
             self.near_end = Some(Box::new(near));
         }
-        let parent_cversion = parent.stat.cversion.wrapping_add(1);
+        let parent_cversion = number.wrapping_add(1);
         // As applying does: the counter never goes back, so after the last number come refusals, not numbers used before.
         if parent_cversion > parent.stat.cversion {
             parent.stat.cversion = parent_cversion;
@@ -442,14 +443,10 @@ impl Prep {
             data_len: data.as_ref().map_or(0, Bytes::len),
             acl: self.share(tree, &acl),
         };
-        self.put(
-            header.zxid,
-            path.get(..parent_len).unwrap_or_default(),
-            parent,
-        );
-        self.put(header.zxid, &path, node);
+        self.put(header.zxid, parent_key, parent);
+        self.put(header.zxid, key, node);
         Ok(Txn::Create {
-            path,
+            path: numbered.unwrap_or(sent),
             data,
             acl,
             created,
@@ -461,32 +458,32 @@ impl Prep {
         let owner = Owner::Session(header.session).to_raw();
         let mut paths = tree.ephemeral_paths(header.session);
         paths.retain(|path| {
-            self.latest
-                .get(&**path)
+            self.under_way(Key::of(path))
                 .is_none_or(|r| r.exists && r.stat.ephemeral_owner == owner)
         });
-        let from = (header.session, Arc::from(""));
-        for (session, path) in self.owned.range(from..) {
+        let from = (header.session, Key::of("").keep());
+        for (session, kept) in self.owned.range(from..) {
             if *session != header.session {
                 break;
             }
             #[cfg(test)]
             self.looked_at.set(self.looked_at.get() + 1);
+            let key = kept.key();
             let is_new = tree
-                .find(path)
+                .find_key(key)
                 .is_none_or(|n| n.persisted().ephemeral_owner != owner);
-            let exists = self.latest.get(path).is_some_and(|record| record.exists);
+            let exists = self.under_way(key).is_some_and(|record| record.exists);
             if exists && is_new {
-                paths.push((&**path).into());
+                paths.push(kept.path().into());
             }
         }
         paths.sort_unstable();
         for path in &paths {
             let parent_path = path::split(path).map_or("", |(parent, _)| parent);
-            if let (Ok(node), Ok(parent)) =
-                (self.record(tree, path), self.record(tree, parent_path))
+            let (key, parent_key) = (Key::of(path), Key::of(parent_path));
+            if let (Ok(node), Ok(parent)) = (self.record(tree, key), self.record(tree, parent_key))
             {
-                self.put_deleted(header.zxid, parent_path, parent, path, node);
+                self.put_deleted(header.zxid, (parent_key, parent), (key, node));
             }
         }
         self.closing.push_back((header.zxid, header.session));
@@ -495,19 +492,22 @@ impl Prep {
         Txn::CloseSession { paths }
     }
 
+    /// What the transactions under way make of a node, if one of them touches it.
+    fn under_way(&self, key: Key<'_>) -> Option<&Record> {
+        let found = self.latest.find(key.hash, |(other, _)| other.is(key));
+        found.map(|(_, record)| record)
+    }
+
     /// The node as the transactions under way leave it.
-    fn record(&self, tree: &Tree, path: &str) -> Result<Record, ErrorCode> {
-        let path = path::canonical(path);
-        if !self.latest.is_empty()
-            && let Some(record) = self.latest.get(path)
-        {
+    fn record(&self, tree: &Tree, key: Key<'_>) -> Result<Record, ErrorCode> {
+        if let Some(record) = self.under_way(key) {
             return if record.exists {
                 Ok(record.clone())
             } else {
                 Err(ErrorCode::NoNode)
             };
         }
-        let node = tree.find(path).ok_or(ErrorCode::NoNode)?;
+        let node = tree.find_key(key).ok_or(ErrorCode::NoNode)?;
         Ok(Record {
             zxid: Zxid::ZERO,
             exists: true,
@@ -518,15 +518,21 @@ impl Prep {
         })
     }
 
-    fn put(&mut self, zxid: Zxid, path: &str, mut record: Record) {
-        record.zxid = zxid;
-        let path = path::canonical(path);
+    fn put(&mut self, zxid: Zxid, key: Key<'_>, record: Record) {
+        let record = Record { zxid, ..record };
         let owner = owner_of(&record);
-        let (key, before) = match self.latest.get_key_value_mut(path) {
-            Some((key, slot)) => (key.clone(), Some(core::mem::replace(slot, record))),
-            None => {
-                let key: Arc<str> = path.into();
-                self.latest.insert(key.clone(), record);
+        let hash_of = |(key, _): &(KeptKey, Record)| key.hash;
+        let found = self
+            .latest
+            .entry(key.hash, |(other, _)| other.is(key), hash_of);
+        let (key, before) = match found {
+            Entry::Occupied(mut found) => {
+                let (key, latest) = found.get_mut();
+                (key.clone(), Some(core::mem::replace(latest, record)))
+            }
+            Entry::Vacant(free) => {
+                let key = key.keep();
+                free.insert((key.clone(), record));
                 (key, None)
             }
         };
@@ -537,35 +543,43 @@ impl Prep {
         self.touched.push_back((zxid, key));
     }
 
-    fn note_owner(&mut self, path: &Arc<str>, before: Option<&Record>, after: Option<&Record>) {
-        self.move_owner(path, before.and_then(owner_of), after.and_then(owner_of));
+    /// Takes back what a failed multi has put last.
+    fn put_back(&mut self, key: &KeptKey, before: Option<Record>) {
+        let is_it = |(other, _): &(KeptKey, Record)| other == key;
+        let Ok(mut found) = self.latest.find_entry(key.hash, is_it) else {
+            return;
+        };
+        let owner = before.as_ref().and_then(owner_of);
+        let failed = match before {
+            Some(before) => core::mem::replace(&mut found.get_mut().1, before),
+            None => found.remove().0.1,
+        };
+        self.move_owner(key, owner_of(&failed), owner);
     }
 
-    fn move_owner(&mut self, path: &Arc<str>, from: Option<SessionId>, to: Option<SessionId>) {
+    fn move_owner(&mut self, key: &KeptKey, from: Option<SessionId>, to: Option<SessionId>) {
         if from == to {
             return; // nearly always: nobody owns it
         }
         if let Some(session) = from {
-            self.owned.remove(&(session, path.clone()));
+            self.owned.remove(&(session, key.clone()));
         }
         if let Some(session) = to {
-            self.owned.insert((session, path.clone()));
+            self.owned.insert((session, key.clone()));
         }
     }
 
     fn put_deleted(
         &mut self,
         zxid: Zxid,
-        parent_path: &str,
-        mut parent: Record,
-        path: &str,
-        mut node: Record,
+        (parent_key, mut parent): (Key<'_>, Record),
+        (key, mut node): (Key<'_>, Record),
     ) {
         parent.children = parent.children.wrapping_sub(1);
         parent.stat.pzxid = zxid;
-        self.put(zxid, parent_path, parent);
+        self.put(zxid, parent_key, parent);
         node.exists = false;
-        self.put(zxid, path, node);
+        self.put(zxid, key, node);
     }
 
     /// The list to be kept with a record: the open one, which nearly all are, is made only once.

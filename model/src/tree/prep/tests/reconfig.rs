@@ -59,7 +59,7 @@ fn the_version_of_the_configuration_node_stays_as_it_is() {
     let mut leader = Leader::new();
     let operator = [of("super", "")];
     leader.reconfig(&operator);
-    let ahead = leader.prep.record(&leader.tree, CONFIG).unwrap();
+    let ahead = leader.prep.record(&leader.tree, Key::of(CONFIG)).unwrap();
     let (header, txn) = leader.history[0].clone();
     let mut events = 0;
     let result = leader.tree.apply(&header, &txn, &mut |_| events += 1);
