@@ -160,9 +160,17 @@ pub fn put_packet(
     out: &mut BytesMut,
 ) {
     out.reserve(data.map_or(0, <[u8]>::len).saturating_add(20));
-    out.put_i32(kind.code());
-    out.put_zxid(zxid);
-    out.put_buffer(data);
+    // All before the data in one piece: each write is several such packets on each server.
+    let mut head = [0_u8; 16];
+    let mut at = head.as_mut_slice();
+    at.put_i32(kind.code());
+    at.put_zxid(zxid);
+    match data {
+        Some(data) => at.put_count(data.len()),
+        None => at.put_i32(-1),
+    }
+    out.put_slice(&head);
+    out.put_slice(data.unwrap_or_default());
     out.put_ids(auth);
 }
 

@@ -10,7 +10,7 @@
 pub mod reader;
 pub mod writer;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use zabra_model::ids::Zxid;
 
 /// First bytes of every log file of ZooKeeper's.
@@ -70,8 +70,11 @@ pub fn zxid_of_payload(payload: &[u8]) -> Option<Zxid> {
 pub fn encode_entry(payload: &[u8], out: &mut Vec<u8>) {
     let sum = simd_adler32::adler32(&payload);
     out.reserve(ENTRY_HEAD_BYTES + payload.len() + 1);
-    out.extend_from_slice(&u64::from(sum).to_be_bytes());
-    out.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+    let mut head = [0_u8; ENTRY_HEAD_BYTES];
+    let mut at = head.as_mut_slice();
+    at.put_u64(sum.into());
+    at.put_u32(payload.len() as u32);
+    out.extend_from_slice(&head);
     out.extend_from_slice(payload);
     out.push(END_OF_RECORD);
 }
