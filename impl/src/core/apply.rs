@@ -1,10 +1,11 @@
 //! Committed transactions become changes of the tree, watch events, and replies.
 
 use super::audit;
+use super::counts::Run;
 use super::event::Now;
-use super::replica::Replica;
 use super::service::{OwnSync, Service, Submitted};
 use super::turn::Core;
+use super::window::Window;
 use crate::client::answer::{HubAccess, Outcome, answer, put_result};
 use crate::client::conn::{Conn, ConnPhase, ConnState};
 use crate::client::hub::{Hub, relieve};
@@ -34,6 +35,9 @@ struct Answering<'a> {
     now: Now,
     mode: Mode,
     audit: &'a mut Vec<String>,
+    /// How long transactions took from their leader's date to here, and from their clients' requests to the answers.
+    applied: Run,
+    answered: Run,
 }
 
 impl Core {
@@ -52,9 +56,12 @@ impl Core {
             now: self.now,
             mode: self.service.mode,
             audit: &mut self.out.audit,
+            applied: Run::default(),
+            answered: Run::default(),
         };
         let (replica, service) = (&mut self.replica, &mut self.service);
-        let (last, delivered) = apply(replica, service, &mut to, &mut tree, share);
+        let (last, delivered) = apply(&mut replica.window, service, &mut to, &mut tree, share);
+        to.count(delivered.txns);
         let applied = replica.delivery.end(share, delivered.txns, last);
         while let Some(sync) = service.awaited.syncs.next_after(applied) {
             to.sync(sync, &tree);
@@ -66,8 +73,6 @@ impl Core {
         let durable = self.protocol.peer.durable().history.last();
         self.replica.window.trim(durable);
         self.disk.snapshots.count(delivered);
-        let commits = &shared.stats.commits;
-        commits.fetch_add(delivered.txns, Ordering::Relaxed);
     }
 
     /// Answers a request that no transaction will answer, in its turn.
@@ -100,6 +105,8 @@ impl Core {
             now: self.now,
             mode: self.service.mode,
             audit: &mut self.out.audit,
+            applied: Run::default(),
+            answered: Run::default(),
         };
         write(&mut to, &tree);
     }
@@ -107,7 +114,7 @@ impl Core {
 
 /// Applies a share of what is committed; the last transaction of it, and how much it was.
 fn apply(
-    replica: &mut Replica,
+    window: &mut Window,
     service: &mut Service,
     to: &mut Answering<'_>,
     tree: &mut Tree,
@@ -115,7 +122,7 @@ fn apply(
 ) -> (Zxid, Replay) {
     let (mut last, mut delivered) = (share.upto, Replay::default());
     while delivered.txns < share.most
-        && let Some(payload) = replica.window.next(share.upto)
+        && let Some(payload) = window.next(share.upto)
     {
         let (header, txn) = (&payload.header, &payload.txn);
         last = header.zxid;
@@ -136,7 +143,10 @@ fn apply(
                 hub.fire(&trigger, header.zxid, counts, dirty);
             })
         };
-        to.count_applied(header);
+        let took_ms = since(header, to.now.date_ms);
+        if let Some(run) = to.applied.add(took_ms) {
+            to.count_applied(run);
+        }
         service.applied(header, txn, to.now.elapsed_ms);
         let answers = &mut service.awaited.answers;
         let own = answers.take(header, |lost| lost.conn.close());
@@ -161,16 +171,28 @@ fn is_expired(result: &TxnResult<'_>) -> bool {
 }
 
 impl Answering<'_> {
-    /// How long a transaction took from its leader's date to here.
-    fn count_applied(&self, header: &TxnHeader) {
+    /// Counts what one share has applied.
+    fn count(&mut self, txns: u64) {
         let stats = &self.shared.stats;
-        let took_ms = since(header, self.now.date_ms);
-        stats.propagation.add(took_ms);
+        stats.commits.fetch_add(txns, Ordering::Relaxed);
+        if matches!(self.mode, Mode::Follower | Mode::Observer) {
+            stats.learner_commits.fetch_add(txns, Ordering::Relaxed);
+        }
+        if let Some(run) = self.answered.take() {
+            stats.updates.add_some(run.ms, run.times);
+        }
+        if let Some(run) = self.applied.take() {
+            self.count_applied(run);
+        }
+    }
+
+    fn count_applied(&self, run: Run) {
+        let stats = &self.shared.stats;
+        stats.propagation.add_some(run.ms, run.times);
         match self.mode {
-            Mode::Leader => stats.quorum_ack.add(took_ms),
+            Mode::Leader => stats.quorum_ack.add_some(run.ms, run.times),
             Mode::Follower | Mode::Observer => {
-                stats.learner_commits.fetch_add(1, Ordering::Relaxed);
-                stats.commit_propagation.add(took_ms);
+                stats.commit_propagation.add_some(run.ms, run.times);
             }
             Mode::Standalone | Mode::NotServing | Mode::ReadOnly => {}
         }
@@ -179,7 +201,9 @@ impl Answering<'_> {
     fn reply(&mut self, done: &Submitted, header: &TxnHeader, result: &TxnResult<'_>, tree: &Tree) {
         let now_ms = self.now.elapsed_ms;
         let took_ms = now_ms.saturating_sub(done.since_ms);
-        self.shared.stats.updates.add(took_ms);
+        if let Some(run) = self.answered.add(took_ms) {
+            self.shared.stats.updates.add_some(run.ms, run.times);
+        }
         audit::tell(done, result, self.audit);
         match told(done.opcode, result) {
             Told::Connected(valid) => {

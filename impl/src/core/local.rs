@@ -67,11 +67,18 @@ impl Core {
     /// What a session says to a request, at the leader.
     pub(super) fn said(&mut self, session: SessionId, asks: Asks, owner: ServerId) -> Said {
         let (me, elapsed_ms) = (self.service.me, self.now.elapsed_ms);
-        let rules = self.replica.shared.config.local_sessions;
-        let is_local = owner == me && self.service.local.has(session);
         let tracker = &mut self.service.tracker;
-        let standing = tracker.standing(session);
         let word = tracker.admit(session, asks, owner, elapsed_ms);
+        if word.is_ok() {
+            return Said {
+                session: word,
+                ephemerals: word,
+            };
+        }
+        // A session that is refused has been left as it was.
+        let standing = tracker.standing(session);
+        let is_local = owner == me && self.service.local.has(session);
+        let rules = self.replica.shared.config.local_sessions;
         said(word, standing, session, me, is_local, rules)
     }
 

@@ -1,6 +1,7 @@
 //! What operators hear of the protocol: counts and times, written where something happens and read by nobody in here.
 
 use super::apply::since;
+use super::counts::{Proposed, Run};
 use super::turn::Core;
 use crate::client::lock::lock;
 use crate::client::stats::{LearnerCounts, ZabPhase};
@@ -62,12 +63,36 @@ impl Core {
     }
 
     /// A transaction goes to the log.
-    pub(super) fn count_logged(&self, logged: &Logged) {
+    pub(super) fn count_logged(&mut self, logged: &Logged) {
         if self.protocol.peer.state() == ServerState::Following {
-            let stats = &self.replica.shared.stats;
-            stats.learner_proposals.fetch_add(1, Relaxed);
             let took_ms = since(&logged.header, self.now.date_ms);
-            stats.proposal_latency.add(took_ms);
+            if let Some(run) = self.protocol.measures.logged.add(took_ms) {
+                self.count_logged_run(run);
+            }
+        }
+    }
+
+    fn count_logged_run(&self, run: Run) {
+        let stats = &self.replica.shared.stats;
+        stats.learner_proposals.fetch_add(run.times, Relaxed);
+        stats.proposal_latency.add_some(run.ms, run.times);
+    }
+
+    /// Counts what one turn has proposed or logged.
+    pub(super) fn count_turn(&mut self) {
+        if let Some(run) = self.protocol.measures.logged.take() {
+            self.count_logged_run(run);
+        }
+        if let Some(proposed) = self.protocol.measures.proposed.take() {
+            let Proposed {
+                count,
+                last,
+                min,
+                max,
+            } = proposed;
+            let stats = &self.replica.shared.stats;
+            stats.proposals.fetch_add(count, Relaxed);
+            stats.proposal_sizes.add_some(last, min, max);
         }
     }
 

@@ -18,6 +18,7 @@
 //! | `local` | sessions that only this server knows, and serving reads without a leader | service, connections |
 //! | `quorum`, `learners` | links to other servers, and who may have one | links |
 //! | `disk` | writes on their way, snapshots, reloads | the disk's queue, jobs |
+//! | `measures`, `counts` | what operators hear of the protocol | counts |
 //! | `room` | a full disk, and slow ones | what they hold up |
 //! | `operator`, [`asked`] | operators that wait for a snapshot, or for another tree in place of this one | nothing |
 //! | `restore` | that other tree | every part, to begin again with it |
@@ -26,6 +27,7 @@ mod apply;
 pub mod asked;
 pub mod audit;
 mod clients;
+mod counts;
 mod disk;
 pub mod event;
 mod learners;

@@ -1,5 +1,6 @@
 //! The peer of the model, with what it knows of its surroundings and the timers that it has armed.
 
+use super::counts::{Proposed, Run};
 use super::timers::Timers;
 use crate::wire::payload::Payload;
 use zabra_model::ids::Zxid;
@@ -29,4 +30,8 @@ pub(super) struct Measures {
     pub(super) syncing_ms: Option<u64>,
     /// How much of the history is known to have been on the disk.
     pub(super) durable: Zxid,
+    /// Of a follower's transactions that this turn has logged: how long after the leader's date.
+    pub(super) logged: Run,
+    /// Transactions that this turn has proposed.
+    pub(super) proposed: Proposed,
 }

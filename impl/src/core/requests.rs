@@ -64,8 +64,6 @@ impl Core {
     }
 
     pub(super) fn propose(&mut self, header: TxnHeader, txn: Txn) {
-        let stats = &self.replica.shared.stats;
-        stats.proposals.fetch_add(1, Ordering::Relaxed);
         let closes = matches!(txn, Txn::CloseSession { .. });
         let mut logged = Logged::encode(header, txn, &mut self.scratch);
         if logged.bytes.len() > self.replica.shared.config.entry_bytes_max {
@@ -77,7 +75,7 @@ impl Core {
             };
             logged = Logged::encode(header, smaller, &mut self.scratch);
         }
-        stats.proposal_sizes.add(logged.bytes.len());
+        self.protocol.measures.proposed.add(logged.bytes.len());
         self.step(Input::Propose(Arc::new(logged)));
     }
 
@@ -91,9 +89,13 @@ impl Core {
 
     /// A request of a client: judged, and proposed, refusals included.
     fn lead(&mut self, asked: Asked<'_>) {
-        let Some(zxid) = self.next_proposal() else {
-            return;
-        };
+        if let Some(zxid) = self.next_proposal() {
+            self.lead_at(zxid, asked);
+        }
+    }
+
+    /// The same, where it is known that the next proposal gets `zxid`.
+    fn lead_at(&mut self, zxid: Zxid, asked: Asked<'_>) {
         let (session, owner) = (asked.session, asked.owner);
         let header = self.header(session, asked.cxid, zxid);
         let asks = match &asked.request {
@@ -256,17 +258,17 @@ impl Core {
         }
     }
 
-    /// A client of this server waits for the next proposal; false, and it waits no more, if there will be none.
-    fn await_proposal(&mut self, session: SessionId, submitted: Submitted) -> bool {
+    /// A client of this server waits for the next proposal, which gets this place; `None`, and it waits no more, if there will be none.
+    fn await_proposal(&mut self, session: SessionId, submitted: Submitted) -> Option<Zxid> {
         let Some(zxid) = self.next_proposal() else {
             submitted.conn.close();
-            return false;
+            return None;
         };
         self.service
             .awaited
             .answers
             .proposed(session, zxid, submitted);
-        true
+        Some(zxid)
     }
 
     /// A request goes to the leader, under the number by which its transaction will be known.
@@ -283,9 +285,10 @@ impl Core {
     }
 
     fn lead_own(&mut self, conn: &Arc<Conn>, submit: Submit) {
-        match self.service.tracker.standing(conn.session()) {
+        let session = conn.session();
+        match self.service.tracker.standing(session) {
             Standing::Lives => {}
-            Standing::Unknown if self.service.local.has(conn.session()) => {}
+            Standing::Unknown if self.service.local.has(session) => {}
             Standing::Ends => return,
             Standing::Unknown => return conn.close(),
         }
@@ -294,19 +297,23 @@ impl Core {
             return;
         }
         let own = self.submitted(conn, &submit);
-        if !self.is_admitted(&own) || !self.await_proposal(conn.session(), own) {
+        if !self.is_admitted(&own) {
             return;
         }
+        let Some(zxid) = self.await_proposal(session, own) else {
+            return;
+        };
         let decoded = submit.request;
         let request = decoded.or_else(|| Request::decode(submit.opcode, &submit.record).ok());
-        self.lead(Asked {
-            session: conn.session(),
+        let asked = Asked {
+            session,
             cxid: submit.xid,
             opcode: submit.opcode,
             request,
             ids: &submit.ids,
             owner: self.service.me,
-        });
+        };
+        self.lead_at(zxid, asked);
     }
 
     /// A sync of the leader's own client waits until all that is logged is applied.
@@ -365,18 +372,21 @@ impl Core {
             asked: None,
         };
         if way == Way::Judge {
-            if !self.is_admitted(&own) || !self.await_proposal(session, own) {
+            if !self.is_admitted(&own) {
                 return;
             }
-            self.lead(Asked {
+            let Some(zxid) = self.await_proposal(session, own) else {
+                return;
+            };
+            let asked = Asked {
                 session,
                 cxid: 0,
                 opcode: opcode::CREATE_SESSION,
                 request: Some(Request::Write(WriteOp::CreateSession { timeout_ms })),
                 ids: &[],
                 owner: self.service.me,
-            });
-            return;
+            };
+            return self.lead_at(zxid, asked);
         }
         let request = ForwardedRequest {
             session,

@@ -326,6 +326,7 @@ impl Core {
         let outstanding = &self.replica.shared.stats.outstanding;
         outstanding.store(self.service.awaited.answers.len() as u64, Ordering::Relaxed);
         self.count_links();
+        self.count_turn();
         self.out.wake_ms = self.next_wake_ms();
     }
 

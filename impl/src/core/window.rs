@@ -40,14 +40,14 @@ impl Window {
     }
 
     /// The next one to apply, if it is not above `upto`.
-    pub(super) fn next(&mut self, upto: Zxid) -> Option<Payload> {
+    pub(super) fn next(&mut self, upto: Zxid) -> Option<&Payload> {
         let payload = self.entries.get(self.applied)?;
         if payload.header.zxid > upto {
             return None;
         }
         self.applied += 1;
         self.applied_bytes += payload.bytes.len();
-        Some(payload.clone())
+        Some(payload)
     }
 
     /// Forgets applied ones beyond the bounds, if they are also `durable`, so that they can be read from the files.
