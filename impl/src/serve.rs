@@ -223,7 +223,8 @@ async fn enter(entrance: Entrance, shared: &Arc<Shared>) -> Result<Found, Server
     blocking(move || {
         let config = &reading.config;
         entrance.enter(config)?;
-        let found = boot::read_timed(&reading)?;
+        let mut found = boot::read_timed(&reading)?;
+        boot::compare_digest(found.told.take(), &reading);
         boot::has_begun(config);
         boot::purge(config, &found);
         Ok(found)

@@ -319,6 +319,65 @@ fn one_in_the_interval_is_done_and_keys_switch_them_off() {
     }
 }
 
+/// The checksum of snapshots.
+fn adler(bytes: &[u8]) -> u64 {
+    let step = |(a, b): (u64, u64), byte: &u8| {
+        let a = (a + u64::from(*byte)) % 65_521;
+        (a, (b + a) % 65_521)
+    };
+    let (a, b) = bytes.iter().fold((1, 0), step);
+    b << 16 | a
+}
+
+#[test]
+fn a_snapshot_whose_digest_is_of_another_tree_is_told_and_counted() {
+    const SEAL: usize = 13;
+    let (mut cluster, port) = server("");
+    cluster.client(0).create("/a", 0).unwrap().unwrap();
+    let taken = snapshot(port);
+    let zxid = taken
+        .header("last_zxid")
+        .unwrap()
+        .strip_prefix("0x")
+        .unwrap();
+    let file = cluster
+        .data(0)
+        .join("version-2")
+        .join(format!("snapshot.{zxid}"));
+    let mut bytes = taken.body;
+    // Behind the tree: zxid, version and digest, a seal, the zxid, a seal.
+    let digest = bytes.len() - 2 * SEAL - 8 - 1;
+    bytes[digest] ^= 1;
+    for seal in [digest + 1, bytes.len() - SEAL] {
+        let sum = adler(&bytes[..seal]);
+        bytes[seal..seal + 8].copy_from_slice(&sum.to_be_bytes());
+    }
+    let mismatches = |cluster: &Cluster| {
+        let mntr = cluster.word(0, "mntr")?;
+        let key = "zk_digest_mismatches_count\t";
+        mntr.lines()
+            .find_map(|line| line.strip_prefix(key)?.parse::<u64>().ok())
+    };
+    for (bytes, wanted, said) in [
+        (None, 0, "the tree has the digest"),
+        (Some(bytes), 1, "another digest than its snapshot tells"),
+    ] {
+        cluster.kill(0);
+        if let Some(bytes) = bytes {
+            std::fs::write(&file, bytes).unwrap();
+        }
+        let log = cluster.dir.path().join("log");
+        cluster.start_logging(0, "info", &log);
+        cluster.wait_serving(&[0]);
+        wait_for(said, || {
+            let log = std::fs::read_to_string(&log).ok()?;
+            log.contains(said).then_some(())
+        });
+        assert_eq!(mismatches(&cluster), Some(wanted));
+        assert_eq!(cluster.client(0).get("/a").as_deref(), Some("0"));
+    }
+}
+
 /// A member sends snapshots and takes none; all members begin with the same one where its answer says how.
 #[test]
 fn an_ensemble_is_restored_by_the_same_snapshot_in_each_member() {

@@ -352,9 +352,10 @@ fn storage(stats: &Stats, table: &mut Table) {
         ("snapshot_rate_limited_count", &stats.snapshots_limited),
         ("restore_error_count", &stats.restores_failed),
         ("restore_rate_limited_count", &stats.restores_limited),
+        ("digest_mismatches_count", &stats.digest_mismatches),
     ]);
-    // No digest is kept (D-10), and what cannot be mended ends the server.
-    table.never(&["digest_mismatches_count", "unrecoverable_error_count"]);
+    // What cannot be mended ends the server.
+    table.never(&["unrecoverable_error_count"]);
 }
 
 /// Writes the table as ZooKeeper's own provider names what is in a summary: the name behind `avg_`, `min_`, `max_`, `cnt_`, `sum_` and

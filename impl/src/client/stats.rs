@@ -186,6 +186,8 @@ pub struct Stats {
     /// How many operations wait for room on the disk.
     pub disk_full: AtomicU64,
     pub snapshots_failed: AtomicU64,
+    /// Trees that were read and have another digest than their snapshot tells.
+    pub digest_mismatches: AtomicU64,
     /// Snapshots and restores over HTTP that came too soon.
     pub snapshots_limited: AtomicU64,
     pub restores_limited: AtomicU64,
@@ -344,6 +346,7 @@ impl Stats {
             &self.slow_fsyncs,
             &self.snapshots_failed,
             &self.snapshots_limited,
+            &self.digest_mismatches,
             &self.restores_limited,
             &self.restores_failed,
             &self.throttled_ops,

@@ -5,7 +5,7 @@ use super::timed::TimedDisk;
 use crate::client::shared::Shared;
 use crate::config::Config;
 use crate::error::ServerError;
-use crate::storage::boot::{self, BootOptions, Found};
+use crate::storage::boot::{self, BootOptions, Found, ToldDigest};
 use crate::storage::disk::{Disk, RealDisk};
 use crate::storage::layout::{self, Layout};
 use crate::storage::owner::Owner;
@@ -15,8 +15,9 @@ use crate::storage::{Dirs, StorageError, history, members, purge, worker};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use zabra_model::ids::Zxid;
 use zabra_model::service::members::{Lists, Members};
 use zabra_model::tree::node::Tree;
@@ -206,6 +207,31 @@ pub fn read_timed(shared: &Arc<Shared>) -> Result<Found, ServerError> {
     stats.startup_txns_time.add(ms(logs));
     stats.startup_txns.add(found.replayed.txns);
     Ok(found)
+}
+
+/// Compares the digest that the snapshot has told with that of the tree which was read, beside the start: it goes through all nodes.
+/// An operator hears of a difference; the server goes on with what it has, as ZooKeeper's does.
+pub fn compare_digest(told: Option<ToldDigest>, shared: &Arc<Shared>) {
+    let Some(digest) = told.filter(|_| shared.config.store.says_digest) else {
+        return;
+    };
+    let shared = Arc::clone(shared);
+    tokio::task::spawn_blocking(move || {
+        let (told, read) = (digest.told, digest.read());
+        if told == read {
+            info!(zxid = %digest.zxid(), digest = read, "the tree has the digest that its snapshot tells");
+            return;
+        }
+        shared
+            .stats
+            .digest_mismatches
+            .fetch_add(1, Ordering::Relaxed);
+        error!(
+            zxid = %digest.zxid(), told, read,
+            "the tree that was read has another digest than its snapshot tells: it differs from that of the server which wrote it. In an \
+             ensemble, remove this server's data to copy it anew from the others; on its own, go back to an older snapshot with its logs"
+        );
+    });
 }
 
 /// Reads the tree once more while the server runs: what lies on the disk is durable, and stays as it is.

@@ -2,9 +2,9 @@
 
 use super::disk::Disk;
 use super::recovery::{RecoveryOptions, RecoverySink, recover};
-use super::snapshot::Form;
 use super::snapshot::body::{Refused, SnapshotSink};
 use super::snapshot::tree::TreeSink;
+use super::snapshot::{Form, SnapshotFacts};
 use super::stage::stage;
 use super::txn_log::LogEntry;
 use super::{Dirs, Result, StorageError};
@@ -17,6 +17,8 @@ use zabra_model::service::members::Members;
 use zabra_model::service::snapshots::Replay;
 use zabra_model::switch::Switches;
 use zabra_model::tree::acl::Acl;
+use zabra_model::tree::digest::digest;
+use zabra_model::tree::image::Image;
 use zabra_model::tree::node::Tree;
 use zabra_model::tree::path::CONFIG;
 use zabra_model::tree::stat::StatPersisted;
@@ -39,12 +41,42 @@ enum Growing {
     Nothing,
 }
 
-/// What has been read so far; behind that, the lists of members in it, by version.
-struct BootSink(Growing, Replay, Vec<Members>);
+/// What has been read so far; behind that, the lists of members in it, by version, and the digest that a snapshot has told.
+struct BootSink(Growing, Replay, Vec<Members>, Told);
+
+/// A digest that a snapshot has told: of the tree at a zxid that replay has not reached yet, or of one that can be compared.
+enum Told {
+    Nothing,
+    At(Zxid, u64),
+    Of(ToldDigest),
+}
+
+/// What a snapshot has told of a tree, and that tree as it was read. To compare the two is to go through all nodes: a server does that
+/// beside its start.
+pub struct ToldDigest {
+    image: Image,
+    /// The digest that the snapshot has told.
+    pub told: u64,
+}
+
+impl ToldDigest {
+    /// The zxid that it was told for.
+    #[must_use]
+    pub const fn zxid(&self) -> Zxid {
+        self.image.zxid
+    }
+
+    /// The digest of the tree that was read.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        digest(self.image.nodes())
+    }
+}
 
 impl BootSink {
     const fn new() -> Self {
-        Self(Growing::Nothing, Replay { txns: 0, bytes: 0 }, Vec::new())
+        let replay = Replay { txns: 0, bytes: 0 };
+        Self(Growing::Nothing, replay, Vec::new(), Told::Nothing)
     }
 
     fn sink(&mut self) -> std::result::Result<&mut TreeSink, Refused> {
@@ -75,6 +107,18 @@ impl BootSink {
             Growing::Tree(tree) => Ok(tree),
             Growing::Snapshot(..) | Growing::Nothing => Err(Refused("no tree".into())),
         }
+    }
+
+    /// The tree is at `zxid`: if a digest was told for that, both are kept.
+    fn keep_told(&mut self, zxid: Zxid) -> std::result::Result<(), Refused> {
+        if let Told::At(at, told) = self.3
+            && at == zxid
+        {
+            let mut image = self.tree()?.image();
+            image.zxid = zxid;
+            self.3 = Told::Of(ToldDigest { image, told });
+        }
+        Ok(())
     }
 
     fn finish(mut self, last: Zxid) -> std::result::Result<Tree, Refused> {
@@ -114,12 +158,20 @@ impl SnapshotSink for BootSink {
 }
 
 impl RecoverySink for BootSink {
+    fn loaded(&mut self, facts: &SnapshotFacts) -> std::result::Result<(), Refused> {
+        // One of an earlier zxid is no word about this tree: ZooKeeper names a snapshot (epoch, 0) that has the digest of before.
+        if let Some((at, told)) = facts.digest {
+            self.3 = Told::At(at, told);
+        }
+        self.keep_told(facts.zxid)
+    }
+
     fn txn(&mut self, entry: LogEntry) -> std::result::Result<(), Refused> {
         self.1.add(entry.payload.len());
         let logged = Logged::decode(entry.payload).map_err(|e| Refused(e.to_string()))?;
         self.tree()?.apply(&logged.header, &logged.txn, &mut |_| {});
         self.2.extend(logged.members.map(|members| *members));
-        Ok(())
+        self.keep_told(logged.header.zxid)
     }
 }
 
@@ -138,6 +190,8 @@ pub struct Found {
     pub replayed: Replay,
     /// The lists of members that the history brings, by version: that of the snapshot, and those of the log.
     pub lists: Vec<Members>,
+    /// The digest that the snapshot has told, with the tree that it is to be of.
+    pub told: Option<ToldDigest>,
 }
 
 /// Reads the data directory, and makes durable what it tells of; a new one gets its first snapshot.
@@ -145,7 +199,7 @@ pub struct Found {
 /// # Errors
 /// [`StorageError`].
 pub fn read<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions) -> Result<Found> {
-    let (tree, found, replayed, lists) = read_with(disk, dirs, options, true)?;
+    let (tree, found, replayed, lists, told) = read_with(disk, dirs, options, true)?;
     let durable = found.report(Switches::default());
     let durable =
         durable.unwrap_or_else(|part| panic!("{part:?} is reported before it is durable"));
@@ -154,6 +208,7 @@ pub fn read<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions) -> Result<Foun
         durable,
         replayed,
         lists,
+        told,
     })
 }
 
@@ -165,12 +220,16 @@ pub fn read_again<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions) -> Resul
     read_with(disk, dirs, options, false).map(|(tree, ..)| tree)
 }
 
-fn read_with<D: Disk>(
-    disk: &D,
-    dirs: &Dirs,
-    options: BootOptions,
-    settle: bool,
-) -> Result<(Tree, durable::Found, Replay, Vec<Members>)> {
+/// What is read: the parts of [`Found`].
+type Read = (
+    Tree,
+    durable::Found,
+    Replay,
+    Vec<Members>,
+    Option<ToldDigest>,
+);
+
+fn read_with<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions, settle: bool) -> Result<Read> {
     let form = options.form;
     let options = RecoveryOptions {
         trust_empty_snapshot: options.trust_empty_snapshot,
@@ -189,6 +248,10 @@ fn read_with<D: Disk>(
     };
     let mut replayed = sink.1;
     let lists = std::mem::take(&mut sink.2);
+    let told = match std::mem::replace(&mut sink.3, Told::Nothing) {
+        Told::Of(told) => Some(told),
+        Told::At(..) | Told::Nothing => None,
+    };
     let tree = sink.finish(found.last_zxid).map_err(refused)?;
     let mut history = History::starting_at(found.snapshot_zxid());
     if found.snapshot.is_none() {
@@ -213,5 +276,5 @@ fn read_with<D: Disk>(
     for (part, how) in found.made {
         owing.made(part, how, Switches::default());
     }
-    Ok((tree, owing, replayed, lists))
+    Ok((tree, owing, replayed, lists, told))
 }

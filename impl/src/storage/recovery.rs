@@ -50,6 +50,15 @@ impl Default for RecoveryOptions {
 
 /// Takes the recovered state: a snapshot, then the transactions behind it in order.
 pub trait RecoverySink: SnapshotSink {
+    /// The snapshot is whole, and says this beside its tree. Transactions follow.
+    ///
+    /// # Errors
+    /// [`Refused`] if it is no tree; an older snapshot is tried then.
+    fn loaded(&mut self, facts: &SnapshotFacts) -> std::result::Result<(), Refused> {
+        let _ = facts;
+        Ok(())
+    }
+
     /// The next transaction.
     ///
     /// # Errors
@@ -208,7 +217,16 @@ fn load_snapshot<D: Disk>(
     let mut skipped = found.skipped;
     for (zxid, path) in found.usable.into_iter().take(SNAPSHOTS_TRIED_MAX) {
         sink.clear();
-        match snapshot::read(disk, &path, zxid, sink) {
+        let read = snapshot::read(disk, &path, zxid, sink).and_then(|facts| {
+            let loaded = sink.loaded(&facts);
+            let refused = |Refused(what)| StorageError::BadSnapshot {
+                path: path.clone(),
+                offset: 0,
+                what,
+            };
+            loaded.map_err(refused).map(|()| facts)
+        });
+        match read {
             Ok(facts) => return Ok((Some((facts, path)), skipped)),
             Err(e @ StorageError::BadSnapshot { .. }) => skipped.push(Skipped {
                 zxid,
