@@ -80,7 +80,7 @@ pub struct Running {
     has_no_room: bool,
     /// What the next turn hears.
     pub events: Vec<Event>,
-    out: Outputs,
+    out: Box<Outputs>,
     turn_us: Option<u64>,
     /// Links to other servers.
     pub links: Links,
@@ -270,7 +270,7 @@ impl Server {
             disk_is_busy: false,
             has_no_room: false,
             events: Vec::new(),
-            out: Outputs::default(),
+            out: Box::default(),
             turn_us: None,
         }));
         self.turn(life, scene);
@@ -326,7 +326,7 @@ impl Server {
         self.rouse(scene);
     }
 
-    fn carry_out(&mut self, life: Life, mut out: Outputs, scene: &mut Scene) {
+    fn carry_out(&mut self, life: Life, mut out: Box<Outputs>, scene: &mut Scene) {
         let Self {
             index, log, dirs, ..
         } = self;

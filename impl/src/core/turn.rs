@@ -53,7 +53,8 @@ pub struct Core {
     pub(super) quorum: Quorum,
     pub(super) service: Service,
     pub(super) operator: Operator,
-    pub(super) out: Outputs,
+    /// Behind a pointer, as it changes places with the driver's twice a turn.
+    pub(super) out: Box<Outputs>,
     /// Room for encoding, so that many small transactions share an allocation.
     pub(super) scratch: BytesMut,
     pub(super) tells: bool,
@@ -130,7 +131,7 @@ impl Core {
             quorum: Quorum::new(me, lists),
             service,
             operator: Operator::default(),
-            out: Outputs::default(),
+            out: Box::default(),
             scratch: BytesMut::new(),
             tells: start.tells,
             timers_are_driven: start.timers_are_driven,
@@ -149,7 +150,7 @@ impl Core {
         &mut self,
         now: Now,
         events: &mut Vec<Event>,
-        out: &mut Outputs,
+        out: &mut Box<Outputs>,
     ) -> Result<(), ServerError> {
         self.now = now;
         // Who is held up stays it until the end of the turn.

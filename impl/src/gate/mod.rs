@@ -159,7 +159,7 @@ struct Held {
     core: Core,
     edges: Edges,
     gate: Gate,
-    out: Outputs,
+    out: Box<Outputs>,
 }
 
 /// Runs a core until it is told to stop: timers run out and writes become durable only when the harness says so.
@@ -167,7 +167,7 @@ struct Held {
 /// # Errors
 /// As [`crate::runtime::driver::run`].
 pub async fn run(core: Core, edges: Edges, gate: Gate) -> Result<(), ServerError> {
-    let out = Outputs::default();
+    let out = Box::default();
     let mut held = Held {
         core,
         edges,

@@ -69,7 +69,7 @@ pub struct Edges {
 /// # Errors
 /// [`ServerError::Disk`], [`ServerError::Data`].
 pub async fn run(mut core: Core, mut edges: Edges) -> Result<(), ServerError> {
-    let (mut events, mut out) = (Vec::new(), Outputs::default());
+    let (mut events, mut out) = (Vec::new(), Box::default());
     loop {
         core.turn(edges.now(), &mut events, &mut out)?;
         edges.carry_out(&mut out);
@@ -149,22 +149,33 @@ impl Edges {
         if std::mem::take(&mut out.members_changed) {
             self.members_changed();
         }
-        self.waiting.extend(out.disk.drain(..));
+        if !out.disk.is_empty() {
+            self.waiting.extend(out.disk.drain(..));
+        }
         self.write();
         if let (Some(audit), false) = (&self.audit, out.audit.is_empty()) {
             audit.write(std::mem::take(&mut out.audit));
         }
         self.links.carry_out(&mut out.links, &mut out.spare);
-        out.woken.drain(..).for_each(|conn| conn.wake());
+        if !out.woken.is_empty() {
+            out.woken.drain(..).for_each(|conn| conn.wake());
+        }
         self.inbox.hold_clients(out.hold_clients);
         self.inbox.hold_leader(out.hold_leader);
-        for (to, notification) in out.mail.drain(..) {
-            if let Some(mesh) = &self.mesh {
-                mesh.notify(to, notification);
+        // Most turns ask for nothing of this.
+        if !out.mail.is_empty() {
+            for (to, notification) in out.mail.drain(..) {
+                if let Some(mesh) = &self.mesh {
+                    mesh.notify(to, notification);
+                }
             }
         }
-        out.dials.drain(..).for_each(|act| self.dial(act));
-        out.jobs.drain(..).for_each(|job| self.begin(job));
+        if !out.dials.is_empty() {
+            out.dials.drain(..).for_each(|act| self.dial(act));
+        }
+        if !out.jobs.is_empty() {
+            out.jobs.drain(..).for_each(|job| self.begin(job));
+        }
     }
 
     /// Hands over what the disk thread has room for; when there is more room, there is another turn.

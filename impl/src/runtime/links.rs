@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{info, warn};
 use zabra_model::ids::Zxid;
 use zabra_model::step::Link;
 use zabra_model::tree::image::Image;
@@ -194,12 +194,13 @@ impl Links {
             bytes_max: AtomicUsize::new(SYNC_BYTES_MAX),
             sent_bytes: Arc::clone(&self.sent_bytes),
         });
-        let span = info_span!("link", link = link.0, peer = ?out.stream.peer_addr().ok());
+        // For the last lines of the tasks only: a span around a task is entered each time that it is polled.
+        let peer = out.stream.peer_addr().ok();
         let (read_out, read_inbox) = (Arc::clone(&out), Arc::clone(&self.inbox));
         let reader = Reader::new(!to_leader, self.data_bytes_max);
         let reads = async move {
             if let Err(error) = read(link, to_leader, reader, &read_out, &read_inbox).await {
-                info!(%error, "a quorum connection has ended");
+                info!(link = link.0, ?peer, %error, "a quorum connection has ended");
             }
             read_inbox.push(Event::Ended(link), 0);
         };
@@ -207,14 +208,11 @@ impl Links {
         let history = Arc::clone(&self.history);
         let writes = async move {
             if let Err(error) = write(&write_out, &history).await {
-                info!(%error, "a quorum connection cannot be written to");
+                info!(link = link.0, ?peer, %error, "a quorum connection cannot be written to");
             }
             write_inbox.push(Event::Ended(link), 0);
         };
-        let tasks = [
-            tokio::spawn(reads.instrument(span.clone())),
-            tokio::spawn(writes.instrument(span)),
-        ];
+        let tasks = [tokio::spawn(reads), tokio::spawn(writes)];
         self.open.insert(link, Handle { out, tasks });
     }
 

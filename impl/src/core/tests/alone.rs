@@ -341,7 +341,7 @@ fn a_failed_disk_ends_the_server() {
         what: "append",
         error: "EIO".into(),
     };
-    let (mut events, mut out) = (vec![Event::Disk(failed)], Outputs::default());
+    let (mut events, mut out) = (vec![Event::Disk(failed)], Box::default());
     let ended = server.core.turn(Now::default(), &mut events, &mut out);
     assert!(ended.unwrap_err().to_string().contains("append: EIO"));
 }

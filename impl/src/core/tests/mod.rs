@@ -85,7 +85,7 @@ struct Server {
     now_ms: u64,
     /// What the clock on the wall showed at its start, ms.
     date_ms: u64,
-    out: Outputs,
+    out: Box<Outputs>,
     /// Operations that the disk has been given, and has said nothing about.
     disk: Vec<(u64, Op)>,
     links: Vec<LinkAct>,
@@ -138,7 +138,7 @@ impl Server {
             core,
             now_ms: 0,
             date_ms: 1_700_000_000_000,
-            out: Outputs::default(),
+            out: Box::default(),
             disk: Vec::new(),
             links: Vec::new(),
             jobs: Vec::new(),
