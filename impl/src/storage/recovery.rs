@@ -32,7 +32,7 @@ const SNAPSHOTS_TRIED_MAX: usize = 100;
 pub struct RecoveryOptions {
     /// `zookeeper.snapshot.trust.empty`: logs without a snapshot are taken to begin with the first transaction.
     pub trust_empty_snapshot: bool,
-    /// Create missing epoch files. Off for a standalone server, which has none.
+    /// Create missing epoch files. Off for a standalone server: ZooKeeper's has none, and ours writes them with its first epoch.
     pub create_epochs: bool,
     /// Make durable what was found, as a start has to. Off for a running server that only reads its tree again.
     pub settle: bool,
