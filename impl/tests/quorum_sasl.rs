@@ -3,20 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod common;
+mod members;
 mod stub;
 
 use bytes::BytesMut;
-use common::{Cluster, wait_for};
+use common::wait_for;
+use members::Members;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
-use stub::election_hello;
+use stub::{election_hello, follower_info};
 use tempfile::TempDir;
 use zabra::client::digest_md5::{SERVERS, respond};
 use zabra::config::jaas::Login;
-use zabra::wire::quorum::{LearnerInfo, PacketKind, put_packet};
 use zabra::wire::quorum_auth::{Status, begins, parse, put};
-use zabra_model::ids::{ServerId, Zxid};
 
 const SOON: Duration = Duration::from_secs(5);
 const TAKES: &str = "quorum.auth.enableSasl=true\n";
@@ -25,20 +25,15 @@ const ASKS: &str = "quorum.auth.enableSasl=true\nquorum.auth.learnerRequireSasl=
 
 /// Three servers, and what the `zoo.cfg` of each says beside their passwords.
 struct Ensemble {
-    cluster: Cluster,
+    members: Members,
     dir: TempDir,
-    begin: Vec<String>,
 }
 
 impl Ensemble {
     fn new() -> Self {
-        let cluster = Cluster::new(3, "");
-        let begin = (0..3).map(|i| std::fs::read_to_string(cluster.data(i).join("zoo.cfg")));
-        let begin = begin.map(Result::unwrap).collect();
         Self {
-            cluster,
+            members: Members::new(),
             dir: tempfile::tempdir().unwrap(),
-            begin,
         }
     }
 
@@ -50,54 +45,17 @@ impl Ensemble {
             "QuorumServer {{ {module} user_zk=\"hush\"; }};\nQuorumLearner {{ {module} username=\"zk\" password=\"{password}\"; }};\n"
         );
         std::fs::write(&jaas, text).unwrap();
-        let text = format!(
-            "{}{lines}java.security.auth.login.config={}\n",
-            self.begin[i],
-            jaas.display()
-        );
-        std::fs::write(self.cluster.data(i).join("zoo.cfg"), text).unwrap();
-    }
-
-    fn start(&mut self, i: usize) {
-        let path = self.cluster.data(i).join("log");
-        self.cluster.start_logging(i, "warn,zabra=info", &path);
-    }
-
-    /// What a server has written to its log since it started.
-    fn log(&self, i: usize) -> String {
-        std::fs::read_to_string(self.cluster.data(i).join("log")).unwrap()
-    }
-
-    /// A write through each of these, and all of them at each.
-    fn write_through(&self, who: &[usize], when: &str) {
-        for i in who {
-            let mut client = self.cluster.client(*i);
-            client.create(&format!("/{when}-{i}"), 0).unwrap().unwrap();
-        }
-        for i in who {
-            let mut client = self.cluster.client(*i);
-            client.sync();
-            let names = client.children("/");
-            for j in who {
-                assert!(names.iter().any(|name| **name == *format!("{when}-{j}")));
-            }
-        }
+        let login = format!("java.security.auth.login.config={}\n", jaas.display());
+        self.members.says(i, &format!("{lines}{login}"));
     }
 
     /// The two ports, each with what somebody says there who names this server.
     fn doors(&self, i: usize, sid: u64) -> [(u16, Port, Vec<u8>); 2] {
-        let mut follower = BytesMut::new();
-        let info = LearnerInfo::encode(ServerId(sid), 0);
-        let kind = PacketKind::FollowerInfo;
-        put_packet(kind, Zxid::ZERO, Some(&info), None, &mut follower);
+        let cluster = &self.members.cluster;
         [
+            (cluster.quorum_ports[i], Port::Quorum, follower_info(sid)),
             (
-                self.cluster.quorum_ports[i],
-                Port::Quorum,
-                follower.to_vec(),
-            ),
-            (
-                self.cluster.election_ports[i],
+                cluster.election_ports[i],
                 Port::Election,
                 election_hello(sid),
             ),
@@ -201,17 +159,10 @@ fn three_servers_that_prove_themselves_elect_serve_and_outlive_their_leader() {
     let mut ensemble = Ensemble::new();
     for i in 0..3 {
         ensemble.says(i, ASKS, "hush");
-        ensemble.start(i);
+        ensemble.members.start(i);
     }
-    let leader = ensemble.cluster.wait_serving(&[0, 1, 2]);
-    ensemble.write_through(&[0, 1, 2], "before");
-    ensemble.cluster.kill(leader);
-    let others: Vec<usize> = (0..3).filter(|i| *i != leader).collect();
-    ensemble.cluster.wait_serving(&others);
-    ensemble.write_through(&others, "without");
-    ensemble.start(leader);
-    ensemble.cluster.wait_serving(&[0, 1, 2]);
-    ensemble.write_through(&[0, 1, 2], "after");
+    let leader = ensemble.members.cluster.wait_serving(&[0, 1, 2]);
+    ensemble.members.outlive(leader);
 }
 
 /// CVE-2018-8012: where proofs are asked for, nobody is told anything without one, at either port; and a wrong one is none.
@@ -221,9 +172,9 @@ fn c_80_who_does_not_prove_to_know_the_password_gets_nowhere() {
     for i in 0..2 {
         ensemble.says(i, ASKS, "hush");
     }
-    ensemble.start(0);
-    ensemble.start(1);
-    let leader = ensemble.cluster.wait_serving(&[0, 1]);
+    ensemble.members.start(0);
+    ensemble.members.start(1);
+    let leader = ensemble.members.cluster.wait_serving(&[0, 1]);
     for door in ensemble.doors(leader, 3) {
         let (port, kind, hello) = &door;
         let says = if *kind == Port::Quorum {
@@ -236,7 +187,7 @@ fn c_80_who_does_not_prove_to_know_the_password_gets_nowhere() {
         assert_eq!(silent.hears(), [0; 0], "{kind:?}");
         wait_for("the reason in the log", || {
             let why = "it does not prove by SASL that it is of the ensemble";
-            let log = ensemble.log(leader);
+            let log = ensemble.members.log(leader);
             log.contains(why).then_some(())
         });
         let (end, heard) = prove(&door, by_password("loud"));
@@ -261,9 +212,9 @@ fn c_80_who_does_not_prove_to_know_the_password_gets_nowhere() {
             "{kind:?}"
         );
     }
-    let log = ensemble.log(leader);
+    let log = ensemble.members.log(leader);
     assert!(!log.contains("hush") && !log.contains("loud"), "{log}");
-    ensemble.write_through(&[0, 1], "still");
+    ensemble.members.write_through(&[0, 1], "still");
 }
 
 /// CVE-2023-44981: whoever knows a password is let in as its user, and never by asking to act as somebody else, with a realm, without
@@ -273,9 +224,9 @@ fn c_80_nobody_is_let_in_for_the_name_that_he_asks_to_act_as() {
     let mut ensemble = Ensemble::new();
     for i in 0..2 {
         ensemble.says(i, ASKS, "hush");
-        ensemble.start(i);
+        ensemble.members.start(i);
     }
-    let leader = ensemble.cluster.wait_serving(&[0, 1]);
+    let leader = ensemble.members.cluster.wait_serving(&[0, 1]);
     for door in ensemble.doors(leader, 3) {
         for authzid in [
             "eve@EXAMPLE.COM",
@@ -302,16 +253,16 @@ fn a_server_with_another_password_is_refused_and_both_logs_say_why() {
     for (i, password) in ["hush", "hush", "loud"].iter().enumerate() {
         ensemble.says(i, ASKS, password);
     }
-    (0..3).for_each(|i| ensemble.start(i));
-    ensemble.cluster.wait_serving(&[0, 1]);
+    (0..3).for_each(|i| ensemble.members.start(i));
+    ensemble.members.cluster.wait_serving(&[0, 1]);
     wait_for("the reasons in the logs", || {
         let refused = "its proof by SASL is an unknown user or a wrong password";
         let own = "it does not take the user and password of this server's section QuorumLearner";
-        let is_refused = (0..2).any(|i| ensemble.log(i).contains(refused));
-        (is_refused && ensemble.log(2).contains(own)).then_some(())
+        let is_refused = (0..2).any(|i| ensemble.members.log(i).contains(refused));
+        (is_refused && ensemble.members.log(2).contains(own)).then_some(())
     });
-    ensemble.write_through(&[0, 1], "two");
-    assert_eq!(ensemble.cluster.mode(2), None, "it serves");
+    ensemble.members.write_through(&[0, 1], "two");
+    assert_eq!(ensemble.members.cluster.mode(2), None, "it serves");
 }
 
 /// Three rounds of restarts take an ensemble to proofs while it serves. A member that gives none is one of it until the last.
@@ -320,34 +271,36 @@ fn an_ensemble_moves_to_sasl_server_by_server_and_takes_no_proof_only_until_then
     let mut ensemble = Ensemble::new();
     for i in 0..3 {
         ensemble.says(i, "", "hush");
-        ensemble.start(i);
+        ensemble.members.start(i);
     }
-    ensemble.cluster.wait_serving(&[0, 1, 2]);
+    ensemble.members.cluster.wait_serving(&[0, 1, 2]);
     for (round, lines) in [TAKES, GIVES, ASKS].iter().enumerate() {
         for i in 0..3 {
-            ensemble.cluster.kill(i);
+            ensemble.members.cluster.kill(i);
             ensemble.says(i, lines, "hush");
-            ensemble.start(i);
-            ensemble.cluster.wait_serving(&[0, 1, 2]);
+            ensemble.members.start(i);
+            ensemble.members.cluster.wait_serving(&[0, 1, 2]);
         }
-        ensemble.write_through(&[0, 1, 2], &format!("round-{round}"));
-        ensemble.cluster.kill(2);
+        ensemble
+            .members
+            .write_through(&[0, 1, 2], &format!("round-{round}"));
+        ensemble.members.cluster.kill(2);
         ensemble.says(2, TAKES, "hush");
-        ensemble.start(2);
+        ensemble.members.start(2);
         if *lines == ASKS {
-            ensemble.cluster.wait_serving(&[0, 1]);
+            ensemble.members.cluster.wait_serving(&[0, 1]);
             wait_for("a refusal", || {
                 let why = "it does not prove by SASL";
-                let is_told = (0..2).any(|i| ensemble.log(i).contains(why));
+                let is_told = (0..2).any(|i| ensemble.members.log(i).contains(why));
                 is_told.then_some(())
             });
-            assert_eq!(ensemble.cluster.mode(2), None, "it serves");
+            assert_eq!(ensemble.members.cluster.mode(2), None, "it serves");
         } else {
-            ensemble.cluster.wait_serving(&[0, 1, 2]);
+            ensemble.members.cluster.wait_serving(&[0, 1, 2]);
         }
-        ensemble.cluster.kill(2);
+        ensemble.members.cluster.kill(2);
         ensemble.says(2, lines, "hush");
-        ensemble.start(2);
-        ensemble.cluster.wait_serving(&[0, 1, 2]);
+        ensemble.members.start(2);
+        ensemble.members.cluster.wait_serving(&[0, 1, 2]);
     }
 }

@@ -4,11 +4,12 @@
 
 mod authority;
 mod common;
+mod members;
 mod stub;
 
 use authority::{Authority, Own};
-use bytes::BytesMut;
-use common::{Cluster, wait_for};
+use common::wait_for;
+use members::Members;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{Read, Write};
@@ -17,10 +18,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use stub::election_hello;
+use stub::{election_hello, follower_info};
 use tempfile::TempDir;
-use zabra::wire::quorum::{LearnerInfo, PacketKind, put_packet};
-use zabra_model::ids::{ServerId, Zxid};
 
 const SOON: Duration = Duration::from_secs(5);
 const TLS: &str = "sslQuorum=true\n";
@@ -28,22 +27,16 @@ const BOTH: &str = "sslQuorum=true\nportUnification=true\n";
 
 /// Three servers, the stores of each, and what its `zoo.cfg` says beside them.
 struct Ensemble {
-    cluster: Cluster,
+    members: Members,
     stores: TempDir,
-    begin: Vec<String>,
 }
 
 impl Ensemble {
     /// All with certificates of this authority; none has started.
     fn new(authority: &Authority) -> Self {
-        let cluster = Cluster::new(3, "");
-        let begin = (0..3).map(|i| std::fs::read_to_string(cluster.data(i).join("zoo.cfg")));
-        let begin = begin.map(Result::unwrap).collect();
-        let stores = tempfile::tempdir().unwrap();
         let ensemble = Self {
-            cluster,
-            stores,
-            begin,
+            members: Members::new(),
+            stores: tempfile::tempdir().unwrap(),
         };
         for i in 0..3 {
             ensemble.give(i, &authority.own(&format!("zk-{i}"), 2100), authority);
@@ -68,58 +61,16 @@ impl Ensemble {
         let stores =
             format!("ssl.quorum.keyStore.location={key}\nssl.quorum.trustStore.location={trust}\n");
         let stores = if lines.contains("true") { &*stores } else { "" };
-        let text = format!("{}{lines}{stores}", self.begin[i]);
-        std::fs::write(self.cluster.data(i).join("zoo.cfg"), text).unwrap();
-    }
-
-    fn start(&mut self, i: usize) {
-        let path = self.cluster.data(i).join("log");
-        self.cluster.start_logging(i, "warn,zabra=info", &path);
-    }
-
-    /// What a server has written to its log since it started.
-    fn log(&self, i: usize) -> String {
-        std::fs::read_to_string(self.cluster.data(i).join("log")).unwrap()
+        self.members.says(i, &format!("{lines}{stores}"));
     }
 
     fn start_all_with(&mut self, lines: &str) -> usize {
         for i in 0..3 {
             self.says(i, lines);
-            self.start(i);
+            self.members.start(i);
         }
-        self.cluster.wait_serving(&[0, 1, 2])
+        self.members.cluster.wait_serving(&[0, 1, 2])
     }
-
-    /// A write through each of these, and all of them at each.
-    fn write_through(&self, who: &[usize], when: &str) {
-        for i in who {
-            let path = format!("/{when}-{i}");
-            let mut client = self.cluster.client(*i);
-            client.create(&path, 0).unwrap().unwrap();
-        }
-        for i in who {
-            let mut client = self.cluster.client(*i);
-            client.sync();
-            let names = client.children("/");
-            for j in who {
-                assert!(names.iter().any(|name| **name == *format!("{when}-{j}")));
-            }
-        }
-    }
-}
-
-/// FOLLOWERINFO.
-fn follower_info(sid: u64) -> Vec<u8> {
-    let mut out = BytesMut::new();
-    let info = LearnerInfo::encode(ServerId(sid), 0);
-    put_packet(
-        PacketKind::FollowerInfo,
-        Zxid::ZERO,
-        Some(&info),
-        None,
-        &mut out,
-    );
-    out.to_vec()
 }
 
 /// What is answered to somebody who says this, in plain text or behind a handshake: empty, if the connection ends instead.
@@ -155,14 +106,7 @@ fn answer(port: u16, tls: Option<Arc<ClientConfig>>, says: &[u8]) -> Vec<u8> {
 fn three_servers_with_tls_elect_serve_and_outlive_their_leader() {
     let mut ensemble = Ensemble::new(&Authority::new());
     let leader = ensemble.start_all_with(TLS);
-    ensemble.write_through(&[0, 1, 2], "before");
-    ensemble.cluster.kill(leader);
-    let others: Vec<usize> = (0..3).filter(|i| *i != leader).collect();
-    ensemble.cluster.wait_serving(&others);
-    ensemble.write_through(&others, "without");
-    ensemble.start(leader);
-    ensemble.cluster.wait_serving(&[0, 1, 2]);
-    ensemble.write_through(&[0, 1, 2], "after");
+    ensemble.members.outlive(leader);
 }
 
 /// Transactions that fill many records, from the log, as a snapshot, and as they come.
@@ -172,20 +116,20 @@ fn what_is_long_goes_through_tls_whole() {
     for i in 0..3 {
         ensemble.says(i, &format!("{TLS}snapCount=50\n"));
     }
-    ensemble.start(0);
-    ensemble.start(1);
-    ensemble.cluster.wait_serving(&[0, 1]);
+    ensemble.members.start(0);
+    ensemble.members.start(1);
+    ensemble.members.cluster.wait_serving(&[0, 1]);
     let data = "x".repeat(700_000);
-    let mut client = ensemble.cluster.client(0);
+    let mut client = ensemble.members.cluster.client(0);
     for n in 0..60 {
         let path = format!("/{n}");
         client.create(&path, 0).unwrap().unwrap();
         client.set(&path, &data).unwrap().unwrap();
     }
-    ensemble.start(2);
-    ensemble.cluster.wait_serving(&[0, 1, 2]);
+    ensemble.members.start(2);
+    ensemble.members.cluster.wait_serving(&[0, 1, 2]);
     client.set("/0", &format!("{data}y")).unwrap().unwrap();
-    let mut of_third = ensemble.cluster.client(2);
+    let mut of_third = ensemble.members.cluster.client(2);
     of_third.sync();
     for n in 0..60 {
         let end = if n == 0 { "y" } else { "" };
@@ -202,9 +146,9 @@ fn c_80_a_stranger_without_a_certificate_gets_nowhere() {
     for i in 0..2 {
         ensemble.says(i, TLS);
     }
-    ensemble.start(0);
-    ensemble.start(1);
-    let leader = ensemble.cluster.wait_serving(&[0, 1]);
+    ensemble.members.start(0);
+    ensemble.members.start(1);
+    let leader = ensemble.members.cluster.wait_serving(&[0, 1]);
     let of_another = other.own("zk-2", 2100);
     let shown = (&*of_another.certificate, &*of_another.key);
     let elsewhere = authority.own_of("zk-2", &["zk-2.example"], 2100);
@@ -223,10 +167,10 @@ fn c_80_a_stranger_without_a_certificate_gets_nowhere() {
     let member = authority.client(Some(&authority.own("zk-2", 2100)));
     for (tls, why) in strangers {
         for port in [
-            ensemble.cluster.quorum_ports[leader],
-            ensemble.cluster.election_ports[leader],
+            ensemble.members.cluster.quorum_ports[leader],
+            ensemble.members.cluster.election_ports[leader],
         ] {
-            let is_quorum = port == ensemble.cluster.quorum_ports[leader];
+            let is_quorum = port == ensemble.members.cluster.quorum_ports[leader];
             let says = if is_quorum {
                 follower_info(3)
             } else {
@@ -236,7 +180,7 @@ fn c_80_a_stranger_without_a_certificate_gets_nowhere() {
             // The log tells one refusal a second at most.
             wait_for(why, || {
                 assert_eq!(answer(port, tls.clone(), &says), [0; 0], "{why}");
-                let log = ensemble.log(leader);
+                let log = ensemble.members.log(leader);
                 let mut lines = log.lines();
                 lines.find(|line| line.contains(why) && line.contains(name))?;
                 Some(())
@@ -246,7 +190,7 @@ fn c_80_a_stranger_without_a_certificate_gets_nowhere() {
             assert!(!heard.is_empty(), "a member is told nothing");
         }
     }
-    ensemble.write_through(&[0, 1], "still");
+    ensemble.members.write_through(&[0, 1], "still");
 }
 
 #[test]
@@ -257,23 +201,23 @@ fn a_server_of_another_authority_is_refused_by_both_sides_and_their_logs_say_why
     for i in 0..3 {
         ensemble.says(i, TLS);
     }
-    (0..3).for_each(|i| ensemble.start(i));
-    ensemble.cluster.wait_serving(&[0, 1]);
+    (0..3).for_each(|i| ensemble.members.start(i));
+    ensemble.members.cluster.wait_serving(&[0, 1]);
     for i in 0..3 {
         wait_for("the reason in each log", || {
             let why = "its certificate is not taken: ";
             let key = "see ssl.quorum.trustStore.location";
-            let log = ensemble.log(i);
+            let log = ensemble.members.log(i);
             (log.contains(why) && log.contains(key)).then_some(())
         });
     }
-    ensemble.write_through(&[0, 1], "two");
-    assert_eq!(ensemble.cluster.mode(2), None, "it serves");
+    ensemble.members.write_through(&[0, 1], "two");
+    assert_eq!(ensemble.members.cluster.mode(2), None, "it serves");
     // With the right one it is taken.
-    ensemble.cluster.kill(2);
+    ensemble.members.cluster.kill(2);
     ensemble.give(2, &authority.own("zk-2", 2100), &authority);
-    ensemble.start(2);
-    ensemble.cluster.wait_serving(&[0, 1, 2]);
+    ensemble.members.start(2);
+    ensemble.members.cluster.wait_serving(&[0, 1, 2]);
 }
 
 #[test]
@@ -285,22 +229,22 @@ fn a_certificate_of_another_host_is_refused_unless_names_are_not_compared() {
     for i in 0..3 {
         ensemble.says(i, TLS);
     }
-    (0..3).for_each(|i| ensemble.start(i));
-    ensemble.cluster.wait_serving(&[0, 1]);
+    (0..3).for_each(|i| ensemble.members.start(i));
+    ensemble.members.cluster.wait_serving(&[0, 1]);
     // By those whom it dials, and by those who dial it.
     for begin in ["server id 3: ", "is not talked to: "] {
         wait_for("the reason in the log", || {
             let why = format!("{begin}its certificate (CN=zk-2,O=Zabra) is not of 127.0.0.1");
-            let is_told = (0..2).any(|i| ensemble.log(i).contains(&why));
+            let is_told = (0..2).any(|i| ensemble.members.log(i).contains(&why));
             is_told.then_some(())
         });
     }
-    assert_eq!(ensemble.cluster.mode(2), None, "it serves");
+    assert_eq!(ensemble.members.cluster.mode(2), None, "it serves");
     for i in 0..3 {
-        ensemble.cluster.kill(i);
+        ensemble.members.cluster.kill(i);
     }
     ensemble.start_all_with("sslQuorum=true\nssl.quorum.hostnameVerification=false\n");
-    ensemble.write_through(&[0, 1, 2], "any");
+    ensemble.members.write_through(&[0, 1, 2], "any");
 }
 
 /// Three rounds of restarts take an ensemble from plain text to TLS while it serves. A member without TLS is one of it until the last.
@@ -311,14 +255,16 @@ fn an_ensemble_moves_to_tls_server_by_server_and_takes_plain_text_only_until_the
     ensemble.start_all_with("");
     for (round, lines) in ["portUnification=true\n", BOTH, TLS].iter().enumerate() {
         for i in 0..3 {
-            ensemble.cluster.kill(i);
+            ensemble.members.cluster.kill(i);
             ensemble.says(i, lines);
-            ensemble.start(i);
-            ensemble.cluster.wait_serving(&[0, 1, 2]);
+            ensemble.members.start(i);
+            ensemble.members.cluster.wait_serving(&[0, 1, 2]);
         }
-        ensemble.write_through(&[0, 1, 2], &format!("round-{round}"));
+        ensemble
+            .members
+            .write_through(&[0, 1, 2], &format!("round-{round}"));
         // A member goes back by a round, so that it dials in plain text; where others dial with TLS, it takes that.
-        ensemble.cluster.kill(2);
+        ensemble.members.cluster.kill(2);
         ensemble.says(
             2,
             if *lines == BOTH {
@@ -327,20 +273,22 @@ fn an_ensemble_moves_to_tls_server_by_server_and_takes_plain_text_only_until_the
                 ""
             },
         );
-        ensemble.start(2);
+        ensemble.members.start(2);
         if *lines == TLS {
-            let leader = ensemble.cluster.wait_serving(&[0, 1]);
-            let port = ensemble.cluster.quorum_ports[leader];
+            let leader = ensemble.members.cluster.wait_serving(&[0, 1]);
+            let port = ensemble.members.cluster.quorum_ports[leader];
             assert_eq!(answer(port, None, &follower_info(3)), [0; 0]);
-            assert_eq!(ensemble.cluster.mode(2), None, "it serves");
+            assert_eq!(ensemble.members.cluster.mode(2), None, "it serves");
         } else {
-            ensemble.cluster.wait_serving(&[0, 1, 2]);
-            ensemble.write_through(&[0, 1, 2], &format!("back-{round}"));
+            ensemble.members.cluster.wait_serving(&[0, 1, 2]);
+            ensemble
+                .members
+                .write_through(&[0, 1, 2], &format!("back-{round}"));
         }
-        ensemble.cluster.kill(2);
+        ensemble.members.cluster.kill(2);
         ensemble.says(2, lines);
-        ensemble.start(2);
-        ensemble.cluster.wait_serving(&[0, 1, 2]);
+        ensemble.members.start(2);
+        ensemble.members.cluster.wait_serving(&[0, 1, 2]);
     }
 }
 
@@ -355,14 +303,14 @@ fn stores_that_change_are_read_anew_while_the_servers_run() {
     let follower = (leader + 1) % 3;
     for i in 0..3 {
         wait_for("the new stores", || {
-            let log = ensemble.log(i);
+            let log = ensemble.members.log(i);
             log.contains("are read anew").then_some(())
         });
     }
     // Connections stand; new ones are of the new authority.
-    ensemble.write_through(&[0, 1, 2], "kept");
-    ensemble.cluster.kill(follower);
-    let port = ensemble.cluster.quorum_ports[leader];
+    ensemble.members.write_through(&[0, 1, 2], "kept");
+    ensemble.members.cluster.kill(follower);
+    let port = ensemble.members.cluster.quorum_ports[leader];
     let says = follower_info(follower as u64 + 1);
     let of = |authority: &Authority| {
         let own = authority.own("zk", 2100);
@@ -374,9 +322,9 @@ fn stores_that_change_are_read_anew_while_the_servers_run() {
         (!of(&next).is_empty()).then_some(())
     });
     assert_eq!(of(&authority), [0; 0]);
-    ensemble.start(follower);
-    ensemble.cluster.wait_serving(&[0, 1, 2]);
-    ensemble.write_through(&[0, 1, 2], "new");
+    ensemble.members.start(follower);
+    ensemble.members.cluster.wait_serving(&[0, 1, 2]);
+    ensemble.members.write_through(&[0, 1, 2], "new");
 }
 
 /// C-30: what is wrong with the stores refuses the start, with the file and the key of it.
@@ -402,7 +350,7 @@ fn c_30_stores_between_servers_that_cannot_be_used_refuse_the_start() {
         let output = Command::new(env!("CARGO_BIN_EXE_zabra"))
             .args(["serve", "--until-stdin-ends"])
             .stdin(Stdio::null())
-            .arg(ensemble.cluster.data(0).join("zoo.cfg"))
+            .arg(ensemble.members.cluster.data(0).join("zoo.cfg"))
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -155,6 +155,15 @@ impl Stub {
     }
 }
 
+/// FOLLOWERINFO of a server that has promised no epoch.
+pub fn follower_info(sid: u64) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    let info = LearnerInfo::encode(ServerId(sid), 0);
+    let kind = PacketKind::FollowerInfo;
+    put_packet(kind, Zxid::ZERO, Some(&info), None, &mut out);
+    out.to_vec()
+}
+
 /// The first words on an election port.
 pub fn election_hello(sid: u64) -> Vec<u8> {
     let mut out = Vec::new();
