@@ -381,6 +381,14 @@ fn the_log_below_a_snapshot_is_forgotten_when_nobody_is_being_sent_it() {
     assert_eq!(s.peer.last_logged(), z(4));
     assert_eq!(plan(&mut s, 5, z(1)), Some("SNAP"));
     assert_eq!(plan(&mut s, 6, z(2)), Some("DIFF"));
+    // The two others are a quorum: what they have acknowledged is committed before the own disk has it.
+    s.step(Input::Propose(WRITE));
+    for (sid, counter) in [(5, 0), (6, 0), (1, 4), (2, 4), (1, 5), (2, 5)] {
+        s.acks(sid, counter);
+    }
+    assert_eq!(s.peer.delivered(), z(5));
+    assert!(!s.peer.forget(z(5)), "it is not on the own disk");
+    assert!(s.peer.forget(z(4)));
     // Who looks for a leader may have to give it all to others.
     for link in [1, 2].map(Link) {
         s.step(Input::Unlinked(link));

@@ -18,6 +18,16 @@ use alloc::vec::Vec;
 
 const SPEC: &str = include_str!("../../../SPEC.md");
 const LINK: Link = Link(7);
+const STAGES: [FollowingStage; 8] = [
+    FollowingStage::Dialling,
+    FollowingStage::AwaitLeaderInfo,
+    FollowingStage::WritingAccepted,
+    FollowingStage::AwaitSync,
+    FollowingStage::Syncing,
+    FollowingStage::WritingCurrent,
+    FollowingStage::AwaitUpToDate,
+    FollowingStage::Broadcast,
+];
 
 /// A packet that fits the server; SNAP brings lists of voters.
 type Make = fn(Box<Ensemble>) -> Packet<()>;
@@ -95,16 +105,6 @@ fn row<'a>(head: &str, packet: &str) -> Vec<(&'a str, &'a str)> {
 #[test]
 fn a_learner_takes_each_packet_in_the_stages_that_the_matrix_names() {
     use FollowingStage as S;
-    let stages = [
-        S::Dialling,
-        S::AwaitLeaderInfo,
-        S::WritingAccepted,
-        S::AwaitSync,
-        S::Syncing,
-        S::WritingCurrent,
-        S::AwaitUpToDate,
-        S::Broadcast,
-    ];
     let ensemble = || Box::new(Ensemble::of(Voters::new(&ids()).unwrap()));
     let packets: [(&str, Make); 11] = [
         ("LEADERINFO", |_| Packet::LeaderInfo { epoch: Epoch(2) }),
@@ -132,7 +132,7 @@ fn a_learner_takes_each_packet_in_the_stages_that_the_matrix_names() {
     ];
     for (name, packet) in packets {
         let row = row("| from the leader | ", name);
-        for stage in stages {
+        for stage in STAGES {
             let says = row.iter().find(|(s, _)| *s == format!("{stage:?}"));
             let says = says
                 .unwrap_or_else(|| panic!("SPEC.md 2.3 has no {stage:?}"))
@@ -155,6 +155,21 @@ fn a_learner_takes_each_packet_in_the_stages_that_the_matrix_names() {
             };
             assert_eq!(found, says, "{name} in {stage:?}");
         }
+    }
+}
+
+/// Before a learner is part of a quorum, its leader may have it take back what its log has.
+#[test]
+fn a_learner_forgets_the_log_below_a_snapshot_only_in_broadcast() {
+    for stage in STAGES {
+        let (_, mut peer) = server(false);
+        let mut following = Following::new(vote(3), false);
+        following.stage = stage;
+        peer.role = Role::Following(following);
+        let forgets = peer.forget(z(1));
+        assert_eq!(forgets, stage == FollowingStage::Broadcast, "{stage:?}");
+        let base = peer.durable().history.base();
+        assert_eq!(base, if forgets { z(1) } else { Zxid::ZERO }, "{stage:?}");
     }
 }
 
