@@ -24,7 +24,7 @@ const START_TIME: Duration = Duration::from_secs(30);
 fn main() -> Result<(), Box<dyn Error>> {
     let mut criterion = Criterion::default().configure_from_args();
     let dir = tempfile::tempdir()?;
-    let ports = free_ports(3 * SERVERS)?;
+    let ports = zabra::dev::ports::free(3 * usize::from(SERVERS))?;
     let servers = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -82,15 +82,6 @@ fn proposals(
     }
     group.finish();
     Ok(())
-}
-
-/// Ports that are free now. Another process may take one before it is bound, and the run then fails with its number.
-fn free_ports(count: u16) -> std::io::Result<Vec<u16>> {
-    // All are held until all are known, or the same one would come twice.
-    let held = (0..count)
-        .map(|_| std::net::TcpListener::bind("127.0.0.1:0"))
-        .collect::<std::io::Result<Vec<_>>>()?;
-    held.iter().map(|l| Ok(l.local_addr()?.port())).collect()
 }
 
 /// The client ports come first, then a quorum and an election port for each server.

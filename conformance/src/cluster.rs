@@ -9,11 +9,10 @@ use anyhow::{Context, Result, bail, ensure};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Read, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -226,12 +225,16 @@ impl Cluster {
         let mut servers = vec![];
         for (id, product) in (1..).zip(products) {
             let own = directory.path().join(format!("server-{id}"));
+            let ports = zabra::dev::ports::free(3)?;
+            let &[client_port, quorum_port, election_port] = ports.as_slice() else {
+                bail!("{} ports instead of 3", ports.len());
+            };
             servers.push(Server {
                 id,
                 product: *product,
-                client_port: free_port()?,
-                quorum_port: free_port()?,
-                election_port: free_port()?,
+                client_port,
+                quorum_port,
+                election_port,
                 data: data.next().unwrap_or(&own).clone(),
                 directory: own,
                 process: None,
@@ -503,30 +506,6 @@ pub fn wait_until(
         std::thread::sleep(POLL);
     }
     Ok(())
-}
-
-/// A port that nobody listens on, from below the range that the system gives to outgoing connections: a port of that range
-/// could be taken by some connection while its server is dead, and the server could not come back.
-fn free_port() -> Result<u16> {
-    const LOWEST: u32 = 10_000;
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let end: u32 = range
-        .split_whitespace()
-        .next()
-        .and_then(|low| low.parse().ok())
-        .unwrap_or(32_768);
-    let width = end.saturating_sub(LOWEST).max(1);
-    // Test processes that run at the same time begin at different places.
-    let begin = std::process::id().wrapping_mul(97);
-    for _ in 0..width {
-        let offset = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % width;
-        let port = u16::try_from(LOWEST + offset)?;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no free port between {LOWEST} and {end}")
 }
 
 /// The server's binary: `ZABRA_BIN`, or built once in the profile of the test.

@@ -11,7 +11,7 @@
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 use zabra::wire::client::Request;
@@ -148,8 +148,7 @@ fn compare(command: &str, at: &str, golden: &Value, ours: &Value, wrong: &mut BT
 }
 
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    zabra::dev::ports::free(1).unwrap()[0]
 }
 
 fn all_fields_are_there(role: &str, more: &[(&str, &str)]) {

@@ -1,5 +1,7 @@
 //! An ensemble on this machine, for trying things out: each server is a process of its own.
 
+pub mod ports;
+
 use crate::config::join;
 use crate::error::ServerError;
 use crate::runtime::shutdown;
@@ -81,19 +83,15 @@ fn write_configs(dir: &Path, options: &Options) -> Result<Vec<PathBuf>, ServerEr
             "--base-port: too large for that many servers".into(),
         ));
     }
-    // The system knows which ports are free; they are held until all are known, so that none comes twice.
-    let held: Vec<TcpListener> = (0..usize::from(options.servers) * 2)
-        .map(|_| TcpListener::bind((HOST, 0)))
-        .collect::<Result<_, _>>()
-        .map_err(io(dir))?;
-    let ports: Vec<u16> = held
-        .iter()
-        .map(|l| l.local_addr().map(|a| a.port()))
-        .collect::<Result<_, _>>()
-        .map_err(io(dir))?;
+    let of_clients = options.base_port..options.base_port + options.servers;
+    let ports: Vec<u16> = ports::free(usize::from(options.servers) * 3)
+        .map_err(io(dir))?
+        .into_iter()
+        .filter(|port| !of_clients.contains(port))
+        .collect();
     let mut members = String::new();
     if options.servers > 1 {
-        for (i, pair) in ports.chunks(2).enumerate() {
+        for (i, pair) in (0..options.servers).zip(ports.chunks(2)) {
             if let [quorum, election] = pair {
                 members.push_str(&format!("server.{}={HOST}:{quorum}:{election}\n", i + 1));
             }

@@ -9,7 +9,7 @@
 
 use bytes::{Bytes, BytesMut};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -21,14 +21,9 @@ use zabra_model::tree::op::{CreateKind, ReadOp, WriteOp};
 /// How long a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Ports that were free a moment ago.
+/// Ports that nobody listens on.
 pub fn free_ports(n: usize) -> Vec<u16> {
-    let held: Vec<_> = (0..n)
-        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-        .collect();
-    held.iter()
-        .map(|l| l.local_addr().unwrap().port())
-        .collect()
+    zabra::dev::ports::free(n).unwrap()
 }
 
 /// Waits for a condition.
