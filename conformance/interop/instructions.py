@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Instructions of the server an operation, counted by callgrind: what a change costs, whatever else the machine does.
+"""Instructions of the servers an operation, counted by callgrind: what a change costs, whatever else the machine does.
 
-    instructions.py BINARY... [--ops set,get,mix] [--seconds 10] [--functions 20]
+    instructions.py BINARY... [--ops set,get,mix] [--servers 3] [--connections 16 --depth 4] [--seconds 10] [--functions 20]
 
-Each BINARY serves alone under `valgrind --tool=callgrind`, and `zabra bench` of the first BINARY loads it with 64 requests in flight on
-16 connections. Only instructions of the server itself are counted, not those of the kernel. Counts of one binary differ by about
-1 % from run to run, as batches do. Of the second BINARY, the functions that grew and shrank most are told.
+The servers of each BINARY, one or an ensemble, run under `valgrind --tool=callgrind`, and `zabra bench` of the first BINARY loads them
+with `--connections` times `--depth` requests in flight. Only instructions of the servers themselves are counted, all of them together,
+not those of the kernel. Counts of one binary differ by about 1 % from run to run, as batches do. Of the second BINARY, the functions
+that grew and shrank most are told.
 """
 
 import argparse
@@ -15,12 +16,11 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 
-from java import four_letters
+import java
 
 PORT = 27400
-LOAD = ["--connections", "16", "--depth", "4", "--keys", "100"]
+SETTINGS = {"tickTime": 20000, "initLimit": 30, "syncLimit": 30}
 
 
 def self_cost(path: pathlib.Path) -> dict[str, int]:
@@ -44,41 +44,53 @@ def self_cost(path: pathlib.Path) -> dict[str, int]:
     return cost
 
 
-def measure(binary: str, loader: str, op: str, seconds: str) -> dict[str, float]:
+def measure(binary: str, op: str, args) -> dict[str, float]:
     """By function: instructions an operation."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
-        config = folder / "zoo.cfg"
-        config.write_text(f"tickTime=20000\nclientPort={PORT}\ndataDir={folder}/data\n4lw.commands.whitelist=ruok\n")
-        out = folder / "out"
-        valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", binary, "serve", str(config)]
-        server = subprocess.Popen(valgrind, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            while server.poll() is None and "imok" not in (four_letters(PORT, "ruok") or ""):
-                time.sleep(0.5)
-            bench = [loader, "bench", "--json", "--servers", f"127.0.0.1:{PORT}", "--op", op, *LOAD]
-            warm = [*bench, "--seconds", "1", "--warmup", "0"]
-            while server.poll() is None and subprocess.run(warm, capture_output=True).returncode != 0:
-                time.sleep(0.5)
-            subprocess.run(["callgrind_control", "-z", str(server.pid)], check=True, capture_output=True)
-            done = subprocess.run([*bench, "--seconds", seconds, "--warmup", "0"], check=True, stdout=subprocess.PIPE)
-            subprocess.run(["callgrind_control", "-d", str(server.pid)], check=True, capture_output=True)
-        finally:
-            server.terminate()
-            server.wait()
+
+        def under_valgrind(config: pathlib.Path) -> list[str]:
+            out = config.with_name("callgrind")
+            return ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", binary, "serve", str(config)]
+
+        with java.Ensemble(args.servers, PORT, folder, command=under_valgrind, settings=SETTINGS) as ensemble:
+            bench = [args.binaries[0], "bench", "--json", "--servers", ensemble.connect, "--op", op, "--keys", "100"]
+            bench += ["--connections", args.connections, "--depth", args.depth, "--warmup", "0", "--seconds"]
+            java.wait_until(
+                lambda: subprocess.run([*bench, "1"], capture_output=True).returncode == 0,
+                120,
+                "servers that take the load",
+                lambda: all(process.poll() is None for process in ensemble.processes),
+            )
+            control(ensemble, "-z")
+            done = subprocess.run([*bench, args.seconds], check=True, stdout=subprocess.PIPE)
+            control(ensemble, "-d")
         ops = json.loads(done.stdout)["ops"]
-        return {function: cost / ops for function, cost in self_cost(out.with_name("out.1")).items()}
+        costs: dict[str, float] = {}
+        for out in folder.glob("*/callgrind.1"):
+            for function, cost in self_cost(out).items():
+                costs[function] = costs.get(function, 0) + cost / ops
+        return costs
+
+
+def control(ensemble: java.Ensemble, what: str):
+    """Zeroes (`-z`) or writes (`-d`) the counts of each server."""
+    for pid in ensemble.pids:
+        subprocess.run(["callgrind_control", what, str(pid)], check=True, capture_output=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binaries", nargs="+", metavar="BINARY")
     parser.add_argument("--ops", default="set,get,mix")
+    parser.add_argument("--servers", type=int, default=1)
+    parser.add_argument("--connections", default="16")
+    parser.add_argument("--depth", default="4", help="requests in flight on each connection")
     parser.add_argument("--seconds", default="10")
     parser.add_argument("--functions", type=int, default=20)
     args = parser.parse_args()
     for op in args.ops.split(","):
-        found = [measure(binary, args.binaries[0], op, args.seconds) for binary in args.binaries]
+        found = [measure(binary, op, args) for binary in args.binaries]
         totals = [sum(costs.values()) for costs in found]
         for binary, total in zip(args.binaries, totals):
             print(f"{op}  {total:7,.0f} instructions an operation  {total / totals[0]:.3f}  {binary}", flush=True)
