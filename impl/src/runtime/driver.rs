@@ -23,10 +23,11 @@ use crate::storage::stage::stage;
 use crate::storage::worker::{self, Op};
 use crate::storage::{Dirs, StorageError};
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
-use tokio::time::sleep_until;
+use tokio::time::{Sleep, sleep_until};
 use zabra_model::tree::image::Image;
 
 /// Between two tries to write a snapshot that everything waits for.
@@ -62,6 +63,37 @@ pub struct Edges {
     pub dialling: Option<JoinHandle<()>>,
     /// How long to dial, whatever the core says: a harness holds the links, too.
     pub dial_within: Option<Duration>,
+    alarm: Alarm,
+}
+
+/// Wakes the driver. One timer serves all turns: it is set anew when it has run out, or when a turn is due before it, as most turns come
+/// long before they are due.
+struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    set_ms: u64,
+}
+
+impl Alarm {
+    fn new(clock: &SystemClock) -> Self {
+        Self {
+            sleep: Box::pin(sleep_until(clock.at(0))),
+            set_ms: 0,
+        }
+    }
+
+    /// Ends when it is `wake_ms`.
+    async fn rings(&mut self, wake_ms: u64, clock: &SystemClock) {
+        loop {
+            if wake_ms < self.set_ms || self.sleep.is_elapsed() {
+                self.set_ms = wake_ms;
+                self.sleep.as_mut().reset(clock.at(wake_ms));
+            }
+            self.sleep.as_mut().await;
+            if self.set_ms >= wake_ms {
+                return;
+            }
+        }
+    }
 }
 
 /// Runs a core until it is told to stop.
@@ -93,7 +125,6 @@ impl Edges {
     ) -> Self {
         let history = boot::history_reader(&shared.config);
         let edges = Self {
-            clock,
             disk,
             waiting: VecDeque::new(),
             dirs: boot::dirs(&shared.config),
@@ -110,6 +141,8 @@ impl Edges {
             audit: None,
             dialling: None,
             dial_within: None,
+            alarm: Alarm::new(&clock),
+            clock,
             inbox,
             shared,
         };
@@ -128,7 +161,7 @@ impl Edges {
     }
 
     /// Takes all events that there are; if there are none, waits until there are some, or `wake_ms` has come.
-    pub async fn wait(&self, events: &mut Vec<Event>, wake_ms: u64) {
+    pub async fn wait(&mut self, events: &mut Vec<Event>, wake_ms: u64) {
         self.inbox.take(events);
         if !events.is_empty() {
             return;
@@ -136,7 +169,7 @@ impl Edges {
         tokio::select! {
             biased;
             () = self.inbox.wait() => {}
-            () = sleep_until(self.clock.at(wake_ms)) => {}
+            () = self.alarm.rings(wake_ms, &self.clock) => {}
         }
         // The scheduler runs a task that was woken before all others that are ready: connections with requests to
         // hand over among them. Behind them, one turn takes what they all have.
@@ -305,4 +338,34 @@ fn stage_until_room(
         inbox.push(Event::Disk(worker::Event::Room), 0);
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::timeout;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Most turns are over long before the timer of an earlier one runs out: it rings for none of them too early, and for none too late.
+    #[tokio::test]
+    async fn the_alarm_rings_when_a_turn_is_due() {
+        let clock = SystemClock::start();
+        let mut alarm = Alarm::new(&clock);
+        for wait_ms in [3_600_000, 30, 0, 40] {
+            let due_ms = clock.elapsed_ms() + wait_ms;
+            let rung = timeout(Duration::from_millis(20), alarm.rings(due_ms, &clock)).await;
+            let now_ms = clock.elapsed_ms();
+            assert!(rung.is_err() || now_ms >= due_ms, "too early: {now_ms}");
+            if wait_ms > 1000 {
+                assert!(rung.is_err());
+                continue;
+            }
+            // An event has come, and the next turn is due a little later than this one was.
+            let due_ms = due_ms + 30;
+            assert!(timeout(LONG, alarm.rings(due_ms, &clock)).await.is_ok());
+            let now_ms = clock.elapsed_ms();
+            assert!(now_ms >= due_ms, "too early: {now_ms}");
+        }
+    }
 }

@@ -80,7 +80,7 @@ impl Guard {
     /// The connection of somebody who has dialled, behind a handshake if there is to be one. Errors: why it is refused.
     pub async fn take(&self, stream: TcpStream) -> Result<(Pipe, Papers), String> {
         let Some(tls) = &self.tls else {
-            return Ok((Pipe::Plain(stream), Papers(None)));
+            return Ok((Pipe::plain(stream), Papers(None)));
         };
         let mut first = [0];
         let within = Duration::from_millis(tls.settings.detection_ms);
@@ -93,7 +93,7 @@ impl Guard {
         };
         if !speaks_tls {
             return match tls.settings.takes_plain {
-                true => Ok((Pipe::Plain(stream), Papers(None))),
+                true => Ok((Pipe::plain(stream), Papers(None))),
                 false => Err("it does not speak TLS, and sslQuorum=true takes nothing else; where servers are to get it one after the other, write portUnification=true for that time".into()),
             };
         }
@@ -187,7 +187,7 @@ impl Guard {
     /// The system's, and why the server is not talked to, which is in the log.
     pub async fn dialled(&self, stream: TcpStream, host: &str, peer: ServerId) -> io::Result<Pipe> {
         let Some(tls) = self.tls.as_ref().filter(|tls| tls.settings.dials) else {
-            return Ok(Pipe::Plain(stream));
+            return Ok(Pipe::plain(stream));
         };
         let at = stream.peer_addr()?;
         tls.dialled(stream, host, at.ip().to_canonical())

@@ -1,5 +1,6 @@
 //! Everything that happens to the core, in one queue: it is emptied completely at each wake-up.
 
+use super::bell::Bell;
 use crate::client::lock::lock;
 use crate::core::event::Event;
 use crate::limits::INBOX_BYTES_MAX;
@@ -11,7 +12,7 @@ use tokio::sync::Notify;
 #[derive(Default)]
 pub struct Inbox {
     events: Mutex<Vec<Event>>,
-    wake: Notify,
+    wake: Bell,
     bytes: AtomicUsize,
     room: Notify,
     /// Clients are not read on, whatever room there is: too much waits to be committed.
@@ -34,7 +35,7 @@ impl Inbox {
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
         if was_empty {
-            self.wake.notify_one();
+            self.wake.ring();
         }
     }
 
@@ -48,12 +49,12 @@ impl Inbox {
 
     /// Wakes whoever waits for something, though there may be no event.
     pub fn poke(&self) {
-        self.wake.notify_one();
+        self.wake.ring();
     }
 
-    /// Waits until there is something.
+    /// Waits until there is something. Whoever drives the core is the only one who may.
     pub async fn wait(&self) {
-        self.wake.notified().await;
+        self.wake.rung().await;
     }
 
     /// Whether clients wait until less is outstanding.

@@ -14,12 +14,13 @@ use crate::wire::snapshot::tree::TreeStream;
 use bytes::{Buf, BytesMut};
 use std::collections::VecDeque;
 use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tracing::{info, warn};
 use zabra_model::ids::Zxid;
 use zabra_model::step::Link;
@@ -344,6 +345,7 @@ async fn read(
     inbox: &Inbox,
 ) -> io::Result<()> {
     let mut buf = BytesMut::with_capacity(READ_BYTES);
+    let mut silence = Silence::new();
     let mut before = 0;
     loop {
         let mut heard = Vec::with_capacity(before);
@@ -363,22 +365,68 @@ async fn read(
             // What the disk has not written yet must not fill the memory. The leader waits as well, or gives this server up.
             inbox.wait_for_disk().await;
         }
-        more(&mut buf, out).await?;
+        more(&mut buf, &mut silence, out).await?;
     }
 }
 
-async fn more(buf: &mut BytesMut, out: &LinkOut) -> io::Result<()> {
+/// How long the other end of a link may say nothing.
+///
+/// One timer serves a link for as long as it lives. It is set anew when it has run out, or when the bound has become shorter: to set one
+/// for each read would cost more than the read.
+struct Silence {
+    alarm: Pin<Box<Sleep>>,
+    since: Instant,
+    bound: Duration,
+}
+
+impl Silence {
+    fn new() -> Self {
+        let since = Instant::now();
+        Self {
+            alarm: Box::pin(sleep_until(since)),
+            since,
+            bound: Duration::ZERO,
+        }
+    }
+
+    /// The silence begins, and may last so long.
+    fn begins(&mut self, bound: Duration) {
+        self.since = Instant::now();
+        if bound != self.bound {
+            self.bound = bound;
+            self.alarm.as_mut().reset(self.since + bound);
+        }
+    }
+
+    /// Ends when it has lasted too long.
+    async fn is_over(&mut self) {
+        loop {
+            self.alarm.as_mut().await;
+            let due = self.since + self.bound;
+            if due <= Instant::now() {
+                return;
+            }
+            self.alarm.as_mut().reset(due);
+        }
+    }
+}
+
+async fn more(buf: &mut BytesMut, silence: &mut Silence, out: &LinkOut) -> io::Result<()> {
     if buf.capacity() - buf.len() < READ_BYTES_MIN {
         buf.reserve(READ_BYTES);
     }
-    let silence = Duration::from_millis(out.silence_ms.load(Ordering::Relaxed));
-    match timeout(silence, out.stream.receive(buf)).await {
-        Ok(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(io::Error::new(
+    silence.begins(Duration::from_millis(
+        out.silence_ms.load(Ordering::Relaxed),
+    ));
+    tokio::select! {
+        biased;
+        received = out.stream.receive(buf) => match received? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        },
+        () = silence.is_over() => Err(io::Error::new(
             io::ErrorKind::TimedOut,
-            format!("silent for {} ms", silence.as_millis()),
+            format!("silent for {} ms", silence.bound.as_millis()),
         )),
     }
 }
@@ -459,5 +507,41 @@ async fn write_tree(out: &LinkOut, image: &Image) -> io::Result<()> {
         if !more {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(40);
+
+    /// The timer is set for the first silence, and what is heard meanwhile does not set it anew: it still ends no silence too early.
+    #[tokio::test]
+    async fn a_silence_lasts_from_what_was_heard_last() {
+        let mut silence = Silence::new();
+        silence.begins(SHORT);
+        for _ in 0..4 {
+            let since = silence.since;
+            let over = timeout(SHORT / 2, silence.is_over()).await;
+            assert!(over.is_err() || since.elapsed() >= SHORT);
+            silence.begins(SHORT);
+        }
+        let since = silence.since;
+        assert!(timeout(LONG, silence.is_over()).await.is_ok());
+        assert!(since.elapsed() >= SHORT);
+    }
+
+    /// A learner that is up to date may be silent for less long than before.
+    #[tokio::test]
+    async fn a_bound_that_changes_counts_from_the_next_silence_on() {
+        let mut silence = Silence::new();
+        silence.begins(LONG * 60);
+        assert!(timeout(SHORT, silence.is_over()).await.is_err());
+        silence.begins(SHORT);
+        assert!(timeout(LONG, silence.is_over()).await.is_ok());
+        silence.begins(LONG * 60);
+        assert!(timeout(SHORT, silence.is_over()).await.is_err());
     }
 }

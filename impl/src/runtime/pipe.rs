@@ -6,10 +6,14 @@
 use crate::client::lock::lock;
 use bytes::BytesMut;
 use rustls::Connection;
+use std::future::poll_fn;
 use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Mutex;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// What is taken of TLS at once into a buffer that has no room, bytes.
 const ROOM_BYTES: usize = 4 << 10;
@@ -19,9 +23,16 @@ const SEAL_BYTES: usize = 64 << 10;
 /// A connection.
 pub enum Pipe {
     /// What is said is what goes over the wire.
-    Plain(TcpStream),
+    Plain(Plain),
     /// Behind a handshake of TLS.
     Tls(Box<Sealed>),
+}
+
+/// A connection in plain text.
+pub struct Plain {
+    /// The half that knows when a read has emptied the socket: then the next read waits without another call of the system.
+    read: Mutex<OwnedReadHalf>,
+    write: OwnedWriteHalf,
 }
 
 /// A connection in TLS.
@@ -40,6 +51,14 @@ impl Drop for Sealed {
 }
 
 impl Pipe {
+    /// A connection in plain text.
+    #[must_use]
+    pub fn plain(tcp: TcpStream) -> Self {
+        let (read, write) = tcp.into_split();
+        let read = Mutex::new(read);
+        Self::Plain(Plain { read, write })
+    }
+
     /// A connection whose handshake is done.
     #[must_use]
     pub fn sealed(tcp: TcpStream, session: Connection) -> Self {
@@ -47,9 +66,9 @@ impl Pipe {
         Self::Tls(Box::new(Sealed { tcp, session }))
     }
 
-    const fn tcp(&self) -> &TcpStream {
+    fn tcp(&self) -> &TcpStream {
         match self {
-            Self::Plain(tcp) => tcp,
+            Self::Plain(plain) => plain.write.as_ref(),
             Self::Tls(sealed) => &sealed.tcp,
         }
     }
@@ -75,25 +94,19 @@ impl Pipe {
     /// # Errors
     /// The system's; of TLS also an end without a word, and what does not fit what was sealed.
     pub async fn receive(&self, buf: &mut BytesMut) -> io::Result<usize> {
-        loop {
-            let received = match self {
-                Self::Plain(tcp) => {
-                    tcp.readable().await?;
-                    tcp.try_read_buf(buf)
-                }
-                Self::Tls(sealed) => match sealed.open(buf) {
+        match self {
+            Self::Plain(plain) => {
+                poll_fn(|cx| pin!(lock(&plain.read).read_buf(buf)).poll(cx)).await
+            }
+            Self::Tls(sealed) => loop {
+                match sealed.open(buf) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
                         sealed.tcp.readable().await?;
                         sealed.fetch()?;
-                        continue;
                     }
-                    opened => opened,
-                },
-            };
-            match received {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                received => return received,
-            }
+                    opened => return opened,
+                }
+            },
         }
     }
 
@@ -110,7 +123,7 @@ impl Pipe {
     /// The system's; [`ErrorKind::WouldBlock`] where nothing goes.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(tcp) => tcp.try_write(bytes),
+            Self::Plain(plain) => plain.write.try_write(bytes),
             Self::Tls(sealed) => sealed.seal(bytes),
         }
     }

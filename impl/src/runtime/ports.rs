@@ -276,7 +276,7 @@ mod tests {
                 drop(stranger);
                 let (stream, _) = accept(&listener).await.unwrap();
                 let mut buf = BytesMut::new();
-                let heard = first_words(&Pipe::Plain(stream), &mut buf, parse).await;
+                let heard = first_words(&Pipe::plain(stream), &mut buf, parse).await;
                 (heard.map(|heard| heard.to_vec()), buf.to_vec())
             })
         };

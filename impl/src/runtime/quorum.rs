@@ -84,7 +84,7 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
             Ok((stream, from)) => {
                 debug!(%from, "a learner has dialled");
                 if door.unheard {
-                    door.accepted(door.knocking.add(Pipe::Plain(stream)), from, false, None);
+                    door.accepted(door.knocking.add(Pipe::plain(stream)), from, false, None);
                     continue;
                 }
                 let door = Arc::clone(&door);

@@ -143,8 +143,8 @@ mod tests {
         let dialled = TcpStream::connect(listener.local_addr().unwrap());
         let (dialled, accepted) = tokio::join!(dialled, listener.accept());
         (
-            Pipe::Plain(dialled.unwrap()),
-            Pipe::Plain(accepted.unwrap().0),
+            Pipe::plain(dialled.unwrap()),
+            Pipe::plain(accepted.unwrap().0),
         )
     }
 
