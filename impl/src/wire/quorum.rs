@@ -151,6 +151,15 @@ impl QuorumPacket {
     }
 }
 
+/// Of a packet: all before its data, and the whole of it without data and ids.
+const HEAD_BYTES: usize = 16;
+const SMALL_BYTES: usize = HEAD_BYTES + 4;
+
+/// How long a buffer is, as it is written before it.
+fn count(bytes: &[u8]) -> i32 {
+    i32::try_from(bytes.len()).unwrap_or(i32::MAX)
+}
+
 /// Appends a packet to `out` from borrowed parts, as a leader does that sends one payload to many.
 pub fn put_packet(
     kind: PacketKind,
@@ -159,17 +168,19 @@ pub fn put_packet(
     auth: Option<&[Id]>,
     out: &mut BytesMut,
 ) {
-    out.reserve(data.map_or(0, <[u8]>::len).saturating_add(20));
-    // All before the data in one piece: each write is several such packets on each server.
-    let mut head = [0_u8; 16];
-    let mut at = head.as_mut_slice();
+    out.reserve(data.map_or(0, <[u8]>::len).saturating_add(SMALL_BYTES));
+    // All before the data in one piece, and most packets whole: each write is several of them on each server.
+    let mut small = [0xff_u8; SMALL_BYTES];
+    let mut at = small.as_mut_slice();
     at.put_i32(kind.code());
     at.put_zxid(zxid);
-    match data {
-        Some(data) => at.put_count(data.len()),
-        None => at.put_i32(-1),
+    at.put_i32(data.map_or(-1, count));
+    if data.is_none() && auth.is_none() {
+        // The list of ids that is not there is -1, as it stands.
+        out.put_slice(&small);
+        return;
     }
-    out.put_slice(&head);
+    out.put_slice(small.get(..HEAD_BYTES).unwrap_or_default());
     out.put_slice(data.unwrap_or_default());
     out.put_ids(auth);
 }
@@ -470,12 +481,15 @@ impl ForwardedRequest {
     pub fn put(&self, auth: Option<&[Id]>, out: &mut BytesMut) {
         let n = self.record.len().saturating_add(16);
         out.reserve(n.saturating_add(20));
-        out.put_i32(PacketKind::Request.code());
-        out.put_zxid(NO_ZXID);
-        out.put_count(n);
-        out.put_i64(self.session.0);
-        out.put_i32(self.cxid);
-        out.put_i32(self.opcode);
+        let mut head = [0_u8; HEAD_BYTES + 16];
+        let mut at = head.as_mut_slice();
+        at.put_i32(PacketKind::Request.code());
+        at.put_zxid(NO_ZXID);
+        at.put_count(n);
+        at.put_i64(self.session.0);
+        at.put_i32(self.cxid);
+        at.put_i32(self.opcode);
+        out.put_slice(&head);
         out.put_slice(&self.record);
         out.put_ids(auth);
     }
@@ -526,7 +540,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn ids() -> impl Strategy<Value = Option<Vec<Id>>> {
-        let id = ("[a-z]{0,4}", "[a-zé]{0,8}").prop_map(|(scheme, id)| Id {
+        let id = ("[a-z]{0,4}", "[a-zé]{0,60}").prop_map(|(scheme, id)| Id {
             scheme: scheme.into(),
             id: id.into(),
         });
