@@ -3,6 +3,7 @@
 mod c_client;
 pub mod chaos;
 pub mod cluster;
+pub mod dependents;
 pub mod differential;
 pub mod fuzz;
 pub mod interop;

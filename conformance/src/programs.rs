@@ -6,7 +6,7 @@
 //! loudly and the test ends.
 
 use crate::c_client;
-use crate::cluster::{Cluster, Server};
+use crate::cluster::Cluster;
 use crate::interop::{java_classpath, run_to_end, script};
 use crate::safeguard::Safeguard;
 use anyhow::{Context, Result, bail};
@@ -96,12 +96,13 @@ fn work(client: Client, safeguard: Option<&dyn Safeguard>) -> Result<bool> {
     lines.extend(safe.iter().map(|(key, value)| (*key, &**value)));
     command.envs(safeguard.map(Safeguard::variables).unwrap_or_default());
     let mut cluster = Cluster::start(3, &lines)?;
-    let servers: Vec<_> = cluster.servers.iter().map(Server::connect).collect();
-    let mut program = Program::start(command, &servers.join(","))?;
+    command.arg(cluster.connect());
+    // Its errors are the clients' own logs, which complain about each lost connection.
+    let mut program = Program::start(command.stderr(Stdio::null()))?;
     program.says("ready", HALF)?;
     let leader = cluster.leader()?;
     cluster.kill(leader)?;
-    program.go_on()?;
+    program.answer("the leader is dead")?;
     program.says("done", HALF)?;
     cluster.restart(leader)?;
     cluster.wait_until_serving()?;
@@ -109,7 +110,7 @@ fn work(client: Client, safeguard: Option<&dyn Safeguard>) -> Result<bool> {
 }
 
 /// Where a program is, or a file that is named by its whole path.
-fn which(tool: &str) -> Option<PathBuf> {
+pub(crate) fn which(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|folder| folder.join(tool))
@@ -178,19 +179,17 @@ fn build_curator(source: &Path, out: &Path) -> Result<Option<Command>> {
     Ok(Some(java))
 }
 
-/// A running program. Killed when dropped.
-struct Program {
+/// A running program that is spoken with line by line. Killed when dropped.
+pub(crate) struct Program {
     process: Child,
     lines: Receiver<String>,
 }
 
 impl Program {
-    fn start(mut command: Command, servers: &str) -> Result<Self> {
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let mut process = command
-            .arg(servers)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null()) // the clients' own logs, which complain about each lost connection
             .spawn()
             .with_context(|| format!("{command:?}"))?;
         let output = BufReader::new(process.stdout.take().context("a pipe")?);
@@ -205,21 +204,26 @@ impl Program {
         Ok(Self { process, lines })
     }
 
+    /// What it says next; `None` if that is nothing within `limit`, or nothing any more.
+    pub(crate) fn line(&self, limit: Duration) -> Option<String> {
+        self.lines.recv_timeout(limit).ok()
+    }
+
     /// Waits for this word; all that is said instead belongs to the error.
     fn says(&self, word: &str, limit: Duration) -> Result<()> {
         let mut said = String::new();
         loop {
-            match self.lines.recv_timeout(limit) {
-                Ok(line) if line == word => return Ok(()),
-                Ok(line) => said = format!("{said}\n{line}"),
-                Err(_) => bail!("the program never said {word:?}; it said: {said}"),
+            match self.line(limit) {
+                Some(line) if line == word => return Ok(()),
+                Some(line) => said = format!("{said}\n{line}"),
+                None => bail!("the program never said {word:?}; it said: {said}"),
             }
         }
     }
 
-    fn go_on(&mut self) -> Result<()> {
+    pub(crate) fn answer(&mut self, line: &str) -> Result<()> {
         let input = self.process.stdin.as_mut().context("a pipe")?;
-        writeln!(input, "the leader is dead").context("the program has ended")
+        writeln!(input, "{line}").context("the program has ended")
     }
 }
 

@@ -47,7 +47,10 @@ struct Cli {
     /// `fuzz`: only the function of this name.
     #[arg(long)]
     only: Option<String>,
-    /// `sim`: JSON on standard output.
+    /// `interop`: instead of the tests, this program at work with three servers: kafka, solr, bookkeeper, hbase, hadoop, or all.
+    #[arg(long)]
+    program: Vec<String>,
+    /// `sim`, `interop --program`: JSON on standard output.
     #[arg(long)]
     json: bool,
 }
@@ -65,7 +68,7 @@ enum Task {
     /// Replays the stored traces against three running servers.
     Replay,
     /// Tests with other implementations: kazoo and its own test suite, ZooKeeper's own shell, Curator, the C client, a Go and a Node client;
-    /// by TLS and by SASL, where a client has them.
+    /// by TLS and by SASL, where a client has them. With `--program`, programs that keep their state in ZooKeeper, which is not in CI.
     Interop,
     /// How long a writer waits while 100,000 sessions expire together, and while others ask for much; release build, minutes.
     Gaps,
@@ -126,20 +129,8 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Test => test(),
         Task::Model => model(cli.tier),
         Task::Replay => cargo(&["test", "-p", "zabra-conformance", "--test", "replay"]),
-        Task::Interop => {
-            let tests = [
-                "kazoo",
-                "kazoo_suite",
-                "kazoo_sasl",
-                "java_shell",
-                "other_clients",
-                "clients_by_tls",
-                "clients_by_sasl",
-            ];
-            tests
-                .iter()
-                .try_for_each(|test| cargo(&["test", "-p", "zabra-conformance", "--test", test]))
-        }
+        Task::Interop if cli.program.is_empty() => interop(),
+        Task::Interop => programs(cli),
         Task::Gaps => gaps(),
         Task::Power => power(cli.cuts, cli.seed),
         Task::Sim => sim(cli),
@@ -210,6 +201,31 @@ fn model(tier: Tier) -> Result<()> {
     }
     check_model(&["clients"])?;
     check_model(&["zoo"])
+}
+
+fn interop() -> Result<()> {
+    let tests = [
+        "kazoo",
+        "kazoo_suite",
+        "kazoo_sasl",
+        "java_shell",
+        "other_clients",
+        "clients_by_tls",
+        "clients_by_sasl",
+    ];
+    tests
+        .iter()
+        .try_for_each(|test| cargo(&["test", "-p", "zabra-conformance", "--test", test]))
+}
+
+fn programs(cli: &Cli) -> Result<()> {
+    let run = ["run", "--quiet", "-p", "zabra-conformance"];
+    let run = run.into_iter().chain(["--bin", "zabra-programs", "--"]);
+    let chosen = cli.program.iter().filter(|name| *name != "all");
+    let chosen = chosen.flat_map(|name| ["--program", name]);
+    let json = cli.json.then_some("--json");
+    let args: Vec<&str> = run.chain(chosen).chain(json).collect();
+    cargo(&args)
 }
 
 fn gaps() -> Result<()> {
