@@ -53,8 +53,9 @@ const TLS: &str = "it is not counted who comes without a certificate";
 /// Parts of the names of metrics about stages inside Java's server, its caches, its cleaners and its queues to learners (D-97).
 #[rustfmt::skip]
 const STAGES: [&str; 22] = [
-    "prep_process", "sync_process", "commit_process", "commit_proc", "commitproc", "final_proc", "session_queue", "outstanding_changes",
-    "proposal_process", "request_commit", "dead_watcher", "response_packet", "learner_handler", "learner_request", "inflight_",
+    "prep_process_time", "sync_process_time", "sync_processor_queue_time_ms", "sync_processor_queue_flush", "commit_process", "commit_proc",
+    "commitproc", "final_proc", "session_queue", "outstanding_changes", "proposal_process", "dead_watcher", "response_packet",
+    "learner_handler", "learner_request",
     "om_proposal", "om_commit", "_per_namespace", "write_committed", "close_session_prep", "socket_closing", "requests_not_forwarded",
 ];
 

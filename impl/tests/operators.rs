@@ -95,6 +95,14 @@ fn reads_and_writes_are_measured_and_told_by_every_word() {
         ("zk_op_count_create_session", "1"),
         ("zk_connection_request_count", "1"),
         ("zk_proposal_count", "3"),
+        // The way of these three: prepared, handed to the disk, committed.
+        ("zk_prep_processor_request_queued", "3"),
+        ("zk_sum_prep_processor_queue_size", "3"),
+        // The session's request is none of a connection that has a session.
+        ("zk_cnt_prep_processor_queue_time_ms", "2"),
+        ("zk_sync_processor_request_queued", "3"),
+        ("zk_sum_sync_processor_batch_size", "3"),
+        ("zk_request_commit_queued", "3"),
     ] {
         assert_eq!(mntr.get(key), Some(&value), "{key}: {told}");
     }
@@ -102,6 +110,13 @@ fn reads_and_writes_are_measured_and_told_by_every_word() {
     assert!(
         number("zk_cnt_fsynctime") >= 3.0 && number("zk_max_latency") >= number("zk_avg_latency")
     );
+    // Each of them waits for the answer of the one before it, so each is a batch.
+    for key in [
+        "zk_cnt_sync_processor_queue_size",
+        "zk_cnt_sync_processor_queue_and_flush_time_ms",
+    ] {
+        assert!((number(key) - 3.0).abs() < 1e-9, "{key}: {told}");
+    }
     assert!(number("zk_open_file_descriptor_count") < number("zk_max_file_descriptor_count"));
     assert!(number("zk_bytes_received_count") > 100.0 && number("zk_response_bytes") > 100.0);
     for quantile in ["p50", "p95", "p99", "p999"] {

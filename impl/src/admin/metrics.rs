@@ -316,6 +316,10 @@ fn protocol(stats: &Stats, table: &mut Table) {
         ("diff_count", &stats.diffs),
         ("snap_count", &stats.snaps),
         ("looking_count", &stats.elections),
+        // Each request that is prepared becomes a transaction, and what is committed is applied behind it.
+        ("prep_processor_request_queued", &stats.proposals),
+        ("sync_processor_request_queued", &stats.sync_queued),
+        ("request_commit_queued", &stats.commits),
     ]);
     // A leader that a voter is disloyal to gives that voter up, and leads on while it has a quorum.
     table.never(&["quit_leading_due_to_disloyal_voter"]);
@@ -325,6 +329,9 @@ fn protocol(stats: &Stats, table: &mut Table) {
         ("leader_unavailable_time", &stats.leader_unavailable_time),
         ("follower_sync_time", follower),
         ("observer_sync_time", observer),
+        ("prep_processor_queue_size", &stats.prep_batches),
+        ("sync_processor_queue_size", &stats.sync_waiting),
+        ("sync_processor_batch_size", &stats.sync_batches),
     ]);
     table.times(&[
         ("proposal_latency", &stats.proposal_latency),
@@ -334,6 +341,8 @@ fn protocol(stats: &Stats, table: &mut Table) {
         ),
         ("commit_propagation_latency", &stats.commit_propagation),
         ("quorum_ack_latency", &stats.quorum_ack),
+        ("prep_processor_queue_time_ms", &stats.prep_waits),
+        ("sync_processor_queue_and_flush_time_ms", &stats.sync_waits),
     ]);
 }
 

@@ -150,6 +150,18 @@ pub struct Stats {
     pub commit_propagation: Times,
     /// On a leader: to when a quorum has it on its disks.
     pub quorum_ack: Times,
+    /// Requests of clients of this leader: from when they were read to when they were prepared; of each batch of a connection, the first.
+    pub prep_waits: Times,
+    /// Requests that one turn has made transactions of.
+    pub prep_batches: Summary,
+    /// Transactions that went to the log.
+    pub sync_queued: AtomicU64,
+    /// Those that waited for the disk when the last ones of a turn were handed to it.
+    pub sync_waiting: Summary,
+    /// Those that one word of the disk has made durable.
+    pub sync_batches: Summary,
+    /// From the turn that has handed them to the disk to that word; one of each turn.
+    pub sync_waits: Times,
     pub proposal_sizes: Sizes,
     pub response_sizes: Sizes,
     pub rejected: AtomicU64,
@@ -305,6 +317,8 @@ impl Stats {
             &self.commit_propagation,
             &self.quorum_ack,
             &self.throttle_times,
+            &self.prep_waits,
+            &self.sync_waits,
         ] {
             times.reset();
         }
@@ -313,6 +327,9 @@ impl Stats {
             &self.snapshot_time,
             &self.restore_time,
             &self.election_time,
+            &self.prep_batches,
+            &self.sync_waiting,
+            &self.sync_batches,
         ];
         let unavailable = [&self.unavailable_time, &self.leader_unavailable_time];
         let all = summaries.into_iter().chain(unavailable).chain(&self.fired);
@@ -340,6 +357,7 @@ impl Stats {
             &self.commits,
             &self.learner_proposals,
             &self.learner_commits,
+            &self.sync_queued,
             &self.diffs,
             &self.snaps,
             &self.elections,

@@ -25,8 +25,10 @@ pub(super) struct ToDisk {
     /// Bytes of all transactions that were to be written, and of those that are on the disk.
     asked_bytes: u64,
     durable_bytes: u64,
-    /// Tokens, and what was to be written up to them.
-    asked: VecDeque<(u64, u64)>,
+    /// Transactions that were to be written.
+    asked_txns: u64,
+    /// What the turns have handed over that is not on the disk.
+    asked: VecDeque<Handed>,
     /// Everything from here on waits.
     held: Option<Vec<(u64, Op)>>,
     /// An install whose snapshot is still being written to its temporary file.
@@ -44,6 +46,19 @@ pub(super) struct ToDisk {
 /// So many of them are known: the base of the history rises to the oldest that is kept (`autopurge.snapRetainCount`).
 const PUBLISHED_MAX: usize = 1024;
 
+/// Transactions that one turn has handed over.
+#[derive(Clone, Copy)]
+pub(super) struct Handed {
+    /// The token of the last one.
+    token: u64,
+    /// Bytes of all transactions up to it.
+    bytes: u64,
+    /// How many they are.
+    pub(super) txns: u64,
+    /// When they were handed over.
+    pub(super) at_ms: u64,
+}
+
 impl ToDisk {
     pub(super) const fn new(snapshots: Snapshots) -> Self {
         Self {
@@ -52,6 +67,7 @@ impl ToDisk {
             marks_before: 0,
             asked_bytes: 0,
             durable_bytes: 0,
+            asked_txns: 0,
             asked: VecDeque::new(),
             held: None,
             staging: false,
@@ -71,6 +87,7 @@ impl ToDisk {
     pub(super) fn write(&mut self, mark: Mark, write: Write<Payload>) {
         if let Write::Append { txn, .. } = &write {
             self.asked_bytes += txn.bytes.len() as u64;
+            self.asked_txns += 1;
         }
         let op = match write {
             Write::AcceptedEpoch(epoch) => Op::AcceptedEpoch(epoch),
@@ -189,12 +206,16 @@ impl ToDisk {
         self.reload_at.is_some()
     }
 
-    /// Everything up to this token is on the disk. The mark of it that the protocol may hear now; if there is none, the tree is
+    /// Takes the transactions of a turn that are on the disk, now that everything up to this token is.
+    pub(super) fn take_durable(&mut self, token: u64) -> Option<Handed> {
+        let handed = self.asked.pop_front_if(|handed| handed.token <= token)?;
+        self.durable_bytes = handed.bytes;
+        Some(handed)
+    }
+
+    /// Everything up to this token is on the disk, and was taken. The mark of it that the protocol may hear now; if there is none, the tree is
     /// read anew before.
     pub(super) fn durable(&mut self, token: u64, out: &mut Outputs) -> Option<Mark> {
-        while let Some((_, bytes)) = self.asked.pop_front_if(|(last, _)| *last <= token) {
-            self.durable_bytes = bytes;
-        }
         let mark = Mark((token >> EXTRA_BITS).saturating_sub(self.marks_before));
         if self.reload_at.is_some_and(|at| mark >= at) {
             out.jobs.push(Job::Reload { mark });
@@ -253,12 +274,18 @@ impl ToDisk {
         self.extra(Op::Purge { retain, base });
     }
 
-    /// Hands everything over.
-    pub(super) fn flush(&mut self, out: &mut Outputs) {
-        let counted = self.asked.back().map_or(self.durable_bytes, |(_, b)| *b);
-        if self.asked_bytes > counted {
-            self.asked.push_back((self.last_token, self.asked_bytes));
+    /// Hands everything over; how many transactions are among it.
+    pub(super) fn flush(&mut self, at_ms: u64, out: &mut Outputs) -> u64 {
+        let txns = std::mem::take(&mut self.asked_txns);
+        if txns > 0 {
+            self.asked.push_back(Handed {
+                token: self.last_token,
+                bytes: self.asked_bytes,
+                txns,
+                at_ms,
+            });
         }
         out.disk.append(&mut self.batch);
+        txns
     }
 }

@@ -83,6 +83,10 @@ impl Core {
         if let Some(run) = self.protocol.measures.logged.take() {
             self.count_logged_run(run);
         }
+        if let Some(run) = self.protocol.measures.prepared.take() {
+            let stats = &self.replica.shared.stats;
+            stats.prep_waits.add_some(run.ms, run.times);
+        }
         if let Some(proposed) = self.protocol.measures.proposed.take() {
             let Proposed {
                 count,
@@ -92,7 +96,43 @@ impl Core {
             } = proposed;
             let stats = &self.replica.shared.stats;
             stats.proposals.fetch_add(count, Relaxed);
+            stats.prep_batches.add(count);
             stats.proposal_sizes.add_some(last, min, max);
+        }
+    }
+
+    /// Requests of a client of this leader are about to be prepared: the first of them was read then.
+    pub(super) fn count_prepared(&mut self, read_ms: u64) {
+        let took_ms = self.now.elapsed_ms.saturating_sub(read_ms);
+        if let Some(run) = self.protocol.measures.prepared.add(took_ms) {
+            let stats = &self.replica.shared.stats;
+            stats.prep_waits.add_some(run.ms, run.times);
+        }
+    }
+
+    /// One turn has handed so many transactions to the disk.
+    pub(super) fn count_handed(&mut self, txns: u64) {
+        if txns == 0 {
+            return;
+        }
+        let measures = &mut self.protocol.measures;
+        measures.at_disk += txns;
+        let stats = &self.replica.shared.stats;
+        stats.sync_queued.fetch_add(txns, Relaxed);
+        stats.sync_waiting.add(measures.at_disk);
+    }
+
+    /// Everything up to this token is on the disk.
+    pub(super) fn count_written(&mut self, token: u64) {
+        let mut txns = 0;
+        while let Some(handed) = self.disk.take_durable(token) {
+            txns += handed.txns;
+            let took_ms = self.now.elapsed_ms.saturating_sub(handed.at_ms);
+            self.replica.shared.stats.sync_waits.add(took_ms);
+        }
+        if txns > 0 {
+            self.protocol.measures.at_disk -= txns;
+            self.replica.shared.stats.sync_batches.add(txns);
         }
     }
 

@@ -32,6 +32,10 @@ pub(super) struct Measures {
     pub(super) durable: Zxid,
     /// Of a follower's transactions that this turn has logged: how long after the leader's date.
     pub(super) logged: Run,
+    /// Of requests that this turn has prepared: how long after they were read.
+    pub(super) prepared: Run,
+    /// Transactions that were handed to the disk, and are not known to be on it.
+    pub(super) at_disk: u64,
     /// Transactions that this turn has proposed.
     pub(super) proposed: Proposed,
 }

@@ -230,6 +230,11 @@ impl Core {
 
     /// Requests of a client of this server, in order.
     pub(super) fn on_submitted(&mut self, conn: &Arc<Conn>, requests: Vec<Submit>) {
+        if let Some(first) = requests.first()
+            && self.service.leads()
+        {
+            self.count_prepared(first.read_ms);
+        }
         for submit in requests {
             match self.service.mode.way() {
                 Way::Close | Way::Alone => conn.close(),

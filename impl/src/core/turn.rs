@@ -239,6 +239,7 @@ impl Core {
 
     fn on_durable(&mut self, token: u64) {
         self.operator.durable(token);
+        self.count_written(token);
         if self.has_restored(token) {
             return;
         }
@@ -322,7 +323,8 @@ impl Core {
         self.deliver(Need::Turn);
         self.press();
         self.maybe_snapshot();
-        self.disk.flush(&mut self.out);
+        let txns = self.disk.flush(self.now.elapsed_ms, &mut self.out);
+        self.count_handed(txns);
         self.quorum.flush(&mut self.out);
         let outstanding = &self.replica.shared.stats.outstanding;
         outstanding.store(self.service.awaited.answers.len() as u64, Ordering::Relaxed);
