@@ -7,7 +7,7 @@ use zabra_model::ids::{Epoch, Round, ServerId, Zxid};
 use zabra_model::packet::Packet;
 use zabra_model::peer::Peer;
 use zabra_model::quorum::Voters;
-use zabra_model::step::{Effect, Effects, Env, Input, Link, Mark, Timer};
+use zabra_model::step::{Effect, Effects, Env, Input, Link, Mark, SyncLimits, Timer};
 use zabra_model::switch::Switches;
 use zabra_model::vote::{Notification, ServerState, Vote};
 
@@ -49,6 +49,7 @@ impl Leader {
             epoch_max: Epoch(u32::MAX),
             counter_max: u32::MAX - 1,
             ack_ticks_max: 10,
+            sync: SyncLimits::NONE,
         };
         let mut out = Effects::new();
         let ensemble = Ensemble::of(Voters::new(&[ServerId(1), ServerId(2), me]).ok()?);

@@ -202,6 +202,7 @@ async fn run(
         lists,
         found: found.durable,
         replayed: found.replayed,
+        reach: found.reach,
         now: edges.now(),
         timers_are_driven: is_held,
         tells: is_held,
@@ -259,5 +260,6 @@ fn env_of(config: &Config, lists: &Lists) -> Env {
         epoch_max: Epoch(u32::MAX),
         counter_max: u32::MAX - 1,
         ack_ticks_max: config.sync_limit.saturating_mul(2),
+        sync: config.sync_limits(),
     }
 }

@@ -76,6 +76,13 @@ pub enum Fault {
         /// What it has acknowledged last.
         done: Zxid,
     },
+    /// An observer that would have to be brought up while as many learners are as may be.
+    TooManySyncs {
+        /// The id.
+        sid: ServerId,
+        /// How many of its kind there may be.
+        max: u32,
+    },
     /// The leader's own disk has confirmed nothing within syncLimit.
     OwnDiskLate {
         /// What it has confirmed last.
@@ -125,6 +132,7 @@ impl Fault {
             | Self::LearnerAhead { .. }
             | Self::LearnerReplaced { .. }
             | Self::LearnerLate { .. }
+            | Self::TooManySyncs { .. }
             | Self::OwnDiskLate { .. }
             | Self::QuorumLost
             | Self::TruncBelowSnapshot { .. }
@@ -144,6 +152,10 @@ impl core::fmt::Display for Fault {
             Self::LearnerLate { sid, done } => write!(
                 f,
                 "LearnerLate: server {sid} has acknowledged no proposal above {done} within syncLimit, its connection is closed; look at its disk"
+            ),
+            Self::TooManySyncs { sid, max } => write!(
+                f,
+                "TooManySyncs: {max} learners are being brought up, so the connection of observer {sid} is closed; it comes again. leader.maxConcurrentSnapSyncs and leader.maxConcurrentDiffSyncs say how many there may be"
             ),
             Self::OwnDiskLate { done } => write!(
                 f,

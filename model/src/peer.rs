@@ -470,6 +470,15 @@ impl Peer {
         matches!(&self.role, Role::Leading(l) if l.learners.iter().any(|x| x.link == link && sends(x.stage)))
     }
 
+    /// How many learners have been sent their history, and have not acknowledged NEWLEADER: by SNAP, and otherwise.
+    #[must_use]
+    pub fn syncs_under_way(&self) -> (u32, u32) {
+        match &self.role {
+            Role::Leading(l) => l.syncs_under_way(),
+            Role::Draining { .. } | Role::Looking(_) | Role::Following(_) => (0, 0),
+        }
+    }
+
     /// The host is about to remove what its log has up to `upto`, where it has a snapshot of the committed history: a learner that ends
     /// before it is sent SNAP from now on. False, and nothing is changed, if the log may still be needed: to send it to a learner, or
     /// because this server does not serve.
@@ -509,6 +518,7 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::step::SyncLimits;
     use crate::switch::Switches;
 
     #[test]
@@ -521,6 +531,7 @@ mod tests {
             epoch_max: Epoch(u32::MAX),
             counter_max: u32::MAX - 1,
             ack_ticks_max: 0,
+            sync: SyncLimits::NONE,
         };
         let mut out: Effects<()> = Effects::new();
         let ensemble = Ensemble::of(Voters::new(&ids).unwrap());

@@ -11,7 +11,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// What a peer knows of its surroundings. It does not change while the peer lives, but for [`Env::observer`]: a host whose list gives it
-/// another role changes that, and ends the link to the leader with it, which is the same as a restart.
+/// another role changes that, and ends the link to the leader with it, which is the same as a restart; and for [`SyncLimits::reach`],
+/// which rises while the log grows: SNAP is as good as what it takes the place of, so any value is right at any time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Env {
     /// This server.
@@ -26,6 +27,29 @@ pub struct Env {
     pub counter_max: u32,
     /// Half ticks for which a leader waits for a disk, its own or a learner's, to confirm a proposal: syncLimit. 0 is for ever.
     pub ack_ticks_max: u32,
+    /// How learners are brought up, where this server leads.
+    pub sync: SyncLimits,
+}
+
+/// How learners are brought up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SyncLimits {
+    /// A learner whose history, as far as it is this server's, ends below this gets SNAP: for what it lacks there would be more to read
+    /// from the log than a part of the snapshot ([`Reach`](crate::service::reach::Reach)). Zero: nobody does.
+    pub reach: Zxid,
+    /// While so many learners are being brought up by SNAP, no observer is.
+    pub snaps_max: u32,
+    /// While so many are by DIFF or TRUNC, no observer is.
+    pub diffs_max: u32,
+}
+
+impl SyncLimits {
+    /// None.
+    pub const NONE: Self = Self {
+        reach: Zxid::ZERO,
+        snaps_max: u32::MAX,
+        diffs_max: u32::MAX,
+    };
 }
 
 impl Env {

@@ -215,6 +215,7 @@ impl Server {
             epoch_max: Epoch(u32::MAX),
             counter_max: u32::MAX - 1,
             ack_ticks_max: config.sync_limit.saturating_mul(2),
+            sync: config.sync_limits(),
         };
         let options = LogOptions {
             prealloc_bytes: 16 << 10,
@@ -246,6 +247,7 @@ impl Server {
             lists,
             found: found.durable,
             replayed: found.replayed,
+            reach: found.reach,
             now: clock.now(),
             timers_are_driven: false,
             tells: true,

@@ -308,6 +308,7 @@ const OPERATION_COUNTS: [(&str, &str); 23] = [
 
 fn protocol(stats: &Stats, table: &mut Table) {
     let [follower, observer] = &stats.sync_times;
+    let [snaps, diffs] = &stats.syncs;
     table.counts(&[
         ("proposal_count", &stats.proposals),
         ("commit_count", &stats.commits),
@@ -329,6 +330,8 @@ fn protocol(stats: &Stats, table: &mut Table) {
         ("leader_unavailable_time", &stats.leader_unavailable_time),
         ("follower_sync_time", follower),
         ("observer_sync_time", observer),
+        ("inflight_snap_count", snaps),
+        ("inflight_diff_count", diffs),
         ("prep_processor_queue_size", &stats.prep_batches),
         ("sync_processor_queue_size", &stats.sync_waiting),
         ("sync_processor_batch_size", &stats.sync_batches),

@@ -162,6 +162,8 @@ pub struct Stats {
     pub sync_batches: Summary,
     /// From the turn that has handed them to the disk to that word; one of each turn.
     pub sync_waits: Times,
+    /// Learners that are being brought up, whenever that changes: by SNAP, and otherwise.
+    pub syncs: [Summary; 2],
     pub proposal_sizes: Sizes,
     pub response_sizes: Sizes,
     pub rejected: AtomicU64,
@@ -334,6 +336,7 @@ impl Stats {
         let unavailable = [&self.unavailable_time, &self.leader_unavailable_time];
         let all = summaries.into_iter().chain(unavailable).chain(&self.fired);
         let all = all.chain(&self.sync_times).chain([&self.token_deficit]);
+        let all = all.chain(&self.syncs);
         all.for_each(Summary::reset);
         self.proposal_sizes.reset();
         self.response_sizes.reset();

@@ -30,6 +30,7 @@ use zabra_model::quorum::{Group, Voters};
 use zabra_model::service::local::LocalRules;
 use zabra_model::service::members::{Lists, Members};
 use zabra_model::service::sweep::SweepRules;
+use zabra_model::step::SyncLimits;
 
 pub use zabra_model::service::members::{Listen, Member, MemberRole, join};
 
@@ -405,6 +406,17 @@ impl Config {
     #[must_use]
     pub fn connect_ms(&self) -> u64 {
         self.net.connect_ms(self.tick_ms, self.init_limit)
+    }
+
+    /// How learners are brought up; how far back the log is read for them is known when it is.
+    #[must_use]
+    pub const fn sync_limits(&self) -> SyncLimits {
+        let (snaps_max, diffs_max) = self.net.syncs_max;
+        SyncLimits {
+            snaps_max,
+            diffs_max,
+            ..SyncLimits::NONE
+        }
     }
 
     /// How long leader and learner may be silent, ms.

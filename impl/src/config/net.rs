@@ -28,6 +28,9 @@ pub struct Net {
     pub first_words_ms: u64,
     /// Whether a leader of others takes clients (`leaderServes`).
     pub leader_serves: bool,
+    /// Learners that are brought up at a time by SNAP, and otherwise: then no observer is (`leader.maxConcurrentSnapSyncs`,
+    /// `leader.maxConcurrentDiffSyncs`).
+    pub syncs_max: (u32, u32),
 }
 
 impl Default for Net {
@@ -43,6 +46,7 @@ impl Default for Net {
             connect_limit: None,
             first_words_ms: hello_ms,
             leader_serves: true,
+            syncs_max: (10, 100),
         }
     }
 }
@@ -68,6 +72,12 @@ impl Net {
                 self.connect_limit = (ticks > 0).then_some(ticks);
             }
             "nio.sessionlessCnxnTimeout" => self.first_words_ms = ms()?,
+            "leader.maxConcurrentSnapSyncs" => {
+                self.syncs_max.0 = within(key, value, 1, i32::MAX as u32, "learners")?;
+            }
+            "leader.maxConcurrentDiffSyncs" => {
+                self.syncs_max.1 = within(key, value, 1, i32::MAX as u32, "learners")?;
+            }
             "leaderServes" => self.leader_serves = yes(key, value)?,
             _ => return Ok(false),
         }
@@ -119,6 +129,8 @@ mod tests {
             ("connectToLearnerMasterLimit", "12"),
             ("nio.sessionlessCnxnTimeout", "13"),
             ("leaderServes", "no"),
+            ("leader.maxConcurrentSnapSyncs", "14"),
+            ("leader.maxConcurrentDiffSyncs", "15"),
         ]);
         let expected = Net {
             backlog: 7,
@@ -130,6 +142,7 @@ mod tests {
             connect_limit: Some(12),
             first_words_ms: 13,
             leader_serves: false,
+            syncs_max: (14, 15),
         };
         assert_eq!(net, Ok(expected));
         let defaults = of(&[
@@ -147,6 +160,8 @@ mod tests {
             ("connectToLearnerMasterLimit", "-1"),
             ("nio.sessionlessCnxnTimeout", "10s"),
             ("leaderServes", "true"),
+            ("leader.maxConcurrentSnapSyncs", "0"),
+            ("leader.maxConcurrentDiffSyncs", "-1"),
             ("tcpKeepAlive", "yes"),
         ] {
             assert!(

@@ -9,6 +9,7 @@ use crate::storage::worker::Op;
 use crate::wire::payload::Payload;
 use std::collections::VecDeque;
 use zabra_model::ids::{Epoch, Zxid};
+use zabra_model::service::reach::Reach;
 use zabra_model::service::snapshots::{Finished, Generation, Moment, Snapshots};
 use zabra_model::step::{Mark, Write};
 use zabra_model::tree::image::Image;
@@ -41,6 +42,8 @@ pub(super) struct ToDisk {
     pub(super) snapshots: Snapshots,
     /// The newest snapshots that got their names while this server runs, of the history that it has now.
     published: VecDeque<Zxid>,
+    /// How large the log is from where, and the newest snapshot.
+    pub(super) reach: Reach,
 }
 
 /// So many of them are known: the base of the history rises to the oldest that is kept (`autopurge.snapRetainCount`).
@@ -60,7 +63,7 @@ pub(super) struct Handed {
 }
 
 impl ToDisk {
-    pub(super) const fn new(snapshots: Snapshots) -> Self {
+    pub(super) const fn new(snapshots: Snapshots, reach: Reach) -> Self {
         Self {
             batch: Vec::new(),
             last_token: 0,
@@ -75,6 +78,7 @@ impl ToDisk {
             reload_at: None,
             snapshots,
             published: VecDeque::new(),
+            reach,
         }
     }
 
@@ -85,9 +89,17 @@ impl ToDisk {
 
     /// Queues one of the protocol's writes. An install has another way: [`ToDisk::stage`].
     pub(super) fn write(&mut self, mark: Mark, write: Write<Payload>) {
-        if let Write::Append { txn, .. } = &write {
-            self.asked_bytes += txn.bytes.len() as u64;
-            self.asked_txns += 1;
+        match &write {
+            Write::Append { zxid, txn } => {
+                self.asked_bytes += txn.bytes.len() as u64;
+                self.asked_txns += 1;
+                self.reach.logged(*zxid, txn.bytes.len());
+            }
+            Write::Truncate { zxid } => self.reach.truncated(*zxid),
+            Write::AcceptedEpoch(_)
+            | Write::CurrentEpoch(_)
+            | Write::Install { .. }
+            | Write::Activate { .. } => {}
         }
         let op = match write {
             Write::AcceptedEpoch(epoch) => Op::AcceptedEpoch(epoch),
@@ -132,6 +144,7 @@ impl ToDisk {
     /// write of that.
     pub(super) fn replace_by(&mut self, staged: StagedSnapshot, epoch: Epoch) -> u64 {
         self.snapshots.installed();
+        self.reach = Reach::starting_at(staged.zxid, staged.bytes);
         self.extra(Op::AcceptedEpoch(epoch));
         self.extra(Op::InstallSnapshot(staged));
         self.extra(Op::CurrentEpoch(epoch));
@@ -163,6 +176,7 @@ impl ToDisk {
     pub(super) fn stage(&mut self, mark: Mark, image: Image, out: &mut Outputs) {
         self.snapshots.installed();
         self.published.clear();
+        self.reach = Reach::starting_at(image.zxid, 0);
         // A truncation asked for in the same step needs no other tree than this one, and whatever was cut before is gone with the
         // old tree.
         self.reload_at = None;
@@ -174,6 +188,7 @@ impl ToDisk {
 
     /// That file is there: it is installed before all that waits.
     pub(super) fn staged(&mut self, mark: Mark, staged: StagedSnapshot) {
+        self.reach.snapshot(staged.bytes);
         let install = Op::InstallSnapshot(staged);
         let token = self.token(mark);
         if let Some(members) = self.staged_members.take() {
@@ -258,6 +273,7 @@ impl ToDisk {
                 self.published.pop_front();
             }
             self.published.push_back(staged.zxid);
+            self.reach.snapshot(staged.bytes);
             self.extra(Op::PublishSnapshot(staged));
         }
         finished

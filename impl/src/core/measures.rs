@@ -222,6 +222,16 @@ impl Core {
             let waiting = own + self.quorum.syncs_waiting();
             stats.pending_syncs.store(waiting as u64, Relaxed);
         }
+        let (snaps, diffs) = self.protocol.peer.syncs_under_way();
+        let last = &mut self.protocol.measures.syncs_under_way;
+        let before = std::mem::replace(last, [snaps, diffs]);
+        for ((under_way, before), counted) in
+            [snaps, diffs].into_iter().zip(before).zip(&stats.syncs)
+        {
+            if under_way != before {
+                counted.add(u64::from(under_way));
+            }
+        }
     }
 }
 

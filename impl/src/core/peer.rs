@@ -36,6 +36,8 @@ pub(super) struct Measures {
     pub(super) prepared: Run,
     /// Transactions that were handed to the disk, and are not known to be on it.
     pub(super) at_disk: u64,
+    /// How many learners were being brought up at the last look, by SNAP and otherwise.
+    pub(super) syncs_under_way: [u32; 2],
     /// Transactions that this turn has proposed.
     pub(super) proposed: Proposed,
 }

@@ -22,9 +22,11 @@ use zabra_model::ids::Zxid;
 use zabra_model::peer::Peer;
 use zabra_model::service::delivery::Need;
 use zabra_model::service::members::Lists;
+use zabra_model::service::reach::Reach;
 use zabra_model::service::snapshots::{Replay, ReplayLimits, Snapshots};
 use zabra_model::step::{Env, Input, Link, Timer};
 use zabra_model::tree::prep::{Prep, Rules};
+use zabra_model::vote::ServerState;
 
 /// A turn comes at least so often.
 const IDLE_MAX_MS: u64 = 60_000;
@@ -75,6 +77,8 @@ pub struct Start {
     pub found: Durable,
     /// What of it lies behind the snapshot.
     pub replayed: Replay,
+    /// How large that is from where, and the snapshot.
+    pub reach: Reach,
     /// The time.
     pub now: Now,
     /// Timers run out when [`Event::Fired`] says so, not by the time.
@@ -110,7 +114,10 @@ impl Core {
             bytes: config.snap_bytes,
         };
         let purge_ms = config.purge_interval_ms;
-        let disk = ToDisk::new(Snapshots::new(limits.of(start.env.me), start.replayed));
+        let disk = ToDisk::new(
+            Snapshots::new(limits.of(start.env.me), start.replayed),
+            start.reach,
+        );
         let service = Service::new(
             start.env.me,
             config.tick_ms,
@@ -160,6 +167,7 @@ impl Core {
         if !std::mem::replace(&mut self.has_begun, true) {
             self.carry_out();
         }
+        self.look_how_far_the_log_reaches();
         for event in events.drain(..) {
             self.on_event(event)?;
             if self.out.ended {
@@ -174,6 +182,15 @@ impl Core {
         self.out.hold_clients = out.hold_clients;
         self.out.hold_leader = out.hold_leader;
         Ok(())
+    }
+
+    /// A learner that comes in this turn is served from the log from there on.
+    fn look_how_far_the_log_reaches(&mut self) {
+        if self.protocol.peer.state() == ServerState::Leading {
+            let share = self.replica.shared.config.store.log_share;
+            let memory = self.replica.window.after();
+            self.protocol.env.sync.reach = self.disk.reach.begins(memory, share);
+        }
     }
 
     fn on_event(&mut self, event: Event) -> Result<(), ServerError> {

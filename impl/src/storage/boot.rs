@@ -14,6 +14,7 @@ use zabra_model::durable::{self, Durable};
 use zabra_model::history::History;
 use zabra_model::ids::{SessionId, Zxid};
 use zabra_model::service::members::Members;
+use zabra_model::service::reach::Reach;
 use zabra_model::service::snapshots::Replay;
 use zabra_model::switch::Switches;
 use zabra_model::tree::acl::Acl;
@@ -41,8 +42,9 @@ enum Growing {
     Nothing,
 }
 
-/// What has been read so far; behind that, the lists of members in it, by version, and the digest that a snapshot has told.
-struct BootSink(Growing, Replay, Vec<Members>, Told);
+/// What has been read so far; behind that, the lists of members in it, by version, the digest that a snapshot has told, and the sizes
+/// of the log.
+struct BootSink(Growing, Replay, Vec<Members>, Told, Reach);
 
 /// A digest that a snapshot has told: of the tree at a zxid that replay has not reached yet, or of one that can be compared.
 enum Told {
@@ -74,9 +76,9 @@ impl ToldDigest {
 }
 
 impl BootSink {
-    const fn new() -> Self {
-        let replay = Replay { txns: 0, bytes: 0 };
-        Self(Growing::Nothing, replay, Vec::new(), Told::Nothing)
+    fn new() -> Self {
+        let (replay, reach) = (Replay::default(), Reach::starting_at(Zxid::ZERO, 0));
+        Self(Growing::Nothing, replay, Vec::new(), Told::Nothing, reach)
     }
 
     fn sink(&mut self) -> std::result::Result<&mut TreeSink, Refused> {
@@ -159,6 +161,7 @@ impl SnapshotSink for BootSink {
 
 impl RecoverySink for BootSink {
     fn loaded(&mut self, facts: &SnapshotFacts) -> std::result::Result<(), Refused> {
+        self.4 = Reach::starting_at(facts.zxid, 0);
         // One of an earlier zxid is no word about this tree: ZooKeeper names a snapshot (epoch, 0) that has the digest of before.
         if let Some((at, told)) = facts.digest {
             self.3 = Told::At(at, told);
@@ -168,6 +171,7 @@ impl RecoverySink for BootSink {
 
     fn txn(&mut self, entry: LogEntry) -> std::result::Result<(), Refused> {
         self.1.add(entry.payload.len());
+        self.4.logged(entry.zxid, entry.payload.len());
         let logged = Logged::decode(entry.payload).map_err(|e| Refused(e.to_string()))?;
         self.tree()?.apply(&logged.header, &logged.txn, &mut |_| {});
         self.2.extend(logged.members.map(|members| *members));
@@ -188,6 +192,8 @@ pub struct Found {
     pub durable: Durable,
     /// What was applied behind the snapshot.
     pub replayed: Replay,
+    /// How large the log is from where, and the snapshot.
+    pub reach: Reach,
     /// The lists of members that the history brings, by version: that of the snapshot, and those of the log.
     pub lists: Vec<Members>,
     /// The digest that the snapshot has told, with the tree that it is to be of.
@@ -199,7 +205,7 @@ pub struct Found {
 /// # Errors
 /// [`StorageError`].
 pub fn read<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions) -> Result<Found> {
-    let (tree, found, replayed, lists, told) = read_with(disk, dirs, options, true)?;
+    let (tree, found, replayed, reach, lists, told) = read_with(disk, dirs, options, true)?;
     let durable = found.report(Switches::default());
     let durable =
         durable.unwrap_or_else(|part| panic!("{part:?} is reported before it is durable"));
@@ -207,6 +213,7 @@ pub fn read<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions) -> Result<Foun
         tree,
         durable,
         replayed,
+        reach,
         lists,
         told,
     })
@@ -225,6 +232,7 @@ type Read = (
     Tree,
     durable::Found,
     Replay,
+    Reach,
     Vec<Members>,
     Option<ToldDigest>,
 );
@@ -247,6 +255,8 @@ fn read_with<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions, settle: bool)
         what,
     };
     let mut replayed = sink.1;
+    let mut reach = std::mem::take(&mut sink.4);
+    reach.snapshot(found.snapshot_bytes);
     let lists = std::mem::take(&mut sink.2);
     let told = match std::mem::replace(&mut sink.3, Told::Nothing) {
         Told::Of(told) => Some(told),
@@ -256,7 +266,9 @@ fn read_with<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions, settle: bool)
     let mut history = History::starting_at(found.snapshot_zxid());
     if found.snapshot.is_none() {
         // Without a snapshot the next start would not know what the log builds on.
-        stage(disk, dirs, &tree.image(), form)?.publish(disk)?;
+        let first = stage(disk, dirs, &tree.image(), form)?;
+        reach = Reach::starting_at(found.last_zxid, first.bytes);
+        first.publish(disk)?;
         history = History::starting_at(found.last_zxid);
         replayed = Replay::default();
     } else {
@@ -276,5 +288,5 @@ fn read_with<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions, settle: bool)
     for (part, how) in found.made {
         owing.made(part, how, Switches::default());
     }
-    Ok((tree, owing, replayed, lists, told))
+    Ok((tree, owing, replayed, reach, lists, told))
 }

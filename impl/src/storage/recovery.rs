@@ -81,6 +81,8 @@ pub struct Recovered {
     /// The snapshot it began with. `None` for a new server: write a snapshot before the first transaction is logged,
     /// or the next start refuses the log.
     pub snapshot: Option<SnapshotFacts>,
+    /// The length of its file.
+    pub snapshot_bytes: u64,
     /// The last transaction, or where the snapshot stands.
     pub last_zxid: Zxid,
     /// Both epochs.
@@ -168,6 +170,10 @@ pub fn recover<D: Disk>(
             Err(e) => return Err(e),
         }
     }
+    let snapshot_bytes = match &snapshot {
+        Some((_, path)) => disk.len(path)?.unwrap_or(0),
+        None => 0,
+    };
     let snapshot = snapshot.map(|(facts, _)| facts);
     if let Some(facts) = snapshot.filter(|facts| facts.newest > last_zxid) {
         repairs.push(Repair::SnapshotAhead {
@@ -177,6 +183,7 @@ pub fn recover<D: Disk>(
     }
     Ok(Recovered {
         snapshot,
+        snapshot_bytes,
         last_zxid,
         epochs,
         runs: replayed.runs,

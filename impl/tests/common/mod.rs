@@ -58,6 +58,11 @@ impl Cluster {
         Self::of(voters + observers, observers, "")
     }
 
+    /// The same, with further lines of each configuration.
+    pub fn with_observers_and(voters: usize, observers: usize, more: &str) -> Self {
+        Self::of(voters + observers, observers, more)
+    }
+
     fn of(n: usize, observers: usize, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let all = free_ports(3 * n);

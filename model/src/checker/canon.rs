@@ -431,6 +431,7 @@ fn learner(l: &Learner, out: &mut Bytes) {
         sid: _, // the link tells
         seat: _,
         observer: _,
+        by_snap: _,  // no limit is reached here: there is none
         progress: _, // as the leader's own
     } = l;
     self::link(link.0, out);

@@ -299,7 +299,8 @@ fn answer(command: &str, told: &str, out: &mut String, is_answer: &mut bool) {
 
 /// What the table of synchronization says.
 fn plan(words: &str) -> Result<String, String> {
-    let wrong = || "write `plan base ZXID log ZXID… committed ZXID learner ZXID`".to_string();
+    let wrong =
+        || "write `plan base ZXID log ZXID… committed ZXID [reach ZXID] learner ZXID`".to_string();
     let zxid = |word: &str| {
         if word == "none" {
             return Some(Zxid::NONE);
@@ -310,7 +311,7 @@ fn plan(words: &str) -> Result<String, String> {
     };
     let part = |name: &str| {
         let after = words.split_whitespace().skip_while(move |w| *w != name);
-        let named = ["base", "log", "committed", "learner"];
+        let named = ["base", "log", "committed", "reach", "learner"];
         let listed = after.skip(1).take_while(move |w| !named.contains(w));
         listed
             .map(zxid)
@@ -329,8 +330,13 @@ fn plan(words: &str) -> Result<String, String> {
         history.append(zxid);
     }
     let (committed, learner) = (one("committed")?, one("learner")?);
-    let row = SyncRow::of(&history, committed, learner);
-    let plan = match plan_sync(&history, committed, learner, Switches::default()) {
+    let reach = match part("reach")?[..] {
+        [] => Zxid::ZERO,
+        [zxid] => zxid,
+        _ => return Err(wrong()),
+    };
+    let row = SyncRow::of(&history, committed, reach, learner);
+    let plan = match plan_sync(&history, committed, reach, learner, Switches::default()) {
         SyncPlan::Diff { after } => format!("DIFF, and what comes after {after:?}"),
         SyncPlan::Trunc { to } => format!("TRUNC to {to:?}, and what comes after it"),
         SyncPlan::Snap => "SNAP".to_string(),

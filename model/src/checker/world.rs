@@ -13,7 +13,7 @@ use crate::ensemble::Ensemble;
 use crate::ids::{Epoch, ServerId};
 use crate::invariants::{Kept, Observation, Past, Server};
 use crate::quorum::{Group, Voters, VotersError};
-use crate::step::Env;
+use crate::step::{Env, SyncLimits};
 use crate::switch::Switches;
 use crate::vote::Notification;
 use alloc::boxed::Box;
@@ -151,6 +151,7 @@ impl World {
                 epoch_max: Epoch(u32::from(bounds.epochs)),
                 counter_max: bounds.counter_max,
                 ack_ticks_max: 0,
+                sync: SyncLimits::NONE,
             })
             .collect();
         Self {

@@ -243,7 +243,7 @@ mod tests {
     use crate::packet::Packet;
     use crate::peer::Peer;
     use crate::quorum::{Group, Voters};
-    use crate::step::{Effect, Effects, Env, Input, Link, Mark, Timer};
+    use crate::step::{Effect, Effects, Env, Input, Link, Mark, SyncLimits, Timer};
     use crate::switch::Switches;
     use crate::vote::{Notification, ServerState, Vote};
     use alloc::collections::BTreeMap;
@@ -264,6 +264,7 @@ mod tests {
             epoch_max: Epoch(u32::MAX),
             counter_max: u32::MAX - 1,
             ack_ticks_max: 0,
+            sync: SyncLimits::NONE,
         };
         (env, Ensemble::of(voters))
     }

@@ -76,6 +76,8 @@ pub(crate) struct Learner {
     pub(crate) seat: Seat,
     /// Whether it introduced itself by OBSERVERINFO: it gets INFORM instead of PROPOSAL and COMMIT.
     pub(crate) observer: bool,
+    /// Whether it was sent SNAP, from [`LearnerStage::Synced`] on.
+    pub(crate) by_snap: bool,
     /// How far its disk is, from its ACK of NEWLEADER on.
     pub(crate) progress: DiskProgress,
 }
@@ -133,6 +135,7 @@ impl Leading {
             sid: ServerId(0),
             seat: Seat::default(),
             observer: false,
+            by_snap: false,
             progress: DiskProgress::default(),
         };
         self.learners.insert(at, learner);

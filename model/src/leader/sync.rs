@@ -2,8 +2,9 @@
 
 use super::progress::DiskProgress;
 use super::sync_plan::{SyncPlan, plan_sync};
-use super::{Leading, LearnerStage, Phase};
+use super::{Leading, Learner, LearnerStage, Phase};
 use crate::context::Context;
+use crate::fault::Fault;
 use crate::ids::Zxid;
 use crate::packet::Packet;
 use crate::step::{Effect, Timer, Write};
@@ -15,11 +16,7 @@ impl Leading {
         self.committed = cx.storage.asked.history.last();
         self.phase = Phase::WritingEpoch;
         cx.storage.persist(Write::CurrentEpoch(self.epoch), cx.out);
-        for at in 0..self.learners.len() {
-            if let LearnerStage::EpochAcked { last, .. } = self.learners[at].stage {
-                self.sync_learner(at, last, cx);
-            }
-        }
+        self.sync_all(|_| true, cx);
     }
 
     /// A learner comes to a running synchronization or broadcast.
@@ -48,19 +45,35 @@ impl Leading {
 
     /// Synchronizes the learners that waited for what is committed now.
     pub(super) fn sync_waiting<T>(&mut self, cx: &mut Context<'_, T>) {
-        for at in 0..self.learners.len() {
-            if let LearnerStage::EpochAcked { last, .. } = self.learners[at].stage
-                && last <= self.committed
-            {
-                self.sync_learner(at, last, cx);
+        let committed = self.committed;
+        self.sync_all(|last| last <= committed, cx);
+    }
+
+    /// Synchronizes the learners whose histories end where `has_turn` says.
+    fn sync_all<T>(&mut self, has_turn: impl Fn(Zxid) -> bool, cx: &mut Context<'_, T>) {
+        let mut at = 0;
+        while let Some(learner) = self.learners.get(at) {
+            match learner.stage {
+                // Whoever is refused is not there any more.
+                LearnerStage::EpochAcked { last, .. } if has_turn(last) => {
+                    at += usize::from(self.sync_learner(at, last, cx));
+                }
+                _ => at += 1,
             }
         }
     }
 
     /// Sends a learner what it lacks, then NEWLEADER; from here on it gets live proposals, too.
     ///
-    /// All in one step, so that nothing can fall between the history and the live stream (ZOOKEEPER-962).
-    pub(super) fn sync_learner<T>(&mut self, at: usize, last: Zxid, cx: &mut Context<'_, T>) {
+    /// All in one step, so that nothing can fall between the history and the live stream (ZOOKEEPER-962). False: it is an observer, as
+    /// many learners are being brought up as may be, and its connection is closed.
+    // long: every effect of one step, in the order in which a learner gets them.
+    pub(super) fn sync_learner<T>(
+        &mut self,
+        at: usize,
+        last: Zxid,
+        cx: &mut Context<'_, T>,
+    ) -> bool {
         let link = self.learners[at].link;
         let committed = self.committed;
         let history = &cx.storage.asked.history;
@@ -70,7 +83,14 @@ impl Leading {
         } else {
             committed.min(*cx.delivered)
         };
-        let plan = plan_sync(history, known, last, cx.env.switches);
+        let plan = plan_sync(history, known, cx.env.sync.reach, last, cx.env.switches);
+        let by_snap = plan == SyncPlan::Snap;
+        if let Some(fault) = self.no_room_for(at, by_snap, cx) {
+            cx.out.push(Effect::Refused(fault));
+            cx.out.push(Effect::Unlink(link));
+            self.on_unlinked(link);
+            return false;
+        }
         let (first, after) = match plan {
             SyncPlan::Diff { after } => {
                 let packet = Packet::Diff { zxid: committed };
@@ -127,6 +147,30 @@ impl Leading {
             });
         }
         self.learners[at].stage = LearnerStage::Synced;
+        self.learners[at].by_snap = by_snap;
+        true
+    }
+
+    /// Why an observer is not brought up now. Followers always are: without them there may be no quorum.
+    fn no_room_for<T>(&self, at: usize, by_snap: bool, cx: &Context<'_, T>) -> Option<Fault> {
+        let limits = cx.env.sync;
+        let (max, under_way) = if by_snap {
+            (limits.snaps_max, self.syncs_under_way().0)
+        } else {
+            (limits.diffs_max, self.syncs_under_way().1)
+        };
+        let Learner { sid, observer, .. } = self.learners[at];
+        (observer && under_way >= max).then_some(Fault::TooManySyncs { sid, max })
+    }
+
+    /// How many learners have been sent their history, and have not acknowledged NEWLEADER: by SNAP, and otherwise.
+    pub(crate) fn syncs_under_way(&self) -> (u32, u32) {
+        let synced = self.learners.iter();
+        let synced = synced.filter(|l| l.stage == LearnerStage::Synced);
+        synced.fold((0, 0), |(snaps, diffs), l| {
+            let by_snap = u32::from(l.by_snap);
+            (snaps + by_snap, diffs + 1 - by_snap)
+        })
     }
 
     /// The own currentEpoch is durable: the leader's own acknowledgement of NEWLEADER.

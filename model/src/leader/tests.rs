@@ -8,7 +8,7 @@ use crate::ids::{Epoch, Round, ServerId, Zxid};
 use crate::packet::Packet;
 use crate::peer::Peer;
 use crate::quorum::Voters;
-use crate::step::{Effect, Effects, Env, Input, Link, Mark, Timer};
+use crate::step::{Effect, Effects, Env, Input, Link, Mark, SyncLimits, Timer};
 use crate::switch::Switches;
 use crate::vote::{Notification, ServerState, Vote};
 use alloc::vec::Vec;
@@ -49,6 +49,7 @@ impl Server {
             epoch_max: Epoch(u32::MAX),
             counter_max: u32::MAX - 1,
             ack_ticks_max: MAX,
+            sync: SyncLimits::NONE,
         };
         let found = Durable {
             accepted: Epoch(accepted),
@@ -269,6 +270,7 @@ fn c_83_who_decides_alone_waits_for_the_own_disk() {
         epoch_max: Epoch(u32::MAX),
         counter_max: u32::MAX - 1,
         ack_ticks_max: MAX,
+        sync: SyncLimits::NONE,
     };
     let mut out = Effects::new();
     let ensemble = Ensemble::of(Voters::new(&[me]).unwrap());
@@ -396,4 +398,58 @@ fn the_log_below_a_snapshot_is_forgotten_when_nobody_is_being_sent_it() {
     assert!(s.ticks_until_refusal().is_some());
     assert_eq!(s.peer.state(), ServerState::Looking);
     assert!(!s.peer.forget(z(3)));
+}
+
+/// D-103: an observer waits outside while as many learners are being brought up as may be; a follower never does, and counts.
+#[test]
+fn so_many_learners_are_brought_up_at_a_time_and_followers_always() {
+    let mut s = Server::established();
+    s.env.sync.diffs_max = 2;
+    let comes = |s: &mut Server, sid: u64, observer: bool| {
+        s.introduces(sid, observer, 0);
+        let (last, current) = (Zxid::ZERO, Some(Epoch(0)));
+        s.says(sid, Packet::AckEpoch { last, current });
+        s.refused()
+    };
+    assert_eq!(comes(&mut s, 4, true), []);
+    assert_eq!(comes(&mut s, 5, false), [], "a follower");
+    assert_eq!(comes(&mut s, 6, false), [], "a follower beyond the limit");
+    assert_eq!(s.peer.syncs_under_way(), (0, 3));
+    let (sid, max) = (ServerId(7), 2);
+    let refusal = Fault::TooManySyncs { sid, max };
+    assert_eq!(comes(&mut s, 7, true), [refusal]);
+    assert!(s.out.contains(&Effect::Unlink(Link(7))));
+    // Those by SNAP have a number of their own.
+    s.env.sync.reach = Zxid::NONE;
+    s.env.sync.snaps_max = 1;
+    assert_eq!(comes(&mut s, 8, true), []);
+    assert_eq!(s.peer.syncs_under_way(), (1, 3));
+    let (sid, max) = (ServerId(9), 1);
+    assert_eq!(comes(&mut s, 9, true), [Fault::TooManySyncs { sid, max }]);
+    // What is acknowledged is done.
+    s.acks(8, 0);
+    assert_eq!(s.peer.syncs_under_way(), (0, 3));
+    assert_eq!(comes(&mut s, 9, true), []);
+}
+
+/// D-103: those that wait for the epoch to be accepted are let in by the same rule, and whoever is refused costs nobody else anything.
+#[test]
+fn observers_that_wait_for_the_epoch_are_refused_one_by_one() {
+    let mut s = Server::elected(0);
+    s.env.sync.diffs_max = 1;
+    for (sid, observer) in [(4, true), (5, true), (6, true), (1, false)] {
+        s.introduces(sid, observer, 0);
+    }
+    s.flush();
+    for sid in [4, 5, 6, 1] {
+        let (last, current) = (Zxid::ZERO, Some(Epoch(0)));
+        s.says(sid, Packet::AckEpoch { last, current });
+    }
+    let refused = |sid| {
+        let sid = ServerId(sid);
+        Fault::TooManySyncs { sid, max: 1 }
+    };
+    // Links are looked at in their order: server 1 has come first.
+    assert_eq!(s.refused(), [refused(4), refused(5), refused(6)]);
+    assert_eq!(s.peer.syncs_under_way(), (0, 1));
 }

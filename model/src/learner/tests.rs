@@ -8,7 +8,7 @@ use crate::leader::{Leading, LearnerStage};
 use crate::packet::Packet;
 use crate::peer::{Peer, Role};
 use crate::quorum::Voters;
-use crate::step::{Effect, Effects, Env, Input, Link};
+use crate::step::{Effect, Effects, Env, Input, Link, SyncLimits};
 use crate::switch::Switches;
 use crate::vote::Vote;
 use alloc::boxed::Box;
@@ -49,6 +49,7 @@ fn server(observer: bool) -> (Env, Peer) {
         epoch_max: Epoch(u32::MAX),
         counter_max: u32::MAX - 1,
         ack_ticks_max: 0,
+        sync: SyncLimits::NONE,
     };
     let mut found = Durable {
         accepted: Epoch(1),

@@ -12,6 +12,7 @@ pub mod membership;
 pub mod mode;
 pub mod order;
 pub mod pressure;
+pub mod reach;
 pub mod read_only;
 pub mod reconfig;
 pub mod room;

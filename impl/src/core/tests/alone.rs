@@ -236,6 +236,7 @@ fn c_8_a_snapshot_is_begun_published_and_tried_again_when_it_fails() {
     let staged = StagedSnapshot {
         zxid: Zxid(5),
         tmp: "snapshot.5.tmp".into(),
+        bytes: 100,
     };
     server.turn(vec![Event::Done(Done::Snapshot(generation, Ok(staged)))]);
     let publishes = |op: &(u64, Op)| matches!(op, (_, Op::PublishSnapshot(_)));
@@ -279,6 +280,7 @@ fn a_purge_keeps_the_log_from_the_oldest_snapshot_that_is_kept() {
         let staged = StagedSnapshot {
             zxid,
             tmp: "snapshot.tmp".into(),
+            bytes: 100,
         };
         server.turn(vec![Event::Done(Done::Snapshot(generation, Ok(staged)))]);
         server.sync();

@@ -232,6 +232,7 @@ fn a_whole_tree_is_staged_before_it_is_installed_and_what_comes_behind_waits() {
     let staged = StagedSnapshot {
         zxid,
         tmp: "snapshot.77.tmp".into(),
+        bytes: 100,
     };
     server.turn(vec![Event::Done(Done::Staged(mark, Ok(staged)))]);
     assert!(matches!(server.disk[0], (_, Op::InstallSnapshot(_))));

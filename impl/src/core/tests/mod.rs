@@ -49,6 +49,7 @@ use zabra_model::ids::{Epoch, Round, ServerId, SessionId, Zxid};
 use zabra_model::packet::Packet;
 use zabra_model::service::membership::Claim;
 use zabra_model::service::mode::Mode;
+use zabra_model::service::reach::Reach;
 use zabra_model::service::snapshots::Replay;
 use zabra_model::step::{Env, Link, Timer};
 use zabra_model::switch::Switches;
@@ -117,6 +118,7 @@ impl Server {
             epoch_max: Epoch(u32::MAX),
             counter_max: u32::MAX - 1,
             ack_ticks_max: 2 * config.sync_limit,
+            sync: config.sync_limits(),
         };
         let lists = config.lists();
         let shared = Shared::new(config, Tree::new(), Arc::new(Still), Secret([7; 32]));
@@ -130,6 +132,7 @@ impl Server {
                 history: History::starting_at(Zxid::ZERO),
             },
             replayed: Replay::default(),
+            reach: Reach::starting_at(Zxid::ZERO, 0),
             now: Now::default(),
             timers_are_driven: false,
             tells: false,

@@ -21,7 +21,8 @@ fn alone() -> Server {
 
 fn staged(zxid: Zxid) -> StagedSnapshot {
     let tmp = PathBuf::from(format!("snapshot.{:x}.tmp", zxid.0));
-    StagedSnapshot { zxid, tmp }
+    let bytes = 100;
+    StagedSnapshot { zxid, tmp, bytes }
 }
 
 fn ask(server: &mut Server) -> Answers<Snapped> {

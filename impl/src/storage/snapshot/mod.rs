@@ -118,6 +118,8 @@ pub struct StagedSnapshot {
     pub zxid: Zxid,
     /// Its temporary name.
     pub tmp: PathBuf,
+    /// The length of the file.
+    pub bytes: u64,
 }
 
 impl<D: Disk> SnapshotWriter<D> {
@@ -218,6 +220,7 @@ impl<D: Disk> SnapshotWriter<D> {
         Ok(StagedSnapshot {
             zxid: self.zxid,
             tmp: tmp_of(&self.path),
+            bytes: self.written,
         })
     }
 
