@@ -7,7 +7,11 @@ use zabra_model::ids::SessionId;
 use zabra_model::tree::error::ErrorCode;
 
 fn ensemble() -> (Cluster, usize) {
-    let mut cluster = Cluster::new(3, "");
+    ensemble_with("")
+}
+
+fn ensemble_with(lines: &str) -> (Cluster, usize) {
+    let mut cluster = Cluster::new(3, lines);
     cluster.start_all();
     let leader = cluster.wait_serving(&[0, 1, 2]);
     (cluster, leader)
@@ -129,4 +133,21 @@ fn a_leader_that_leaves_clients_to_the_others_lets_none_in_and_leads() {
     }
     // Operators are answered.
     assert_eq!(cluster.mode(leader).as_deref(), Some("leader"));
+}
+
+/// D-112: a leader that nobody follows any more, and that does not know it yet, answers a sync as ZooKeeper's does, or, where
+/// `zabra.syncWaitsForQuorum` is true, not.
+#[test]
+fn a_leader_without_followers_answers_no_sync_that_waits_for_a_quorum() {
+    for (lines, answers) in [("", true), ("zabra.syncWaitsForQuorum=true\n", false)] {
+        let (cluster, leader) = ensemble_with(lines);
+        let mut c = cluster.client(leader);
+        c.create("/n", 0).unwrap().unwrap();
+        c.sync();
+        let others = (0..3).filter(|i| *i != leader);
+        others.clone().for_each(|i| cluster.signal(i, "STOP"));
+        let answered = c.sync_if_open();
+        assert_eq!(answered.is_some(), answers, "{lines}");
+        others.for_each(|i| cluster.signal(i, "CONT"));
+    }
 }

@@ -117,6 +117,7 @@ pub const KEYS: &[Key] = &[
     key("znode.container.maxNeverUsedIntervalMs", "ms", "0", "After how long a container that never had a child is removed; 0 is never."),
     key("zabra.unreadBytesMax", "bytes", "by the machine", "Answers that all clients together have not read yet."),
     key("zabra.waitingBytesMax", "bytes", "by the machine", "Requests that wait behind others, of all clients together."),
+    key("zabra.syncWaitsForQuorum", "true or false", "false", "Whether a sync of a client waits until a quorum has acknowledged something newer than it: a leader that was replaced and does not know it answers none then. The syncs of a turn cost one transaction. The same on every server."),
     key("zabra.watchBytesMax", "bytes", "by the machine", "What the watches of all clients hold; the client with most of it is closed."),
     key("zabra.outstandingBytes", "bytes", "67108864", "Proposals that are not committed yet; above it, clients wait."),
     // Logs and snapshots.

@@ -1,4 +1,4 @@
-//! Keys about how connections are made and kept, and who takes clients.
+//! Keys about how connections are made and kept, who takes clients, and what their syncs wait for.
 
 use super::values::{flag, within, yes};
 use crate::limits::HANDSHAKE_TIME;
@@ -28,6 +28,8 @@ pub struct Net {
     pub first_words_ms: u64,
     /// Whether a leader of others takes clients (`leaderServes`).
     pub leader_serves: bool,
+    /// Whether a sync waits for a quorum (`zabra.syncWaitsForQuorum`).
+    pub sync_waits: bool,
     /// Learners that are brought up at a time by SNAP, and otherwise: then no observer is (`leader.maxConcurrentSnapSyncs`,
     /// `leader.maxConcurrentDiffSyncs`).
     pub syncs_max: (u32, u32),
@@ -46,6 +48,7 @@ impl Default for Net {
             connect_limit: None,
             first_words_ms: hello_ms,
             leader_serves: true,
+            sync_waits: false,
             syncs_max: (10, 100),
         }
     }
@@ -78,6 +81,7 @@ impl Net {
             "leader.maxConcurrentDiffSyncs" => {
                 self.syncs_max.1 = within(key, value, 1, i32::MAX as u32, "learners")?;
             }
+            "zabra.syncWaitsForQuorum" => self.sync_waits = flag(key, value)?,
             "leaderServes" => self.leader_serves = yes(key, value)?,
             _ => return Ok(false),
         }
@@ -129,6 +133,7 @@ mod tests {
             ("connectToLearnerMasterLimit", "12"),
             ("nio.sessionlessCnxnTimeout", "13"),
             ("leaderServes", "no"),
+            ("zabra.syncWaitsForQuorum", "true"),
             ("leader.maxConcurrentSnapSyncs", "14"),
             ("leader.maxConcurrentDiffSyncs", "15"),
         ]);
@@ -142,6 +147,7 @@ mod tests {
             connect_limit: Some(12),
             first_words_ms: 13,
             leader_serves: false,
+            sync_waits: true,
             syncs_max: (14, 15),
         };
         assert_eq!(net, Ok(expected));
@@ -160,6 +166,7 @@ mod tests {
             ("connectToLearnerMasterLimit", "-1"),
             ("nio.sessionlessCnxnTimeout", "10s"),
             ("leaderServes", "true"),
+            ("zabra.syncWaitsForQuorum", "yes"),
             ("leader.maxConcurrentSnapSyncs", "0"),
             ("leader.maxConcurrentDiffSyncs", "-1"),
             ("tcpKeepAlive", "yes"),

@@ -16,9 +16,10 @@ use zabra_model::ids::{ServerId, SessionId, Zxid};
 use zabra_model::packet::Packet;
 use zabra_model::service::admission::{counts_of_learner, refusal};
 use zabra_model::service::delivery::Need;
-use zabra_model::service::mode::{Way, counts_at_leader, counts_at_learner};
+use zabra_model::service::mode::{Mode, Way, counts_at_leader, counts_at_learner};
 use zabra_model::service::reconfig;
 use zabra_model::service::room::Verdict;
+use zabra_model::service::syncs::needs_proposal;
 use zabra_model::service::tracker::{Asks, Standing, lost};
 use zabra_model::step::{Input, Link};
 use zabra_model::tree::acl::Id;
@@ -321,8 +322,27 @@ impl Core {
         self.lead_at(zxid, asked);
     }
 
+    /// Where a sync waits for a quorum, this is what it waits for, unless something else was proposed in this turn. False: nothing can be
+    /// proposed any more, and this server does not lead on.
+    fn propose_for_sync(&mut self) -> bool {
+        let waits = self.replica.shared.config.net.sync_waits;
+        let logged = self.protocol.peer.last_logged();
+        let leads_others = self.service.mode == Mode::Leader;
+        if !leads_others || !needs_proposal(waits, logged, self.logged_before) {
+            return true;
+        }
+        if let Some(zxid) = self.next_proposal() {
+            let header = self.header(SessionId(0), 0, zxid);
+            self.propose(header, Txn::Error { code: 0 });
+        }
+        self.service.mode == Mode::Leader
+    }
+
     /// A sync of the leader's own client waits until all that is logged is applied.
     fn sync_own(&mut self, conn: &Arc<Conn>, mut submit: Submit) {
+        if !self.propose_for_sync() {
+            return conn.close();
+        }
         let peer = &self.protocol.peer;
         let (last_logged, delivered) = (peer.last_logged(), peer.delivered());
         if last_logged > delivered {
@@ -443,6 +463,9 @@ impl Core {
             return;
         }
         if request.opcode == opcode::SYNC {
+            if !self.propose_for_sync() {
+                return;
+            }
             let peer = &self.protocol.peer;
             let (last_logged, delivered) = (peer.last_logged(), peer.delivered());
             self.quorum

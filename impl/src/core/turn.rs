@@ -61,6 +61,8 @@ pub struct Core {
     pub(super) scratch: BytesMut,
     pub(super) tells: bool,
     timers_are_driven: bool,
+    /// The end of the log as it was when this turn began.
+    pub(super) logged_before: Zxid,
     next_purge_ms: Option<u64>,
     has_begun: bool,
 }
@@ -142,6 +144,7 @@ impl Core {
             scratch: BytesMut::new(),
             tells: start.tells,
             timers_are_driven: start.timers_are_driven,
+            logged_before: last,
             next_purge_ms: (purge_ms > 0).then(|| start.now.elapsed_ms + purge_ms),
             has_begun: false,
             replica: Replica::new(start.shared, Prep::new(rules), last),
@@ -167,6 +170,7 @@ impl Core {
         if !std::mem::replace(&mut self.has_begun, true) {
             self.carry_out();
         }
+        self.logged_before = self.protocol.peer.last_logged();
         self.look_how_far_the_log_reaches();
         for event in events.drain(..) {
             self.on_event(event)?;

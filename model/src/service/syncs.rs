@@ -11,11 +11,17 @@
 //! A leader answers a learner behind the COMMIT (or INFORM) of the end of its log, at once if that is committed already. A link keeps its
 //! order, so the learner has that COMMIT first. Answers name nothing: they come in the order of the requests, and none is left out.
 //!
+//! So a leader that others have replaced, and that does not know it yet, answers from what it has, as ZooKeeper's does. Where that is not
+//! enough (`zabra.syncWaitsForQuorum`, D-112), a transaction is proposed behind each sync, and the sync waits for that: a quorum has
+//! acknowledged something that was proposed after the sync had come, so no quorum had followed another leader before. All syncs of a turn
+//! share one, and whatever else was proposed in that turn does as well: nothing of it has left before all of them had come.
+//!
 //! **How the host calls it.** One [`OwnSyncs`] for its own clients; one [`LearnerSyncs`] for each link from a learner.
 //! On a sync of its own client: [`OwnSyncs::lead`] where it leads, and if that hands the sync back, it applies everything that is
 //! delivered and answers; [`OwnSyncs::forwarded`] where it follows, in the step that forwards it. While it applies: [`OwnSyncs::next_before`]
 //! until it is empty before each transaction, and once more with the place behind the last one when all of a turn are applied. On the leader's answer:
 //! it applies everything that is delivered, then [`OwnSyncs::on_answer`].
+//! At the leader, first of all: where [`needs_proposal`], it proposes a transaction that changes nothing.
 //! On a learner's sync: [`LearnerSyncs::asked`]; behind each COMMIT or INFORM on the link: [`LearnerSyncs::committed`] says how many answers
 //! follow. When serving ends, [`OwnSyncs::end`]; a link that ends takes its [`LearnerSyncs`] with it.
 
@@ -141,6 +147,13 @@ impl LearnerSyncs {
     }
 }
 
+/// Whether a leader has to propose something before it looks at a sync: it `waits` for a quorum, and nothing was proposed since the log
+/// ended at `begin`, as it did when the turn began in which the sync is looked at.
+#[must_use]
+pub const fn needs_proposal(waits: bool, last_logged: Zxid, begin: Zxid) -> bool {
+    waits && last_logged.0 <= begin.0
+}
+
 /// Whether something that was proposed is not committed yet.
 const fn is_open(last_logged: Zxid, delivered: Zxid) -> bool {
     last_logged.0 > delivered.0
@@ -183,6 +196,13 @@ mod tests {
         assert_eq!(syncs.on_answer(), None);
         assert_eq!(syncs.end().collect::<Vec<_>>(), ['c']);
         assert!(syncs.is_empty());
+    }
+
+    #[test]
+    fn a_sync_that_waits_for_a_quorum_needs_one_proposal_in_its_turn() {
+        assert!(!needs_proposal(false, Zxid(4), Zxid(4)));
+        assert!(needs_proposal(true, Zxid(4), Zxid(4)));
+        assert!(!needs_proposal(true, Zxid(5), Zxid(4)), "another one's");
     }
 
     #[test]

@@ -29,7 +29,12 @@ fn says(link: Link, packet: Packet<crate::wire::payload::Payload>) -> Event {
 
 /// Server 3, elected by all, with nobody to lead yet.
 fn elected() -> Server {
-    let mut server = Server::boot(3, OF_THREE);
+    elected_with("")
+}
+
+/// The same, with these lines in its file.
+fn elected_with(lines: &str) -> Server {
+    let mut server = Server::boot(3, &format!("{lines}{OF_THREE}"));
     for other in [1, 2] {
         let vote = vote(ServerState::Looking, 3);
         server.turn(vec![Event::Mail(ServerId(other), vote)]);
@@ -41,7 +46,11 @@ fn elected() -> Server {
 
 /// The same, with server 2 behind it, serving in epoch 1.
 fn serving() -> Server {
-    let mut server = elected();
+    serving_with("")
+}
+
+fn serving_with(lines: &str) -> Server {
+    let mut server = elected_with(lines);
     server.turn(vec![accepted(TWO, 2, 2, true)]);
     assert!(opens(&server, TWO));
     join(&mut server, TWO);
@@ -144,6 +153,50 @@ fn what_a_learner_forwards_is_proposed_and_its_sync_is_answered_behind_the_commi
         [PacketKind::Sync],
         "nothing is open"
     );
+}
+
+/// D-112: with `zabra.syncWaitsForQuorum` a sync is answered behind a transaction that was proposed after it had come, whoever asks; all of a
+/// turn share one, and a write of the same turn is one, too.
+#[test]
+fn a_sync_waits_for_a_quorum_where_that_is_asked_for() {
+    let mut server = serving_with("zabra.syncWaitsForQuorum=true\n");
+    let conn = server.client(7);
+    acknowledge(&mut server);
+    assert_eq!(answers(&conn).len(), 1, "the session");
+    let logged = |server: &Server| server.core.peer().last_logged().counter();
+    let before = logged(&server);
+    packets(&mut server, TWO);
+    let own = server.request(&conn, 1, sync());
+    server.turn(vec![
+        Event::Submitted(Arc::clone(&conn), vec![own]),
+        forwarded(9, 0, &sync()),
+    ]);
+    server.sync();
+    assert_eq!(logged(&server), before + 1, "one for both");
+    assert_eq!(
+        (answers(&conn), kinds(&mut server, TWO)),
+        (vec![], vec![PacketKind::Proposal])
+    );
+    acknowledge(&mut server);
+    assert_eq!(answers(&conn), [(1, 0)]);
+    assert_eq!(
+        kinds(&mut server, TWO),
+        [PacketKind::Commit, PacketKind::Sync]
+    );
+    // What is proposed before a sync in its own turn has not left before that had come.
+    let write = server.request(&conn, 2, create("/n"));
+    let behind = server.request(&conn, 3, sync());
+    server.turn(vec![Event::Submitted(
+        Arc::clone(&conn),
+        vec![write, behind],
+    )]);
+    assert_eq!(logged(&server), before + 2);
+    // What was proposed in an earlier turn may have been acknowledged before.
+    server.submit(&conn, 4, sync());
+    assert_eq!(logged(&server), before + 3);
+    server.sync();
+    acknowledge(&mut server);
+    assert_eq!(answers(&conn), [(2, 0), (3, 0), (4, 0)]);
 }
 
 #[test]
