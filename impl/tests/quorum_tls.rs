@@ -13,11 +13,11 @@ use members::Members;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stub::{election_hello, follower_info};
 use tempfile::TempDir;
 
@@ -135,6 +135,35 @@ fn what_is_long_goes_through_tls_whole() {
         let end = if n == 0 { "y" } else { "" };
         let due = format!("{data}{end}");
         assert!(of_third.get(&format!("/{n}")).unwrap() == due, "/{n}");
+    }
+}
+
+/// `cnxTimeout`: whoever is dialled for an election and does not answer the handshake is given up after it, and dialled again.
+#[test]
+fn a_dial_for_an_election_ends_after_cnx_timeout() {
+    let mut ensemble = Ensemble::new(&Authority::new());
+    // In place of server 1: the port takes connections, and nobody says anything.
+    let silent = TcpListener::bind(("127.0.0.1", ensemble.members.cluster.election_ports[0]));
+    let silent = silent.unwrap();
+    ensemble.says(1, &format!("{TLS}cnxTimeout=700\n"));
+    ensemble.members.start(1);
+    for _ in 0..2 {
+        let (mut dialled, _) = silent.accept().unwrap();
+        let since = Instant::now();
+        dialled.set_read_timeout(Some(SOON)).unwrap();
+        let mut heard = Vec::new();
+        // What it says first is its part of the handshake; then the connection ends.
+        dialled.read_to_end(&mut heard).unwrap();
+        let took = since.elapsed();
+        assert!(!heard.is_empty());
+        assert!(
+            took < Duration::from_millis(3500),
+            "{took:?}: 5 s is the default"
+        );
+        assert!(
+            took > Duration::from_millis(300),
+            "{took:?}: it was not waited for"
+        );
     }
 }
 

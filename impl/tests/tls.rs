@@ -450,6 +450,28 @@ fn want_and_none_let_a_client_in_that_shows_nothing() {
     }
 }
 
+/// `ssl.ciphersuites`: what is named is spoken and nothing else, also if clients would rather speak something else.
+#[test]
+fn only_the_cipher_suites_that_are_named_are_spoken() {
+    let suites = "TLS_CHACHA20_POLY1305_SHA256,TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,TLS_DHE_DSS_WITH_AES_128_CBC_SHA";
+    let (_cluster, port, authority) = server(&format!("ssl.ciphersuites={suites}\n"));
+    let own = authority.own("alice", 2100);
+    let client = Secure::open(port, authority.client(Some(&own))).unwrap();
+    let spoken = client.0.conn.negotiated_cipher_suite().unwrap().suite();
+    assert_eq!(spoken, rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+    // Who has none of them is not let in.
+    let client = |part| Secure::open(port, authority.client_of_suites(&own, part));
+    assert!(client("CHACHA20").is_some());
+    assert!(client("AES").is_none());
+    let dir = tempfile::tempdir().unwrap();
+    let stores = stores(dir.path(), free_ports(1)[0], &authority, &own);
+    let said = refusal(&format!(
+        "{stores}ssl.ciphersuites=TLS_DHE_DSS_WITH_AES_128_CBC_SHA\n"
+    ));
+    let words = "ssl.ciphersuites names nothing that is spoken here";
+    assert!(said.contains(words), "{said}");
+}
+
 /// What a server with these lines says when it refuses its start.
 fn refusal(lines: &str) -> String {
     let cluster = Cluster::new(1, lines);

@@ -371,7 +371,7 @@ pub const KEYS: &[Key] = &[
     none("leader.ackLoggingFrequency", "Of how many acks one is measured."),
     none("leader.nodelay", "Whether the leader sends at once (TCP_NODELAY); here it always does."),
     none("follower.nodelay", "Whether a learner sends at once (TCP_NODELAY); here it always does."),
-    none("leaderConnectDelayDuringRetryMs", "The pause between two tries to connect to the leader."),
+    key("leaderConnectDelayDuringRetryMs", "ms", "100", "The pause between two tries to connect to the leader; the first ones follow at once."),
     none("forward_learner_requests_to_commit_processor_disabled", "Whether Java's leader queues learners' requests a second time."),
     none("follower.skipLearnerRequestToNextProcessor", "The same in an observer master."),
     none("observer.reconnectDelayMs", "How long an observer waits before it looks for the leader again."),

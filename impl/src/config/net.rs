@@ -24,6 +24,8 @@ pub struct Net {
     pub resend_ms: (u64, u64),
     /// Ticks that a learner may take to connect to its leader (`connectToLearnerMasterLimit`); `None` is `initLimit`.
     pub connect_limit: Option<u32>,
+    /// How long the pauses between tries to connect to the leader become, ms (`leaderConnectDelayDuringRetryMs`).
+    pub leader_redial_ms: u64,
     /// How long a client may take for its first words, ms (`nio.sessionlessCnxnTimeout`).
     pub first_words_ms: u64,
     /// Whether a leader of others takes clients (`leaderServes`).
@@ -46,6 +48,7 @@ impl Default for Net {
             election_hello_ms: hello_ms,
             resend_ms: (200, 60_000),
             connect_limit: None,
+            leader_redial_ms: 100,
             first_words_ms: hello_ms,
             leader_serves: true,
             sync_waits: false,
@@ -74,6 +77,7 @@ impl Net {
                 let ticks = within(key, value, 0, i32::MAX as u32, "ticks")?;
                 self.connect_limit = (ticks > 0).then_some(ticks);
             }
+            "leaderConnectDelayDuringRetryMs" => self.leader_redial_ms = ms()?,
             "nio.sessionlessCnxnTimeout" => self.first_words_ms = ms()?,
             "leader.maxConcurrentSnapSyncs" => {
                 self.syncs_max.0 = within(key, value, 1, i32::MAX as u32, "learners")?;
@@ -132,6 +136,7 @@ mod tests {
             ("fastleader.maxNotificationInterval", "11"),
             ("connectToLearnerMasterLimit", "12"),
             ("nio.sessionlessCnxnTimeout", "13"),
+            ("leaderConnectDelayDuringRetryMs", "16"),
             ("leaderServes", "no"),
             ("zabra.syncWaitsForQuorum", "true"),
             ("leader.maxConcurrentSnapSyncs", "14"),
@@ -145,6 +150,7 @@ mod tests {
             election_hello_ms: 9,
             resend_ms: (10, 11),
             connect_limit: Some(12),
+            leader_redial_ms: 16,
             first_words_ms: 13,
             leader_serves: false,
             sync_waits: true,

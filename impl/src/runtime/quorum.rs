@@ -24,13 +24,13 @@ use zabra_model::ids::ServerId;
 use zabra_model::service::membership::{has_its_list, may_be_led};
 use zabra_model::step::Link;
 
-/// Pauses between tries to reach the leader: short at first, it has just been elected.
-const RETRY: [Duration; 4] = [
-    Duration::from_millis(2),
-    Duration::from_millis(10),
-    Duration::from_millis(30),
-    Duration::from_millis(100),
-];
+/// Pauses between tries to reach the leader, ms: short at first, it has just been elected, then those of the configuration.
+fn pauses(longest_ms: u64) -> impl Iterator<Item = Duration> {
+    let first = [2, 10, 30].into_iter();
+    let pauses = first.filter(move |ms| *ms < longest_ms);
+    let pauses = pauses.chain(std::iter::repeat(longest_ms));
+    pauses.map(Duration::from_millis)
+}
 
 /// Takes the quorum port, if this server is a member. Learners that dial wait until [`listen`] takes them: a leader to be
 /// has read its data.
@@ -166,11 +166,12 @@ pub fn dial(
     let place = shared
         .member(leader)
         .map(|m| (join(&m.host, m.quorum_port), m.host.clone()));
+    let pauses = pauses(shared.config.net.leader_redial_ms);
     tokio::spawn(async move {
         let stream = match place {
             Some((addr, host)) => {
                 let deadline = Instant::now() + within;
-                connect(&guard, leader, (&addr, &host), deadline).await
+                connect(&guard, leader, (&addr, &host), pauses, deadline).await
             }
             None => None, // a vote for a server that is not configured here
         };
@@ -183,11 +184,10 @@ async fn connect(
     guard: &Guard,
     leader: ServerId,
     (addr, host): (&str, &str),
+    pauses: impl Iterator<Item = Duration>,
     deadline: Instant,
 ) -> Option<Pipe> {
-    let mut pauses = RETRY.iter();
-    let mut pause = Duration::ZERO;
-    loop {
+    for pause in pauses {
         let dialled = async {
             let stream = TcpStream::connect(addr).await?;
             let stream = guard.dialled(stream, host, leader).await?;
@@ -204,10 +204,26 @@ async fn connect(
             Ok(Err(error)) => debug!(addr, %error, "cannot reach the leader yet"),
             Err(_) => return None,
         }
-        pause = pauses.next().copied().unwrap_or(pause);
         if Instant::now() + pause >= deadline {
             return None;
         }
         sleep(pause).await;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_is_dialled_at_once_and_then_after_pauses_as_long_as_the_line_says() {
+        let ms = |longest_ms| -> Vec<u128> {
+            let pauses = pauses(longest_ms).take(5);
+            pauses.map(|pause| pause.as_millis()).collect()
+        };
+        assert_eq!(ms(100), [2, 10, 30, 100, 100]);
+        assert_eq!(ms(700), [2, 10, 30, 700, 700]);
+        assert_eq!(ms(20), [2, 10, 20, 20, 20]);
     }
 }

@@ -11,9 +11,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
 };
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedCipherSuite};
 use std::sync::Arc;
 
 /// `CN=name,O=Zabra`: a certificate and its key, as PEM.
@@ -73,15 +74,32 @@ impl Authority {
         let own = own.map(|own| (&*own.certificate, &*own.key));
         client_config(&self.0.pem(), own)
     }
+
+    /// The same, which speaks only suites with this in their names.
+    pub fn client_of_suites(&self, own: &Own, part: &str) -> Arc<ClientConfig> {
+        let mut provider = rustls::crypto::ring::default_provider();
+        let has_part = |suite: &SupportedCipherSuite| format!("{suite:?}").contains(part);
+        provider.cipher_suites.retain(has_part);
+        assert!(!provider.cipher_suites.is_empty(), "{part}");
+        let own = Some((&*own.certificate, &*own.key));
+        client_config_with(provider, &self.0.pem(), own)
+    }
 }
 
 /// A client that trusts this authority and shows this certificate, of this key, all as PEM.
 pub fn client_config(authority: &str, own: Option<(&str, &str)>) -> Arc<ClientConfig> {
+    client_config_with(rustls::crypto::ring::default_provider(), authority, own)
+}
+
+fn client_config_with(
+    provider: CryptoProvider,
+    authority: &str,
+    own: Option<(&str, &str)>,
+) -> Arc<ClientConfig> {
     let certificate = |text: &str| CertificateDer::from_pem_slice(text.as_bytes()).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(certificate(authority)).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots);
