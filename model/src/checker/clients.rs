@@ -16,7 +16,7 @@ use crate::ids::{Epoch, Zxid};
 use crate::service::delivery::{Delivery, Need};
 use crate::service::order::ReplyOrder;
 use crate::service::session::may_connect;
-use crate::service::syncs::{LearnerSyncs, OwnSyncs};
+use crate::service::syncs::{LearnerSyncs, OwnSyncs, needs_proposal};
 use crate::tree::acl::AclView;
 use crate::tree::event::{EventKind, Trigger};
 use crate::tree::watch::{WatchMode, WatcherId, Watches};
@@ -161,6 +161,7 @@ pub struct Clients {
     at: [u8; 2],
     moves: [u8; 2],
     turns: bool,
+    waits: bool,
     slip: Option<Slip>,
 }
 
@@ -176,6 +177,7 @@ impl Clients {
             at: view.at,
             moves: view.moves,
             turns: view.turns,
+            waits: view.waits,
             slip,
         }
     }
@@ -198,10 +200,12 @@ impl Clients {
             return false;
         };
         let leader = || self.ensemble.leader_of(&s.cluster, at);
+        let may_propose = s.cluster.spent.txns < self.ensemble.zab.bounds.txns;
         match op {
             Op::Read | Op::Watch => true,
+            Op::Sync if self.waits => may_propose && leader().is_some(),
             Op::Sync => self.slips(Slip::SyncLocal) || leader().is_some(),
-            Op::Write => s.cluster.spent.txns < self.ensemble.zab.bounds.txns && leader().is_some(),
+            Op::Write => may_propose && leader().is_some(),
         }
     }
 
@@ -243,11 +247,18 @@ impl Clients {
         let Some(peer) = self.ensemble.peer(&s.cluster, leader) else {
             return;
         };
+        let begin = peer.last_logged();
+        if needs_proposal(self.waits, begin, begin) {
+            self.ensemble.propose(&mut s.cluster, leader);
+        }
+        let Some(peer) = self.ensemble.peer(&s.cluster, leader) else {
+            return;
+        };
         let (logged, delivered) = (peer.last_logged(), peer.delivered());
         let ghost = s.cluster.past(&self.ensemble.zab.world);
         let newest = ghost.initial.last().map_or(Epoch(0), |(e, _)| *e);
         let replaced = peer.serving() < Some(newest);
-        if replaced && !self.slips(Slip::DeposedLeaderCounts) {
+        if replaced && !self.waits && !self.slips(Slip::DeposedLeaderCounts) {
             let floors = &mut s.clients[usize::from(client)].floors;
             *floors.last_mut().unwrap_or(&mut 0) = 0;
         }

@@ -10,7 +10,7 @@ use super::node::{Node, Outward};
 use super::parts::{Mailbox, sid};
 use super::txn::{self, Listed};
 use crate::ensemble::Ensemble;
-use crate::ids::{Epoch, ServerId};
+use crate::ids::{Epoch, ServerId, Zxid};
 use crate::invariants::{Kept, Observation, Past, Server};
 use crate::quorum::{Group, Voters, VotersError};
 use crate::step::{Env, SyncLimits};
@@ -151,7 +151,10 @@ impl World {
                 epoch_max: Epoch(u32::from(bounds.epochs)),
                 counter_max: bounds.counter_max,
                 ack_ticks_max: 0,
-                sync: SyncLimits::NONE,
+                sync: SyncLimits {
+                    reach: Zxid::new(Epoch(bounds.reach.0), bounds.reach.1),
+                    ..SyncLimits::NONE
+                },
             })
             .collect();
         Self {

@@ -636,6 +636,23 @@ pub const ALL: &[Bounds] = &[
         ..BASE
     },
     Bounds {
+        name: "reach-1",
+        about: "as rec-warm-1 with a broken connection or a crash; whoever ends below e1c2 gets SNAP, others what the log holds",
+        grain: Grain::E1,
+        disk: Disk::Fine,
+        start: Start::Warm,
+        txns: 3,
+        epochs: 3,
+        reach: (1, 2),
+        liveness: true,
+        golden: Some(Golden {
+            distinct: 118_023,
+            generated: 372_426,
+            depth: 34,
+        }),
+        ..BASE
+    },
+    Bounds {
         name: "e2e-walk",
         about: "Fast Leader Election and recovery end to end, every disk step apart, PINGs: for walks, not to be exhausted",
         grain: Grain::E2,

@@ -16,6 +16,7 @@ pub(in crate::checker) const BASE: Bounds = Bounds {
     start: Start::Cold,
     txns: 1,
     snapshots: 0,
+    reach: (0, 0),
     crashes: 1,
     disconnects: 1,
     faults: 1,

@@ -119,6 +119,8 @@ pub struct Bounds {
     pub txns: u8,
     /// Snapshots that serving servers take, in all.
     pub snapshots: u8,
+    /// Epoch and counter below which a learner gets SNAP instead of what the log holds.
+    pub reach: (u32, u32),
     /// Crashes in all.
     pub crashes: u8,
     /// Broken connections in all.

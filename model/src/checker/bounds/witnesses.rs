@@ -68,6 +68,21 @@ const WITNESSES: &[(&[&str], &[&str])] = &[
         ],
     ),
     (
+        &["reach-1"],
+        &[
+            "Follow",
+            "ElectBest",
+            "Flush",
+            "Crash",
+            "Disconnect",
+            "sync: DIFF",
+            "sync: SNAP",
+            "sync: TRUNC",
+            "commit after recovery",
+            "crash with writes pending",
+        ],
+    ),
+    (
         &["hier-warm-1", "hier-weights-1"],
         &[
             "Follow",

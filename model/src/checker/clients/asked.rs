@@ -131,6 +131,8 @@ pub struct View {
     pub moves: [u8; 2],
     /// Turns of the servers are steps of their own; else each ends with the step that has something applied.
     pub turns: bool,
+    /// A sync waits for a quorum, and [`SYNC`] leaves nothing out.
+    pub waits: bool,
     /// Distinct and generated states, when it was last run to its end.
     pub golden: (u64, u64),
 }
@@ -153,6 +155,7 @@ pub const CRASH: View = View {
     at: [1, 0],
     moves: [0, 0],
     turns: false,
+    waits: false,
     // 471 fewer than before `OwnSyncs`: a sync at a follower no longer knows what it waits for, only that the leader answers.
     golden: (2_205_809, 6_665_551),
 };
@@ -171,7 +174,24 @@ pub const DEPOSED: View = View {
     at: [1, 2],
     moves: [0, 0],
     turns: false,
+    waits: false,
     golden: (1_949_428, 6_850_448),
+};
+
+/// The same, where a sync waits for a quorum: what the replaced leader answers is current.
+pub(super) const WAITS: View = View {
+    ensemble: &Bounds {
+        name: "clients-waits",
+        about: "as clients-deposed, where a sync waits for a quorum: the leader that others replace answers none too early",
+        crashes: 0,
+        disconnects: 2,
+        faults: 2,
+        txns: 4,
+        ..ENSEMBLE
+    },
+    waits: true,
+    golden: (11_076_197, 41_061_499),
+    ..DEPOSED
 };
 
 /// A client at the leader and one at a follower sync behind their own writes and each other's.
@@ -190,6 +210,7 @@ pub const SYNCS: View = View {
     at: [1, 2],
     moves: [0, 0],
     turns: true,
+    waits: false,
     golden: (7_558, 29_694),
 };
 
@@ -206,4 +227,4 @@ impl View {
 }
 
 /// Every configuration of clients.
-pub const ALL: &[View] = &[CRASH, DEPOSED, SYNCS];
+pub const ALL: &[View] = &[CRASH, DEPOSED, WAITS, SYNCS];
