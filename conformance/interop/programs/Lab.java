@@ -12,6 +12,9 @@ import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.Callable;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -25,6 +28,13 @@ import java.util.concurrent.TimeUnit;
 final class Lab {
     /** For anything that a program does by itself; a busy machine takes long to start a JVM. */
     static final int PATIENCE_SECONDS = 180;
+    /** For a last try that has begun within that time. */
+    private static final int STUCK_SECONDS = 60;
+    private static final ScheduledExecutorService ALARMS = Executors.newSingleThreadScheduledExecutor(act -> {
+        Thread thread = new Thread(act, "alarm");
+        thread.setDaemon(true);
+        return thread;
+    });
 
     final String connect;
     final Path directory;
@@ -102,20 +112,39 @@ final class Lab {
 
     /** Looks until it holds; what is thrown meanwhile counts as "not yet", and belongs to the error at the end. */
     static void await(String what, Callable<Boolean> condition) throws Exception {
+        Thread waiting = Thread.currentThread();
+        // Some clients try for ever, and no look at the clock comes behind them.
+        Future<?> alarm = ALARMS.schedule(() -> stuck(what, waiting), PATIENCE_SECONDS + STUCK_SECONDS, TimeUnit.SECONDS);
+        try {
+            look(what, condition);
+        } finally {
+            alarm.cancel(false);
+        }
+    }
+
+    private static void look(String what, Callable<Boolean> condition) throws Exception {
         long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_SECONDS);
-        Exception last = null;
+        Throwable last = null;
         while (System.nanoTime() < end) {
             try {
                 if (condition.call()) {
                     return;
                 }
                 last = null;
-            } catch (Exception notYet) {
+            } catch (Exception | AssertionError notYet) {
                 last = notYet;
             }
             Thread.sleep(200);
         }
         throw new AssertionError("not within " + PATIENCE_SECONDS + " s: " + what, last);
+    }
+
+    private static void stuck(String what, Thread waiting) {
+        AssertionError error = new AssertionError("not within " + (PATIENCE_SECONDS + STUCK_SECONDS) + " s, and nothing is answered: " + what);
+        error.setStackTrace(waiting.getStackTrace());
+        error.printStackTrace(System.out);
+        System.out.flush();
+        Runtime.getRuntime().halt(1);
     }
 
     /** Does it until it goes through. */
