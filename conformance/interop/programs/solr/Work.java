@@ -44,8 +44,8 @@ public final class Work {
     private final int[] ports = new int[NODES + 1];
     private final Map<Integer, Process> nodes = new TreeMap<>();
     private CloudSolrClient client;
-    /** For documents alone: what a node does not take is given up soon. */
-    private CloudSolrClient adder;
+    /** For documents and questions: a node that does not answer is given up soon. */
+    private CloudSolrClient brisk;
 
     private Work(Lab lab) {
         this.lab = lab;
@@ -82,7 +82,7 @@ public final class Work {
             start(id);
         }
         client = client(Lab.PATIENCE_SECONDS);
-        adder = client(15);
+        brisk = client(15);
         Lab.await("three nodes are there", () -> live().size() == NODES);
         create(BOOKS);
         lab.did("three nodes, a config set of more than a megabyte, a collection of two shards with two replicas");
@@ -180,7 +180,7 @@ public final class Work {
         SolrInputDocument document = new SolrInputDocument();
         document.addField("id", Integer.toString(number));
         document.addField("words", "book word" + number);
-        adder.add(BOOKS, document);
+        brisk.add(BOOKS, document);
     }
 
     /** Solr's own page about ZooKeeper, which asks each server for ruok, mntr and conf. */
@@ -233,7 +233,7 @@ public final class Work {
     }
 
     private int overseer() throws Exception {
-        String name = (String) CollectionAdminRequest.getOverseerStatus().process(client).getResponse().get("leader");
+        String name = (String) CollectionAdminRequest.getOverseerStatus().process(brisk).getResponse().get("leader");
         for (int id = 1; id <= NODES; id++) {
             if (name != null && name.contains(":" + ports[id] + "_")) {
                 return id;
