@@ -21,12 +21,6 @@ use zabra_model::tree::op::{CreateKind, ReadOp, WriteOp};
 
 /// Fields that are not there: of which command, and why. One that is there after all is an error, too.
 const ABSENT: &[(&str, &str, &str)] = &[
-    ("server_stats", "non_mtlsremote_conn_count", TLS),
-    ("server_stats", "non_mtlslocal_conn_count", TLS),
-    ("stats", "non_mtlsremote_conn_count", TLS),
-    ("stats", "non_mtlslocal_conn_count", TLS),
-    ("monitor", "non_mtls_remote_conn_count", TLS),
-    ("monitor", "non_mtls_local_conn_count", TLS),
     (
         "monitor",
         "insecure_admin_count",
@@ -48,7 +42,6 @@ const ABSENT: &[(&str, &str, &str)] = &[
         "there is no virtual machine",
     ),
 ];
-const TLS: &str = "it is not counted who comes without a certificate";
 
 /// Parts of the names of metrics about stages inside Java's server, its caches, its cleaners and its queues to learners (D-97).
 #[rustfmt::skip]

@@ -176,7 +176,7 @@ fn reads_and_writes_are_measured_and_told_by_every_word() {
 
 #[test]
 fn quotas_are_told_by_the_first_name_of_their_paths() {
-    let (cluster, _, metrics) = server("");
+    let (cluster, _, metrics) = server("enforceQuota=true\n");
     let mut client = cluster.client(0);
     for path in ["/app", "/app/x", "/zookeeper/quota/app"] {
         client.call(&create(path, 0)).unwrap().unwrap();
@@ -187,8 +187,10 @@ fn quotas_are_told_by_the_first_name_of_their_paths() {
         client.call(&create(&path, 0)).unwrap().unwrap();
     }
     let limits = format!("{quota}limits");
-    let set = set(&limits, "count=5,bytes=-1=;byteHardLimit=300");
-    client.call(&set).unwrap().unwrap();
+    client
+        .call(&set(&limits, "count=5,bytes=-1=;byteHardLimit=300"))
+        .unwrap()
+        .unwrap();
     let (kinds, samples) = scrape(metrics);
     assert_eq!(kinds["quota_bytes_limit_per_namespace"], "gauge");
     let mntr = cluster.word(0, "mntr").unwrap();
@@ -203,6 +205,24 @@ fn quotas_are_told_by_the_first_name_of_their_paths() {
         let sample = samples[&format!("quota_{name}_per_namespace{{key=\"app\"}}")];
         assert!((sample - f64::from(value)).abs() < 1e-9, "{name}");
     }
+    // What is over a hard limit is refused, and counted.
+    let counted = "quota_exceeded_error_per_namespace";
+    assert!(!mntr.contains(counted), "{mntr}");
+    for _ in 0..2 {
+        let refused = client.call(&set("/app/x", &"x".repeat(400))).unwrap();
+        assert_eq!(refused, Err(-125));
+    }
+    let mntr = cluster.word(0, "mntr").unwrap();
+    assert!(mntr.contains(&format!("zk_app_{counted}\t2\n")), "{mntr}");
+    // This client, and each word.
+    let plain = mntr
+        .lines()
+        .find_map(|l| l.strip_prefix("zk_non_mtls_local_conn_count\t"));
+    let plain: u64 = plain.unwrap().parse().unwrap();
+    assert!(
+        plain >= 3 && mntr.contains("zk_non_mtls_remote_conn_count\t0\n"),
+        "{mntr}"
+    );
 }
 
 /// Alerts that people copy from ZooKeeper's manual ask for these.

@@ -359,6 +359,7 @@ fn sizes([last, min, max]: [i64; 3]) -> Json {
 fn server_stats(shared: &Shared) -> Keys {
     let (facts, counts) = (Facts::of(shared), &shared.stats);
     let (data, log) = environment::sizes(&shared.config);
+    let [remote, local] = &counts.plain;
     let responses = || sizes(counts.response_sizes.now());
     let slow = counts.slow_fsyncs.load(Relaxed);
     let latency = facts.latency;
@@ -378,6 +379,8 @@ fn server_stats(shared: &Shared) -> Keys {
         ("last_processed_zxid", facts.zxid.0.into()),
         ("num_alive_client_connections", facts.connections.into()),
         ("auth_failed_count", counts.auth_failed.load(Relaxed).into()),
+        ("non_mtlsremote_conn_count", remote.load(Relaxed).into()),
+        ("non_mtlslocal_conn_count", local.load(Relaxed).into()),
         ("uptime", shared.elapsed_ms().into()),
     ]);
     let mut all = keys([

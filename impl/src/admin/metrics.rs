@@ -101,6 +101,7 @@ pub fn table(shared: &Shared) -> Vec<Metric> {
         table.gauge("quorum_size", lists.active.voters.iter().count());
     }
     quotas(shared, &mut table);
+    refused_by_quotas(&shared.stats, &mut table);
     traffic(&shared.stats, &mut table);
     protocol(&shared.stats, &mut table);
     storage(&shared.stats, &mut table);
@@ -135,6 +136,9 @@ fn gauges(shared: &Shared, table: &mut Table) {
     table.gauge("auth_failed_count", stats.auth_failed.load(Relaxed));
     let handshakes = stats.handshakes.load(Relaxed);
     table.gauge("outstanding_tls_handshake", handshakes);
+    let [remote, local] = &stats.plain;
+    table.gauge("non_mtls_remote_conn_count", remote.load(Relaxed));
+    table.gauge("non_mtls_local_conn_count", local.load(Relaxed));
     let drop = shared.door.drop_probability();
     table.put("connection_drop_probability", Value::Fraction(drop));
     let sizes = stats.response_sizes.now();
@@ -181,6 +185,16 @@ fn quotas(shared: &Shared, table: &mut Table) {
             let value = Value::Gauge(figure(sums));
             table.0.push(Metric { name, key, value });
         }
+    }
+}
+
+fn refused_by_quotas(stats: &Stats, table: &mut Table) {
+    for (namespace, count) in lock(&stats.quota_refused).iter() {
+        table.0.push(Metric {
+            name: "quota_exceeded_error_per_namespace",
+            key: Some(namespace.to_string()),
+            value: Value::Counter(*count),
+        });
     }
 }
 

@@ -5,10 +5,15 @@
 
 use super::operation::{OPERATIONS, place};
 use super::summary::{Summary, Timed, Times};
+use crate::client::lock::lock;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use zabra_model::ids::ServerId;
+
+/// Of so many first names of paths it is counted how often their quotas refuse something.
+const NAMESPACES_MAX: usize = 1000;
 
 /// So many connections may count at a time without meeting.
 const STRIPES: usize = 8;
@@ -168,6 +173,10 @@ pub struct Stats {
     pub response_sizes: Sizes,
     pub rejected: AtomicU64,
     pub dropped: AtomicU64,
+    /// Connections that came without TLS: from other machines, and from this one.
+    pub plain: [AtomicU64; 2],
+    /// What quotas have refused, by the first name of their paths.
+    pub quota_refused: Mutex<BTreeMap<Box<str>, u64>>,
     pub connect_requests: AtomicU64,
     pub revalidations_asked: AtomicU64,
     pub revalidations: AtomicU64,
@@ -294,6 +303,25 @@ impl Stats {
         self.phase.store(code, Relaxed);
     }
 
+    /// A connection has come without TLS.
+    pub fn count_plain(&self, from: IpAddr) {
+        let is_near = from.to_canonical().is_loopback();
+        self.plain[usize::from(is_near)].fetch_add(1, Relaxed);
+    }
+
+    /// The quota of this node has refused a request.
+    pub fn count_quota_refused(&self, prefix: &str) {
+        let Some(name) = prefix.split('/').nth(1) else {
+            return;
+        };
+        let mut all = lock(&self.quota_refused);
+        if let Some(count) = all.get_mut(name) {
+            *count += 1;
+        } else if all.len() < NAMESPACES_MAX {
+            all.insert(name.into(), 1);
+        }
+    }
+
     /// Forgets what `srst` forgets.
     pub fn reset(&self) {
         for stripe in &self.stripes {
@@ -338,6 +366,7 @@ impl Stats {
         let all = all.chain(&self.sync_times).chain([&self.token_deficit]);
         let all = all.chain(&self.syncs);
         all.for_each(Summary::reset);
+        lock(&self.quota_refused).clear();
         self.proposal_sizes.reset();
         self.response_sizes.reset();
         for count in self.counters() {
@@ -380,6 +409,7 @@ impl Stats {
         ]
         .into_iter()
         .chain(&self.ensemble_auth)
+        .chain(&self.plain)
     }
 }
 

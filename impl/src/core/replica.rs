@@ -76,6 +76,9 @@ impl Replica {
     /// The quota that the last request was over, if its operator is to hear of it now, and of how many he did not hear.
     pub(super) fn take_exceeded(&mut self, now_ms: u64) -> Option<(Box<Exceeded>, u64)> {
         let over = self.prep.take_exceeded()?;
+        if over.hard {
+            self.shared.stats.count_quota_refused(&over.prefix);
+        }
         self.quota_pace.tell(now_ms).map(|untold| (over, untold))
     }
 

@@ -70,6 +70,7 @@ pub async fn run(stream: TcpStream, from: SocketAddr, shared: Arc<Shared>, inbox
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    shared.stats.count_plain(from.ip());
     let (reader, writer) = stream.into_split();
     serve(reader, writer, from, None, shared, inbox).await;
 }
