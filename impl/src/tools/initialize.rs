@@ -9,7 +9,7 @@ use super::out::{say, tell};
 use crate::config::ConfigError;
 use crate::config::check::text_of;
 use crate::config::file::{Lines, gather, parse_dynamic};
-use crate::config::settings::merge;
+use crate::config::settings::{Given, merge};
 use crate::storage::Dirs;
 use crate::storage::disk::{Disk, RealDisk};
 use crate::storage::owner::Owner;
@@ -42,17 +42,8 @@ const MYID: &str = "myid";
 
 pub(super) fn run(args: &InitializeArgs) -> Result<u8, ToolError> {
     let file = config_file(args.configfile.as_ref())?;
-    let lines = lines(&file, args)?;
-    let Some(data_dir) = lines.data_dir.clone() else {
-        return Err(ToolError::Config(ConfigError::Whole {
-            path: file,
-            what: "dataDir is missing; write dataDir=/var/lib/zookeeper".into(),
-        }));
-    };
-    let data_log_dir = lines
-        .data_log_dir
-        .clone()
-        .unwrap_or_else(|| data_dir.clone());
+    let lines = lines(&file, &given(&args.properties)?)?;
+    let (data_dir, data_log_dir) = named(&file, &lines)?;
     let dirs = Dirs::new(&data_dir, &data_log_dir);
     // Whoever uses it, uses it also where data is to be removed.
     let mut owner = Owner::look(&dirs)?;
@@ -63,7 +54,10 @@ pub(super) fn run(args: &InitializeArgs) -> Result<u8, ToolError> {
     let versions = || parents.iter().map(|dir| dir.join("version-2"));
     if !args.force {
         for dir in versions() {
-            refuse_data(&dir)?;
+            refuse_data(
+                &dir,
+                "correct dataDir and dataLogDir, or, if it may be lost, say --force",
+            )?;
         }
         refuse_other_myid(&data_dir, args.myid)?;
     }
@@ -87,13 +81,33 @@ pub(super) fn run(args: &InitializeArgs) -> Result<u8, ToolError> {
     Ok(0)
 }
 
+/// dataDir and dataLogDir of a configuration file, of which nothing else has to be right.
+///
+/// # Errors
+/// [`ToolError::Config`].
+pub(super) fn directories(file: &Path, given: &Given) -> Result<(PathBuf, PathBuf), ToolError> {
+    named(file, &lines(file, given)?)
+}
+
+fn named(file: &Path, lines: &Lines) -> Result<(PathBuf, PathBuf), ToolError> {
+    let Some(data_dir) = lines.data_dir.clone() else {
+        return Err(ToolError::Config(ConfigError::Whole {
+            path: file.to_owned(),
+            what: "dataDir is missing; write dataDir=/var/lib/zookeeper".into(),
+        }));
+    };
+    let data_log_dir = lines.data_log_dir.clone();
+    let data_log_dir = data_log_dir.unwrap_or_else(|| data_dir.clone());
+    Ok((data_dir, data_log_dir))
+}
+
 /// Only what names directories and members has to be right.
-fn lines(file: &Path, args: &InitializeArgs) -> Result<Lines, ToolError> {
+fn lines(file: &Path, given: &Given) -> Result<Lines, ToolError> {
     let wrong = |path: &Path| {
         let path = path.to_owned();
         |(line, what)| ConfigError::Line { path, line, what }
     };
-    let settings = merge(&text_of(file)?, &given(&args.properties)?).map_err(wrong(file))?;
+    let settings = merge(&text_of(file)?, given).map_err(wrong(file))?;
     let count = settings.iter().filter(|s| s.overruled_by.is_none());
     let count = count.map(|s| (s.number, &*s.key, &*s.value));
     let mut lines = gather(count).map_err(wrong(file))?;
@@ -107,7 +121,7 @@ fn lines(file: &Path, args: &InitializeArgs) -> Result<Lines, ToolError> {
 }
 
 /// A directory that holds anything is not new, whatever it is.
-fn refuse_data(dir: &Path) -> Result<(), ToolError> {
+pub(super) fn refuse_data(dir: &Path, way_out: &str) -> Result<(), ToolError> {
     let mut names = match RealDisk.real_dir(dir) {
         Some(_) => RealDisk.list(dir)?,
         None => return Ok(()),
@@ -118,7 +132,7 @@ fn refuse_data(dir: &Path) -> Result<(), ToolError> {
     match names.first() {
         None => Ok(()),
         Some(first) => Err(ToolError::Refused(format!(
-            "{}: data is here ({first}{}), nothing is changed; correct dataDir and dataLogDir, or, if it may be lost, say --force",
+            "{}: data is here ({first}{}), nothing is changed; {way_out}",
             dir.display(),
             if names.len() > 1 {
                 format!(" and {} more", names.len() - 1)

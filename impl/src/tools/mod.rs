@@ -4,10 +4,12 @@
 //! reads them with, and a server is asked over its port, as any other client's tool would. ZooKeeper's own files are read like ours.
 
 mod arguments;
+mod backup;
 mod cleanup;
 mod compare;
 mod error;
 mod helpers;
+mod http;
 mod initialize;
 mod log;
 mod out;
@@ -46,6 +48,16 @@ pub enum Tool {
     /// What stays is read first: nothing is removed unless the newest snapshot that can be read, and the logs behind it, are whole.
     /// A running server does the same by itself: autopurge.purgeInterval=24 in its file.
     Cleanup(cleanup::CleanupArgs),
+    /// Make a backup of a running server, a data directory or an archive of logs, and verify it.
+    ///
+    /// The backup is a directory of its own with snapshot, logs and a manifest: checksums, zxid, and the digest of the tree, each compared with
+    /// what was read back from the disk. Exit code 1: it was refused; 3: what was to be saved is damaged.
+    Backup(backup::BackupArgs),
+    /// Verify a backup, and make the data directories of an ensemble from it: its last state, or that of a zxid or a time.
+    ///
+    /// Nothing is put on top of data, and nothing is written before the backup is verified. Exit code 1: it was refused; 3: the backup is
+    /// damaged, and in which file.
+    Restore(backup::RestoreArgs),
     /// Make the directories of a new server, its myid, and the file that says that it may begin without data.
     Initialize(initialize::InitializeArgs),
     /// Ask a server by a four-letter word, and print the answer.
@@ -62,6 +74,8 @@ pub fn run(tool: &Tool) -> u8 {
         Tool::Log(args) => log::run(args),
         Tool::Snapshot(args) => snapshot::run(args),
         Tool::Cleanup(args) => cleanup::run(args),
+        Tool::Backup(args) => backup::run(args),
+        Tool::Restore(args) => backup::restore(args),
         Tool::Initialize(args) => initialize::run(args),
         Tool::Word(args) => helpers::word(args),
         Tool::Digest(args) => helpers::digest(args),

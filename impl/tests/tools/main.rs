@@ -1,7 +1,8 @@
 //! What an operator does beside a server: logs and snapshots printed, compared and repaired, old files removed, directories made, a
-//! server asked. Method: the real binary, its output and its exit codes, on files that ZooKeeper wrote (conformance/golden/data) and on
+//! server asked, backups made and restored. Method: the real binary, its output and its exit codes, on files that ZooKeeper wrote (conformance/golden/data) and on
 //! our own, whole and damaged.
 
+mod backups;
 #[path = "../common/mod.rs"]
 mod common;
 mod directories;

@@ -63,8 +63,9 @@ impl Packing {
         }
     }
 
-    /// Of what begins so.
-    pub(super) fn of_content(head: &[u8]) -> Self {
+    /// Of what begins so: eight bytes tell.
+    #[must_use]
+    pub fn of_content(head: &[u8]) -> Self {
         let begins_so = |packing: &Self| head.starts_with(packing.magic());
         Self::ALL.into_iter().find(begins_so).unwrap_or_default()
     }

@@ -369,10 +369,13 @@ fn has_lost_sector(entry: &[u8], at: u64) -> bool {
 /// # Errors
 /// [`StorageError::Io`].
 pub fn files_behind<D: Disk>(disk: &D, dir: &Path, after: Zxid) -> Result<Vec<(Zxid, PathBuf)>> {
-    let mut files = list_by_zxid(disk, dir, PREFIX)?;
+    Ok(needed(list_by_zxid(disk, dir, PREFIX)?, after))
+}
+
+fn needed(mut files: Vec<(Zxid, PathBuf)>, after: Zxid) -> Vec<(Zxid, PathBuf)> {
     let first = files.iter().rposition(|(start, _)| *start <= after);
     files.drain(..first.unwrap_or(0));
-    Ok(files)
+    files
 }
 
 /// The entries behind a zxid, in order, without a hole, over all files.
@@ -406,9 +409,16 @@ impl<D: Disk> LogReader<D> {
     /// # Errors
     /// [`StorageError::Io`].
     pub fn range(disk: &D, dir: &Path, after: Zxid, upto: Zxid) -> Result<Self> {
-        Ok(Self {
+        let files = list_by_zxid(disk, dir, PREFIX)?;
+        Ok(Self::over(disk, files, (after, upto)))
+    }
+
+    /// As [`Self::range`], over these files with the zxids of their names, oldest first, wherever they lie.
+    #[must_use]
+    pub fn over(disk: &D, files: Vec<(Zxid, PathBuf)>, (after, upto): (Zxid, Zxid)) -> Self {
+        Self {
             disk: disk.clone(),
-            files: files_behind(disk, dir, after)?.into(),
+            files: needed(files, after).into(),
             current: None,
             start: after,
             last: after,
@@ -416,7 +426,7 @@ impl<D: Disk> LogReader<D> {
             torn: Vec::new(),
             unused: Vec::new(),
             ended: None,
-        })
+        }
     }
 
     /// The next entry, or `None` when there are no more.
