@@ -9,7 +9,7 @@ pub mod keys;
 pub mod net;
 pub mod operation;
 mod own;
-mod ports;
+pub mod ports;
 pub mod quorum_sasl;
 pub mod quorum_tls;
 pub mod security;

@@ -7,7 +7,7 @@ use zabra_model::ids::ServerId;
 use zabra_model::service::members::Member;
 
 /// A port of this server: what it is, where it listens (`None`: on every address), its number.
-type Own<'a> = (String, Option<&'a str>, u16);
+pub type Own<'a> = (String, Option<&'a str>, u16);
 
 /// Whether the ports of all members can be had, which the lines alone tell. Errors: which cannot, and what to do.
 pub(super) fn of_members(members: &BTreeMap<ServerId, Member>) -> Result<(), String> {
@@ -49,8 +49,9 @@ pub(super) fn of_own(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// The ports that this server is to listen on.
-fn own(config: &Config) -> Vec<Own<'_>> {
+/// The ports that this server is to listen on, but that of commands over HTTP: without that one it serves nevertheless.
+#[must_use]
+pub fn own(config: &Config) -> Vec<Own<'_>> {
     let mut own = Vec::new();
     if let Some(client) = &config.client {
         own.push(("clientPort".into(), client.host.as_deref(), client.port));

@@ -3,7 +3,7 @@
 use super::error::ToolError;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, HOST};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use std::fs::File;
@@ -39,6 +39,7 @@ pub(super) struct Head {
     pub(super) status: u16,
     pub(super) last_zxid: Option<String>,
     pub(super) bytes: Option<u64>,
+    pub(super) date: Option<String>,
     pub(super) is_json: bool,
 }
 
@@ -198,6 +199,7 @@ fn head(answer: &Response<Incoming>) -> Head {
         status: answer.status().as_u16(),
         last_zxid: header("last_zxid"),
         bytes: header(CONTENT_LENGTH.as_str()).and_then(|bytes| bytes.parse().ok()),
+        date: header(DATE.as_str()),
         is_json: header("content-type").is_some_and(|kind| kind.starts_with("application/json")),
     }
 }

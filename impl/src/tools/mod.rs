@@ -7,6 +7,7 @@ mod arguments;
 mod backup;
 mod cleanup;
 mod compare;
+mod doctor;
 mod error;
 mod helpers;
 mod http;
@@ -48,6 +49,11 @@ pub enum Tool {
     /// What stays is read first: nothing is removed unless the newest snapshot that can be read, and the logs behind it, are whole.
     /// A running server does the same by itself: autopurge.purgeInterval=24 in its file.
     Cleanup(cleanup::CleanupArgs),
+    /// Tell whether this machine is fit for a server, and its configuration for this machine.
+    ///
+    /// Looks at the disks (how long a sync takes, room, file system), limits, clocks, memory, names, ports, the other members and the
+    /// configuration; changes nothing. Exit code 0: no error; 1: something has to be mended; 2: no server starts with the configuration.
+    Doctor(doctor::DoctorArgs),
     /// Make a backup of a running server, a data directory or an archive of logs, and verify it.
     ///
     /// The backup is a directory of its own with snapshot, logs and a manifest: checksums, zxid, and the digest of the tree, each compared with
@@ -74,6 +80,7 @@ pub fn run(tool: &Tool) -> u8 {
         Tool::Log(args) => log::run(args),
         Tool::Snapshot(args) => snapshot::run(args),
         Tool::Cleanup(args) => cleanup::run(args),
+        Tool::Doctor(args) => doctor::run(args),
         Tool::Backup(args) => backup::run(args),
         Tool::Restore(args) => backup::restore(args),
         Tool::Initialize(args) => initialize::run(args),

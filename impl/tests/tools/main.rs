@@ -6,6 +6,7 @@ mod backups;
 #[path = "../common/mod.rs"]
 mod common;
 mod directories;
+mod doctor;
 mod logs;
 mod snapshots;
 
