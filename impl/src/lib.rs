@@ -12,7 +12,8 @@
 //! | [`admin`] | four-letter words, logging |
 //! | [`mod@bench`] | a load generator for any ZooKeeper server |
 //! | [`shell`] | the commands of ZooKeeper's shell, for any ZooKeeper server |
-//! | [`tools`] | what an operator does beside a server: status, logs, snapshots, cleanup |
+//! | [`tools`] | what an operator does beside a server: status, logs, snapshots, backup, doctor |
+//! | [`container`] | the configuration that the environment of a container asks for |
 //! | [`serve`], [`dev`] | a server, an ensemble on one machine |
 //! | [`tls_init`] | keys and certificates for development |
 
@@ -24,6 +25,8 @@ pub mod admin;
 pub mod bench;
 pub mod client;
 pub mod config;
+#[cfg(feature = "runtime")]
+pub mod container;
 pub mod core;
 #[cfg(feature = "runtime")]
 pub mod dev;

@@ -1,6 +1,6 @@
 //! The `zabra` command: parse, run, exit code.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use zabra::config::settings::{Given, file_of};
 use zabra::config::{Config, ConfigError, check, tell};
 use zabra::error::{ServerError, panics};
 use zabra::tools::Tool;
-use zabra::{admin, dev, serve, shell, tls_init, tools};
+use zabra::{admin, container, dev, serve, shell, tls_init, tools};
 
 /// A ZooKeeper server whose protocol is the checked model's.
 #[derive(Parser)]
@@ -35,6 +35,12 @@ enum Command {
         #[arg(long, hide = true)]
         until_stdin_ends: bool,
     },
+    /// Run one server in a container: writes zoo.cfg and myid from the variables that the images of ZooKeeper take, where they are not there.
+    Container {
+        /// Print the file that would be written, and end.
+        #[arg(long)]
+        print: bool,
+    },
     /// Run an ensemble on this machine; prints its connect string when it serves.
     Dev {
         /// How many servers.
@@ -59,6 +65,16 @@ enum Command {
     Tool(Tool),
     /// Load servers, ours or Java's, and measure throughput, latency and CPU time.
     Bench(zabra::bench::BenchArgs),
+    /// Print what completes this command's words in a shell; in bash: source <(zabra completions bash).
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the pages for man, one for each command.
+    Man {
+        /// Where they are written, as /usr/local/share/man/man1; without it, that of zabra itself goes to standard output.
+        dir: Option<PathBuf>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -106,9 +122,11 @@ fn main() -> ExitCode {
     }));
     let command = Cli::parse_from(shell::with_two_dashes(std::env::args_os())).command;
     // Somebody reads what a shell or a tool prints; what it does beside that is told to whoever asks for it.
-    if !matches!(command, Command::Shell(_) | Command::Tool(_))
-        || std::env::var_os(admin::logging::VARIABLE).is_some()
-    {
+    let is_quiet = matches!(
+        command,
+        Command::Shell(_) | Command::Tool(_) | Command::Completions { .. } | Command::Man { .. }
+    );
+    if !is_quiet || std::env::var_os(admin::logging::VARIABLE).is_some() {
         admin::logging::start();
     }
     match command {
@@ -144,6 +162,14 @@ fn main() -> ExitCode {
             }
             serve::serve(configured(&arguments, &given)?, until_stdin_ends).await
         }),
+        Command::Container { print } => container(print),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "zabra", &mut text);
+            print(&String::from_utf8_lossy(&text));
+            ExitCode::SUCCESS
+        }
+        Command::Man { dir } => man(dir.as_deref()),
         Command::Dev {
             servers,
             base_port,
@@ -235,6 +261,53 @@ fn config(command: &ConfigCommand) -> ExitCode {
                 usage
             }
         },
+    }
+}
+
+fn container(is_printed: bool) -> ExitCode {
+    let plan = match container::plan(std::env::vars_os()) {
+        Ok(plan) => plan,
+        Err(error) => {
+            eprintln!("zabra: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    if is_printed {
+        for note in &plan.notes {
+            eprintln!("zabra: {note}");
+        }
+        print(&plan.text);
+        return ExitCode::SUCCESS;
+    }
+    block_on(async move {
+        for note in &plan.notes {
+            tracing::warn!("{note}");
+        }
+        plan.carry_out()?;
+        let given = Given::read(&[], std::env::vars_os())?;
+        serve::serve(check::load_with(&plan.file, &given)?, false).await
+    })
+}
+
+fn man(dir: Option<&Path>) -> ExitCode {
+    let command = Cli::command();
+    let written = match dir {
+        Some(dir) => {
+            std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(command, dir))
+        }
+        None => {
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(command).render(&mut page);
+            rendered.map(|()| print(&String::from_utf8_lossy(&page)))
+        }
+    };
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let place = dir.unwrap_or(Path::new("standard output"));
+            eprintln!("zabra: {}: {error}", place.display());
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -117,3 +117,54 @@ fn it_ends_with_zookeeper_s_codes_where_it_has_one() {
     assert_eq!(found, Some(14), "{said}");
     assert!(said.contains("(election port)"), "{said}");
 }
+
+/// What a shell completes, and what man shows, name every command.
+#[test]
+fn completions_and_pages_name_every_command() {
+    let run = |arguments: &[&str]| {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_zabra"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{arguments:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let help = run(&["help"]);
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands: Vec<_> = commands
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| {
+            line.strip_prefix("  ")
+                .filter(|line| !line.starts_with(' '))
+        })
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    assert!(
+        commands.contains(&"backup") && commands.len() > 15,
+        "{commands:?}"
+    );
+    for shell in ["bash", "zsh", "fish"] {
+        let text = run(&["completions", shell]);
+        for command in &commands {
+            assert!(text.contains(command), "{shell}: {command}");
+        }
+    }
+    // Bash reads it, and completes what it is asked for.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("zabra.bash");
+    std::fs::write(&file, run(&["completions", "bash"])).unwrap();
+    let script = "source \"$1\"; COMP_WORDS=(zabra rest); COMP_CWORD=1; _zabra zabra rest zabra; echo \"${COMPREPLY[@]}\"";
+    let done = std::process::Command::new("bash")
+        .args(["-c", script, "bash"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "restore\n");
+    let pages = dir.path().join("man1");
+    run(&["man", pages.to_str().unwrap()]);
+    for command in commands.iter().filter(|command| **command != "help") {
+        let page = std::fs::read_to_string(pages.join(format!("zabra-{command}.1"))).unwrap();
+        assert!(page.contains(".SH"), "{command}");
+    }
+    assert!(run(&["man"]).contains(".TH zabra 1"));
+}

@@ -10,6 +10,7 @@ use super::links::{Knocking, Links};
 use super::member_files::MemberFiles;
 use super::mesh::ElectionNet;
 use super::quorum::dial;
+use super::supervisor::{self, Pulse};
 use crate::client::shared::Shared;
 use crate::config::store::Compression;
 use crate::core::event::{Done, Event, Now};
@@ -59,6 +60,8 @@ pub struct Edges {
     pub files: MemberFiles,
     /// Where lines of the audit log go, if there is one.
     pub audit: Option<Arc<AuditLog>>,
+    /// Where turns are counted, if a watchdog wants to know of them.
+    pub pulse: Option<Arc<Pulse>>,
     /// The attempt to dial that is under way.
     pub dialling: Option<JoinHandle<()>>,
     /// How long to dial, whatever the core says: a harness holds the links, too.
@@ -102,13 +105,22 @@ impl Alarm {
 /// [`ServerError::Disk`], [`ServerError::Data`].
 pub async fn run(mut core: Core, mut edges: Edges) -> Result<(), ServerError> {
     let (mut events, mut out) = (Vec::new(), Box::default());
+    edges.pulse = supervisor::start(&edges.shared);
     loop {
         core.turn(edges.now(), &mut events, &mut out)?;
         edges.carry_out(&mut out);
         if out.ended {
             return Ok(());
         }
-        edges.wait(&mut events, out.wake_ms).await;
+        let wake_ms = match &edges.pulse {
+            None => out.wake_ms,
+            Some(pulse) => {
+                pulse.beat();
+                let next = edges.clock.elapsed_ms().saturating_add(pulse.within_ms);
+                out.wake_ms.min(next)
+            }
+        };
+        edges.wait(&mut events, wake_ms).await;
     }
 }
 
@@ -139,6 +151,7 @@ impl Edges {
             mesh,
             files: MemberFiles::default(),
             audit: None,
+            pulse: None,
             dialling: None,
             dial_within: None,
             alarm: Alarm::new(&clock),

@@ -30,6 +30,7 @@ mod shown;
 pub mod shutdown;
 mod stores;
 mod subject;
+pub mod supervisor;
 pub mod timed;
 pub mod tls;
 mod tls_config;

@@ -1,6 +1,7 @@
 //! The orderly stop: SIGTERM, SIGINT, or the end of standard input.
 
 use super::inbox::Inbox;
+use super::supervisor;
 use crate::core::event::Event;
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
@@ -30,6 +31,7 @@ pub fn listen(inbox: Arc<Inbox>, until_stdin_ends: bool) {
             () = stdin_ended(), if until_stdin_ends => "end of standard input",
         };
         info!(why, "stopping");
+        supervisor::stopping();
         inbox.push(Event::Shutdown, 0);
     });
 }

@@ -56,6 +56,8 @@ const IMPL: &[Room] = &[
     Room { of: &["gate", "runtime"], uses: &[&["gate", "runtime", "admin", "core", "client", "error"], FORMATS] },
     Room { of: &["serve"], uses: &[&["gate", "runtime", "admin", "core", "client", "error"], FORMATS] },
     Room { of: &["tls_init"], uses: &[] },
+    // What the environment of a container says becomes a file, which a start then reads as any other.
+    Room { of: &["container"], uses: &[&["config"]] },
     Room { of: &["dev"], uses: &[&["config", "error", "runtime"]] },
 ];
 
