@@ -490,3 +490,30 @@ fn a_damaged_backup_is_refused_with_the_file_and_the_reason() {
         }
     }
 }
+
+/// A file that is whole, and whose digest is of another tree: nothing but the nodes tells.
+#[test]
+fn a_snapshot_that_tells_the_digest_of_another_tree_is_no_backup() {
+    const SEAL: usize = 13;
+    let (cluster, admin) = servers(1);
+    cluster.client(0).create("/a", 0).unwrap().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    let backup = ["backup", "--server", &admin, "--auth", ANYBODY, "--to"];
+    done(&[&backup[..], &[text(&first)]].concat());
+    // Behind the tree: zxid, version and digest, a seal, the zxid, a seal.
+    let file = snapshot_in(&first);
+    let mut bytes = fs::read(&file).unwrap();
+    let digest = bytes.len() - 2 * SEAL - 8 - 1;
+    bytes[digest] ^= 1;
+    for seal in [digest + 1, bytes.len() - SEAL] {
+        let sum = u64::from(simd_adler32::adler32(&&bytes[..seal]));
+        bytes[seal..seal + 8].copy_from_slice(&sum.to_be_bytes());
+    }
+    let archive = dir.path().join("archive");
+    fs::create_dir(&archive).unwrap();
+    fs::write(archive.join(file.file_name().unwrap()), bytes).unwrap();
+    let of_archive = ["backup", "--data", text(&archive), "--to", text(&second)];
+    refused(3, &["snapshot.", "tells digest 0x"], &of_archive);
+    assert!(!second.exists());
+}
