@@ -196,3 +196,50 @@ fn the_file_can_be_looked_at_before() {
     );
     assert!(String::from_utf8_lossy(&done.stderr).contains("ZOO_SERVRS"));
 }
+
+/// The variables of the manifests for Kubernetes, by their lines.
+#[test]
+fn the_pods_of_the_manifests_are_members_of_one_ensemble() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/kubernetes.yaml");
+    let text = fs::read_to_string(file).unwrap();
+    let names = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- name: ZOO_"));
+    let values = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("value: "));
+    let variables: Vec<_> = names
+        .zip(values)
+        .map(|(name, value)| (format!("ZOO_{name}"), value.trim_matches('"').to_owned()))
+        .collect();
+    assert!(variables.len() >= 5, "{variables:?}");
+    for (ordinal, sid) in [(0, 1), (1, 2), (2, 3)] {
+        let dir = tempfile::tempdir().unwrap();
+        let done = Command::new(env!("CARGO_BIN_EXE_zabra"))
+            .args(["container", "--print"])
+            .env_clear()
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .envs(places(dir.path()))
+            .env("HOSTNAME", format!("zookeeper-{ordinal}"))
+            .output()
+            .unwrap();
+        assert!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+        // The file that it would write is one that a server starts with.
+        let (file, data) = (dir.path().join("zoo.cfg"), dir.path().join("data"));
+        fs::create_dir(&data).unwrap();
+        fs::write(&file, &done.stdout).unwrap();
+        fs::write(data.join("myid"), format!("{sid}\n")).unwrap();
+        let checked = Command::new(env!("CARGO_BIN_EXE_zabra"))
+            .args(["config", "check"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        assert!(
+            checked.status.success(),
+            "{}",
+            String::from_utf8_lossy(&checked.stdout)
+        );
+        let text = String::from_utf8(done.stdout).unwrap();
+        assert_eq!(text.matches("\nserver.").count(), 3, "{text}");
+    }
+}
