@@ -5,6 +5,7 @@ pub mod chaos;
 pub mod cluster;
 pub mod dependents;
 pub mod differential;
+pub mod failover;
 pub mod fuzz;
 pub mod interop;
 pub mod lossy;

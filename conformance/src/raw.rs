@@ -95,14 +95,39 @@ impl RawClient {
     /// # Errors
     /// The server refuses, or does not answer within `limit`.
     pub fn connect_within(port: u16, timeout_ms: i32, limit: Duration) -> Result<Self> {
+        let password = Bytes::from_static(&[0; 16]);
+        Self::introduce(port, timeout_ms, (SessionId(0), password), limit)
+    }
+
+    /// Goes on with a session.
+    ///
+    /// # Errors
+    /// As [`RawClient::connect_within`], or the session is over.
+    pub fn resume_within(port: u16, session: &ConnectResponse, limit: Duration) -> Result<Self> {
+        let password = Bytes::copy_from_slice(&session.password);
+        let who = (session.session, password);
+        let client = Self::introduce(port, session.timeout_ms, who, limit)?;
+        ensure!(
+            client.session.session == session.session,
+            "the session is over"
+        );
+        Ok(client)
+    }
+
+    fn introduce(
+        port: u16,
+        timeout_ms: i32,
+        (session, password): (SessionId, Bytes),
+        limit: Duration,
+    ) -> Result<Self> {
         let mut frames = Frames::connect(port)?;
         let mut out = BytesMut::new();
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: Zxid(0),
             timeout_ms,
-            session: SessionId(0),
-            password: Some(Bytes::from_static(&[0; 16])),
+            session,
+            password: Some(password),
             read_only: Some(false),
         };
         request.put(&mut out);

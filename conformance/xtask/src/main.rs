@@ -50,7 +50,10 @@ struct Cli {
     /// `interop`: instead of the tests, this program at work with three servers: kafka, solr, bookkeeper, hbase, hadoop, or all.
     #[arg(long)]
     program: Vec<String>,
-    /// `sim`, `interop --program`: JSON on standard output.
+    /// `failover`: how many rounds.
+    #[arg(long, default_value_t = 20)]
+    rounds: usize,
+    /// `sim`, `failover`, `interop --program`: JSON on standard output.
     #[arg(long)]
     json: bool,
 }
@@ -72,6 +75,8 @@ enum Task {
     Interop,
     /// How long a writer waits while 100,000 sessions expire together, and while others ask for much; release build, minutes.
     Gaps,
+    /// How long clients wait when a leader is killed or stopped, and a server takes to come back; release build, a minute.
+    Failover,
     /// Cuts the power of running servers under load, of an ensemble and of one alone; CI does it for fewer cuts.
     Power,
     /// Simulates whole servers and their clients on virtual disks, network and time; CI does it for fewer seeds.
@@ -132,6 +137,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Interop if cli.program.is_empty() => interop(),
         Task::Interop => programs(cli),
         Task::Gaps => gaps(),
+        Task::Failover => failover(cli.rounds, cli.json),
         Task::Power => power(cli.cuts, cli.seed),
         Task::Sim => sim(cli),
         Task::Differential => differential(cli),
@@ -238,6 +244,14 @@ fn gaps() -> Result<()> {
         .env("ZABRA_SESSIONS", "100000")
         .status()?;
     finish(what, began, status.success())
+}
+
+fn failover(rounds: usize, json: bool) -> Result<()> {
+    let rounds = rounds.to_string();
+    let run = ["run", "--quiet", "--release", "-p", "zabra-conformance"];
+    let how = ["--bin", "zabra-failover", "--", "--rounds", &rounds];
+    let json = if json { &["--json"][..] } else { &[] };
+    cargo(&[&run[..], &how[..], json].concat())
 }
 
 fn power(cuts: u64, seed: Option<u64>) -> Result<()> {
