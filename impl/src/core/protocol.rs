@@ -28,7 +28,7 @@ impl Core {
 
     pub(super) fn carry_out(&mut self) {
         let mut effects = std::mem::take(&mut self.protocol.effects);
-        let (mut leads, mut serves) = (false, false);
+        let (mut leads, mut serves, mut looks) = (false, false, false);
         for effect in effects.drain(..) {
             if let Some(need) = Need::before(&effect) {
                 self.deliver(need);
@@ -72,6 +72,7 @@ impl Core {
                 Effect::Became(state) => {
                     self.became(state);
                     leads = state == ServerState::Leading;
+                    looks = state == ServerState::Looking;
                 }
                 Effect::Serve { epoch } => {
                     self.serve(epoch);
@@ -84,6 +85,11 @@ impl Core {
             }
         }
         self.protocol.effects = effects;
+        if looks && !self.timers_are_driven() {
+            for (from, notification) in self.protocol.take_early(self.now.elapsed_ms) {
+                self.step(Input::Notified { from, notification });
+            }
+        }
         if leads {
             // Learners that were quicker than this server.
             self.let_waiting_in();

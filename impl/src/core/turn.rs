@@ -14,6 +14,7 @@ use crate::client::shared::Shared;
 use crate::error::ServerError;
 use crate::storage::worker;
 use bytes::BytesMut;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tracing::warn;
@@ -132,6 +133,8 @@ impl Core {
                 peer,
                 timers: Timers::new(config.tick_ms, config.init_ms(), config.net.resend_ms),
                 env: start.env,
+                away: BTreeSet::new(),
+                early: Vec::new(),
                 steps: 0,
                 effects,
                 measures: Measures::default(),
@@ -199,7 +202,17 @@ impl Core {
 
     fn on_event(&mut self, event: Event) -> Result<(), ServerError> {
         match event {
-            Event::Mail(from, notification) => self.step(Input::Notified { from, notification }),
+            Event::Mail(from, notification) => {
+                let now_ms = self.now.elapsed_ms;
+                self.protocol.hears(from, notification, now_ms);
+                self.step(Input::Notified { from, notification });
+            }
+            Event::Reached(server, true) => {
+                self.protocol.away.remove(&server);
+            }
+            Event::Reached(server, false) => {
+                self.protocol.away.insert(server);
+            }
             Event::Fired(timer) => {
                 if self.protocol.timers.take(timer) {
                     self.step(Input::Fired(timer));
@@ -312,6 +325,9 @@ impl Core {
     fn on_time(&mut self) {
         let elapsed_ms = self.now.elapsed_ms;
         if !self.timers_are_driven {
+            if self.protocol.takes_idle_wait() {
+                self.step(Input::Fired(Timer::Finalize));
+            }
             while let Some(timer) = self.protocol.timers.fired(elapsed_ms) {
                 self.step(Input::Fired(timer));
             }
@@ -430,6 +446,11 @@ impl Core {
     #[must_use]
     pub const fn shared(&self) -> &Arc<Shared> {
         &self.replica.shared
+    }
+
+    /// Whether timers run out when the driver says so.
+    pub(super) const fn timers_are_driven(&self) -> bool {
+        self.timers_are_driven
     }
 
     /// The position that the next proposal will get, if this server leads.

@@ -5,7 +5,7 @@
 //!
 //! | handled | by, among others |
 //! |---|---|
-//! | `Mail`, `Dialled` | `following`: an attempt to dial … |
+//! | `Mail`, `Reached`, `Dialled` | `following`: an election does not wait …, an attempt to dial … |
 //! | `Fired`, and what is due by the time | `following`: a timer of the driver …; `alone`: silent sessions, stalls, old files; `local`: reads without a leader; `cases`: C-49 to C-51 |
 //! | `Disk` | `alone`: only what the disk has said …, C-10, a failed disk; `leading`: C-10, C-83 |
 //! | `Accepted`, `Ended`, `Behind` | `leading`: who is let in, C-80, C-82, C-84, a frame of a link that was closed; `following`: learners that come to a follower |
