@@ -246,11 +246,7 @@ impl Core {
             Event::SnapshotAsked(told) => self.operator.ask(told),
             Event::Restore(asked) => self.restore(asked),
             Event::Settle => self.deliver(Need::Answer),
-            Event::Shutdown => {
-                self.stop_serving();
-                self.quorum.close_all(&mut self.out);
-                self.out.ended = true;
-            }
+            Event::Shutdown => self.on_shutdown(),
         }
         Ok(())
     }
@@ -332,13 +328,16 @@ impl Core {
                 self.step(Input::Fired(timer));
             }
         }
-        if self.service.next_look_ms <= elapsed_ms {
+        self.look_at_stay();
+        // Who leaves begins nothing.
+        let stays = self.service.leaving.is_none();
+        if stays && self.service.next_look_ms <= elapsed_ms {
             self.look_at_sessions();
             self.service.next_look_ms = self.service.tracker.next_look_ms(elapsed_ms);
-        } else if self.service.has_due() {
+        } else if stays && self.service.has_due() {
             self.close_due();
         }
-        if self.service.leads() && self.service.sweep.next_ms() <= elapsed_ms {
+        if stays && self.service.leads() && self.service.sweep.next_ms() <= elapsed_ms {
             self.delete_containers();
         }
         self.look_without_leader();
@@ -358,6 +357,7 @@ impl Core {
     /// Everything that others wait for leaves: the disk's batch, the links' packets, the clients' replies.
     fn flush(&mut self) {
         self.deliver(Need::Turn);
+        self.leave_if_over();
         self.press();
         self.maybe_snapshot();
         let txns = self.disk.flush(self.now.elapsed_ms, &mut self.out);
@@ -390,12 +390,13 @@ impl Core {
 
     fn next_wake_ms(&self) -> u64 {
         let now_ms = self.now.elapsed_ms;
-        if self.service.has_due() || self.replica.delivery.is_due() {
+        let stays = self.service.leaving.is_none();
+        if stays && self.service.has_due() || self.replica.delivery.is_due() {
             return now_ms;
         }
         let mut wake_ms = now_ms + IDLE_MAX_MS;
         // What would be logged waits for room on the disk.
-        if self.service.leads() && self.service.room.may_log() {
+        if stays && self.service.leads() && self.service.room.may_log() {
             let sweep_ms = self.service.sweep.next_ms();
             wake_ms = wake_ms.min(self.service.next_look_ms).min(sweep_ms);
         }

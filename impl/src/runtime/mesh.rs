@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 use zabra_model::ids::ServerId;
@@ -110,6 +110,8 @@ pub struct ElectionNet {
     slots: RwLock<HashMap<ServerId, Arc<Slot>>>,
     /// Who is no member and has made itself known: the oldest gives way.
     guests: Mutex<VecDeque<(ServerId, AbortHandle)>>,
+    /// What is to end with it.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
     doors: Doors,
     guard: Arc<Guard>,
     members_change: bool,
@@ -158,6 +160,7 @@ impl ElectionNet {
             says: RwLock::default(),
             slots: RwLock::default(),
             guests: Mutex::default(),
+            tasks: Mutex::default(),
             doors: Doors::new(shared, "election"),
             guard,
             members_change: shared.config.reconfig_enabled,
@@ -166,8 +169,18 @@ impl ElectionNet {
             sent: Sent::default(),
         });
         net.set_members(&shared.lists());
-        tokio::spawn(Arc::clone(&net).accept(port.listener));
+        let accept = tokio::spawn(Arc::clone(&net).accept(port.listener));
+        lock(&net.tasks).push(accept);
         net
+    }
+
+    /// Nobody is listened to and talked to any more: others know at once that this server takes part in no election.
+    pub async fn stop(&self) {
+        let tasks = std::mem::take(&mut *lock(&self.tasks));
+        tasks.iter().for_each(JoinHandle::abort);
+        for task in tasks {
+            let _ = task.await; // it was told to end
+        }
     }
 
     /// These are the members now: new ones are talked to, at once, and those that have moved are dialled elsewhere.
@@ -197,7 +210,11 @@ impl ElectionNet {
         });
         write(&self.slots).insert(sid, Arc::clone(&slot));
         let run = tokio::spawn(Arc::clone(self).run(Arc::clone(&slot), receiver));
-        (slot, run.abort_handle())
+        let end = run.abort_handle();
+        let mut tasks = lock(&self.tasks);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(run);
+        (slot, end)
     }
 
     /// Who is no member has made itself known: it is answered, and dialled at the address that it came from.

@@ -8,7 +8,7 @@ use zabra_model::tree::txn::{Txn, TxnHeader};
 
 pub(super) const UP: Link = Link(5);
 
-fn says(packet: Packet<crate::wire::payload::Payload>) -> Event {
+pub(super) fn says(packet: Packet<crate::wire::payload::Payload>) -> Event {
     Event::Heard(UP, vec![Heard::Core(packet)])
 }
 
@@ -65,7 +65,7 @@ fn linked_with(lines: &str) -> Server {
 }
 
 /// The same, serving.
-fn serving() -> Server {
+pub(super) fn serving() -> Server {
     serving_with(OF_THREE)
 }
 
@@ -357,7 +357,7 @@ fn a_timer_of_the_driver_is_heard_only_if_it_runs() {
 }
 
 /// A transaction that the leader logs and commits.
-fn committed(server: &mut Server, zxid: Zxid, session: i64, cxid: i32, txn: Txn) {
+pub(super) fn committed(server: &mut Server, zxid: Zxid, session: i64, cxid: i32, txn: Txn) {
     let header = TxnHeader {
         session: SessionId(session),
         cxid,
@@ -371,7 +371,7 @@ fn committed(server: &mut Server, zxid: Zxid, session: i64, cxid: i32, txn: Txn)
 }
 
 /// A client forwards a create; the number by which its transaction will be known.
-fn asks(server: &mut Server, conn: &Arc<Conn>, xid: i32) -> i32 {
+pub(super) fn asks(server: &mut Server, conn: &Arc<Conn>, xid: i32) -> i32 {
     server.submit(conn, xid, create("/a"));
     let mut sent = packets(server, UP);
     sent.retain(|packet| packet.kind == PacketKind::Request);
@@ -381,7 +381,7 @@ fn asks(server: &mut Server, conn: &Arc<Conn>, xid: i32) -> i32 {
         .cxid
 }
 
-fn open(server: &Server, session: i64) -> Arc<Conn> {
+pub(super) fn open(server: &Server, session: i64) -> Arc<Conn> {
     let conn = server.conn(session);
     conn.state().phase = ConnPhase::Open;
     conn

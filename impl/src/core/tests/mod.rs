@@ -14,7 +14,7 @@
 //! | `Heard`: a tree; `Done` | `following`: a whole tree …, a tree that holds more …; `alone`: C-8 |
 //! | `Connect`, `Submitted` | `alone`: a write is answered …, a sync …, a session goes on …, C-45; `local` |
 //! | `SnapshotAsked`, `Restore`, and how their jobs end | `operator` |
-//! | `Propose`, `Settle`, `Shutdown` | `alone`: a harness …, the end … |
+//! | `Propose`, `Settle`, `Shutdown` | `alone`: a harness …, the end …; `leaving` |
 //!
 //! What is between a client's bytes and `Submitted` is tested in `client/intake/tests/`.
 
@@ -22,6 +22,7 @@ mod alone;
 mod cases;
 mod following;
 mod leading;
+mod leaving;
 mod local;
 mod operator;
 
@@ -333,6 +334,11 @@ fn answers(conn: &Conn) -> Vec<(i32, i32)> {
     let header = |frame: &Bytes| ReplyFrame::split(frame).unwrap().header;
     let headers = frames.iter().map(header);
     headers.map(|header| (header.xid, header.err)).collect()
+}
+
+/// A client has got all that was written to it.
+fn fetch(conn: &Conn) {
+    conn.state().take_out(&mut BytesMut::new());
 }
 
 /// Takes the packets that were sent over a link.
