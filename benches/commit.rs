@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use zabra::bench::{BenchArgs, Operation, Sessions, measure};
+use zabra::bench::{BenchArgs, Operation, Sessions, TlsArgs, measure};
 use zabra::config::check;
 use zabra::serve::serve;
 
@@ -138,5 +138,6 @@ fn args(ports: &[u16], connections: u32, depth: u32, size: u32) -> BenchArgs {
         pids: vec![],
         no_prepare: false,
         json: false,
+        tls: TlsArgs::default(),
     }
 }

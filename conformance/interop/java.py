@@ -12,7 +12,8 @@ The jars come out of the source archive of the Python package pyspark, which car
 they need; pip fetches it from whatever registry it is set up for (about 440 MB, once). They are kept in
 ${XDG_CACHE_HOME:-~/.cache}/zabra/java. Exit code 3: no Java, or no jars to be had, so that a test can say why it was skipped.
 
-Server i of an ensemble (from 0) has client port base+i, quorum port base+10+i, election port base+20+i, server id i+1.
+Server i of an ensemble (from 0) has client port base+i, quorum port base+10+i, election port base+20+i, server id i+1; with TLS
+for clients also secureClientPort base+30+i.
 """
 
 import argparse
@@ -150,16 +151,29 @@ def zoo_cfg(directory: pathlib.Path, i: int, count: int, base_port: int, setting
     return "".join(f"{key}={value}\n" for key, value in lines.items())
 
 
+def tls_settings(stores: pathlib.Path, is_java: bool) -> dict:
+    """TLS for clients, with the files of `zabra tls init`; Java has it behind Netty alone."""
+    settings = {
+        "ssl.keyStore.location": stores / "server.pem",
+        "ssl.trustStore.location": stores / "ca.pem",
+    }
+    if is_java:
+        settings["serverCnxnFactory"] = "org.apache.zookeeper.server.NettyServerCnxnFactory"
+    return settings
+
+
 class Ensemble:
     """Processes of one or more servers; a context manager that stops what it has started.
 
     `command` makes the command line of a server from the path of its zoo.cfg; without it, the servers are Java's.
+    `stores` is the folder of the files of `zabra tls init`: with it, clients may speak TLS, at ports of their own.
     """
 
-    def __init__(self, count, base_port, data, command=None, settings=None, jvm=(), environment=None):
+    def __init__(self, count, base_port, data, command=None, settings=None, jvm=(), environment=None, stores=None):
         self.count, self.base_port, self.data = count, base_port, pathlib.Path(data)
+        self.stores = stores
         self.command = command or (lambda config: java_server(config, jvm))
-        self.settings = settings or {}
+        self.settings = {**(settings or {}), **(tls_settings(stores, command is None) if stores else {})}
         self.environment = {**os.environ, **(environment or {})}
         self.processes: list[subprocess.Popen | None] = [None] * count
 
@@ -172,6 +186,11 @@ class Ensemble:
         return ",".join(f"127.0.0.1:{port}" for port in self.ports)
 
     @property
+    def secure_connect(self) -> str:
+        """The ports of TLS, by the name that the certificate has."""
+        return ",".join(f"localhost:{port + 30}" for port in self.ports)
+
+    @property
     def pids(self) -> list[int]:
         return [p.pid for p in self.processes if p]
 
@@ -181,7 +200,8 @@ class Ensemble:
         if self.count > 1:
             (directory / "myid").write_text(f"{i + 1}\n")
         config = directory / "zoo.cfg"
-        config.write_text(zoo_cfg(directory, i, self.count, self.base_port, self.settings))
+        secure = {"secureClientPort": self.base_port + 30 + i} if self.stores else {}
+        config.write_text(zoo_cfg(directory, i, self.count, self.base_port, {**self.settings, **secure}))
         with open(directory / "server.log", "ab") as log:
             # The log is the server's standard output and error; it reads nothing.
             self.processes[i] = subprocess.Popen(

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Zabra against Java ZooKeeper on this machine, in one run: two ensembles of three, alternating rounds, one load generator.
 
-    side_by_side.py [--rounds 3] [--seconds 4] [--json FILE]
+    side_by_side.py [--tls] [--rounds 3] [--seconds 4] [--json FILE]
 
 Both ensembles run from the same zoo.cfg settings, every acknowledged write synced to the disks of a quorum. The Java servers
 are warmed up first. A round is: Java set, Java get, Zabra set, Zabra get; a ratio is the median over the rounds of
 the ratio within a round, since what else the machine does changes from round to round. CPU time is that of all three
 servers, from /proc, divided by the operations; it is the number that holds on a busy machine.
+
+With --tls the load goes to the secureClientPort of each server (Java's with Netty), the load generator shows a certificate, and
+mixes are measured, too; 64 requests are in flight unless --depth says otherwise (16 connections with 4 each), else 512.
 
 Exit code: 0 if every goal below holds, 1 if one does not, 3 if there is no Java ZooKeeper to be had.
 """
@@ -31,6 +34,7 @@ GOALS = [
     ("set", "server_cpu_us_per_op", "at most", 1 / 3),
     ("get", "server_cpu_us_per_op", "at most", 1 / 3),
 ]
+TLS_GOALS = [(op, "ops_per_second", "at least", 5.0) for op in ("set", "get", "mix")]
 COLUMNS = [
     ("ops/s", "ops_per_second", "{:,.0f}"),
     ("server µs/op", "server_cpu_us_per_op", "{:.2f}"),
@@ -50,15 +54,18 @@ def release_binary(given) -> pathlib.Path:
 
 
 def load(binary, ensemble, op, args, seconds, warmup) -> dict:
-    line = [binary, "bench", "--json", "--servers", ensemble.connect, "--op", op]
+    servers = ensemble.secure_connect if ensemble.stores else ensemble.connect
+    line = [binary, "bench", "--json", "--servers", servers, "--op", op]
+    if ensemble.stores:
+        line += ["--tls-ca", ensemble.stores / "ca.pem", "--tls-cert", ensemble.stores / "client.pem"]
     line += ["--connections", args.connections, "--depth", args.depth, "--size", args.size, "--keys", args.keys]
     line += ["--seconds", seconds, "--warmup", warmup, "--pid", ",".join(map(str, ensemble.pids))]
     done = subprocess.run([str(word) for word in line], capture_output=True, text=True)
     if done.returncode != 0:
-        raise RuntimeError(f"{op} against {ensemble.connect}: {done.stderr.strip()}")
+        raise RuntimeError(f"{op} against {servers}: {done.stderr.strip()}")
     report = json.loads(done.stdout)
     if report["errors"] or report["malformed"]:
-        raise RuntimeError(f"{op} against {ensemble.connect} met errors: {done.stdout.strip()}")
+        raise RuntimeError(f"{op} against {servers} met errors: {done.stdout.strip()}")
     return report
 
 
@@ -81,9 +88,9 @@ def table(results: dict) -> str:
     return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(row, widths)) for row in rows)
 
 
-def verdicts(results: dict) -> list[dict]:
+def verdicts(results: dict, goals) -> list[dict]:
     found = []
-    for op, key, relation, bound in GOALS:
+    for op, key, relation, bound in goals:
         pairs = list(zip(results["zabra"][op], results["java"][op]))
         ratio = statistics.median(value(ours, key) / value(theirs, key) for ours, theirs in pairs)
         holds = ratio >= bound if relation == "at least" else ratio <= bound
@@ -93,9 +100,12 @@ def verdicts(results: dict) -> list[dict]:
 
 def measure(args, binary, data) -> dict:
     """Reports by ensemble and operation."""
-    settings = {"forceSync": "yes"}
+    settings, stores = {"forceSync": "yes"}, None
+    if args.tls:
+        stores = data / "tls"
+        subprocess.run([binary, "tls", "init", stores], check=True, stdout=subprocess.DEVNULL)
     ensembles = {
-        "java": java.Ensemble(3, args.base_port, data / "java", settings=settings),
+        "java": java.Ensemble(3, args.base_port, data / "java", settings=settings, stores=stores),
         "zabra": java.Ensemble(
             3,
             args.base_port + 100,
@@ -104,10 +114,12 @@ def measure(args, binary, data) -> dict:
             settings=settings,
             # What people run: warnings and the changes of roles, no more.
             environment={"ZABRA_LOG": "info"},
+            stores=stores,
         ),
     }
     ensembles = {name: e for name, e in ensembles.items() if args.only in (None, name)}
-    results = {name: {"set": [], "get": []} for name in ensembles}
+    ops = ("set", "get", "mix") if args.tls else ("set", "get")
+    results = {name: {op: [] for op in ops} for name in ensembles}
     try:
         for name, ensemble in ensembles.items():
             ensemble.start()
@@ -118,7 +130,7 @@ def measure(args, binary, data) -> dict:
             load(binary, ensembles["java"], "get", args, args.jvm_warmup / 3, 0)
         for i in range(args.rounds):
             for name, ensemble in ensembles.items():
-                for op in ("set", "get"):
+                for op in ops:
                     report = load(binary, ensemble, op, args, args.seconds, args.warmup)
                     results[name][op].append(report)
                     rate, cpu = report["ops_per_second"], report["server_cpu_us_per_op"]
@@ -132,12 +144,13 @@ def measure(args, binary, data) -> dict:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zabra", metavar="PATH", help="the binary; without it, cargo builds the release one")
+    parser.add_argument("--tls", action="store_true", help="through the ports of TLS")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4, help="length of each window")
     parser.add_argument("--warmup", type=float, default=1, help="load before each window")
     parser.add_argument("--jvm-warmup", type=float, default=15, help="load on the Java servers before the first round")
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--depth", type=int, default=32, help="requests in flight on each connection")
+    parser.add_argument("--depth", type=int, help="requests in flight on each connection: 32, with --tls 4")
     parser.add_argument("--size", type=int, default=100, help="bytes of data in a node")
     parser.add_argument("--keys", type=int, default=10_000)
     parser.add_argument("--base-port", type=int, default=31100, help="Java's ports begin here, Zabra's 100 above")
@@ -145,6 +158,7 @@ def main():
     parser.add_argument("--only", choices=["java", "zabra"], help="measure one of the two; judges nothing")
     parser.add_argument("--json", metavar="FILE", help="write every report and the verdicts; - is the standard output")
     args = parser.parse_args()
+    args.depth = args.depth or (4 if args.tls else 32)
     binary = release_binary(args.zabra)
     data = pathlib.Path(args.data or tempfile.mkdtemp(prefix="zabra-side-by-side-"))
     try:
@@ -158,7 +172,7 @@ def main():
     finally:
         if not args.data:
             shutil.rmtree(data, ignore_errors=True)
-    judged = [] if args.only else verdicts(results)
+    judged = [] if args.only else verdicts(results, TLS_GOALS if args.tls else GOALS)
     if args.json:
         text = json.dumps({"reports": results, "verdicts": judged}, indent=1)
         print(text) if args.json == "-" else pathlib.Path(args.json).write_text(text + "\n")

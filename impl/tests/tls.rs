@@ -529,3 +529,116 @@ fn c_30_stores_that_cannot_be_used_refuse_the_start() {
         assert!(!said.contains("loud"), "the password is in the log");
     }
 }
+
+/// `zabra bench` with the files that `zabra tls init` writes: what it measures, and what it says where the two do not come together.
+#[test]
+fn the_load_generator_speaks_tls_and_says_what_keeps_it_from_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let zabra = || Command::new(env!("CARGO_BIN_EXE_zabra"));
+    for name in ["tls", "other"] {
+        let to = dir.path().join(name);
+        let made = zabra().args(["tls", "init"]).arg(to).output().unwrap();
+        assert!(made.status.success());
+    }
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let port = free_ports(1)[0];
+    let lines = format!(
+        "secureClientPort={port}\nssl.keyStore.location={}\nssl.trustStore.location={}\n",
+        at("tls/server.pem"),
+        at("tls/ca.pem")
+    );
+    let mut cluster = Cluster::new(1, &lines);
+    cluster.start_all();
+    cluster.wait_serving(&[0]);
+    let bench = |host: &str, more: &[&str]| {
+        let mut bench = zabra();
+        bench.args(["bench", "--json", "--servers", &format!("{host}:{port}")]);
+        bench.args(["--connections", "3", "--keys", "50", "--warmup", "0.1"]);
+        let done = bench.args(more).output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        let report = String::from_utf8(done.stdout).unwrap();
+        if done.status.success() {
+            Ok(report)
+        } else {
+            Err(said)
+        }
+    };
+    let clear = std::fs::read_to_string(at("tls/client.pem")).unwrap();
+    let (key, certificate) = clear.split_at(clear.find("-----BEGIN CERTIFICATE").unwrap());
+    std::fs::write(
+        at("locked.pem"),
+        format!("{}{certificate}", encrypted(key, "hush")),
+    )
+    .unwrap();
+    std::fs::write(at("password"), "hush\n").unwrap();
+    let (ca, own) = (at("tls/ca.pem"), at("tls/client.pem"));
+    let (locked, password) = (at("locked.pem"), at("password"));
+    let both = ["--tls-ca", &ca, "--tls-cert", &own];
+    let opened = [
+        &["--tls-ca", &ca, "--tls-cert", &locked][..],
+        &["--tls-password-path", &password],
+    ]
+    .concat();
+    // The last one has more in flight than sockets take at once.
+    for (tls, load) in [
+        (
+            &both[..],
+            &["--op", "get", "--seconds", "0.2", "--depth", "1"][..],
+        ),
+        (
+            &opened,
+            &["--op", "mix", "--seconds", "0.2", "--depth", "100"],
+        ),
+        (
+            &both,
+            &["--size", "100000", "--seconds", "3", "--depth", "40"],
+        ),
+    ] {
+        let report = bench("localhost", &[tls, load].concat()).unwrap();
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        assert!(report["ops"].as_u64() > Some(0), "{report}");
+        assert_eq!(
+            (&report["errors"], &report["malformed"]),
+            (&0.into(), &0.into())
+        );
+    }
+    let (other, foreign) = (at("other/ca.pem"), at("other/client.pem"));
+    for (host, tls, words) in [
+        ("localhost", &[][..], "name its authority with --tls-ca"),
+        (
+            "localhost",
+            &both[..2],
+            "and --tls-cert of one that it takes",
+        ),
+        (
+            "localhost",
+            &["--tls-ca", &ca, "--tls-cert", &foreign],
+            "--tls-cert",
+        ),
+        (
+            "localhost",
+            &["--tls-ca", &other, "--tls-cert", &own],
+            "in --tls-ca",
+        ),
+        ("127.0.0.2", &both, "is not of 127.0.0.2"),
+        (
+            "localhost",
+            &["--tls-ca", &ca, "--tls-cert", &locked],
+            "write --tls-password-path=FILE",
+        ),
+        (
+            "localhost",
+            &["--tls-ca", "/nowhere"],
+            "/nowhere: No such file",
+        ),
+        (
+            "localhost",
+            &["--tls-ca", "store.bcfks"],
+            "is of type BCFKS",
+        ),
+        ("localhost", &["--tls-cert", &own], "--tls-ca"),
+    ] {
+        let said = bench(host, tls).unwrap_err();
+        assert!(said.contains(words), "{tls:?}: {said}");
+    }
+}

@@ -1,6 +1,10 @@
 //! What a run is asked for on the command line.
 
+use super::error::BenchError;
+use crate::config::tls::Store;
+use crate::runtime::secure_client::SecureClient;
 use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 
 /// What to do to which servers, for how long.
 #[derive(Args, Clone, Debug)]
@@ -47,6 +51,43 @@ pub struct BenchArgs {
     /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,
+    /// How connections are encrypted, if they are.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+}
+
+/// The stores of TLS, as `zabra tls init` or keytool writes them.
+#[derive(Args, Clone, Default, Debug)]
+pub struct TlsArgs {
+    /// Speak TLS, with servers whose certificates are of these authorities: PEM, PKCS12 or JKS
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// The key and the certificates that the connections show, in one file: PEM, PKCS12 or JKS
+    #[arg(long, value_name = "FILE", requires = "tls_ca")]
+    pub tls_cert: Option<PathBuf>,
+    /// The file whose first line opens these stores, if they have a password
+    #[arg(long, value_name = "FILE", requires = "tls_ca")]
+    pub tls_password_path: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    /// Reads the stores; nothing if no TLS is asked for. Errors: [`BenchError::Store`], [`BenchError::Stores`].
+    pub(super) fn load(&self) -> Result<Option<SecureClient>, BenchError> {
+        let named = |path: &PathBuf| {
+            Store::named(
+                path.clone(),
+                self.tls_password_path.clone(),
+                "--tls-password-path",
+            )
+        };
+        let Some(ca) = &self.tls_ca else {
+            return Ok(None);
+        };
+        let trust = named(ca).map_err(BenchError::Store)?;
+        let own = self.tls_cert.as_ref().map(named).transpose();
+        let own = own.map_err(BenchError::Store)?;
+        Ok(Some(SecureClient::load(&trust, own.as_ref())?))
+    }
 }
 
 /// What each request of a run does.

@@ -1,11 +1,14 @@
 //! One session on one connection: batches out, batches in.
 
 use super::error::BenchError;
+use crate::runtime::pipe::Pipe;
+use crate::runtime::secure_client::SecureClient;
 use crate::wire::WireError;
 use crate::wire::client::{ConnectRequest, ConnectResponse, ReplyFrame, Request, xid};
 use crate::wire::frame;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
+use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -21,10 +24,16 @@ const REPLY_BYTES_MAX: usize = 64 << 20;
 /// How long a server may take for its first answer.
 const ANSWER_MS_MAX: u64 = 30_000;
 
+/// What a session goes over.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Pipe),
+}
+
 /// A session.
 pub(super) struct Connection {
     pub(super) server: String,
-    stream: TcpStream,
+    stream: Stream,
     input: BytesMut,
     /// Requests that wait for the next write.
     pub(super) output: BytesMut,
@@ -35,20 +44,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects and gets a new session.
-    pub(super) async fn open(server: &str, timeout_ms: u32) -> Result<Self, BenchError> {
-        let failed = |source| BenchError::Connection {
-            server: server.into(),
-            source,
-        };
-        let stream = timeout(
+    /// Connects, behind a handshake of TLS if there is a client of it, and gets a new session.
+    pub(super) async fn open(
+        server: &str,
+        tls: Option<&SecureClient>,
+        timeout_ms: u32,
+    ) -> Result<Self, BenchError> {
+        let dialled = timeout(
             Duration::from_millis(ANSWER_MS_MAX),
-            TcpStream::connect(server),
-        )
-        .await
-        .map_err(|_| silent(server))?
-        .map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
+            Self::dial(server, tls),
+        );
+        let stream = dialled.await.map_err(|_| silent(server))??;
         let mut connection = Self {
             server: server.into(),
             stream,
@@ -84,22 +90,31 @@ impl Connection {
         Ok(connection)
     }
 
+    async fn dial(server: &str, tls: Option<&SecureClient>) -> Result<Stream, BenchError> {
+        let failed = |source| broken(server, source);
+        let stream = TcpStream::connect(server).await.map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        match tls {
+            None => Ok(Stream::Plain(stream)),
+            Some(client) => {
+                let shaken = client.dialled(stream, server).await;
+                shaken.map(Stream::Tls).map_err(|source| BenchError::Tls {
+                    server: server.into(),
+                    source,
+                })
+            }
+        }
+    }
+
     /// Writes what waits and reads at least one frame. False: nothing came for so long that the session needs a ping.
     ///
     /// Reading goes on while a write is stuck, or two full socket buffers would wait for each other.
     pub(super) async fn exchange(&mut self) -> Result<bool, BenchError> {
         self.frames.clear();
         loop {
-            let (mut reader, mut writer) = self.stream.split();
             // Reuses the memory of frames that are gone.
             self.input.reserve(READ_BYTES);
-            let io = async {
-                tokio::select! {
-                    biased;
-                    written = writer.write_buf(&mut self.output), if !self.output.is_empty() => written.map(|_| None),
-                    read = reader.read_buf(&mut self.input) => read.map(Some),
-                }
-            };
+            let io = transfer(&mut self.stream, &mut self.output, &mut self.input);
             match timeout(self.ping_every, io).await {
                 Err(_) => return Ok(false),
                 Ok(Ok(None)) => {}
@@ -114,12 +129,7 @@ impl Connection {
                         return Ok(true);
                     }
                 }
-                Ok(Err(source)) => {
-                    return Err(BenchError::Connection {
-                        server: self.server.clone(),
-                        source,
-                    });
-                }
+                Ok(Err(source)) => return Err(broken(&self.server, source)),
             }
         }
     }
@@ -201,6 +211,56 @@ impl Connection {
             expected,
             got,
         }
+    }
+}
+
+/// Writes all of `output`, or reads into `input`, whichever goes first; how much was read, if it was that. Nothing is lost if it is not
+/// waited for.
+async fn transfer(
+    stream: &mut Stream,
+    output: &mut BytesMut,
+    input: &mut BytesMut,
+) -> io::Result<Option<usize>> {
+    match stream {
+        Stream::Plain(stream) => {
+            let (mut reader, mut writer) = stream.split();
+            tokio::select! {
+                biased;
+                written = writer.write_buf(output), if !output.is_empty() => written.map(|_| None),
+                read = reader.read_buf(input) => read.map(Some),
+            }
+        }
+        Stream::Tls(pipe) => {
+            let waits = !output.is_empty() || !pipe.is_flushed();
+            tokio::select! {
+                biased;
+                written = write(pipe, output), if waits => written.map(|()| None),
+                read = pipe.receive(input) => read.map(Some),
+            }
+        }
+    }
+}
+
+/// Writes all of `output`; what has been taken over is no longer there.
+async fn write(pipe: &Pipe, output: &mut BytesMut) -> io::Result<()> {
+    while !output.is_empty() {
+        match pipe.try_write(output) {
+            Ok(taken) => output.advance(taken),
+            // Only what was taken over before keeps this out.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => pipe.flush().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    pipe.flush().await
+}
+
+/// An error of TLS, which a server may say at any time, asks for something else than one of the network.
+fn broken(server: &str, source: io::Error) -> BenchError {
+    let server = server.into();
+    if source.get_ref().is_some_and(|e| e.is::<rustls::Error>()) {
+        BenchError::Tls { server, source }
+    } else {
+        BenchError::Connection { server, source }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What keeps a run from measuring, and what to do about it.
 
+use crate::error::ServerError;
 use crate::wire::WireError;
 
 /// Why there is no measurement.
@@ -19,6 +20,22 @@ pub enum BenchError {
         /// HOST:PORT.
         server: String,
     },
+    /// The two do not come to speak TLS.
+    #[error(
+        "{server} and TLS: {source}; is this its secureClientPort, its certificate of an authority in --tls-ca, and --tls-cert of one that it takes?"
+    )]
+    Tls {
+        /// HOST:PORT.
+        server: String,
+        /// What the handshake says, or whoever ended it.
+        source: std::io::Error,
+    },
+    /// A store of TLS is of a type that is not read.
+    #[error("{0}")]
+    Store(String),
+    /// The stores of TLS cannot be used.
+    #[error(transparent)]
+    Stores(#[from] ServerError),
     /// The server said nothing in time.
     #[error("{server} has not answered for {waited_ms} ms; is it overloaded or without a quorum?")]
     Silent {
@@ -34,7 +51,9 @@ pub enum BenchError {
         server: String,
     },
     /// What came is not the client protocol.
-    #[error("{server} sent what is not ZooKeeper's client protocol: {source}")]
+    #[error(
+        "{server} sent what is not ZooKeeper's client protocol: {source}; if this is its secureClientPort, name its authority with --tls-ca"
+    )]
     Wire {
         /// HOST:PORT.
         server: String,

@@ -36,13 +36,15 @@ pub(super) async fn measure(args: &BenchArgs) -> Result<Report, BenchError> {
     let run = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |d| d.as_millis() as u64);
+    let tls = args.tls.load()?;
+    let tls = tls.as_ref();
     let shared = Arc::new(Shared {
-        plan: prepare(args, run).await?,
+        plan: prepare(args, tls, run).await?,
         phase: AtomicU8::new(WARM_UP),
     });
     let mut connections = Vec::new();
     for server in args.servers.iter().cycle().take(args.connections as usize) {
-        let mut connection = Connection::open(server, args.session_timeout_ms).await?;
+        let mut connection = Connection::open(server, tls, args.session_timeout_ms).await?;
         catch_up(&mut connection).await?;
         connections.push(connection);
     }
@@ -120,10 +122,12 @@ impl Sessions {
     ///
     /// Errors: see [`BenchError`].
     pub async fn open(args: &BenchArgs) -> Result<Self, BenchError> {
-        let plan = Arc::new(prepare(args, 0).await?);
+        let tls = args.tls.load()?;
+        let tls = tls.as_ref();
+        let plan = Arc::new(prepare(args, tls, 0).await?);
         let mut drivers = Vec::new();
         for (i, server) in (0..args.connections).zip(args.servers.iter().cycle()) {
-            let mut connection = Connection::open(server, args.session_timeout_ms).await?;
+            let mut connection = Connection::open(server, tls, args.session_timeout_ms).await?;
             catch_up(&mut connection).await?;
             let choice = Choice::new(args.seed, i.into(), args.connections.into());
             drivers.push((connection, choice));

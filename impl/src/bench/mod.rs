@@ -18,7 +18,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-pub use args::{BenchArgs, Operation};
+pub use args::{BenchArgs, Operation, TlsArgs};
 pub use error::BenchError;
 pub use histogram::Histogram;
 pub use load::Sessions;

@@ -4,6 +4,7 @@ use super::args::{BenchArgs, Operation};
 use super::connection::Connection;
 use super::error::BenchError;
 use super::template::{Template, create};
+use crate::runtime::secure_client::SecureClient;
 use bytes::Bytes;
 use zabra_model::tree::error::ErrorCode;
 
@@ -28,10 +29,14 @@ pub(super) struct Plan {
 }
 
 /// Makes `/bench` and the nodes below it, each with `size` bytes.
-pub(super) async fn prepare(args: &BenchArgs, run: u64) -> Result<Plan, BenchError> {
+pub(super) async fn prepare(
+    args: &BenchArgs,
+    tls: Option<&SecureClient>,
+    run: u64,
+) -> Result<Plan, BenchError> {
     let data = Bytes::from(vec![b'z'; args.size as usize]);
     let server = args.servers.first().ok_or(BenchError::NoServers)?;
-    let mut connection = Connection::open(server, args.session_timeout_ms).await?;
+    let mut connection = Connection::open(server, tls, args.session_timeout_ms).await?;
     make_parent(&mut connection, ROOT).await?;
     let keys = format!("{ROOT}/k");
     let plan = match args.op {

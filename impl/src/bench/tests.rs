@@ -147,11 +147,24 @@ fn run(address: &str, op: Operation) -> Result<Report, BenchError> {
         pids: vec![],
         no_prepare: false,
         json: false,
+        tls: TlsArgs::default(),
     };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
         .block_on(measure(&args))
+}
+
+/// Sets until a run breaks: a busy machine may not come to the request that is answered wrongly within one window.
+fn until_it_breaks(address: &str) -> Result<Report, BenchError> {
+    let mut result = run(address, Operation::Set);
+    for _ in 0..100 {
+        if result.is_err() {
+            break;
+        }
+        result = run(address, Operation::Set);
+    }
+    result
 }
 
 #[test]
@@ -192,7 +205,7 @@ fn refusals_are_counted_by_code() -> Result<(), BenchError> {
 #[test]
 fn replies_out_of_order_end_the_run() -> Result<(), BenchError> {
     let (address, _) = serve(Manner::SwapsReplies)?;
-    let result = run(&address, Operation::Set);
+    let result = until_it_breaks(&address);
     assert!(
         matches!(result, Err(BenchError::OutOfOrder { .. })),
         "{result:?}"
@@ -211,7 +224,7 @@ fn a_get_without_the_data_is_noticed() -> Result<(), BenchError> {
 #[test]
 fn a_run_whose_connections_all_break_is_an_error() -> Result<(), BenchError> {
     let (address, _) = serve(Manner::HangsUp)?;
-    let result = run(&address, Operation::Set);
+    let result = until_it_breaks(&address);
     assert!(
         matches!(
             result,

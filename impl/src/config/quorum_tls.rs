@@ -183,7 +183,10 @@ mod tests {
         assert_eq!(tls.context.client_auth, ClientAuth::Need);
         assert_eq!(tls.context.protocols, [Protocol::V12, Protocol::V13]);
         assert_eq!(tls.context.key_store.kind, StoreKind::Java);
-        assert_eq!(tls.context.key_store.keys, "ssl.quorum.keyStore");
+        assert_eq!(
+            tls.context.key_store.password_key,
+            "ssl.quorum.keyStore.passwordPath"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::values::{flag, port, within};
 use crate::limits::TLS_HANDSHAKES_MAX;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use zabra_model::service::members::Listen;
 
 /// Whether those who connect show a certificate (`ssl.clientAuth`, `ssl.quorum.clientAuth`).
@@ -50,6 +50,20 @@ pub enum StoreKind {
     Java,
 }
 
+impl StoreKind {
+    /// What the word of a line says, or else the end of the file's name. Errors: the word, if nothing of this type is read.
+    fn of(path: &Path, given: Option<&str>) -> Result<Self, String> {
+        let end = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+        let word = given.unwrap_or(end).to_ascii_uppercase();
+        match word.as_str() {
+            "JKS" | "P12" | "PFX" | "PKCS12" => Ok(Self::Java),
+            "PEM" => Ok(Self::Pem),
+            other if given.is_none() && other != "BCFKS" => Ok(Self::Pem),
+            _ => Err(word),
+        }
+    }
+}
+
 /// A file with certificates, and perhaps a private key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Store {
@@ -59,8 +73,28 @@ pub struct Store {
     pub kind: StoreKind,
     /// What opens it.
     pub password: Option<Password>,
-    /// What its keys begin with, as `ssl.keyStore`.
-    pub keys: String,
+    /// What names the file of the password, as `ssl.keyStore.passwordPath`.
+    pub password_key: String,
+}
+
+impl Store {
+    /// The store that a command line names; the end of its name tells the type.
+    ///
+    /// # Errors
+    /// What is wrong with the type.
+    pub fn named(
+        path: PathBuf,
+        password_path: Option<PathBuf>,
+        password_key: &str,
+    ) -> Result<Self, String> {
+        let kind = StoreKind::of(&path, None).map_err(|word| not_read("store", &path, &word))?;
+        Ok(Self {
+            path,
+            kind,
+            password: password_path.map(Password::File),
+            password_key: password_key.to_owned(),
+        })
+    }
 }
 
 /// What TLS is made of, whoever speaks it (Java's `SSLContext`).
@@ -114,7 +148,7 @@ impl StoreLines {
         let is_there = !value.is_empty();
         match part {
             "location" => self.location = is_there.then(|| (number, value.into())),
-            "type" => self.kind = is_there.then(|| (number, value.to_ascii_uppercase())),
+            "type" => self.kind = is_there.then(|| (number, value.to_owned())),
             "password" => self.password = is_there.then(|| Password::Text(value.into())),
             "passwordPath" => self.password_path = is_there.then(|| value.into()),
             _ => return false,
@@ -123,33 +157,22 @@ impl StoreLines {
     }
 
     /// The store; the type goes before the end of the file's name, and the file of the password before the password, as in Java.
-    fn check(self, keys: String, what: &str) -> Result<Option<Store>, (usize, String)> {
+    fn check(self, keys: &str, what: &str) -> Result<Option<Store>, (usize, String)> {
         let Some((line, path)) = self.location else {
             return Ok(None);
         };
-        let by_type = self.kind.is_some();
-        let (line, word) = self.kind.unwrap_or_else(|| {
-            let end = path.extension().and_then(|e| e.to_str()).unwrap_or("");
-            (line, end.to_ascii_uppercase())
-        });
-        let kind = match word.as_str() {
-            "JKS" | "P12" | "PFX" | "PKCS12" => StoreKind::Java,
-            "PEM" => StoreKind::Pem,
-            other if !by_type && other != "BCFKS" => StoreKind::Pem,
-            _ => {
-                let path = path.display();
-                return Err((
-                    line,
-                    format!("the {what} {path} is of type {word}, {NOT_READ}"),
-                ));
-            }
+        let (line, word) = match &self.kind {
+            Some((line, word)) => (*line, Some(word.as_str())),
+            None => (line, None),
         };
+        let kind =
+            StoreKind::of(&path, word).map_err(|word| (line, not_read(what, &path, &word)))?;
         let by_file = self.password_path.map(Password::File);
         Ok(Some(Store {
             path,
             kind,
             password: by_file.or(self.password),
-            keys,
+            password_key: format!("{keys}.passwordPath"),
         }))
     }
 }
@@ -213,9 +236,9 @@ impl ContextLines {
         (line, asking): (usize, &str),
     ) -> Result<Context, (usize, String)> {
         let keys = format!("{prefix}trustStore");
-        let trust_store = self.trust_store.check(keys, "trust store")?;
+        let trust_store = self.trust_store.check(&keys, "trust store")?;
         let keys = format!("{prefix}keyStore");
-        let Some(key_store) = self.key_store.check(keys, "key store")? else {
+        let Some(key_store) = self.key_store.check(&keys, "key store")? else {
             return Err((
                 line,
                 format!(
@@ -369,6 +392,11 @@ impl TlsLines {
 const NOT_NEEDED: &str = "client.portUnification=true: whoever speaks plain text at clientPort shows no certificate, though ssl.clientAuth=need; write secureClientPort alone where everybody has to";
 
 const NOT_READ: &str = "which is not read, and ignoring it would not be safe; write it as PKCS12 (keytool -importkeystore -srckeystore OLD -destkeystore NEW.p12 -deststoretype PKCS12) and name that file, or remove the line";
+
+fn not_read(what: &str, path: &Path, word: &str) -> String {
+    let path = path.display();
+    format!("the {what} {path} is of type {word}, {NOT_READ}")
+}
 
 fn client_auth(key: &str, value: &str) -> Result<ClientAuth, String> {
     match value.to_ascii_lowercase().as_str() {

@@ -6,6 +6,7 @@ use super::papers;
 use super::pipe::Pipe;
 use super::ports;
 use super::quorum_sasl::{self, Unproved};
+use super::secure_client;
 use super::tls_config::{BothWays, Refusal, of_both_ways};
 use crate::client::lock::lock;
 use crate::config::Config;
@@ -14,14 +15,14 @@ use crate::config::quorum_tls::QuorumTls;
 use crate::error::ServerError;
 use crate::limits::{HANDSHAKE_TIME, Seldom};
 use bytes::BytesMut;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::CertificateDer;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 use zabra_model::ids::ServerId;
 
@@ -217,9 +218,9 @@ impl Secrets {
     }
 
     async fn dialled(&self, stream: TcpStream, host: &str, at: IpAddr) -> Result<Pipe, String> {
-        let name = ServerName::try_from(host.to_owned()).unwrap_or_else(|_| at.into());
-        let connector = TlsConnector::from(Arc::clone(&self.stores.current().out));
-        let shaken = match timeout(HANDSHAKE_TIME, connector.connect(name, stream)).await {
+        let config = Arc::clone(&self.stores.current().out);
+        let handshake = secure_client::handshake(config, stream, host, at);
+        let shaken = match timeout(HANDSHAKE_TIME, handshake).await {
             Ok(shaken) => shaken.map_err(|error| self.of_dialled(error))?,
             Err(_) => return Err(Refusal::Slow.to_string()),
         };
@@ -227,8 +228,7 @@ impl Secrets {
         if let (true, Papers(Some(certificate))) = (
             self.settings.compares_dialled,
             papers_of(session.peer_certificates()),
-        ) && !papers::is_of(&certificate, host)
-            && !papers::is_of(&certificate, &at.to_string())
+        ) && !papers::is_of_dialled(&certificate, host, at)
         {
             let key = "ssl.quorum.hostnameVerification";
             return Err(of_another(&certificate, host, key));

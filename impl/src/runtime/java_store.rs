@@ -26,7 +26,7 @@ pub(super) enum Closed {
     )]
     Foreign,
     #[error(
-        "is not opened by its password, or is damaged; correct the password line, or the file that the passwordPath line names"
+        "is not opened by its password, or is damaged; correct the password, or the file that the password path names"
     )]
     Password,
     #[error(

@@ -26,6 +26,7 @@ pub mod pipe;
 pub mod ports;
 pub mod quorum;
 mod quorum_sasl;
+pub mod secure_client;
 mod shown;
 pub mod shutdown;
 mod stores;

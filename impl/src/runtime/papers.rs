@@ -4,6 +4,7 @@ use super::subject;
 use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
+use std::net::IpAddr;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
@@ -34,6 +35,11 @@ pub(super) fn is_of(der: &CertificateDer<'_>, host: &str) -> bool {
         .any(|extension| extension.extn_id.to_string() == SUBJECT_ALT_NAME);
     let common_name = subject::common_name(&tbs_certificate.subject);
     !has_names && common_name.is_some_and(|name| name.eq_ignore_ascii_case(host))
+}
+
+/// Whether it is the certificate of a server that was dialled by this host, and answers at this address.
+pub(super) fn is_of_dialled(der: &CertificateDer<'_>, host: &str, at: IpAddr) -> bool {
+    is_of(der, host) || is_of(der, &at.to_string())
 }
 
 /// The subject, for the log.

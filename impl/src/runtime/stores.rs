@@ -93,9 +93,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ServerError> {
     std::fs::read(path).map_err(|source| {
         wrong(
             path,
-            format!(
-                "{source}; correct the line of zoo.cfg that names it, or let this user read it"
-            ),
+            format!("{source}; correct what names it, or let this user read it"),
         )
     })
 }
@@ -188,12 +186,14 @@ fn decrypted(
     block: &str,
     password: Option<&str>,
 ) -> Result<PrivateKeyDer<'static>, ServerError> {
-    let Store { path, keys, .. } = store;
+    let Store {
+        path, password_key, ..
+    } = store;
     let Some(password) = password else {
         return Err(wrong(
             path,
             format!(
-                "the private key is encrypted; write {keys}.passwordPath=FILE, whose first line is its password"
+                "the private key is encrypted; write {password_key}=FILE, whose first line is its password"
             ),
         ));
     };
@@ -209,7 +209,7 @@ fn decrypted(
         wrong(
             path,
             format!(
-                "the password does not open the private key; correct {keys}.password or the file that {keys}.passwordPath names"
+                "the password does not open the private key; correct it, or the file that {password_key} names"
             ),
         )
     })?;

@@ -12,7 +12,7 @@ use crate::limits::{HANDSHAKE_TIME, IDENTITY_BYTES_MAX, Seldom};
 use rustls::ServerConfig;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -67,12 +67,12 @@ impl Tls {
     }
 
     /// The handshake: the stream, and who the client is by its certificate. `None`: it is not let in, which is in the log.
-    pub async fn shake(
+    pub async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        stream: TcpStream,
+        stream: S,
         from: SocketAddr,
         now_ms: impl Fn() -> u64,
-    ) -> Option<(TlsStream<TcpStream>, Vec<Id>)> {
+    ) -> Option<(TlsStream<S>, Vec<Id>)> {
         let acceptor = TlsAcceptor::from(self.stores.current());
         let handshake = timeout(HANDSHAKE_TIME, acceptor.accept(stream));
         let (shaken, refused) = remember(handshake).await;
@@ -92,7 +92,7 @@ impl Tls {
     }
 
     /// Source: ZooKeeper `X509AuthenticationProvider`.
-    fn ids(&self, stream: &TlsStream<TcpStream>) -> Result<Vec<Id>, Refusal> {
+    fn ids<S>(&self, stream: &TlsStream<S>) -> Result<Vec<Id>, Refusal> {
         let (_, connection) = stream.get_ref();
         let Some([own, ..]) = connection.peer_certificates() else {
             return Ok(vec![]);

@@ -3,17 +3,17 @@
 
 use super::shown::{Remembering, not_taken};
 use super::stores::{self, wrong};
-use crate::config::tls::{ClientAuth, Context, Protocol};
+use crate::config::tls::{ClientAuth, Context, Protocol, Store};
 use crate::error::ServerError;
 use crate::limits::HANDSHAKE_TIME;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
+use rustls::client::{Resumption, WantsClientCert, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{self, CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
-    AlertDescription, ClientConfig, DigitallySignedStruct, InvalidMessage, RootCertStore,
-    ServerConfig, SignatureScheme, SupportedProtocolVersion, version,
+    AlertDescription, ClientConfig, ConfigBuilder, DigitallySignedStruct, InvalidMessage,
+    RootCertStore, ServerConfig, SignatureScheme, SupportedProtocolVersion, WantsVerifier, version,
 };
 use std::io;
 use std::path::Path;
@@ -142,6 +142,25 @@ pub(super) fn of_both_ways(zoo_cfg: &Path, context: &Context) -> Result<BothWays
     })
 }
 
+/// For a client, which shows a certificate only if it has one; of servers it takes those of these authorities.
+///
+/// # Errors
+/// [`ServerError::Config`].
+pub(super) fn of_a_client(trust: &Store, own: Option<&Store>) -> Result<ClientConfig, ServerError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| wrong(&trust.path, error.to_string()))?;
+    let builder = taking(builder, stores::authorities(trust)?, provider);
+    let Some(store) = own else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let (chain, key) = stores::own(store)?;
+    builder
+        .with_client_auth_cert(chain, key)
+        .map_err(|error| no_pair(store, &error))
+}
+
 /// Without `roots` nobody is asked for a certificate.
 fn dialled(
     zoo_cfg: &Path,
@@ -171,7 +190,7 @@ fn dialled(
     };
     let mut config = builder
         .with_single_cert(chain, key)
-        .map_err(|error| no_pair(context, &error))?;
+        .map_err(|error| no_pair(&context.key_store, &error))?;
     // Each connection proves anew who it is: a certificate that has expired meanwhile is not taken again.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -185,20 +204,25 @@ fn dialling(
     roots: RootCertStore,
 ) -> Result<ClientConfig, ServerError> {
     let provider = provider(zoo_cfg, context)?;
-    let verifier = Arc::new(OfAuthorities {
-        roots,
-        provider: Arc::clone(&provider),
-    });
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions(context))
-        .map_err(|error| nothing_to_speak(zoo_cfg, context, &error))?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .map_err(|error| nothing_to_speak(zoo_cfg, context, &error))?;
+    let mut config = taking(builder, roots, provider)
         .with_client_auth_cert(chain, key)
-        .map_err(|error| no_pair(context, &error))?;
+        .map_err(|error| no_pair(&context.key_store, &error))?;
     // As for those who dial: each connection shows anew whose it is.
     config.resumption = Resumption::disabled();
     Ok(config)
+}
+
+fn taking(
+    builder: ConfigBuilder<ClientConfig, WantsVerifier>,
+    roots: RootCertStore,
+    provider: Arc<CryptoProvider>,
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let verifier = Arc::new(OfAuthorities { roots, provider });
+    let builder = builder.dangerous();
+    builder.with_custom_certificate_verifier(verifier)
 }
 
 fn nothing_to_speak(zoo_cfg: &Path, context: &Context, error: &rustls::Error) -> ServerError {
@@ -211,9 +235,9 @@ fn nothing_to_speak(zoo_cfg: &Path, context: &Context, error: &rustls::Error) ->
     )
 }
 
-fn no_pair(context: &Context, error: &rustls::Error) -> ServerError {
+fn no_pair(store: &Store, error: &rustls::Error) -> ServerError {
     wrong(
-        &context.key_store.path,
+        &store.path,
         format!(
             "the private key and the first certificate do not fit together: {error}; put the certificate of this key first"
         ),

@@ -45,7 +45,8 @@ const IMPL: &[Room] = &[
     // A log entry is a proposal, and a snapshot file is what follows SNAP.
     Room { of: &["storage"], uses: &[&["limits", "wire"]] },
     Room { of: &["error"], uses: &[&["config", "storage"]] },
-    Room { of: &["bench"], uses: &[&["wire"]] },
+    // Any server's load; the stores of TLS and what is behind a handshake are those of connections between servers.
+    Room { of: &["bench"], uses: &[&["config", "error", "runtime", "wire"]] },
     // Any server's shell: what it knows of one comes over the network.
     Room { of: &["shell"], uses: &[] },
     // Beside a server: its files by the code that a start reads them with, and itself over its port.
