@@ -2,11 +2,12 @@
 
 use super::golden;
 use bytes::{Bytes, BytesMut};
-use zabra::client::digest_md5::{Exchange, Next, Refused, Service};
-use zabra::config::jaas::SaslUsers;
+use zabra::client::digest_md5::{Exchange, Next, Refused, Service, respond};
+use zabra::config::jaas::{Login, SaslUsers};
 use zabra::wire::client::{ConnectRequest, ConnectResponse, RawRequest, ReplyFrame, Request, xid};
 use zabra::wire::four_letter::FourLetter;
 use zabra::wire::frame::{CLIENT_FRAME_BYTES_MAX, split};
+use zabra::wire::quorum_auth::{self, Status};
 
 /// The bytes of a connection: a word or a first frame, then requests.
 ///
@@ -103,11 +104,24 @@ const EXAMPLE: Service = Service {
 const EXAMPLE_NONCE: &str = "OA6MG9tEQGm2hh";
 const EXAMPLE_ANSWER: &str = "charset=utf-8,username=\"chris\",realm=\"elwood.innosoft.com\",nonce=\"OA6MG9tEQGm2hh\",nc=00000001,cnonce=\"OA6MHXh6VqTrRk\",digest-uri=\"imap/elwood.innosoft.com\",response=d388dad90d4bbd760a152321f2143af7,qop=auth";
 
-/// A token of SASL, as the first one and as the answer to a challenge.
+/// A token of SASL, as the first one, as the answer to a challenge, as a challenge, and as the packet that brings one between servers.
 ///
 /// # Panics
-/// If somebody comes in as another user, or a token counts behind the end.
+/// If somebody comes in as another user, a token counts behind the end, or a packet is read back as another one.
 pub fn sasl_token(data: &[u8]) {
+    let login = Login {
+        user: "chris".into(),
+        password: "secret".into(),
+    };
+    if let Ok(answered) = respond(data, &login, EXAMPLE, "OA6MHXh6VqTrRk") {
+        assert!(answered.due.starts_with("rspauth="));
+    }
+    let mut packets = BytesMut::from(data);
+    while let Ok(Some(packet)) = quorum_auth::parse(&mut packets) {
+        let mut out = BytesMut::new();
+        quorum_auth::put(packet.status, &packet.token, &mut out);
+        assert_eq!(quorum_auth::parse(&mut out), Ok(Some(packet)));
+    }
     let users = SaslUsers::new([("chris", "secret"), ("other", "of another")]);
     let step = |exchange: &mut Exchange, token: &[u8]| {
         exchange.step(token, &users, EXAMPLE, || EXAMPLE_NONCE.into())
@@ -139,6 +153,12 @@ pub fn good_tokens() -> Vec<Vec<u8>> {
             .replace("chris\"", "c\\hris\" , maxbuf=65536")
             .into(),
     );
+    all.push(b"realm=\"elwood.innosoft.com\",nonce=\"OA6MG9tEQGm2hh\",qop=\"auth,auth-int\",charset=utf-8,algorithm=md5-sess".into());
+    for status in [Status::InProgress, Status::Success, Status::Error] {
+        let mut packet = BytesMut::new();
+        quorum_auth::put(status, EXAMPLE_ANSWER.as_bytes(), &mut packet);
+        all.push(packet.into());
+    }
     all
 }
 

@@ -4,7 +4,7 @@ use super::golden::folder;
 use crate::sim::disk::SimDisk;
 use bytes::{Bytes, BytesMut};
 use std::path::{Path, PathBuf};
-use zabra::config::check::read_with;
+use zabra::config::check::{load_arguments, read_with};
 use zabra::config::file::{Lines, decode, parse, parse_dynamic};
 use zabra::config::jaas;
 use zabra::config::settings::Given;
@@ -15,14 +15,35 @@ use zabra::wire::snapshot::tree::TreeSink;
 use zabra::wire::txn::{put_txn, read_txn};
 use zabra_model::ids::Zxid;
 
-/// The text of a `zoo.cfg`, and of a file of members.
+/// The text of a `zoo.cfg`, and of a file of members. Behind a zero there are what else a start is given: flags for a virtual machine,
+/// then on each line an argument, or a variable.
 pub fn configuration(data: &[u8]) {
-    let text = decode(data);
+    let mut parts = data.splitn(2, |byte| *byte == 0);
+    let text = decode(parts.next().unwrap_or_default());
+    let given = String::from_utf8_lossy(parts.next().unwrap_or_default());
     let _ = parse(&text);
     let _ = parse_dynamic(&text, &mut Lines::default());
-    // Files that it names are read, and devices never end.
-    if !text.contains("/dev") && !text.contains("/proc") && !text.contains('\\') {
-        let _ = read_with(Path::new("/nowhere/zoo.cfg"), &text, &Given::default());
+    // Files that are named are read, and devices never end.
+    let is_tame = |text: &str| !["/dev", "/proc", "\\"].iter().any(|w| text.contains(w));
+    if !is_tame(&text) || !is_tame(&given) {
+        return;
+    }
+    let (flags, lines) = given.split_once('\n').unwrap_or((&*given, ""));
+    let (variables, arguments): (Vec<&str>, Vec<&str>) =
+        lines.lines().partition(|line| line.starts_with('Z'));
+    let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    let variables = variables.iter().map(|line| {
+        let (name, value) = line.split_once('=').unwrap_or((line, ""));
+        (name.into(), value.into())
+    });
+    let variables = variables.chain([("JVMFLAGS".into(), flags.into())]);
+    if let Ok(given) = Given::read(&arguments, variables) {
+        let _ = read_with(Path::new("/nowhere/zoo.cfg"), &text, &given);
+        let _ = given.told();
+        // What `zabra serve` takes in place of a file.
+        if let 2..=4 = arguments.len() {
+            let _ = load_arguments(&arguments, &given);
+        }
     }
 }
 
@@ -153,5 +174,13 @@ pub fn good_configurations() -> Vec<Vec<u8>> {
         .filter_map(|file| std::fs::read(file.path()).ok())
         .collect();
     all.sort();
+    let given = "\0-Xmx1g -Dzookeeper.snapCount=5 -DtickTime=x\nzookeeper.jute.maxbuffer=7\nZABRA_CFG_TICK_TIME=9\n2181\n/d";
+    all.push(
+        [
+            all.first().map_or(&b""[..], Vec::as_slice),
+            given.as_bytes(),
+        ]
+        .concat(),
+    );
     all
 }

@@ -9,7 +9,9 @@ pub mod clients;
 pub mod files;
 pub mod golden;
 pub mod peers;
+pub mod requests;
 pub mod server;
+pub mod tls;
 
 /// A function of any bytes.
 pub struct Target {
@@ -32,6 +34,8 @@ pub const TARGETS: &[Target] = &[
     target("client_reply", clients::reply, clients::good_replies),
     target("sasl_token", clients::sasl_token, clients::good_tokens),
     target("whole_server", server::whole, server::good),
+    target("requests", requests::requests, requests::good),
+    target("tls_stream", tls::stream, tls::good),
     target("quorum_stream", peers::quorum, peers::good_quorum),
     target("election_stream", peers::election, peers::good_election),
     target(

@@ -18,7 +18,7 @@ const STREAMS: usize = 4;
 /// What strangers do, at most.
 const STEPS: usize = 64;
 /// Answers to what they may ask for in so many steps stay below this.
-const HEARD_BYTES_MAX: usize = 64 << 20;
+pub(super) const HEARD_BYTES_MAX: usize = 64 << 20;
 
 /// The operations whose record comes from the input.
 const OPCODES: [i32; 36] = [
@@ -39,11 +39,6 @@ fn config() -> &'static Config {
 /// # Panics
 /// If anything panics, something must not be, or the other client is not answered.
 pub fn whole(data: &[u8]) {
-    let must = |done: Result<(), String>| {
-        if let Err(what) = done {
-            panic!("{what}");
-        }
-    };
     let mut alone = match Alone::begin(config().clone(), 1) {
         Ok(alone) => alone,
         Err(what) => panic!("{what}"),
@@ -63,6 +58,12 @@ pub fn whole(data: &[u8]) {
     must(alone.run(50_000));
     must(somebody_else(&mut alone));
     assert!(strangers.heard(&mut alone) < HEARD_BYTES_MAX);
+}
+
+pub(super) fn must(done: Result<(), String>) {
+    if let Err(what) = done {
+        panic!("{what}");
+    }
 }
 
 #[derive(Default)]
@@ -149,7 +150,7 @@ fn framed(body: &[u8]) -> Vec<u8> {
     out.to_vec()
 }
 
-fn introduction(how: u8) -> BytesMut {
+pub(super) fn introduction(how: u8) -> BytesMut {
     let mut out = BytesMut::new();
     ConnectRequest {
         protocol_version: 0,
@@ -164,7 +165,7 @@ fn introduction(how: u8) -> BytesMut {
 }
 
 /// A client that has nothing to do with strangers makes a node and asks for it.
-fn somebody_else(alone: &mut Alone) -> Result<(), String> {
+pub(super) fn somebody_else(alone: &mut Alone) -> Result<(), String> {
     let stream = alone.dial();
     let mut out = introduction(255);
     create("/somebody-else", b"here").put(1, &mut out);

@@ -45,7 +45,7 @@ pub fn configs() -> Result<Vec<Config>, ConfigError> {
         source,
     })?;
     (1..=SERVERS)
-        .map(|id| config(&dir.path().join(id.to_string()), id, SERVERS))
+        .map(|id| config(&dir.path().join(id.to_string()), id, SERVERS, ""))
         .collect()
 }
 
@@ -54,21 +54,29 @@ pub fn configs() -> Result<Vec<Config>, ConfigError> {
 /// # Errors
 /// As [`configs`].
 pub fn config_alone() -> Result<Config, ConfigError> {
+    config_alone_with("")
+}
+
+/// As [`config_alone`], with further lines.
+///
+/// # Errors
+/// As [`configs`].
+pub fn config_alone_with(more: &str) -> Result<Config, ConfigError> {
     let dir = tempfile::tempdir().map_err(|source| ConfigError::Unreadable {
         path: std::env::temp_dir(),
         source,
     })?;
-    config(dir.path(), 1, 0)
+    config(dir.path(), 1, 0, more)
 }
 
-fn config(dir: &Path, id: u64, servers: u64) -> Result<Config, ConfigError> {
+fn config(dir: &Path, id: u64, servers: u64, more: &str) -> Result<Config, ConfigError> {
     let path = dir.join("zoo.cfg");
     let unreadable = |source| ConfigError::Unreadable {
         path: path.clone(),
         source,
     };
     let mut text = format!(
-        "tickTime=400\ninitLimit=10\nsyncLimit=5\nclientPort=2181\nsnapCount=150\ndataDir={}\n",
+        "tickTime=400\ninitLimit=10\nsyncLimit=5\nclientPort=2181\nsnapCount=150\ndataDir={}\n{more}",
         dir.join("data").display()
     );
     for id in 1..=servers {
