@@ -15,6 +15,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+/// Takes a body piece by piece, behind its head.
+type Taking<'a> = dyn FnMut(&Head, &[u8]) -> Result<(), ToolError> + 'a;
+
 /// Until a connection stands.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Without a byte of an answer: a server may write a snapshot of many gigabytes, or read one, before it says anything.
@@ -82,11 +85,7 @@ impl<'a> Server<'a> {
     ///
     /// # Errors
     /// [`ToolError::Refused`] with what the network says, and the errors of `take`.
-    pub(super) fn get(
-        &self,
-        command: &str,
-        take: &mut dyn FnMut(&Head, &[u8]) -> Result<(), ToolError>,
-    ) -> Result<Head, ToolError> {
+    pub(super) fn get(&self, command: &str, take: &mut Taking<'_>) -> Result<Head, ToolError> {
         let body = Empty::<Bytes>::new().map_err(|never| -> io::Error { match never {} });
         self.exchange(Method::GET, command, body, take)
     }
@@ -114,7 +113,7 @@ impl<'a> Server<'a> {
         method: Method,
         command: &str,
         body: B,
-        take: &mut dyn FnMut(&Head, &[u8]) -> Result<(), ToolError>,
+        take: &mut Taking<'_>,
     ) -> Result<Head, ToolError>
     where
         B: Body<Data = Bytes, Error = io::Error> + Send + 'static,
