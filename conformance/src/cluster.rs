@@ -218,6 +218,8 @@ impl Cluster {
         data: &[PathBuf],
         settings: &[(&str, &str)],
     ) -> Result<Self> {
+        // Built before anything runs: a ZooKeeper ensemble may get its first server of ours under load, which a build would hold up by minutes.
+        binary()?;
         let directory = tempfile::Builder::new()
             .prefix("zabra-cluster-")
             .tempdir()?;
