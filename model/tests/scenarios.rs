@@ -69,7 +69,7 @@ fn each_row_of_the_plan_of_synchronization_is_named_by_a_scenario() {
         .filter_map(row)
         .map(|(name, _)| name)
         .collect();
-    assert_eq!(rows.len(), 6, "{rows:?}");
+    assert_eq!(rows.len(), 7, "{rows:?}");
     let named = |row: &str, text: &String| text.contains(&format!("row \"{row}\""));
     let is_cluster = |text: &&String| text.contains("> begin ");
     for row in rows {
