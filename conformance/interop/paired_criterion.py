@@ -3,9 +3,10 @@
 
     paired_criterion.py --old PATH --new PATH [--rounds 3] [--filter REGEX] [--json FILE]
 
-PATH is what `cargo bench -p zabra-benches --bench commit --no-run` has built, of one version and of another. Each round runs both, and
-which of them goes first changes from round to round, since the disk of a machine has good and bad minutes. A ratio is the median over the
-rounds of old time / new time within a round, so that more than 1 is faster, for each function of the benchmark.
+PATH is what `cargo bench -p zabra-benches --bench commit --no-run` has built, of one version and of another. A round runs each function
+of the benchmark with both, one directly after the other, and which of them goes first changes from round to round, since the disk of a
+machine has good and bad minutes. A ratio is the median over the rounds of old time / new time within a round, so that more than 1 is
+faster. The servers of the benchmark keep their logs in TMPDIR: a directory in memory takes the disk out of the comparison.
 
 Exit code: 0 if each ratio is at least (1 - tolerance), else 1.
 """
@@ -14,25 +15,32 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 
 
-def run(binary: pathlib.Path, only: str | None) -> dict[str, float]:
-    """By function: the median time that criterion has found, ns."""
+def functions(binary: pathlib.Path, only: str | None) -> set[str]:
+    """The names of a benchmark's functions."""
+    line = [str(binary.resolve()), "--bench", "--list", *([only] if only else [])]
+    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"paired_criterion.py: {binary}: {done.stderr.strip()}")
+    return {line.removesuffix(": benchmark") for line in done.stdout.splitlines() if line.endswith(": benchmark")}
+
+
+def run(binary: pathlib.Path, function: str) -> float:
+    """The median time that criterion has found, ns."""
     with tempfile.TemporaryDirectory() as home:
-        line = [str(binary.resolve()), "--bench", "--noplot", *([only] if only else [])]
+        line = [str(binary.resolve()), "--bench", "--noplot", f"^{re.escape(function)}$"]
         environment = {**os.environ, "CRITERION_HOME": home}
         done = subprocess.run(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if done.returncode != 0:
             sys.exit(f"paired_criterion.py: {binary}: {done.stderr.strip()}")
-        found = {}
-        for estimates in pathlib.Path(home).glob("**/new/estimates.json"):
-            function = json.loads(estimates.with_name("benchmark.json").read_text())["full_id"]
-            found[function] = json.loads(estimates.read_text())["median"]["point_estimate"]
-        return found
+        (estimates,) = pathlib.Path(home).glob("**/new/estimates.json")
+        return json.loads(estimates.read_text())["median"]["point_estimate"]
 
 
 def main() -> int:
@@ -44,12 +52,18 @@ def main() -> int:
     parser.add_argument("--tolerance", type=float, default=0.03)
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path)
     args = parser.parse_args()
+    both = functions(args.old, args.filter) & functions(args.new, args.filter)
+    if not both:
+        sys.exit("paired_criterion.py: the two have no such function in common")
     rounds = []
     for i in range(args.rounds):
         order = ["old", "new"] if i % 2 == 0 else ["new", "old"]
-        rounds.append({name: run(vars(args)[name], args.filter) for name in order})
-        for function, old in sorted(rounds[-1]["old"].items()):
-            print(f"round {i + 1} {function}: old / new = {old / rounds[-1]['new'][function]:.3f}", file=sys.stderr, flush=True)
+        rounds.append({"old": {}, "new": {}})
+        for function in sorted(both):
+            for name in order:
+                rounds[-1][name][function] = run(vars(args)[name], function)
+            ratio = rounds[-1]["old"][function] / rounds[-1]["new"][function]
+            print(f"round {i + 1} {function}: old / new = {ratio:.3f}", file=sys.stderr, flush=True)
     ratios = {
         function: sorted(pair["old"][function] / pair["new"][function] for pair in rounds) for function in sorted(rounds[0]["old"])
     }
