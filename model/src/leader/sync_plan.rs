@@ -212,6 +212,8 @@ mod tests {
             let found = plan(&h, z(3, 2), reach, peer);
             assert_eq!(found, expected, "reach {reach}, learner {peer}");
         }
+        // It is the shared position that lies below the reach, not the learner's own end, which is above it.
+        assert_eq!(plan(&h, z(3, 1), z(3, 2), z(3, 9)), SyncPlan::Snap);
         let row = SyncRow::of(&h, z(3, 2), z(3, 1), z(1, 3));
         assert_eq!(row.name(), "below the reach");
     }
