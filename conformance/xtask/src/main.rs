@@ -280,8 +280,9 @@ fn sim(cli: &Cli) -> Result<()> {
     if cli.json {
         args.push("--json".to_owned());
     }
-    let run = ["run", "--quiet", "--release", "-p", "zabra-conformance"];
-    let run = run.into_iter().chain(["--bin", "zabra-sim", "--"]);
+    let run = ["run", "--quiet", "--profile", "tools"];
+    let what = ["-p", "zabra-conformance", "--bin", "zabra-sim", "--"];
+    let run = run.into_iter().chain(what);
     let args: Vec<&str> = run.chain(args.iter().map(String::as_str)).collect();
     cargo(&args)
 }
