@@ -374,7 +374,7 @@ fn commands_over_http_answer_with_zookeepers_keys() {
         ("GET", "/elsewhere", 404),
         ("GET", "/commands/snapshot", 401),
         ("POST", "/commands/snapshot", 405),
-        ("POST", "/commands/shed_connections", 503),
+        ("POST", "/commands/shed_connections", 401),
         ("GET", "/livez", 200),
         ("GET", "/readyz", 200),
     ] {

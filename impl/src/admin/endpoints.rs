@@ -81,20 +81,13 @@ const COMMANDS: &[Command] = &[
     at_any_time(&["zabstate"], |shared, _| Ok(zabstate(shared))),
 ];
 
-/// What ZooKeeper has and this server does not.
-const ABSENT: [&[&str]; 1] = [&["shed_connections", "shed"]];
-
-/// Commands that need rights and are no answer of JSON alone: see [`super::backup`].
-const BACKUPS: [&str; 2] = ["restore", "snapshot"];
+/// Commands that need rights, which are answered elsewhere: see [`super::guarded`].
+const GUARDED: [&str; 3] = ["restore", "shed_connections", "snapshot"];
 
 /// The answer to a command of this name, and its status.
 #[must_use]
 pub fn answer(name: &str, asked: &BTreeMap<String, String>, shared: &Shared) -> (u16, String) {
     let named = |names: &[&str]| names.contains(&name);
-    if let Some([primary, ..]) = ABSENT.into_iter().find(|names| named(names)) {
-        let what = format!("{primary} is not available in this server");
-        return (503, finished(vec![], primary, Some(&what)));
-    }
     let Some(command) = COMMANDS.iter().find(|command| named(command.names)) else {
         let what = format!("Unknown command: {name}");
         return (200, finished(vec![], name, Some(&what)));
@@ -122,7 +115,7 @@ pub fn finished(mut keys: Keys, name: &str, error: Option<&str>) -> String {
 #[must_use]
 pub fn index(path: &str) -> String {
     let names = COMMANDS.iter().map(|command| command.names[0]);
-    let mut names: Vec<&str> = names.chain(BACKUPS).collect();
+    let mut names: Vec<&str> = names.chain(GUARDED).collect();
     names.sort_unstable();
     let links = names.into_iter();
     links

@@ -1,11 +1,11 @@
 //! For operators: four-letter words, commands over HTTP, metrics and logging.
 
-pub mod backup;
 pub mod commands;
 pub mod endpoints;
 mod environment;
 pub mod exposition;
 mod facts;
+pub mod guarded;
 pub mod json;
 #[cfg(feature = "runtime")]
 pub mod logging;

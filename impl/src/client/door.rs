@@ -43,13 +43,18 @@ impl Door {
     }
 }
 
-/// The next number of SplitMix64, below [`WHOLE`].
+/// The next number of the dice, below [`WHOLE`].
 fn throw(dice: &mut u64) -> u32 {
+    u32::try_from(random(dice) % u64::from(WHOLE)).unwrap_or(0)
+}
+
+/// The next number of SplitMix64.
+pub(super) const fn random(dice: &mut u64) -> u64 {
     *dice = dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut thrown = *dice;
     thrown = (thrown ^ (thrown >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     thrown = (thrown ^ (thrown >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    u32::try_from((thrown ^ (thrown >> 31)) % u64::from(WHOLE)).unwrap_or(0)
+    thrown ^ (thrown >> 31)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod requests;
 mod sasl;
 mod scene;
 pub mod shared;
+mod shed;
 pub mod stats;
 pub mod submit;
 pub mod summary;

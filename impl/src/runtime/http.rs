@@ -1,13 +1,13 @@
 //! HTTP for operators: commands with answers in JSON, what Prometheus scrapes, and whether this server lives and is ready.
 //!
 //! Each connection carries one request and lasts no longer than `admin.idleTimeout`, but for snapshots, of which a piece has to move in
-//! that time (`backup.rs`); there are at most `CONNECTIONS_MAX` of a port, and one more takes the place of the oldest of the address
+//! that time (`command.rs`); there are at most `CONNECTIONS_MAX` of a port, and one more takes the place of the oldest of the address
 //! that has most of them. No other body is read: nothing else that is asked for has one.
 
-use super::backup::Backups;
 use super::content::{Answer, Patience, plain, response};
+use super::guarded::GuardedCommands;
 use super::inbox::Inbox;
-use crate::admin::backup::Backup;
+use crate::admin::guarded::Guarded;
 use crate::admin::{endpoints, exposition, metrics};
 use crate::client::lock::lock;
 use crate::client::shared::{Mode, Shared};
@@ -44,7 +44,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 enum Site {
     /// Commands, under this path.
-    Commands(String, Arc<Backups>),
+    Commands(String, Arc<GuardedCommands>),
     /// Metrics; whether names of counters end in `_total`.
     Metrics(bool),
 }
@@ -107,8 +107,8 @@ async fn bind_commands(shared: &Arc<Shared>, inbox: &Arc<Inbox>) {
         info!("commands over HTTP at http://{addr}{path}, {far}");
     }
     let time = Duration::from_millis(*idle_ms);
-    let backups = Backups::new(shared, Arc::clone(inbox));
-    let site = Site::Commands(path.clone(), Arc::new(backups));
+    let guarded = GuardedCommands::new(shared, Arc::clone(inbox));
+    let site = Site::Commands(path.clone(), Arc::new(guarded));
     serve(listener, site, time, Arc::clone(shared));
 }
 
@@ -178,12 +178,12 @@ async fn answered(
             return answer;
         }
     }
-    if let Site::Commands(under, backups) = &site {
+    if let Site::Commands(under, guarded) = &site {
         let name = uri.path().strip_prefix(under.as_str());
         let name = name.and_then(|rest| rest.strip_prefix('/'));
-        if let Some(backup) = name.and_then(Backup::of) {
-            let backups = Arc::clone(backups);
-            return backups.answer(backup, request, from, patience).await;
+        if let Some(command) = name.and_then(Guarded::of) {
+            let guarded = Arc::clone(guarded);
+            return guarded.answer(command, request, from, patience).await;
         }
     }
     // The tree, the hub and the directories are looked at: not where others wait for the thread.

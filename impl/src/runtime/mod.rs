@@ -2,7 +2,6 @@
 //! allows.
 
 pub mod audit;
-mod backup;
 mod bell;
 pub mod boot;
 pub mod client;
@@ -13,6 +12,7 @@ pub mod doors;
 pub mod driver;
 mod fresh;
 pub mod guard;
+mod guarded;
 pub mod http;
 pub mod inbox;
 mod java_store;

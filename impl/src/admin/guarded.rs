@@ -1,4 +1,4 @@
-//! Who may take a snapshot over HTTP or put another one in place of the tree, and how often.
+//! Commands over HTTP that need rights: who may take a snapshot, put another one in place of the tree, or send clients away, and how often.
 //!
 //! ```text
 //! nobody is served              200   as any command that needs a server
@@ -10,7 +10,8 @@
 //! a restore of a member         503
 //! too soon                      429   admin.rateLimiterIntervalInMS
 //! ```
-//! The order is ZooKeeper's (`Commands.runCommand`), with the fourth row from the end behind it.
+//! The order is ZooKeeper's (`Commands.runCommand`), with the fourth row from the end behind it. The last four rows are not for clients that are
+//! sent away.
 
 use super::facts::NOT_SERVING;
 use crate::client::auth::{identity, super_user};
@@ -24,11 +25,13 @@ use zabra_model::tree::acl::{Id, allows, perms};
 
 /// A command that needs rights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Backup {
+pub enum Guarded {
     /// Take a snapshot, and send it.
     Snapshot,
     /// Put another one in place of the tree.
     Restore,
+    /// Send some of the clients away.
+    Shed,
 }
 
 /// Why it is not done.
@@ -56,13 +59,14 @@ impl Limit {
     }
 }
 
-impl Backup {
+impl Guarded {
     /// By one of its names.
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
         match name {
             "snapshot" | "snap" => Some(Self::Snapshot),
             "restore" | "rest" => Some(Self::Restore),
+            "shed_connections" | "shed" => Some(Self::Shed),
             _ => None,
         }
     }
@@ -73,6 +77,7 @@ impl Backup {
         match self {
             Self::Snapshot => "snapshot",
             Self::Restore => "restore",
+            Self::Shed => "shed_connections",
         }
     }
 
@@ -84,7 +89,7 @@ impl Backup {
         self,
         authorization: Option<&str>,
         from: IpAddr,
-        limit: &Limit,
+        limit: Option<&Limit>,
         shared: &Shared,
     ) -> Result<(), Denied> {
         let denied = |status, what: &str| Denied {
@@ -98,9 +103,19 @@ impl Backup {
         let Some(commands) = &shared.config.operation.commands else {
             return Err(denied(503, "no commands"));
         };
-        let (is_on, key) = match self {
-            Self::Snapshot => (commands.snapshots, "admin.snapshot.enabled"),
-            Self::Restore => (commands.restores, "admin.restore.enabled"),
+        let stats = &shared.stats;
+        let (is_on, key, limited) = match self {
+            Self::Snapshot => (
+                commands.snapshots,
+                "admin.snapshot.enabled",
+                &stats.snapshots_limited,
+            ),
+            Self::Restore => (
+                commands.restores,
+                "admin.restore.enabled",
+                &stats.restores_limited,
+            ),
+            Self::Shed => return Ok(()),
         };
         if !is_on {
             return Err(denied(503, &format!("{key}=false")));
@@ -112,15 +127,11 @@ impl Backup {
         if self == Self::Restore && shared.mode() != Mode::Standalone {
             return Err(denied(503, &Refusal::Member.to_string()));
         }
-        if !limit.take(shared.elapsed_ms(), commands.interval_ms) {
-            let (stats, name) = (&shared.stats, self.name());
-            let count = match self {
-                Self::Snapshot => &stats.snapshots_limited,
-                Self::Restore => &stats.restores_limited,
-            };
-            count.fetch_add(1, Relaxed);
+        if limit.is_some_and(|limit| !limit.take(shared.elapsed_ms(), commands.interval_ms)) {
+            limited.fetch_add(1, Relaxed);
             let what = format!(
-                "one {name} in {} ms (admin.rateLimiterIntervalInMS)",
+                "one {} in {} ms (admin.rateLimiterIntervalInMS)",
+                self.name(),
                 commands.interval_ms
             );
             return Err(denied(429, &what));

@@ -1,4 +1,5 @@
-//! Snapshots over HTTP: who may take one and put it back, what becomes of the data, and what is refused.
+//! Commands over HTTP that need rights: who may take a snapshot and put it back, what becomes of the data, what is refused, and clients that
+//! are sent away.
 
 mod common;
 
@@ -424,4 +425,48 @@ fn an_ensemble_is_restored_by_the_same_snapshot_in_each_member() {
         client.call(&create(&format!("/c{i}"), 0)).unwrap().unwrap();
         client.call(&set("/a", "after")).unwrap().unwrap();
     }
+}
+
+#[test]
+fn a_share_of_the_clients_is_sent_away_and_keeps_its_sessions() {
+    const CLIENTS: usize = 12;
+    let (cluster, port) = server("");
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| cluster.client(0)).collect();
+    clients[0].create("/mine", 1).unwrap().unwrap(); // ephemeral
+    let (session, password) = (clients[0].session, clients[0].password);
+    let shed =
+        |authorization: &str, body: &str| ask(port, "POST", "shed", authorization, body.as_bytes());
+    for (body, why) in [
+        ("", "there is no body"),
+        ("{\"percentage\": }", "no JSON"),
+        ("{\"percent\": 5}", "percentage is missing"),
+        ("{\"percentage\": 101}", "percentage is 101"),
+        ("{\"percentage\": -1}", "percentage is -1"),
+        ("{\"percentage\": \"5\"}", "percentage is \"5\""),
+    ] {
+        let refused = shed(ANYBODY, body);
+        assert_eq!(refused.status, 400, "{body}");
+        assert!(refused.error().starts_with(why), "{}", refused.error());
+    }
+    assert_eq!(shed(ANYBODY, &" ".repeat(5000)).status, 400);
+    assert_eq!(shed("", "{\"percentage\": 100}").status, 401);
+    let get = ask(port, "GET", "shed_connections", ANYBODY, b"");
+    assert_eq!(get.status, 405);
+    // A client that is still there is answered; the share is rounded up.
+    let mut left = CLIENTS;
+    for (percentage, ended) in [(0, 0), (30, 4), (100, 8), (100, 0)] {
+        let answer = shed(ANYBODY, &format!("{{\"percentage\": {percentage}}}"));
+        assert_eq!(answer.status, 200);
+        let told = answer.json();
+        assert_eq!(told["percentage_requested"], percentage);
+        assert_eq!(told["connections_shed"], ended, "of {left}");
+        assert_eq!(told["command"], "shed_connections");
+        left -= ended;
+        clients.retain_mut(|client| client.get("/mine").is_some());
+        assert_eq!(clients.len(), left);
+    }
+    let back = Client::connect(cluster.ports[0], session, Some(password), 10_000);
+    let mut back = back.unwrap();
+    assert_eq!(back.session, session);
+    assert!(back.get("/mine").is_some(), "its ephemeral node");
 }

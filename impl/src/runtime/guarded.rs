@@ -1,17 +1,18 @@
-//! Snapshots over HTTP, as ZooKeeper's AdminServer has them: `GET /commands/snapshot` takes one and sends the file, `POST /commands/restore`
-//! puts the one that it gets in place of the tree. Neither is held whole.
+//! Commands over HTTP that need rights, as ZooKeeper's AdminServer has them: `GET /commands/snapshot` takes a snapshot and sends the file,
+//! `POST /commands/restore` puts the one that it gets in place of the tree, and neither is held whole; `POST /commands/shed_connections` ends a
+//! share of the clients' connections.
 
 use super::content::{Answer, Content, Patience, plain, response};
 use super::inbox::Inbox;
-use crate::admin::backup::{Backup, Denied, Limit};
 use crate::admin::endpoints::finished;
+use crate::admin::guarded::{Denied, Guarded, Limit};
 use crate::admin::json::Json;
 use crate::client::shared::Shared;
 use crate::core::asked::{Refusal, Restoring, Snapped, Told};
 use crate::core::event::Event;
 use crate::storage::StorageError;
 use crate::storage::receive::{Received, receive};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -31,18 +32,20 @@ const PIECES: usize = 4;
 const LOOK: Duration = Duration::from_secs(1);
 /// What is read of a body that nobody wants, so that its sender hears why, bytes.
 const UNWANTED_BYTES_MAX: u64 = 64 << 20;
-/// How the body of a restore is called in errors.
+/// What the body that says a share may have, bytes.
+const SHARE_BYTES_MAX: usize = 4096;
+/// How a body is called in errors.
 const BODY: &str = "the body";
 
-/// The two commands, and when they were done last.
-pub(super) struct Backups {
+/// These commands, and when those that have a limit were done last.
+pub(super) struct GuardedCommands {
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
     snapshots: Limit,
     restores: Limit,
 }
 
-impl Backups {
+impl GuardedCommands {
     /// For this server.
     pub(super) fn new(shared: &Arc<Shared>, inbox: Arc<Inbox>) -> Self {
         Self {
@@ -53,20 +56,20 @@ impl Backups {
         }
     }
 
-    /// Answers one of the two.
+    /// Answers one of them.
     pub(super) async fn answer(
         self: Arc<Self>,
-        backup: Backup,
+        command: Guarded,
         request: Request<Incoming>,
         from: IpAddr,
         patience: Patience,
     ) -> Answer {
-        let method = match backup {
-            Backup::Snapshot => Method::GET,
-            Backup::Restore => Method::POST,
+        let method = match command {
+            Guarded::Snapshot => Method::GET,
+            Guarded::Restore | Guarded::Shed => Method::POST,
         };
         if *request.method() != method {
-            let text = format!("write {method} for {}\n", backup.name());
+            let text = format!("write {method} for {}\n", command.name());
             return plain(StatusCode::METHOD_NOT_ALLOWED, &text);
         }
         let header = request.headers().get(AUTHORIZATION);
@@ -74,22 +77,24 @@ impl Backups {
         let own = Arc::clone(&self);
         // A password is hashed, and the tree is looked at: not where others wait for the thread.
         let admitted = tokio::task::spawn_blocking(move || {
-            let limit = match backup {
-                Backup::Snapshot => &own.snapshots,
-                Backup::Restore => &own.restores,
+            let limit = match command {
+                Guarded::Snapshot => Some(&own.snapshots),
+                Guarded::Restore => Some(&own.restores),
+                Guarded::Shed => None,
             };
-            backup.admit(header.as_deref(), from, limit, &own.shared)
+            command.admit(header.as_deref(), from, limit, &own.shared)
         });
         let done = match admitted.await {
             Ok(Ok(())) => {
-                info!(%from, "{} over HTTP", backup.name());
-                match backup {
-                    Backup::Snapshot => self.snapshot(request.uri().query(), patience).await,
-                    Backup::Restore => self.restore(request.into_body(), patience).await,
+                info!(%from, "{} over HTTP", command.name());
+                match command {
+                    Guarded::Snapshot => self.snapshot(request.uri().query(), patience).await,
+                    Guarded::Restore => self.restore(request.into_body(), patience).await,
+                    Guarded::Shed => self.shed(request.into_body(), from).await,
                 }
             }
             Ok(Err(denied)) => {
-                if backup == Backup::Restore {
+                if method == Method::POST {
                     leave(request.into_body()).await;
                 }
                 Err(denied)
@@ -98,14 +103,14 @@ impl Backups {
         };
         done.unwrap_or_else(|Denied { status, what }| {
             let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            warn!(%from, status, "{} over HTTP was refused: {what}", backup.name());
-            let text = finished(vec![], backup.name(), Some(&what));
+            warn!(%from, status, "{} over HTTP was refused: {what}", command.name());
+            let text = finished(vec![], command.name(), Some(&what));
             response(code, "application/json", text)
         })
     }
 
     async fn snapshot(&self, query: Option<&str>, patience: Patience) -> Result<Answer, Denied> {
-        let backup = Backup::Snapshot;
+        let command = Guarded::Snapshot;
         let (told, taken) = told();
         self.inbox.push(Event::SnapshotAsked(told), 0);
         let failed = |refusal: Refusal| denied(status_of(&refusal), &refusal.to_string());
@@ -119,7 +124,7 @@ impl Backups {
         let mut answer = if is_streamed {
             response(StatusCode::OK, "application/octet-stream", content)
         } else {
-            let text = finished(vec![], backup.name(), None);
+            let text = finished(vec![], command.name(), None);
             response(StatusCode::OK, "application/json", text)
         };
         for (name, value) in [
@@ -135,7 +140,7 @@ impl Backups {
     }
 
     async fn restore(&self, body: Incoming, patience: Patience) -> Result<Answer, Denied> {
-        let (backup, began) = (Backup::Restore, Instant::now());
+        let (command, began) = (Guarded::Restore, Instant::now());
         let stats = &self.shared.stats;
         let failed = |status: u16, what: &str| {
             stats.restores_failed.fetch_add(1, Relaxed);
@@ -155,9 +160,44 @@ impl Backups {
         let took = u64::try_from(began.elapsed().as_millis());
         stats.restore_time.add(took.unwrap_or(u64::MAX));
         let keys = vec![("last_zxid".to_owned(), Json::from(zxid.0))];
-        let text = finished(keys, backup.name(), None);
+        let text = finished(keys, command.name(), None);
         Ok(response(StatusCode::OK, "application/json", text))
     }
+
+    async fn shed(&self, body: Incoming, from: IpAddr) -> Result<Answer, Denied> {
+        let body = Limited::new(body, SHARE_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| denied(400, &format!("{BODY}: {error}")))?;
+        let share = share(&body.to_bytes()).map_err(|what| denied(400, &what))?;
+        let ended = self.shared.shed(share);
+        info!(%from, percentage = share, ended, "clients were sent away over HTTP");
+        let keys = [
+            ("percentage_requested", i64::from(share)),
+            ("connections_shed", i64::try_from(ended).unwrap_or(i64::MAX)),
+        ];
+        let keys = keys.map(|(key, value)| (key.to_owned(), Json::from(value)));
+        let text = finished(keys.into(), Guarded::Shed.name(), None);
+        Ok(response(StatusCode::OK, "application/json", text))
+    }
+}
+
+/// What share of the connections a body asks to end, in hundredths.
+///
+/// # Errors
+/// What is wrong with it.
+fn share(body: &[u8]) -> Result<u32, String> {
+    const HOW: &str = "send {\"percentage\": N} with a whole number from 0 to 100";
+    if body.is_empty() {
+        return Err(format!("there is no body; {HOW}"));
+    }
+    let body: serde_json::Value =
+        serde_json::from_slice(body).map_err(|error| format!("no JSON: {error}; {HOW}"))?;
+    let Some(said) = body.get("percentage") else {
+        return Err(format!("percentage is missing; {HOW}"));
+    };
+    let share = said.as_u64().and_then(|n| u32::try_from(n).ok());
+    share
+        .filter(|n| *n <= 100)
+        .ok_or_else(|| format!("percentage is {said}; {HOW}"))
 }
 
 fn denied(status: u16, what: &str) -> Denied {
