@@ -14,10 +14,14 @@ Each write is sent once and never again by itself: after a lost connection its o
 verification accepts both outcomes for it. What it does not accept:
 
 - an acknowledged write that is not there, or is there with other data;
+- a node whose deletion was acknowledged, or of several that were deleted together some and not the others;
 - a sequential number that two acknowledged creations were given;
 - an ephemeral node of a session that ended, once its timeout is over; a missing one of a session that lives;
 - half a multi;
 - a node, byte or Stat field in which two servers differ after a sync.
+
+The verification asks every server for every node, one request behind the other. So writers delete what is old: there are no more
+nodes in the end when servers take long to start, or answer many writes meanwhile.
 """
 
 import collections
@@ -47,6 +51,10 @@ GHOST_SECONDS = 3.0
 PATIENCE = 40.0
 # Writes of one writer that are under way at the same time.
 WINDOW = 8
+# Sequential nodes that one writer leaves where they are. When there are more it deletes the oldest, so many sequential ones and
+# so many pairs together: it makes no more than it deletes.
+KEPT = 300
+OLD_SEQUENTIAL, OLD_PAIRS = 8, 2
 # The place of mtime in a Stat.
 MTIME = 3
 LOST = (ConnectionLoss, ConnectionClosedError, SessionExpiredError, OperationTimeoutError, KazooTimeoutError)
@@ -96,9 +104,13 @@ class Writer(threading.Thread):
         self.count = 0
         # Sequential creations: path by token, and the tokens whose fate is unknown.
         self.sequential, self.sequential_unknown = {}, set()
+        # Of these, what has not been deleted, the oldest first.
+        self.kept = collections.deque()
         self.created, self.created_unknown = {}, set()
         self.deleted, self.deleted_unknown = set(), set()
-        self.pairs, self.pairs_unknown = set(), set()
+        self.pairs, self.pairs_unknown = {}, set()
+        # Paths that were deleted together, and lists of paths of which all are there or none.
+        self.swept, self.swept_unknown = set(), []
         # One register, set to growing values.
         self.register_acked, self.register_unknown, self.register_sets = 0, set(), 0
         # Ephemeral nodes by the session that made them.
@@ -122,8 +134,12 @@ class Writer(threading.Thread):
         kind = n % 6
         if kind in (0, 3):
             pending = zk.create_async("/chaos/seq/n-", token, sequence=True)
-            ack = lambda path: self.sequential.__setitem__(token, path)
-            return pending, ack, lambda: self.sequential_unknown.add(token)
+
+            def named(path):
+                self.sequential[token] = path
+                self.kept.append(path)
+
+            return pending, named, lambda: self.sequential_unknown.add(token)
         if kind == 1:
             path = f"{self.root}/n{n}"
             pending = zk.create_async(path, token)
@@ -143,13 +159,15 @@ class Writer(threading.Thread):
 
             def both(results):
                 assert all(isinstance(r, str) for r in results), f"a multi was refused: {results}"
-                self.pairs.add(n)
+                self.pairs[n] = results
 
             return t.commit_async(), both, lambda: self.pairs_unknown.add(n)
         if kind == 4 and n % 60 == 10:
             session, path = self.session, f"{self.root}/e{n}"
             pending = zk.create_async(path, b"", ephemeral=True)
             return pending, lambda _: self.ephemerals[session].add(path), lambda: None
+        if kind == 4 and len(self.kept) > KEPT:
+            return self.sweep()
         candidates = [path for path in list(self.created)[:1] if len(self.created) > 20]
         if not candidates:
             return self.next_write()
@@ -157,6 +175,21 @@ class Writer(threading.Thread):
         del self.created[path]
         pending = zk.delete_async(path)
         return pending, lambda _: self.deleted.add(path), lambda: self.deleted_unknown.add(path)
+
+    def sweep(self):
+        """Deletes the oldest nodes in one transaction."""
+        paths = [self.kept.popleft() for _ in range(OLD_SEQUENTIAL)]
+        for n in list(self.pairs)[:OLD_PAIRS]:
+            paths += self.pairs.pop(n)
+        t = self.zk.transaction()
+        for path in paths:
+            t.delete(path)
+
+        def gone(results):
+            assert all(r is True for r in results), f"what was acknowledged cannot be deleted: {paths}: {results}"
+            self.swept.update(paths)
+
+        return t.commit_async(), gone, lambda: self.swept_unknown.append(paths)
 
     def run(self):
         try:
@@ -287,7 +320,15 @@ class Chaos:
         strange = tokens.keys() - unknown - known
         check(not strange, f"nodes nobody wrote: {list(strange)[:5]}")
         for w in self.writers:
+            stay = [path for path in w.swept if path in tree]
+            check(not stay, f"{w.server}: the deletion of {stay[:5]} was acknowledged and is lost")
+            for group in w.swept_unknown:
+                left = [path for path in group if path in tree]
+                check(left in ([], group), f"{w.server}: of {group}, which were deleted together, {left} are there")
+            deleted = w.swept.union(*w.swept_unknown)
             for token, path in w.sequential.items():
+                if path in deleted:
+                    continue
                 check(path in tree, f"{w.server}: {path} was acknowledged and is lost")
                 check(tree[path][0] == token, f"{path}: {tree[path][0]} instead of {token}: its number was used again")
             for path, token in w.created.items():

@@ -4,7 +4,7 @@
 
 use crate::cluster::{PATIENCE, Product, Server, wait_until};
 use crate::interop::Script;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -12,11 +12,15 @@ use std::time::Duration;
 pub const PROGRESS: u64 = 50;
 /// How long the verification may take.
 const FINISH: Duration = Duration::from_secs(120);
+/// Nodes that one writer leaves for the verification to read from every server: `KEPT` of the script, with their pairs and with what lost
+/// connections have left. Without a bound a busy machine had 20,000 nodes to read three times within [`FINISH`].
+const NODES_MOST: u64 = 1_000;
 
 /// Writers at each server of an ensemble.
 #[derive(Debug)]
 pub struct Chaos {
     script: Script,
+    writers: u64,
 }
 
 /// What was written and verified.
@@ -45,7 +49,8 @@ impl Chaos {
             .chain(each.iter().map(String::as_str))
             .collect();
         let script = Script::start("kazoo_chaos.py", &arguments)?;
-        Ok(Self { script })
+        let writers = servers.len() as u64;
+        Ok(Self { script, writers })
     }
 
     /// Writes acknowledged so far, by server.
@@ -100,10 +105,17 @@ impl Chaos {
     /// Stops writing and verifies.
     ///
     /// # Errors
-    /// What is wrong with what the servers have.
+    /// What is wrong with what the servers have; or the writers have left more nodes than they should.
     pub fn finish(&mut self) -> Result<Facts> {
         let facts = self.script.ask(&json!({"do": "finish"}), FINISH)?;
         eprintln!("{facts}");
-        Ok(Facts(facts))
+        let facts = Facts(facts);
+        let nodes = facts.count("nodes").context("nodes")?;
+        let most = NODES_MOST * self.writers;
+        ensure!(
+            nodes <= most,
+            "{nodes} nodes are there, and {most} are the most that writers leave"
+        );
+        Ok(facts)
     }
 }
