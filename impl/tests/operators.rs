@@ -445,7 +445,9 @@ fn members_tell_who_leads_how_far_they_are_and_who_is_ready() {
     assert_eq!(synced, "2");
     for i in 0..3 {
         assert_eq!(mntr(i, "quorum_size").as_deref(), Some("3"));
-        assert_eq!(mntr(i, "cnt_election_time").as_deref(), Some("1"));
+        // Two may have elected before the third was there, and one of them may have heard it before the other has (D-66).
+        let elections: u64 = mntr(i, "cnt_election_time").unwrap().parse().unwrap();
+        assert!((1..=2).contains(&elections), "{elections} elections");
         let state = if i == leader {
             "leading - broadcast"
         } else {

@@ -415,6 +415,14 @@ impl Peer {
         &self.storage.ensemble
     }
 
+    /// Whether **Finalize** runs and need not: whoever does not agree with the quorum is out of reach, which the host knows. It may end the
+    /// timer before its time then.
+    #[must_use]
+    pub fn waits_for_nobody(&self, env: &Env, is_away: impl Fn(ServerId) -> bool) -> bool {
+        let ensemble = &self.storage.ensemble;
+        matches!(&self.role, Role::Looking(l) if l.waits_for_nobody(env, ensemble, is_away))
+    }
+
     /// Whether a reconfiguration to these voters would be proposed.
     ///
     /// # Errors

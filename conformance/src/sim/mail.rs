@@ -14,6 +14,8 @@ struct Slot {
     waiting: Option<Bytes>,
     last: Option<Bytes>,
     is_busy: bool,
+    /// It was tried, and nobody is there.
+    is_away: bool,
 }
 
 /// A server's notifications for all others.
@@ -70,10 +72,22 @@ impl Mailbox {
         }
     }
 
-    /// Sends what waits to those who are up, in their present lives.
-    pub fn post(&mut self, life: Life, lives: &[Option<Life>], scene: &mut Scene) {
+    /// Sends what waits to those who are up, in their present lives. `events` get who is not.
+    pub fn post(
+        &mut self,
+        life: Life,
+        lives: &[Option<Life>],
+        scene: &mut Scene,
+        events: &mut Vec<Event>,
+    ) {
         for (to, slot) in &mut self.slots {
             let (here, there) = (place(self.index), place(*to));
+            let is_away = lives[*to].is_none();
+            let is_tried = slot.waiting.is_some() || slot.is_away;
+            if is_tried && is_away != slot.is_away {
+                slot.is_away = is_away;
+                events.push(Event::Reached(ServerId(*to as u64 + 1), !is_away));
+            }
             let Some(to_life) = lives[*to] else { continue };
             if slot.is_busy || scene.net.is_cut(here, there) {
                 continue;

@@ -171,7 +171,12 @@ impl World {
         let server = &mut self.servers[i];
         let life = server.life;
         if let Some(run) = server.running.as_deref_mut() {
-            run.mail.post(life, &lives, &mut self.scene);
+            let before = run.events.len();
+            run.mail
+                .post(life, &lives, &mut self.scene, &mut run.events);
+            if run.events.len() > before {
+                server.rouse(&mut self.scene);
+            }
         }
     }
 

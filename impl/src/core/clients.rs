@@ -17,9 +17,11 @@ use zabra_model::service::tracker::word_of;
 impl Core {
     /// A client has introduced itself.
     pub(super) fn on_connect(&mut self, conn: Arc<Conn>, connect: Connect) {
+        let hands_over = self.service.leaving.is_some() || self.service.stay.holds();
         match (self.service.mode.way(), connect) {
-            (Way::Close, _) => conn.close(),
             (_, Connect::Refused) => {}
+            (Way::Close, _) => conn.close(),
+            _ if hands_over => conn.close(),
             (_, Connect::New(session)) if self.gives_local_sessions() => {
                 self.begin_local(&conn, session);
             }

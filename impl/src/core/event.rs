@@ -29,6 +29,9 @@ pub struct Now {
 pub enum Event {
     /// A notification of an election has come from another server.
     Mail(ServerId, Notification),
+    /// Whether a connection to another server for elections can be made: told when that changes, after it was tried. Who says something can
+    /// be reached.
+    Reached(ServerId, bool),
     /// A timer runs out that the driver keeps, see [`Start::timers_are_driven`](super::turn::Start). One that is not armed is ignored.
     Fired(Timer),
     /// The disk has done operations, or has no room for them, or has failed.

@@ -115,6 +115,7 @@ impl Core {
             return;
         }
         self.service.read_only_from_ms = None;
+        self.end_stay();
         self.show_members();
         self.service.mode = Mode::ReadOnly;
         self.replica.shared.set_mode(Mode::ReadOnly);

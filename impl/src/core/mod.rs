@@ -17,6 +17,7 @@
 //! | `clients` | sessions at their connections | connections |
 //! | `local` | sessions that only this server knows, and serving reads without a leader | service, connections |
 //! | `quorum`, `learners` | links to other servers, and who may have one | links |
+//! | `leaving` | the end of a reign in order, at the leader and at its learners | service, links, connections |
 //! | `disk` | writes on their way, snapshots, reloads | the disk's queue, jobs |
 //! | `measures`, `counts` | what operators hear of the protocol | counts |
 //! | `room` | a full disk, and slow ones | what they hold up |
@@ -31,6 +32,7 @@ mod counts;
 mod disk;
 pub mod event;
 mod learners;
+mod leaving;
 mod local;
 mod measures;
 mod members;

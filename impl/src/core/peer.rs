@@ -3,20 +3,58 @@
 use super::counts::{Proposed, Run};
 use super::timers::Timers;
 use crate::wire::payload::Payload;
-use zabra_model::ids::Zxid;
+use std::collections::BTreeSet;
+use zabra_model::ids::{ServerId, Zxid};
 use zabra_model::peer::Peer;
-use zabra_model::step::{Effect, Env};
+use zabra_model::step::{Effect, Env, Timer};
+use zabra_model::vote::{Notification, ServerState};
 
 /// See the module.
 pub(super) struct Protocol {
     pub(super) env: Env,
     pub(super) peer: Peer,
     pub(super) timers: Timers,
+    /// Servers that cannot be reached for elections.
+    pub(super) away: BTreeSet<ServerId>,
+    /// Who has begun an election while this server had a leader, with what it said, and when, ms.
+    pub(super) early: Vec<(ServerId, Notification, u64)>,
     /// Steps so far.
     pub(super) steps: u64,
     pub(super) effects: Vec<Effect<Payload>>,
     /// For operators.
     pub(super) measures: Measures,
+}
+
+/// Of two servers that lose their leader together one notices it first. What it says then counts for the other, which is about to look, too;
+/// what was said longer ago, ms, is about another election.
+const EARLY_MS: u64 = 500;
+
+impl Protocol {
+    /// Another server has said this: it can be reached, and what it has said before counts no more.
+    pub(super) fn hears(&mut self, from: ServerId, said: Notification, now_ms: u64) {
+        self.away.remove(&from);
+        self.early.retain(|(sid, ..)| *sid != from);
+        if said.state == ServerState::Looking && self.peer.state() != ServerState::Looking {
+            self.early.push((from, said, now_ms));
+        }
+    }
+
+    /// This server looks: what others have said a moment ago. Who says it again tells nothing else, and does so 200 ms later.
+    pub(super) fn take_early(&mut self, now_ms: u64) -> Vec<(ServerId, Notification)> {
+        let early = std::mem::take(&mut self.early).into_iter();
+        let is_recent = |at_ms: u64| now_ms.saturating_sub(at_ms) <= EARLY_MS;
+        let recent = early.filter(|(.., at_ms)| is_recent(*at_ms));
+        recent.map(|(from, said, _)| (from, said)).collect()
+    }
+
+    /// Takes the timer of an election that waits for nobody any more; whether it ran (D-66).
+    pub(super) fn takes_idle_wait(&mut self) -> bool {
+        self.timers.runs(Timer::Finalize)
+            && self
+                .peer
+                .waits_for_nobody(&self.env, |id| self.away.contains(&id))
+            && self.timers.take(Timer::Finalize)
+    }
 }
 
 /// Since when what is measured goes on.

@@ -2,7 +2,6 @@
 
 use super::out::Told;
 use super::turn::Core;
-use crate::client::lock::lock;
 use crate::wire::payload::Payload;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,6 +9,7 @@ use tracing::{error, info, warn};
 use zabra_model::ids::{Epoch, Zxid};
 use zabra_model::packet::Packet;
 use zabra_model::service::delivery::Need;
+use zabra_model::service::handover::LEAVES;
 use zabra_model::service::mode::Mode;
 use zabra_model::service::pressure::link_bytes_max;
 use zabra_model::step::{Effect, Input, Link, Mark, Write};
@@ -28,7 +28,7 @@ impl Core {
 
     pub(super) fn carry_out(&mut self) {
         let mut effects = std::mem::take(&mut self.protocol.effects);
-        let (mut leads, mut serves) = (false, false);
+        let (mut leads, mut serves, mut looks) = (false, false, false);
         for effect in effects.drain(..) {
             if let Some(need) = Need::before(&effect) {
                 self.deliver(need);
@@ -72,6 +72,7 @@ impl Core {
                 Effect::Became(state) => {
                     self.became(state);
                     leads = state == ServerState::Leading;
+                    looks = state == ServerState::Looking;
                 }
                 Effect::Serve { epoch } => {
                     self.serve(epoch);
@@ -84,6 +85,11 @@ impl Core {
             }
         }
         self.protocol.effects = effects;
+        if looks && !self.timers_are_driven() {
+            for (from, notification) in self.protocol.take_early(self.now.elapsed_ms) {
+                self.step(Input::Notified { from, notification });
+            }
+        }
         if leads {
             // Learners that were quicker than this server.
             self.let_waiting_in();
@@ -95,6 +101,7 @@ impl Core {
             // Steps of their own: what this one asked for has left before.
             self.close_lost_sessions();
             self.name_members();
+            self.take_held();
         }
     }
 
@@ -160,6 +167,8 @@ impl Core {
 
     /// The old one is freed elsewhere: a million nodes take a while.
     pub(super) fn replace_tree(&mut self, tree: Tree) {
+        // Nobody hears what has changed between the two, so its watchers look again.
+        self.end_stay();
         let old = self.replica.replace(tree);
         self.out.jobs.push(super::out::Job::Free(Box::new(old)));
     }
@@ -168,7 +177,10 @@ impl Core {
         self.count_sent(link, &packet);
         match packet {
             Packet::Ping { zxid } if self.protocol.peer.state() != ServerState::Leading => {
-                let table = self.heard_sessions();
+                let table = match zxid {
+                    LEAVES => self.attached_sessions(),
+                    _ => self.heard_sessions(),
+                };
                 self.quorum.put_ping(link, zxid, &table, &mut self.out);
             }
             Packet::UpToDate => {
@@ -218,14 +230,18 @@ impl Core {
         }
     }
 
-    /// Serving ends: nobody is answered any more, and clients look for another server.
+    /// Serving ends: nobody is answered any more, and clients look for another server. Behind a leader that has handed over they stay, but
+    /// for those that wait for an answer.
     pub(super) fn stop_serving(&mut self) {
         let shared = &self.replica.shared;
+        let stays = self
+            .service
+            .stay
+            .lost(self.now.elapsed_ms, shared.config.tick_ms);
         shared.set_mode(Mode::NotServing);
         self.service.stop();
         self.count_local();
-        let conns: Vec<_> = lock(&shared.hub).conns.values().cloned().collect();
-        conns.iter().for_each(|conn| conn.close());
+        self.end_connections(stays);
         self.replica.forget_prepared();
     }
 
@@ -233,6 +249,7 @@ impl Core {
         let shared = Arc::clone(&self.replica.shared);
         let has_others = shared.config.is_ensemble();
         let mode = Mode::of(self.protocol.peer.state(), has_others);
+        self.stayers_go_on(epoch);
         self.service.mode = mode;
         self.show_members();
         if mode.leads() {

@@ -16,6 +16,7 @@ use zabra_model::ids::{ServerId, SessionId, Zxid};
 use zabra_model::packet::Packet;
 use zabra_model::service::admission::{counts_of_learner, refusal};
 use zabra_model::service::delivery::Need;
+use zabra_model::service::handover::{LEAVES, Leaving};
 use zabra_model::service::mode::{Mode, Way, counts_at_leader, counts_at_learner};
 use zabra_model::service::reconfig;
 use zabra_model::service::room::Verdict;
@@ -231,6 +232,13 @@ impl Core {
 
     /// Requests of a client of this server, in order.
     pub(super) fn on_submitted(&mut self, conn: &Arc<Conn>, requests: Vec<Submit>) {
+        if self.service.stay.holds() {
+            self.hold(conn, requests);
+            return;
+        }
+        if self.service.leaving.is_some() {
+            return; // its connection ends soon
+        }
         if let Some(first) = requests.first()
             && self.service.leads()
         {
@@ -437,6 +445,7 @@ impl Core {
                     }
                     self.step(Input::Received { link, packet });
                 }
+                Heard::Ping(LEAVES, table) => self.on_leaving(link, from_leader, &table),
                 Heard::Ping(zxid, table) => {
                     if self.counts_at_leader(link) {
                         let tracker = &mut self.service.tracker;
@@ -459,7 +468,8 @@ impl Core {
     }
 
     fn on_forwarded(&mut self, link: Link, request: ForwardedRequest, ids: &[Id]) {
-        if !self.counts_at_leader(link) {
+        let is_late = |leaving: &Leaving| !leaving.takes(link);
+        if !self.counts_at_leader(link) || self.service.leaving.as_ref().is_some_and(is_late) {
             return;
         }
         if request.opcode == opcode::SYNC {
@@ -501,13 +511,21 @@ impl Core {
     }
 
     /// Whether a learner has something to ask for its clients.
-    fn counts_at_leader(&self, link: Link) -> bool {
+    pub(super) fn counts_at_leader(&self, link: Link) -> bool {
         let is_active = self.protocol.peer.has_active_learner(link);
         counts_at_leader(self.service.mode, is_active)
     }
 
+    /// Whose the sessions are that a learner asks for.
+    pub(super) fn learner_of(&self, link: Link) -> ServerId {
+        owner_of(self.quorum.sid(link), link)
+    }
+
     fn on_revalidate(&mut self, link: Link, from_leader: bool, data: &Bytes) {
         if self.counts_at_leader(link) {
+            if !Leaving::lets_move(self.service.leaving.as_ref()) {
+                return; // its client's connection ends with this reign
+            }
             let Ok((session, timeout_ms)) = decode_revalidate(Some(data)) else {
                 warn!(link = link.0, "REVALIDATE without a session");
                 return;

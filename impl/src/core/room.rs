@@ -81,7 +81,7 @@ impl Core {
             disk_full: self.service.room.is_full(),
         };
         let held = held(load, self.replica.shared.config.outstanding_bytes);
-        self.out.hold_clients = held.clients;
+        self.out.hold_clients = held.clients || self.service.stay.holds();
         self.out.hold_leader = held.leader;
     }
 }

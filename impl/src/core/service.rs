@@ -3,10 +3,12 @@
 use crate::client::conn::Conn;
 use crate::client::submit::Submit;
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use zabra_model::ids::{ServerId, SessionId};
+use zabra_model::service::handover::{Leaving, Stay};
 use zabra_model::service::local::LocalSessions;
-use zabra_model::service::mode::{Awaited, Mode};
+use zabra_model::service::mode::{Awaited, InVain, Mode};
 use zabra_model::service::room::Room;
 use zabra_model::service::sweep::{Sweep, SweepRules};
 use zabra_model::service::tracker::{Applied, SessionTracker};
@@ -54,6 +56,12 @@ pub(super) struct Service {
     pub(super) mode: Mode,
     /// All that clients of this server wait for.
     pub(super) awaited: Awaited<Submitted, OwnSync, Arc<Conn>>,
+    /// On a leader that is to stop.
+    pub(super) leaving: Option<Leaving>,
+    /// On a learner: whether the leader leaves, and clients wait for the next one.
+    pub(super) stay: Stay,
+    /// What they ask for meanwhile, in order.
+    pub(super) held: VecDeque<(Arc<Conn>, Vec<Submit>)>,
     /// On a leader: all sessions.
     pub(super) tracker: SessionTracker,
     /// Sessions that only this server knows.
@@ -79,6 +87,9 @@ impl Service {
             rules,
             mode: Mode::NotServing,
             awaited: Awaited::new(me, date_ms),
+            leaving: None,
+            stay: Stay::default(),
+            held: VecDeque::new(),
             tracker: SessionTracker::new(tick_ms),
             local: LocalSessions::new(tick_ms),
             next_local_look_ms: 0,
@@ -99,12 +110,16 @@ impl Service {
         self.mode.leads()
     }
 
-    /// Serving ends. Nobody is answered any more: their connections are closed.
+    /// Serving ends. Nobody who waits is answered any more: their connections are closed.
     pub(super) fn stop(&mut self) {
         self.mode = Mode::NotServing;
         self.read_only_from_ms = None;
         self.local = LocalSessions::new(self.tick_ms);
-        self.awaited.end(drop);
+        self.awaited.end(|who| match who {
+            InVain::Answer(waiting) => waiting.conn.close(),
+            InVain::Sync(sync) => sync.conn.close(),
+            InVain::Revalidation(conn) => conn.close(),
+        });
     }
 
     /// A quorum has formed behind this server, whose tree has these sessions.
@@ -120,10 +135,16 @@ impl Service {
     /// When something is due that needs no leader, if anything is.
     pub(super) fn next_local_ms(&self) -> Option<u64> {
         let look_ms = (!self.local.is_empty()).then_some(self.next_local_look_ms);
-        [look_ms, self.read_only_from_ms]
-            .into_iter()
-            .flatten()
-            .min()
+        let leaves_ms = self.leaving.as_ref().map(Leaving::until_ms);
+        [
+            look_ms,
+            self.read_only_from_ms,
+            leaves_ms,
+            self.stay.until_ms(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Whether there are sessions to close now.

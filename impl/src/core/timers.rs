@@ -80,6 +80,12 @@ impl Timers {
         Some(timer)
     }
 
+    /// Whether a timer runs.
+    #[must_use]
+    pub const fn runs(&self, timer: Timer) -> bool {
+        self.due_ms[place(timer)].is_some()
+    }
+
     /// Takes a timer before its time; whether it ran.
     pub fn take(&mut self, timer: Timer) -> bool {
         self.due_ms[place(timer)].take().is_some()

@@ -14,6 +14,7 @@ use crate::client::shared::Shared;
 use crate::error::ServerError;
 use crate::storage::worker;
 use bytes::BytesMut;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tracing::warn;
@@ -132,6 +133,8 @@ impl Core {
                 peer,
                 timers: Timers::new(config.tick_ms, config.init_ms(), config.net.resend_ms),
                 env: start.env,
+                away: BTreeSet::new(),
+                early: Vec::new(),
                 steps: 0,
                 effects,
                 measures: Measures::default(),
@@ -199,7 +202,17 @@ impl Core {
 
     fn on_event(&mut self, event: Event) -> Result<(), ServerError> {
         match event {
-            Event::Mail(from, notification) => self.step(Input::Notified { from, notification }),
+            Event::Mail(from, notification) => {
+                let now_ms = self.now.elapsed_ms;
+                self.protocol.hears(from, notification, now_ms);
+                self.step(Input::Notified { from, notification });
+            }
+            Event::Reached(server, true) => {
+                self.protocol.away.remove(&server);
+            }
+            Event::Reached(server, false) => {
+                self.protocol.away.insert(server);
+            }
             Event::Fired(timer) => {
                 if self.protocol.timers.take(timer) {
                     self.step(Input::Fired(timer));
@@ -233,11 +246,7 @@ impl Core {
             Event::SnapshotAsked(told) => self.operator.ask(told),
             Event::Restore(asked) => self.restore(asked),
             Event::Settle => self.deliver(Need::Answer),
-            Event::Shutdown => {
-                self.stop_serving();
-                self.quorum.close_all(&mut self.out);
-                self.out.ended = true;
-            }
+            Event::Shutdown => self.on_shutdown(),
         }
         Ok(())
     }
@@ -312,17 +321,23 @@ impl Core {
     fn on_time(&mut self) {
         let elapsed_ms = self.now.elapsed_ms;
         if !self.timers_are_driven {
+            if self.protocol.takes_idle_wait() {
+                self.step(Input::Fired(Timer::Finalize));
+            }
             while let Some(timer) = self.protocol.timers.fired(elapsed_ms) {
                 self.step(Input::Fired(timer));
             }
         }
-        if self.service.next_look_ms <= elapsed_ms {
+        self.look_at_stay();
+        // Who leaves begins nothing.
+        let stays = self.service.leaving.is_none();
+        if stays && self.service.next_look_ms <= elapsed_ms {
             self.look_at_sessions();
             self.service.next_look_ms = self.service.tracker.next_look_ms(elapsed_ms);
-        } else if self.service.has_due() {
+        } else if stays && self.service.has_due() {
             self.close_due();
         }
-        if self.service.leads() && self.service.sweep.next_ms() <= elapsed_ms {
+        if stays && self.service.leads() && self.service.sweep.next_ms() <= elapsed_ms {
             self.delete_containers();
         }
         self.look_without_leader();
@@ -342,6 +357,7 @@ impl Core {
     /// Everything that others wait for leaves: the disk's batch, the links' packets, the clients' replies.
     fn flush(&mut self) {
         self.deliver(Need::Turn);
+        self.leave_if_over();
         self.press();
         self.maybe_snapshot();
         let txns = self.disk.flush(self.now.elapsed_ms, &mut self.out);
@@ -374,12 +390,13 @@ impl Core {
 
     fn next_wake_ms(&self) -> u64 {
         let now_ms = self.now.elapsed_ms;
-        if self.service.has_due() || self.replica.delivery.is_due() {
+        let stays = self.service.leaving.is_none();
+        if stays && self.service.has_due() || self.replica.delivery.is_due() {
             return now_ms;
         }
         let mut wake_ms = now_ms + IDLE_MAX_MS;
         // What would be logged waits for room on the disk.
-        if self.service.leads() && self.service.room.may_log() {
+        if stays && self.service.leads() && self.service.room.may_log() {
             let sweep_ms = self.service.sweep.next_ms();
             wake_ms = wake_ms.min(self.service.next_look_ms).min(sweep_ms);
         }
@@ -430,6 +447,11 @@ impl Core {
     #[must_use]
     pub const fn shared(&self) -> &Arc<Shared> {
         &self.replica.shared
+    }
+
+    /// Whether timers run out when the driver says so.
+    pub(super) const fn timers_are_driven(&self) -> bool {
+        self.timers_are_driven
     }
 
     /// The position that the next proposal will get, if this server leads.

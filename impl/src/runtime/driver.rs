@@ -11,6 +11,7 @@ use super::member_files::MemberFiles;
 use super::mesh::ElectionNet;
 use super::quorum::dial;
 use super::supervisor::{self, Pulse};
+use crate::client::lock::lock;
 use crate::client::shared::Shared;
 use crate::config::store::Compression;
 use crate::core::event::{Done, Event, Now};
@@ -28,11 +29,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Sleep, sleep, sleep_until};
 use zabra_model::tree::image::Image;
 
 /// Between two tries to write a snapshot that everything waits for.
 const ROOM_PAUSE: Duration = Duration::from_millis(500);
+/// How long a server that stops waits for its clients to have their last answers, and how often it looks.
+const LAST_ANSWERS: Duration = Duration::from_millis(100);
+const LAST_LOOK: Duration = Duration::from_millis(1);
 
 /// The real side of everything that a core asks for.
 pub struct Edges {
@@ -108,10 +112,11 @@ pub async fn run(mut core: Core, mut edges: Edges) -> Result<(), ServerError> {
     edges.pulse = supervisor::start(&edges.shared);
     loop {
         core.turn(edges.now(), &mut events, &mut out)?;
-        edges.carry_out(&mut out);
         if out.ended {
+            edges.end(&mut out).await;
             return Ok(());
         }
+        edges.carry_out(&mut out);
         let wake_ms = match &edges.pulse {
             None => out.wake_ms,
             Some(pulse) => {
@@ -221,6 +226,19 @@ impl Edges {
         }
         if !out.jobs.is_empty() {
             out.jobs.drain(..).for_each(|job| self.begin(job));
+        }
+    }
+
+    /// Carries out the last turn. Other servers hear first that this one takes part in no election, then that its links end; clients get what
+    /// was answered, if they fetch it at once.
+    async fn end(&mut self, out: &mut Outputs) {
+        if let Some(mesh) = &self.mesh {
+            mesh.stop().await;
+        }
+        self.carry_out(out);
+        let over = Instant::now() + LAST_ANSWERS;
+        while Instant::now() < over && !lock(&self.shared.hub).conns.is_empty() {
+            sleep(LAST_LOOK).await;
         }
     }
 

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 use zabra_model::ids::ServerId;
@@ -32,10 +32,18 @@ use zabra_model::service::members::{Lists, Member, Members};
 use zabra_model::service::membership::{GUESTS_MAX, is_member};
 use zabra_model::vote::Notification;
 
-const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// How long a larger server may take to end a connection that has told it who dials.
 const HEARD_OUT: Duration = Duration::from_millis(500);
+/// Pauses before it is looked whether a peer is there whose connection has ended.
+const LOOKS: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_millis(5),
+    Duration::from_millis(20),
+];
+/// How long it is looked whether a peer is there: as long as an election waits for it.
+const LOOK: Duration = Duration::from_millis(200);
 /// A connection over which something came so recently is not given up for another one of the same id.
 const RECENT: Duration = Duration::from_secs(1);
 
@@ -102,6 +110,8 @@ pub struct ElectionNet {
     slots: RwLock<HashMap<ServerId, Arc<Slot>>>,
     /// Who is no member and has made itself known: the oldest gives way.
     guests: Mutex<VecDeque<(ServerId, AbortHandle)>>,
+    /// What is to end with it.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
     doors: Doors,
     guard: Arc<Guard>,
     members_change: bool,
@@ -150,6 +160,7 @@ impl ElectionNet {
             says: RwLock::default(),
             slots: RwLock::default(),
             guests: Mutex::default(),
+            tasks: Mutex::default(),
             doors: Doors::new(shared, "election"),
             guard,
             members_change: shared.config.reconfig_enabled,
@@ -158,8 +169,18 @@ impl ElectionNet {
             sent: Sent::default(),
         });
         net.set_members(&shared.lists());
-        tokio::spawn(Arc::clone(&net).accept(port.listener));
+        let accept = tokio::spawn(Arc::clone(&net).accept(port.listener));
+        lock(&net.tasks).push(accept);
         net
+    }
+
+    /// Nobody is listened to and talked to any more: others know at once that this server takes part in no election.
+    pub async fn stop(&self) {
+        let tasks = std::mem::take(&mut *lock(&self.tasks));
+        tasks.iter().for_each(JoinHandle::abort);
+        for task in tasks {
+            let _ = task.await; // it was told to end
+        }
     }
 
     /// These are the members now: new ones are talked to, at once, and those that have moved are dialled elsewhere.
@@ -189,7 +210,11 @@ impl ElectionNet {
         });
         write(&self.slots).insert(sid, Arc::clone(&slot));
         let run = tokio::spawn(Arc::clone(self).run(Arc::clone(&slot), receiver));
-        (slot, run.abort_handle())
+        let end = run.abort_handle();
+        let mut tasks = lock(&self.tasks);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(run);
+        (slot, end)
     }
 
     /// Who is no member has made itself known: it is answered, and dialled at the address that it came from.
@@ -321,6 +346,7 @@ impl ElectionNet {
         let dial = Duration::from_millis(self.net.election_dial_ms);
         let mut backoff = BACKOFF_MIN;
         let mut next: Option<Incoming> = None;
+        let mut is_reached = true;
         loop {
             let what = match next.take() {
                 Some(what) => what,
@@ -330,22 +356,37 @@ impl ElectionNet {
                 },
             };
             let connected = match what {
-                Incoming::Stream(stream, buf) => Some((stream, buf)),
-                Incoming::Dial => match timeout(dial, self.dial(&slot)).await {
-                    Ok(Ok(Some(connected))) => Some(connected),
-                    // The peer is larger: it has been made aware of us, and dials.
-                    Ok(Ok(None)) => None,
-                    Ok(Err(error)) => {
-                        debug!(peer = %slot.sid, %error, "cannot dial for the election");
-                        None
-                    }
-                    Err(_) => None,
-                },
+                Incoming::Stream(stream, buf) => Ok(Some((stream, buf))),
+                Incoming::Dial => timeout(dial, self.dial(&slot))
+                    .await
+                    .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())),
+            };
+            self.found(&slot, connected.is_ok(), &mut is_reached);
+            let connected = match connected {
+                // Of a dial, `None`: the peer is larger, it has been made aware of us, and dials.
+                Ok(connected) => connected,
+                Err(error) => {
+                    debug!(peer = %slot.sid, %error, "cannot dial for the election");
+                    None
+                }
             };
             if let Some((stream, buf)) = connected {
                 backoff = BACKOFF_MIN;
                 debug!(peer = %slot.sid, "election connection");
-                next = self.talk(&slot, stream, buf, &mut incoming).await;
+                let (instead, is_unanswered) = self.talk(&slot, stream, buf, &mut incoming).await;
+                next = instead;
+                if next.is_none() && is_unanswered {
+                    // An election waits for an answer as long as nobody knows that the peer is gone. Of a process that dies, the ports may
+                    // close a little after its connections.
+                    for pause in LOOKS {
+                        sleep(pause).await;
+                        let is_there = self.look(&slot).await.is_ok();
+                        self.found(&slot, is_there, &mut is_reached);
+                        if !is_there {
+                            break;
+                        }
+                    }
+                }
                 if next.is_some() || lock(&slot.waiting).is_none() {
                     continue;
                 }
@@ -358,6 +399,19 @@ impl ElectionNet {
             };
             backoff = (backoff * 2).min(BACKOFF_MAX);
         }
+    }
+
+    /// Tells the core if a peer is out of reach, or is not any more.
+    fn found(&self, slot: &Slot, is_there: bool, is_reached: &mut bool) {
+        if std::mem::replace(is_reached, is_there) != is_there {
+            self.inbox.push(Event::Reached(slot.sid, is_there), 0);
+        }
+    }
+
+    /// Whether somebody listens where a peer is to be.
+    async fn look(&self, slot: &Slot) -> std::io::Result<()> {
+        let address = lock(&slot.place).address.clone();
+        timeout(LOOK, ports::dial(&address, false)).await?.map(drop)
     }
 
     async fn dial(&self, slot: &Slot) -> std::io::Result<Option<(Pipe, BytesMut)>> {
@@ -387,19 +441,21 @@ impl ElectionNet {
         Ok(None)
     }
 
-    /// Exchanges messages until the connection ends; the answer is what has arrived in place of it.
+    /// Exchanges messages until the connection ends; the answer is what has arrived in place of it, and whether something was said to the
+    /// peer and it has not said anything since.
     async fn talk(
         self: &Arc<Self>,
         slot: &Slot,
         stream: Pipe,
         mut buf: BytesMut,
         incoming: &mut mpsc::Receiver<Incoming>,
-    ) -> Option<Incoming> {
+    ) -> (Option<Incoming>, bool) {
         if lock(&slot.waiting).is_none() {
             let last = lock(&slot.last).clone();
             *lock(&slot.waiting) = last;
         }
         let mut heard: Option<Instant> = None;
+        let mut is_unanswered = false;
         loop {
             let message = lock(&slot.waiting).take();
             if let Some(message) = message {
@@ -407,18 +463,19 @@ impl ElectionNet {
                 let sent = timeout(WRITE_TIME, stream.write_all(&message)).await;
                 if !matches!(sent, Ok(Ok(()))) {
                     lock(&slot.waiting).get_or_insert(message);
-                    return None;
+                    return (None, true);
                 }
+                is_unanswered = true;
                 self.sent.sent.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
             match self.hear(slot.sid, &mut buf) {
                 // What says nothing keeps no place: only a notification shows that a member is there.
-                Ok(true) => heard = Some(Instant::now()),
+                Ok(true) => (heard, is_unanswered) = (Some(Instant::now()), false),
                 Ok(false) => {}
                 Err(error) => {
                     info!(peer = %slot.sid, %error, "not an election message, closing");
-                    return None;
+                    return (None, false);
                 }
             }
             tokio::select! {
@@ -426,10 +483,10 @@ impl ElectionNet {
                 biased;
                 read = stream.receive(&mut buf) => match read {
                     Ok(1..) => {}
-                    Ok(0) => return None,
+                    Ok(0) => return (None, is_unanswered),
                     Err(error) => {
                         debug!(peer = %slot.sid, %error, "an election connection has ended");
-                        return None;
+                        return (None, is_unanswered);
                     }
                 },
                 () = slot.wake.notified() => {}
@@ -437,7 +494,7 @@ impl ElectionNet {
                     Some(Incoming::Stream(..)) if heard.is_some_and(|at| at.elapsed() < RECENT) => {
                         info!(peer = %slot.sid, "a second election connection with this id was refused, the first is in use");
                     }
-                    what => return what,
+                    what => return (what, is_unanswered),
                 },
             }
         }

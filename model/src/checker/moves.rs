@@ -10,25 +10,26 @@ use super::action::Action;
 use super::cluster::Cluster;
 use super::model::Zab;
 use super::serving::{self, Ensemble, Judged, Wrongs};
-use super::trace;
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
 use crate::peer::Peer;
 use crate::service::answers::{Told, told};
+use crate::service::handover::Stay;
 use crate::service::mode::{Awaited, InVain, Way};
 use crate::service::tracker::{Asks, SessionTracker};
 use crate::tree::apply::TxnResult;
 use crate::tree::error::ErrorCode;
 use crate::tree::txn::TxnHeader;
 use alloc::collections::VecDeque;
-use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 use stateright::{Model, Property};
 
 mod asked;
+mod leave;
+mod words;
 pub use asked::{
-    ALL, CRASH, DROP, EACH, JUDGES, LEFT, MOVES, NOBODY, ORDER, OWN, PROPERTIES, Slip, View, WORD,
+    ALL, CRASH, DROP, EACH, JUDGES, LEAVE, LEFT, MOVES, NOBODY, ORDER, OWN, PROPERTIES, Slip, View,
+    WORD,
 };
 
 /// A request as the checker knows it: whose, and the how many-th of its client.
@@ -75,6 +76,10 @@ struct Host {
     by_xid: VecDeque<Waiting>,
     /// On the way to the leader.
     said: VecDeque<Said>,
+    /// Whether its clients stay when its leader has left, and what they have asked for and nobody has read; that also of connections which
+    /// clients have left, as long as the server does not know.
+    stay: Stay,
+    held: VecDeque<Waiting>,
     /// What it had applied when it last looked.
     applied: u8,
     starts: u8,
@@ -117,6 +122,8 @@ pub struct State {
     /// In which epoch which session is at which server, and over which connection the leader has let it go on there.
     owners: (Epoch, [Option<ServerId>; 2], [u8; 2]),
     drops: u8,
+    /// The leader that is about to stop, and of which epoch.
+    leaves: Option<(u8, Epoch)>,
     wrongs: Wrongs,
 }
 
@@ -128,10 +135,11 @@ impl State {
             made,
             owners,
             drops,
+            leaves,
             wrongs,
             ..
         } = self;
-        (hosts, clients, made, owners, drops, wrongs)
+        (hosts, clients, made, owners, drops, leaves, wrongs)
     }
 }
 
@@ -175,6 +183,12 @@ pub enum Step {
     Reach(u8),
     /// The leader drops it.
     Drop(u8),
+    /// A server reads a request.
+    Take(u8),
+    /// A leader says that it leaves.
+    Leave(u8),
+    /// A learner that has heard it asks which of its sessions are elsewhere, and is told.
+    Settle(u8),
 }
 
 /// The model.
@@ -208,6 +222,8 @@ impl Host {
             awaited: Awaited::new(sid(server), u64::from(clock_ms)),
             by_xid: VecDeque::new(),
             said: VecDeque::new(),
+            stay: Stay::No,
+            held: VecDeque::new(),
             applied: 0,
             starts,
         }
@@ -279,7 +295,10 @@ impl Moves {
     fn tracker(&self, s: &mut State, leader: u8) -> SessionTracker {
         let epoch = self.ensemble.serves(&s.cluster, leader).unwrap_or_default();
         if s.owners.0 != epoch {
-            s.owners = (epoch, [None; 2], [0; 2]);
+            // What a session has done over a later connection is known to nobody but the checker now. Where no connection outlives a reign
+            // it need not know.
+            let conns = if self.view.leaves { s.owners.2 } else { [0; 2] };
+            s.owners = (epoch, [None; 2], conns);
         }
         let sessions = (0..2).map(|client| (session(client), 1));
         let mut tracker = SessionTracker::begin(1, 0, sessions);
@@ -355,6 +374,9 @@ impl Moves {
             ..*c
         };
         let conn = (client, c.conn);
+        // An earlier one at this server ends.
+        let held = &mut s.hosts[usize::from(server)].held;
+        held.retain(|w| w.request.0 != client);
         match self.way(s, server) {
             Way::Close | Way::Alone => s.close(client),
             Way::Judge => {
@@ -374,6 +396,8 @@ impl Moves {
         let leader = self.ensemble.leader_of(&s.cluster, server)?;
         match s.hosts[usize::from(server)].said.pop_front()? {
             Said::Request(cxid, waiting) => self.propose(s, leader, server, cxid, waiting),
+            // Its connection ends with the reign.
+            Said::Revalidate(_) if !self.lets_move(s) => {}
             Said::Revalidate(asked) => {
                 self.go_on(s, leader, server, asked);
                 let (client, _) = asked;
@@ -413,6 +437,16 @@ impl Moves {
             conn: c.conn,
             xid: c.xid,
         };
+        if self.view.leaves {
+            s.hosts[usize::from(at)].held.push_back(waiting);
+        } else {
+            self.ask(s, at, waiting);
+        }
+    }
+
+    /// A request of a client goes its way.
+    fn ask(&self, s: &mut State, at: u8, waiting: Waiting) {
+        let client = waiting.request.0;
         let xid = i32::from(waiting.xid);
         let way = self.way(s, at);
         let host = &mut s.hosts[usize::from(at)];
@@ -446,6 +480,7 @@ impl Moves {
         let tree = self.ensemble.tree(&s.cluster, server);
         let host = &mut s.hosts[usize::from(server)];
         if serves != host.serves {
+            let stays = self.stays(host, serves);
             if self.slip != Some(Slip::WaitOnAfterServing) {
                 host.end();
             }
@@ -456,7 +491,10 @@ impl Moves {
                 s.is_wrong(LEFT);
             }
             for client in 0..2 {
-                if s.clients[usize::from(client)].at == Some(server) {
+                let c = s.clients[usize::from(client)];
+                let is_held = |w: &Waiting| w.request.0 == client && w.conn == c.conn;
+                let waits = c.waits && !s.hosts[usize::from(server)].held.iter().any(is_held);
+                if c.at == Some(server) && (!stays || !c.open || waits) {
                     s.close(client);
                 }
             }
@@ -569,6 +607,7 @@ impl Model for Moves {
                 made: Vec::new(),
                 owners: (Epoch(1), self.view.at.map(|at| Some(sid(at))), [1; 2]),
                 drops: self.view.drops,
+                leaves: None,
                 wrongs: Wrongs::default(),
             }
         });
@@ -583,17 +622,20 @@ impl Model for Moves {
         let reachable = |server| self.ensemble.leader_of(&s.cluster, server).is_some();
         for (client, c) in (0..).zip(&s.clients) {
             let left = c.sent < self.view.requests[usize::from(client)];
-            if c.at.is_some() && c.open && !c.waits && left {
+            // A leader that leaves takes nothing more of its own clients.
+            let is_leaving = s.leaves.is_some_and(|(leader, _)| c.at == Some(leader));
+            if c.at.is_some() && c.open && !c.waits && left && !is_leaving {
                 steps.push(Step::Send(client));
             }
             if left && (c.at.is_none() || c.moves > 0) {
                 steps.extend(
                     self.servers()
-                        .filter(|i| reachable(*i))
+                        .filter(|i| self.lets_in(s, *i))
                         .map(|i| Step::Connect(client, i)),
                 );
             }
         }
+        self.endings(s, steps);
         for server in self.servers() {
             let said = s.hosts[usize::from(server)].said.front();
             if let Some(said) = said.filter(|_| reachable(server)) {
@@ -612,6 +654,7 @@ impl Model for Moves {
                 self.ensemble.apply(&mut s.cluster, action);
                 if let Action::Crash { server, .. } = action {
                     let i = server - 1;
+                    s.leaves = s.leaves.filter(|(leader, _)| *leader != i);
                     let starts = s.hosts[usize::from(i)].starts + 1;
                     s.hosts[usize::from(i)] = Host::new(i, starts, self.slip);
                     for client in 0..2 {
@@ -628,7 +671,17 @@ impl Model for Moves {
                 s.hosts[usize::from(server)].said.pop_front()?;
                 s.drops -= 1;
             }
+            Step::Take(server) => {
+                let waiting = s.hosts[usize::from(server)].held.pop_front()?;
+                self.ask(&mut s, server, waiting);
+            }
+            Step::Leave(leader) => self.leave(&mut s, leader)?,
+            Step::Settle(server) => self.settle(&mut s, server)?,
         }
+        // It leads no more, however that has come.
+        s.leaves = s
+            .leaves
+            .filter(|(leader, epoch)| self.ensemble.serves(&s.cluster, *leader) == Some(*epoch));
         for server in self.servers() {
             self.look_after(&mut s, server);
         }
@@ -637,47 +690,6 @@ impl Model for Moves {
 
     fn properties(&self) -> Vec<Property<Self>> {
         serving::properties(&PROPERTIES)
-    }
-}
-
-impl serving::Service for Moves {
-    fn text(&self, s: &State, step: Step) -> String {
-        match step {
-            Step::Ensemble(action) => {
-                trace::action_text(&self.ensemble.zab.world, &s.cluster, action)
-            }
-            Step::Send(client) => {
-                let c = &s.clients[usize::from(client)];
-                format!(
-                    "client {} sends xid {} to server {:?}",
-                    client + 1,
-                    c.xid + 1,
-                    c.at.map_or(0, |at| at + 1)
-                )
-            }
-            Step::Connect(client, server) => format!(
-                "client {}'s session is to go on at server {}, over a new connection",
-                client + 1,
-                server + 1
-            ),
-            Step::Reach(server) | Step::Drop(server) => {
-                let said = s.hosts[usize::from(server)].said.front();
-                let does = if matches!(step, Step::Drop(_)) {
-                    "drops"
-                } else {
-                    "takes"
-                };
-                let what = match said {
-                    Some(Said::Revalidate(_)) => "the question about the session",
-                    Some(Said::Request(..)) | None => "a request",
-                };
-                let whose = said.map_or(0, |said| said.client() + 1);
-                format!(
-                    "the leader {does} {what} of client {whose} that server {} has forwarded",
-                    server + 1
-                )
-            }
-        }
     }
 }
 

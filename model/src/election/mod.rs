@@ -215,6 +215,22 @@ impl Looking {
         None
     }
 
+    /// Whether a quorum agrees and nobody is left to wait for: all that do not agree are out of reach, as the host has found when it tried to
+    /// connect to them. **Finalize** may run out at once then (D-66).
+    pub(crate) fn waits_for_nobody(
+        &self,
+        env: &Env,
+        ensemble: &Ensemble,
+        is_away: impl Fn(ServerId) -> bool,
+    ) -> bool {
+        let agrees = |id: &ServerId| {
+            let ballot = self.received.get(id);
+            *id == env.me || ballot.is_some_and(|b| b.vote == self.proposal)
+        };
+        let settled = ensemble.iter().filter(|id| agrees(id) || is_away(*id));
+        self.deciding && ensemble.is_everybody(ensemble.set(settled))
+    }
+
     /// No better vote has come: the election is over.
     pub(crate) fn on_finalize(&self) -> Option<Elected> {
         self.deciding.then_some(Elected {
@@ -396,6 +412,43 @@ mod tests {
         );
         inputs.extend([Input::Durable(Mark(u64::MAX)), says(4, leads, 4, 7)]);
         assert_eq!(after(&place, inputs).0.leader(), Some(ServerId(4)));
+    }
+
+    /// Server 1 and 2 agree on 2; what is known of server 3 decides whether they wait for its vote.
+    #[test]
+    fn a_quorum_waits_for_those_alone_that_can_be_reached() {
+        let place = env(VOTERS[0], Voters::new(&VOTERS).unwrap());
+        let waits_for_nobody = |inputs: Vec<Input<()>>, away: &[ServerId]| {
+            let (peer, _) = after(&place, inputs);
+            peer.waits_for_nobody(&place.0, |id| away.contains(&id))
+        };
+        let agrees = || vec![says(2, ServerState::Looking, 2, 1)];
+        assert!(!waits_for_nobody(agrees(), &[]));
+        assert!(waits_for_nobody(agrees(), &[VOTERS[2]]));
+        // Without a quorum there is nothing to end, whoever is away.
+        assert!(!waits_for_nobody(vec![], &VOTERS[1..]));
+        // With server 3 there is a quorum, too; server 2 is there, and has not taken its vote over yet.
+        let differs = vec![
+            says(3, ServerState::Looking, 3, 1),
+            says(2, ServerState::Looking, 2, 1),
+        ];
+        assert!(!waits_for_nobody(differs, &[VOTERS[2]]));
+        // All five of a larger ensemble are asked, not a quorum of them.
+        let five = [1, 2, 3, 4, 5].map(ServerId);
+        let place = env(VOTERS[0], Voters::new(&five).unwrap());
+        let inputs = vec![
+            says(2, ServerState::Looking, 3, 1),
+            says(3, ServerState::Looking, 3, 1),
+        ];
+        let (peer, _) = after(&place, inputs);
+        for (away, nobody) in [
+            (&five[3..], true),
+            (&five[4..], false),
+            (&five[3..4], false),
+        ] {
+            let is_away = |id| away.contains(&id);
+            assert_eq!(peer.waits_for_nobody(&place.0, is_away), nobody);
+        }
     }
 
     #[test]

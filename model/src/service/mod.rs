@@ -6,6 +6,7 @@ pub mod answers;
 pub mod attach;
 pub mod claims;
 pub mod delivery;
+pub mod handover;
 pub mod local;
 pub mod members;
 pub mod membership;

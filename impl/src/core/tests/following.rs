@@ -8,7 +8,7 @@ use zabra_model::tree::txn::{Txn, TxnHeader};
 
 pub(super) const UP: Link = Link(5);
 
-fn says(packet: Packet<crate::wire::payload::Payload>) -> Event {
+pub(super) fn says(packet: Packet<crate::wire::payload::Payload>) -> Event {
     Event::Heard(UP, vec![Heard::Core(packet)])
 }
 
@@ -65,7 +65,7 @@ fn linked_with(lines: &str) -> Server {
 }
 
 /// The same, serving.
-fn serving() -> Server {
+pub(super) fn serving() -> Server {
     serving_with(OF_THREE)
 }
 
@@ -96,6 +96,56 @@ fn an_attempt_to_dial_that_is_not_awaited_any_more_is_closed() {
     assert_eq!(server.core.steps(), steps + 1, "in vain: it looks again");
     server.turn(vec![Event::Dialled(attempt, None)]);
     assert_eq!(server.core.steps(), steps + 1, "it has ended before");
+}
+
+/// Server 2 has noticed the loss of the leader before server 1, and says so once.
+#[test]
+fn what_is_said_of_an_election_a_moment_before_it_begins_here_counts() {
+    for (pause_ms, counts) in [(0, true), (500, true), (501, false)] {
+        let mut server = serving();
+        let mut looks = vote(ServerState::Looking, 2);
+        looks.vote.epoch = Epoch(1);
+        looks.round = Round(2);
+        server.turn(vec![
+            Event::Mail(ServerId(2), looks),
+            Event::Reached(ServerId(3), false),
+        ]);
+        let [.., (ServerId(2), said)] = server.mail[..] else {
+            panic!("it is answered: {:?}", server.mail);
+        };
+        assert_eq!(said.state, ServerState::Following);
+        server.now_ms += pause_ms;
+        server.turn(vec![Event::Ended(UP)]);
+        let leader = server.core.peer().leader();
+        assert_eq!(leader, counts.then_some(ServerId(2)), "{pause_ms}");
+        // It counts once.
+        server.turn(vec![Event::Mail(ServerId(2), looks)]);
+        assert_eq!(server.core.peer().leader(), Some(ServerId(2)));
+    }
+}
+
+/// Servers 1 and 2 agree, and nobody has heard of 3.
+#[test]
+fn an_election_does_not_wait_for_a_server_that_cannot_be_reached() {
+    let agrees = || Event::Mail(ServerId(2), vote(ServerState::Looking, 2));
+    let away = |is_reached| Event::Reached(ServerId(3), is_reached);
+    let leader = |events: Vec<Event>| {
+        let mut server = Server::boot(1, OF_THREE);
+        server.turn(events);
+        let at_once = server.core.peer().leader();
+        server.pass(200);
+        let later = server.core.peer().leader();
+        assert_eq!(later, Some(ServerId(2)), "nobody waits for longer");
+        at_once
+    };
+    assert_eq!(leader(vec![agrees()]), None);
+    for events in [vec![agrees(), away(false)], vec![away(false), agrees()]] {
+        assert_eq!(leader(events), Some(ServerId(2)));
+    }
+    // It is back, as it has said or as a connection to it shows.
+    assert_eq!(leader(vec![away(false), away(true), agrees()]), None);
+    let speaks = Event::Mail(ServerId(3), vote(ServerState::Looking, 1));
+    assert_eq!(leader(vec![away(false), speaks, agrees()]), None);
 }
 
 /// A list of members is committed; a leader that names another one is left, after what it has committed is known.
@@ -307,7 +357,7 @@ fn a_timer_of_the_driver_is_heard_only_if_it_runs() {
 }
 
 /// A transaction that the leader logs and commits.
-fn committed(server: &mut Server, zxid: Zxid, session: i64, cxid: i32, txn: Txn) {
+pub(super) fn committed(server: &mut Server, zxid: Zxid, session: i64, cxid: i32, txn: Txn) {
     let header = TxnHeader {
         session: SessionId(session),
         cxid,
@@ -321,7 +371,7 @@ fn committed(server: &mut Server, zxid: Zxid, session: i64, cxid: i32, txn: Txn)
 }
 
 /// A client forwards a create; the number by which its transaction will be known.
-fn asks(server: &mut Server, conn: &Arc<Conn>, xid: i32) -> i32 {
+pub(super) fn asks(server: &mut Server, conn: &Arc<Conn>, xid: i32) -> i32 {
     server.submit(conn, xid, create("/a"));
     let mut sent = packets(server, UP);
     sent.retain(|packet| packet.kind == PacketKind::Request);
@@ -331,7 +381,7 @@ fn asks(server: &mut Server, conn: &Arc<Conn>, xid: i32) -> i32 {
         .cxid
 }
 
-fn open(server: &Server, session: i64) -> Arc<Conn> {
+pub(super) fn open(server: &Server, session: i64) -> Arc<Conn> {
     let conn = server.conn(session);
     conn.state().phase = ConnPhase::Open;
     conn

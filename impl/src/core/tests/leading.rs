@@ -4,7 +4,7 @@ use super::*;
 use crate::wire::quorum::ForwardedRequest;
 use zabra_model::tree::acl::Id;
 
-const TWO: Link = Link(2);
+pub(super) const TWO: Link = Link(2);
 
 fn accepted(link: Link, sid: u64, from: u8, expected: bool) -> Event {
     let claim = Claim {
@@ -23,7 +23,7 @@ fn accepted(link: Link, sid: u64, from: u8, expected: bool) -> Event {
     }
 }
 
-fn says(link: Link, packet: Packet<crate::wire::payload::Payload>) -> Event {
+pub(super) fn says(link: Link, packet: Packet<crate::wire::payload::Payload>) -> Event {
     Event::Heard(link, vec![Heard::Core(packet)])
 }
 
@@ -45,7 +45,7 @@ fn elected_with(lines: &str) -> Server {
 }
 
 /// The same, with server 2 behind it, serving in epoch 1.
-fn serving() -> Server {
+pub(super) fn serving() -> Server {
     serving_with("")
 }
 
@@ -72,7 +72,7 @@ fn join(server: &mut Server, link: Link) {
 }
 
 /// The learner acknowledges all that the leader has logged.
-fn acknowledge(server: &mut Server) {
+pub(super) fn acknowledge(server: &mut Server) {
     let last = server.core.peer().last_logged();
     for counter in 1..=last.counter() {
         let zxid = Zxid::new(last.epoch(), counter);
@@ -80,7 +80,7 @@ fn acknowledge(server: &mut Server) {
     }
 }
 
-fn forwarded(session: i64, cxid: i32, what: &Request) -> Event {
+pub(super) fn forwarded(session: i64, cxid: i32, what: &Request) -> Event {
     let mut record = BytesMut::new();
     what.put_record(&mut record);
     let request = ForwardedRequest {
@@ -92,7 +92,7 @@ fn forwarded(session: i64, cxid: i32, what: &Request) -> Event {
     Event::Heard(TWO, vec![Heard::Request(request, None)])
 }
 
-fn begin_session() -> Request {
+pub(super) fn begin_session() -> Request {
     Request::Write(WriteOp::CreateSession {
         timeout_ms: TIMEOUT_MS,
     })

@@ -76,6 +76,7 @@ fn a_local_session_ends_when_its_client_is_silent_and_when_its_server_stops_serv
     assert_eq!(phase(&heard), ConnPhase::Open);
     assert_eq!(phase(&silent), ConnPhase::Closing);
     assert!(lock(&server.shared().sessions).get(SessionId(8)).is_none());
+    fetch(&heard);
     server.turn(vec![Event::Ended(UP)]);
     assert_eq!(phase(&heard), ConnPhase::Closed);
     let local = &server.shared().stats.local_sessions;
@@ -97,6 +98,7 @@ fn reads_are_served_without_a_leader_after_a_while_and_until_there_is_one() {
     let again = Connect::Again(SessionId(9));
     server.turn(vec![Event::Connect(Arc::clone(&unknown), again)]);
     assert_eq!(phase(&unknown), ConnPhase::Closing);
+    fetch(&conn);
     for other in [2, 3] {
         let vote = vote(ServerState::Looking, 3);
         server.turn(vec![Event::Mail(ServerId(other), vote)]);

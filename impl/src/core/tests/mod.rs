@@ -5,7 +5,7 @@
 //!
 //! | handled | by, among others |
 //! |---|---|
-//! | `Mail`, `Dialled` | `following`: an attempt to dial … |
+//! | `Mail`, `Reached`, `Dialled` | `following`: an election does not wait …, an attempt to dial … |
 //! | `Fired`, and what is due by the time | `following`: a timer of the driver …; `alone`: silent sessions, stalls, old files; `local`: reads without a leader; `cases`: C-49 to C-51 |
 //! | `Disk` | `alone`: only what the disk has said …, C-10, a failed disk; `leading`: C-10, C-83 |
 //! | `Accepted`, `Ended`, `Behind` | `leading`: who is let in, C-80, C-82, C-84, a frame of a link that was closed; `following`: learners that come to a follower |
@@ -14,7 +14,7 @@
 //! | `Heard`: a tree; `Done` | `following`: a whole tree …, a tree that holds more …; `alone`: C-8 |
 //! | `Connect`, `Submitted` | `alone`: a write is answered …, a sync …, a session goes on …, C-45; `local` |
 //! | `SnapshotAsked`, `Restore`, and how their jobs end | `operator` |
-//! | `Propose`, `Settle`, `Shutdown` | `alone`: a harness …, the end … |
+//! | `Propose`, `Settle`, `Shutdown` | `alone`: a harness …, the end …; `leaving` |
 //!
 //! What is between a client's bytes and `Submitted` is tested in `client/intake/tests/`.
 
@@ -22,6 +22,7 @@ mod alone;
 mod cases;
 mod following;
 mod leading;
+mod leaving;
 mod local;
 mod operator;
 
@@ -333,6 +334,11 @@ fn answers(conn: &Conn) -> Vec<(i32, i32)> {
     let header = |frame: &Bytes| ReplyFrame::split(frame).unwrap().header;
     let headers = frames.iter().map(header);
     headers.map(|header| (header.xid, header.err)).collect()
+}
+
+/// A client has got all that was written to it.
+fn fetch(conn: &Conn) {
+    conn.state().take_out(&mut BytesMut::new());
 }
 
 /// Takes the packets that were sent over a link.

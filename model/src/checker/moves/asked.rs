@@ -16,6 +16,10 @@ pub enum Slip {
     WaitOnAfterServing,
     /// The leader's word on a session is for the newest connection that waits for one.
     WordToTheNewest,
+    /// A leader that leaves does not say which sessions are elsewhere.
+    MovedOnesStay,
+    /// A leader that leaves lets sessions move behind what it has said of them.
+    MovesWhileLeaving,
 }
 
 impl serving::Slip for Slip {
@@ -25,6 +29,8 @@ impl serving::Slip for Slip {
         Self::OldConnectionCounts,
         Self::WaitOnAfterServing,
         Self::WordToTheNewest,
+        Self::MovedOnesStay,
+        Self::MovesWhileLeaving,
     ];
 
     fn expected(self) -> (&'static str, usize) {
@@ -34,6 +40,8 @@ impl serving::Slip for Slip {
             Self::OldConnectionCounts => (ORDER, 3),
             Self::WaitOnAfterServing => (LEFT, 3),
             Self::WordToTheNewest => (WORD, 3),
+            Self::MovedOnesStay => (ORDER, 14),
+            Self::MovesWhileLeaving => (ORDER, 14),
         }
     }
 
@@ -43,7 +51,9 @@ impl serving::Slip for Slip {
             Self::NumbersStartAnew
             | Self::OldConnectionCounts
             | Self::WaitOnAfterServing
-            | Self::WordToTheNewest => "a textbook mistake",
+            | Self::WordToTheNewest
+            | Self::MovedOnesStay
+            | Self::MovesWhileLeaving => "a textbook mistake",
         }
     }
 
@@ -61,6 +71,12 @@ impl serving::Slip for Slip {
             Self::WordToTheNewest => {
                 "the leader's word on a session is taken for the newest connection that waits for one"
             }
+            Self::MovedOnesStay => {
+                "what is unread of a connection that its session has left outlives the reign of a leader that knew better"
+            }
+            Self::MovesWhileLeaving => {
+                "a leader lets a session go on elsewhere behind what it has said at its end"
+            }
             Self::WaitOnAfterServing => {
                 "who waits for an answer goes on waiting when the server stops serving"
             }
@@ -77,6 +93,7 @@ impl Slip {
                 &MOVES
             }
             Self::NumbersStartAnew | Self::WaitOnAfterServing => &CRASH,
+            Self::MovedOnesStay | Self::MovesWhileLeaving => &LEAVE,
         }
     }
 }
@@ -111,6 +128,8 @@ pub struct View {
     pub moves: [u8; 2],
     /// How many requests the leader drops.
     pub drops: u8,
+    /// Leaders may say that they leave.
+    pub leaves: bool,
     /// Distinct and generated states, when it was last run to its end.
     pub golden: (u64, u64),
 }
@@ -137,6 +156,7 @@ pub const MOVES: View = View {
     at: [0, 2],
     moves: [3, 0],
     drops: 1,
+    leaves: false,
     // A session that goes on asks the leader in a step of its own, and two more properties are asked: with the same numbers of requests
     // and moves as before there would be 7.7 million. The session beside sends one request, not two.
     golden: (3_688_283, 10_800_166),
@@ -159,6 +179,7 @@ pub const CRASH: View = View {
     at: [0, 1],
     moves: [1, 0],
     drops: 0,
+    leaves: false,
     // The same: with two moves, 11.2 million. It moves once, and as often as its connection ends.
     golden: (1_854_459, 5_413_756),
 };
@@ -176,7 +197,28 @@ pub const DROP: View = View {
     at: [0, 0],
     moves: [1, 0],
     drops: 1,
+    leaves: false,
     golden: (2_957, 5_945),
+};
+
+/// A leader that is stopped says so, and clients stay where they are.
+pub const LEAVE: View = View {
+    ensemble: &Bounds {
+        name: "clients-moves-leave",
+        about: "a session moves while its leader says that it leaves; what it has asked for over the connection that it has left outlives that or not",
+        servers: 3,
+        observers: 0,
+        txns: 4,
+        crashes: 1,
+        faults: 1,
+        ..ENSEMBLE
+    },
+    requests: [2, 0],
+    at: [0, 1],
+    moves: [1, 0],
+    drops: 0,
+    leaves: true,
+    golden: (2_742_757, 7_705_231),
 };
 
 impl View {
@@ -192,4 +234,4 @@ impl View {
 }
 
 /// Every configuration of sessions that move.
-pub const ALL: &[View] = &[MOVES, CRASH, DROP];
+pub const ALL: &[View] = &[MOVES, CRASH, DROP, LEAVE];
