@@ -11,6 +11,9 @@ use zabra_conformance::chaos::{Chaos, PROGRESS};
 use zabra_conformance::cluster::{Cluster, Product};
 use zabra_conformance::interop::has_zookeeper;
 
+/// Leaders that are stopped until both kinds were among them, at most.
+const ROUNDS_MAX: usize = 12;
+
 /// Kills server `i`, lets it come back as `product`, with or without its data, and sees writes go on through everyone.
 fn replace(cluster: &mut Cluster, chaos: &mut Chaos, i: usize, product: Product, keep: bool) {
     let id = cluster.servers[i].id;
@@ -103,5 +106,38 @@ fn servers_without_data_get_all_of_it_from_leaders_of_the_other_kind() {
     for product in [Product::Zabra, Product::ZooKeeper] {
         assert!(leaders.contains(&product), "{leaders:?}");
     }
+    chaos.finish().unwrap();
+}
+
+/// A leader that is stopped says so to learners of either kind (D-67); whose clients stay go on behind a leader of either kind.
+#[test]
+fn leaders_of_either_kind_are_stopped_in_order_and_nothing_is_lost() {
+    if !has_zookeeper().unwrap() {
+        return;
+    }
+    let products = [Product::Zabra, Product::Zabra, Product::ZooKeeper];
+    let mut cluster = Cluster::start_as(&products, &[]).unwrap();
+    let mut chaos = Chaos::start(&cluster.servers).unwrap();
+    let mut stopped = vec![];
+    // Who is elected depends on who has logged most: mostly the other kind, and never the one that was just stopped.
+    while stopped.len() < 4 || products.iter().any(|kind| !stopped.contains(kind)) {
+        let stops = format!("{stopped:?} were stopped");
+        assert!(stopped.len() < ROUNDS_MAX, "{stops}");
+        chaos.wait_for_progress(&cluster.servers, &stops).unwrap();
+        let leader = cluster.leader().unwrap();
+        cluster.terminate(leader).unwrap();
+        let others: Vec<_> = (0..3).filter(|i| *i != leader).collect();
+        let others = others.iter().map(|i| &cluster.servers[*i]);
+        chaos.wait_for_progress(others, &stops).unwrap();
+        if products[leader] == Product::Zabra {
+            let log = std::fs::read_to_string(cluster.servers[leader].log()).unwrap();
+            assert!(log.contains("this server leads, and hands over"), "{log}");
+        }
+        stopped.push(products[leader]);
+        cluster.restart(leader).unwrap();
+    }
+    chaos
+        .wait_for_progress(&cluster.servers, "at the end")
+        .unwrap();
     chaos.finish().unwrap();
 }
