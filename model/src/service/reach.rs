@@ -172,12 +172,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_memory_is_always_sent() {
+        let mut reach = Reach::starting_at(Zxid::ZERO, 0);
+        for (zxid, bytes) in [(1, 10), (2, 10), (3, 10), (4, 2 * MIB)] {
+            reach.logged(Zxid(zxid), bytes);
+        }
+        // The only mark that the share allows is behind where memory begins.
+        assert_eq!(reach.begins(Zxid(2), LogShare::DEFAULT), Zxid(2));
+    }
+
+    #[test]
     fn what_is_cut_off_is_not_read() {
         let mut reach = of_forty(30 * MIB as u64);
         reach.truncated(Zxid(12));
         assert_eq!(reach.begins(Zxid(12), LogShare::DEFAULT), Zxid(3));
-        reach.logged(Zxid(13), MIB);
-        assert_eq!(reach.begins(Zxid(13), LogShare::DEFAULT), Zxid(4));
+        // Larger than what stood at its place.
+        reach.logged(Zxid(13), 3 * MIB);
+        assert_eq!(reach.begins(Zxid(13), LogShare::DEFAULT), Zxid(6));
         reach.truncated(Zxid::ZERO);
         assert_eq!(reach.begins(Zxid::ZERO, LogShare::DEFAULT), Zxid::ZERO);
     }
