@@ -285,8 +285,8 @@ fn commands_over_http_answer_with_zookeepers_keys() {
         Some(link.split_once('"')?.0)
     });
     let names: Vec<&str> = names.collect();
-    assert_eq!(names.len(), 28, "{page}");
-    let of_all = |name: &&str| !matches!(*name, "restore" | "snapshot");
+    assert_eq!(names.len(), 29, "{page}");
+    let of_all = |name: &&str| !matches!(*name, "restore" | "shed_connections" | "snapshot");
     for name in names.into_iter().filter(of_all) {
         let told = command(admin, name);
         assert_eq!(told["command"], name);
