@@ -341,7 +341,7 @@ fn write_features() -> Result<()> {
 }
 
 fn check_model(args: &[&str]) -> Result<()> {
-    let run = ["run", "--release", "-p", "zabra-check", "--"];
+    let run = ["run", "--profile", "tools", "-p", "zabra-check", "--"];
     cargo(&[&run[..], args].concat())
 }
 
