@@ -73,7 +73,7 @@ fn server(lines: &str) -> (Cluster, u16, u16) {
 
 // long: one client, and everything that tells of it.
 #[test]
-fn reads_and_writes_are_measured_and_told_by_every_word() {
+fn c_61_c_65_reads_and_writes_are_measured_and_told_by_every_word() {
     let (cluster, admin, metrics) = server("");
     let mut client = cluster.client(0);
     client.call(&create("/n", 0)).unwrap().unwrap();
@@ -384,7 +384,7 @@ fn commands_over_http_answer_with_zookeepers_keys() {
 }
 
 #[test]
-fn members_tell_who_leads_how_far_they_are_and_who_is_ready() {
+fn c_60_members_tell_who_leads_how_far_they_are_and_who_is_ready() {
     let ports = free_ports(2);
     let mut cluster = Cluster::new(3, "admin.enableServer=true");
     for (i, port) in ports.iter().enumerate() {
@@ -443,7 +443,28 @@ fn members_tell_who_leads_how_far_they_are_and_who_is_ready() {
         mntr(leader, "synced_followers").filter(|synced| synced == "2")
     });
     assert_eq!(synced, "2");
+    for (key, wanted) in [
+        ("learners", "2"),
+        ("synced_observers", "0"),
+        ("pending_syncs", "0"),
+    ] {
+        assert_eq!(mntr(leader, key).as_deref(), Some(wanted), "{key}");
+    }
+    assert!(mntr(leader, "leader_uptime").is_some());
+    let everywhere = [
+        "watch_count",
+        "open_file_descriptor_count",
+        "max_file_descriptor_count",
+        "auth_failed_count",
+        "connection_drop_count",
+        "stale_requests",
+        "stale_requests_dropped",
+        "throttled_ops",
+    ];
     for i in 0..3 {
+        for key in everywhere {
+            assert!(mntr(i, key).is_some(), "{i}: {key}");
+        }
         assert_eq!(mntr(i, "quorum_size").as_deref(), Some("3"));
         // Two may have elected before the third was there, and one of them may have heard it before the other has (D-66).
         let elections: u64 = mntr(i, "cnt_election_time").unwrap().parse().unwrap();

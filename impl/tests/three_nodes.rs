@@ -104,7 +104,7 @@ fn the_loss_of_the_leader_loses_nothing_that_was_answered() {
 }
 
 #[test]
-fn without_a_quorum_nobody_is_served() {
+fn c_64_without_a_quorum_nobody_is_served() {
     let (mut cluster, leader) = ensemble();
     let others: Vec<usize> = (0..3).filter(|i| *i != leader).collect();
     let mut c = cluster.client(leader);

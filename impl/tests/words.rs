@@ -7,7 +7,7 @@ use zabra::wire::client::{AddWatchMode, Request};
 use zabra_model::tree::op::ReadOp;
 
 #[test]
-fn watches_are_told_by_path_by_session_and_in_sum() {
+fn c_63_watches_are_told_by_path_by_session_and_in_sum() {
     let mut cluster = Cluster::new(1, "");
     cluster.start(0);
     cluster.wait_serving(&[0]);
@@ -49,7 +49,7 @@ fn watches_are_told_by_path_by_session_and_in_sum() {
 }
 
 #[test]
-fn directories_and_the_environment_are_told() {
+fn c_62_c_63_c_66_directories_and_the_environment_are_told() {
     let mut cluster = Cluster::new(1, "");
     cluster.start(0);
     cluster.wait_serving(&[0]);
@@ -70,6 +70,7 @@ fn directories_and_the_environment_are_told() {
     );
     let conf = cluster.word(0, "conf").unwrap();
     assert_eq!(size(&conf, "dataDirSize="), new);
+    assert_eq!(size(&conf, "dataLogSize="), new);
 
     let environment = cluster.word(0, "envi").unwrap();
     assert!(environment.starts_with("Environment:\nzookeeper.version=3.9.5-"));
@@ -86,7 +87,7 @@ fn directories_and_the_environment_are_told() {
 
 /// `dump`: as a learner of ZooKeeper's prints it, but for the times at which connections would expire.
 #[test]
-fn sessions_their_ephemeral_nodes_and_connections_are_told() {
+fn c_63_sessions_their_ephemeral_nodes_and_connections_are_told() {
     let mut cluster = Cluster::new(1, "");
     cluster.start(0);
     cluster.wait_serving(&[0]);
