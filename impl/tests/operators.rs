@@ -430,6 +430,10 @@ fn c_60_members_tell_who_leads_how_far_they_are_and_who_is_ready() {
             Some(200)
         );
     }
+    members_tell_who_leads_in_words(&cluster, leader);
+}
+
+fn members_tell_who_leads_in_words(cluster: &Cluster, leader: usize) {
     let mut client = cluster.client(0);
     client.call(&create("/n", 0)).unwrap().unwrap();
     let mntr = |i: usize, key: &str| {

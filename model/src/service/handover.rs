@@ -232,6 +232,21 @@ mod tests {
     }
 
     #[test]
+    fn a_learner_is_told_of_the_sessions_that_are_at_other_servers() {
+        let [here, moved, nowhere] = [7, 8, 9].map(SessionId);
+        let all = [here, moved, nowhere];
+        let mut tracker = SessionTracker::begin(TICK_MS, 0, all.map(|s| (s, 4000)).into_iter());
+        tracker.set_owner(here, ServerId(1));
+        tracker.set_owner(moved, ServerId(2));
+        let of_learner = |id| elsewhere(&tracker, all.into_iter(), ServerId(id));
+        assert_eq!(of_learner(1), [moved]);
+        assert_eq!(of_learner(2), [here]);
+        // Only what it has named.
+        let named = elsewhere(&tracker, [here].into_iter(), ServerId(1));
+        assert_eq!(named, []);
+    }
+
+    #[test]
     fn connections_outlive_a_reign_that_has_ended_in_order() {
         let reign = Epoch(4);
         let after = |told: u8, next: u32| {

@@ -117,9 +117,10 @@ fn phases(conns: &[Arc<Conn>; 3]) -> [ConnPhase; 3] {
     [0, 1, 2].map(|i: usize| conns[i].state().phase)
 }
 
-/// Server 1 follows server 2 now, in this epoch.
-fn next_reign(server: &mut Server, epoch: u32) {
-    const NEXT: Link = Link(6);
+const NEXT: Link = Link(6);
+
+/// Server 1 has lost its leader, and server 2 is to lead it, in this epoch.
+fn finds_a_leader(server: &mut Server, epoch: Epoch) {
     server.turn(vec![Event::Ended(UP)]);
     let mut looks = vote(ServerState::Looking, 2);
     looks.round = Round(9);
@@ -132,9 +133,14 @@ fn next_reign(server: &mut Server, epoch: u32) {
         panic!("it dials");
     };
     server.turn(vec![Event::Dialled(*attempt, Some(NEXT))]);
-    let epoch = Epoch(epoch);
     server.turn(vec![leading::says(NEXT, Packet::LeaderInfo { epoch })]);
     server.sync();
+}
+
+/// Server 1 follows server 2 now, in this epoch.
+fn next_reign(server: &mut Server, epoch: u32) {
+    let epoch = Epoch(epoch);
+    finds_a_leader(server, epoch);
     server.turn(vec![
         leading::says(NEXT, Packet::Diff { zxid: Zxid::ZERO }),
         leading::says(NEXT, Packet::NewLeader { epoch }),
@@ -196,4 +202,30 @@ fn a_leader_that_says_that_it_leaves_and_does_not_is_asked_again() {
     // Its end is none in order then.
     server.turn(vec![Event::Ended(UP)]);
     assert_eq!(phases(&conns), [ConnPhase::Closed; 3]);
+}
+
+/// Nobody could say what has changed between the two trees, so whoever watches looks again.
+#[test]
+fn clients_go_when_another_tree_takes_the_place_of_theirs() {
+    let (mut server, conns) = follower();
+    finds_a_leader(&mut server, Epoch(2));
+    assert_eq!(phases(&conns)[2], ConnPhase::Open);
+    let mut tree = Tree::new();
+    let zxid = Zxid(0x77);
+    tree.raise_last_zxid(zxid);
+    let whole = Heard::Snapshot(zxid, Box::new(tree), None);
+    server.turn(vec![Event::Heard(NEXT, vec![whole])]);
+    assert_eq!(phases(&conns), [ConnPhase::Closed; 3]);
+}
+
+#[test]
+fn who_has_been_answered_may_fetch_that_before_its_connection_ends() {
+    let mut server = following::serving();
+    let [answered, other] = [7, 8].map(|session| following::open(&server, session));
+    answered.state().out.extend_from_slice(b"an answer");
+    server.turn(vec![Event::Ended(UP)]);
+    assert_eq!(server.mode(), Mode::NotServing);
+    assert_eq!(answered.state().phase, ConnPhase::Closing);
+    assert_eq!(&answered.state().out[..], b"an answer");
+    assert_eq!(other.state().phase, ConnPhase::Closed);
 }
