@@ -84,7 +84,8 @@ pub(crate) fn build_with_tls_and_sasl(source: &Path, out: &Path) -> Result<Comma
 fn checked(source: &Path, binary: &Path) -> Command {
     let mut gcc = Command::new("gcc");
     gcc.args(["-Wall", "-Wextra", "-Werror", "-O1", "-o"]);
-    gcc.arg(binary).arg(source.join("work.c"));
+    gcc.arg(binary);
+    gcc.args(["work.c", "reconfig.c"].map(|name| source.join(name)));
     gcc
 }
 

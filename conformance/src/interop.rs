@@ -66,7 +66,7 @@ fn install_kazoo() -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn python(name: &str, arguments: &[&str]) -> Result<Command> {
+pub(crate) fn python(name: &str, arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new("python3");
     command
         .arg(script(name))

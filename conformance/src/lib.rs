@@ -12,6 +12,7 @@ pub mod lossy;
 pub mod power;
 pub mod programs;
 pub mod raw;
+pub mod reconfigure;
 pub mod replay;
 pub mod safeguard;
 pub mod sim;

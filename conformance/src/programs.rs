@@ -1,7 +1,7 @@
 //! Programs written with other people's clients (`interop/clients`), built from what each language's registry gives, and run
 //! against an ensemble that loses its leader half-way.
 //!
-//! A program takes a connect string, says `ready` when its first half is done, reads a line, goes on with the same sessions, and
+//! Such a program takes a connect string, says `ready` when its first half is done, reads a line, goes on with the same sessions, and
 //! says `done`. What its language needs is installed into the target directory; where a machine lacks the language, that is said
 //! loudly and the test ends.
 
@@ -10,11 +10,12 @@ use crate::cluster::Cluster;
 use crate::interop::{java_classpath, run_to_end, script};
 use crate::safeguard::Safeguard;
 use anyhow::{Context, Result, bail};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long one half of a program may take: each waits up to 30 s at several places.
@@ -81,13 +82,7 @@ pub fn work_over_a_leader_kill_by(client: Client, safeguard: &dyn Safeguard) -> 
 }
 
 fn work(client: Client, safeguard: Option<&dyn Safeguard>) -> Result<bool> {
-    let is_safe = safeguard.is_some();
-    let absent = |tool: &&&str| which(tool).is_none();
-    if let Some(tool) = client.needs(is_safe).iter().find(absent) {
-        eprintln!("\n#### SKIPPED: {client:?} cannot run here: no {tool}\n");
-        return Ok(false);
-    }
-    let Some(mut command) = build(client, is_safe)? else {
+    let Some(mut command) = program(client, "Work", safeguard.is_some())? else {
         return Ok(false);
     };
     // TTL nodes, which one of Curator's recipes makes.
@@ -117,8 +112,66 @@ pub(crate) fn which(tool: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// The program, ready to be given its connect string; `None` if its registry has nothing for this machine, which is said.
+/// The program of a client, ready to be given its arguments; `None` if this machine or the registry of its language lacks what it needs,
+/// which is said. `class` is what a Java machine has to be told; the other programs go by the number of their arguments. It is built once in
+/// a process: tests beside each other run the same one.
+pub(crate) fn program(client: Client, class: &str, is_safe: bool) -> Result<Option<Command>> {
+    static BUILT: Mutex<Vec<(Client, bool, Option<Line>)>> = Mutex::new(vec![]);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_it = |(of, safe, _): &&(Client, bool, Option<Line>)| *of == client && *safe == is_safe;
+    let line = match built.iter().find(is_it) {
+        Some((_, _, line)) => line.clone(),
+        None => {
+            let line = build(client, is_safe)?.map(|command| Line::of(&command));
+            built.push((client, is_safe, line.clone()));
+            line
+        }
+    };
+    let mut command = line.as_ref().map(Line::command);
+    if client == Client::Curator
+        && let Some(command) = &mut command
+    {
+        command.arg(class);
+    }
+    Ok(command)
+}
+
+/// What a command is, to be run more than once.
+#[derive(Clone)]
+struct Line {
+    words: Vec<OsString>,
+    variables: Vec<(OsString, OsString)>,
+}
+
+impl Line {
+    fn of(command: &Command) -> Self {
+        let words = [command.get_program()]
+            .into_iter()
+            .chain(command.get_args());
+        let set = command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?)));
+        Self {
+            words: words.map(OsStr::to_owned).collect(),
+            variables: set.map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.words[0]);
+        command
+            .args(&self.words[1..])
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
 fn build(client: Client, is_safe: bool) -> Result<Option<Command>> {
+    let absent = |tool: &&&str| which(tool).is_none();
+    if let Some(tool) = client.needs(is_safe).iter().find(absent) {
+        eprintln!("\n#### SKIPPED: {client:?} cannot run here: no {tool}\n");
+        return Ok(None);
+    }
     let source = script("clients").join(client.name());
     let test = std::env::current_exe()?;
     // TARGET/PROFILE/deps/test-0123
@@ -170,12 +223,12 @@ fn build_curator(source: &Path, out: &Path) -> Result<Option<Command>> {
             .arg(&classpath)
             .arg("-d")
             .arg(out)
-            .arg(source.join("Work.java")),
+            .args(["Work.java", "Reconfig.java"].map(|name| source.join(name))),
     )?;
     classpath.push(":");
     classpath.push(out);
     let mut java = Command::new("java");
-    java.args(["-Xmx256m", "-cp"]).arg(classpath).arg("Work");
+    java.args(["-Xmx256m", "-cp"]).arg(classpath);
     Ok(Some(java))
 }
 
@@ -210,7 +263,7 @@ impl Program {
     }
 
     /// Waits for this word; all that is said instead belongs to the error.
-    fn says(&self, word: &str, limit: Duration) -> Result<()> {
+    pub(crate) fn says(&self, word: &str, limit: Duration) -> Result<()> {
         let mut said = String::new();
         loop {
             match self.line(limit) {

@@ -216,6 +216,7 @@ fn interop() -> Result<()> {
         "kazoo_sasl",
         "java_shell",
         "other_clients",
+        "clients_reconfigure",
         "clients_by_tls",
         "clients_by_sasl",
     ];

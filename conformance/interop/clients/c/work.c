@@ -3,28 +3,26 @@
  *
  *     work HOST:PORT,HOST:PORT,...
  *
+ * With more arguments the program changes the members instead: see reconfig.c.
+ *
  * The program prints "ready" when its first half is done, waits for a line on its standard input while the test kills the
  * leader, goes on with the same session, and prints "done". It exits with 1 and a sentence at the first wrong answer.
  *
  * With ZABRA_TLS=DIR it speaks TLS, with the files that `zabra tls init DIR` has written; with ZABRA_SASL=DIR it authenticates by SASL
  * as ann, with the password that stands in DIR/password. A client that is built without them fails.
  */
-#define THREADED
-#include <pthread.h>
+#include "work.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include <zookeeper/zookeeper.h>
 #ifdef HAVE_CYRUS_SASL_H
 #include <sasl/sasl.h>
 #endif
 
-enum { PATIENCE_SECONDS = 30, TIMEOUT_MS = 10000 };
-
-static void fail(const char *format, ...) {
+void fail(const char *format, ...) {
     va_list parts;
     printf("the C client: ");
     va_start(parts, format);
@@ -35,25 +33,15 @@ static void fail(const char *format, ...) {
     _exit(1);
 }
 
-static void expect(int got, int want, const char *what) {
+void expect(int got, int want, const char *what) {
     if (got != want) fail("%s: answered %s, and should be %s", what, zerror(got), zerror(want));
 }
 
-static void check(int holds, const char *what) {
+void check(int holds, const char *what) {
     if (!holds) fail("%s does not hold", what);
 }
 
-/* What a watcher was told last. */
-struct told {
-    pthread_mutex_t lock;
-    pthread_cond_t news;
-    int type;
-    char path[64];
-};
-
-#define NOTHING_YET {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, ""}
-
-static void on_event(zhandle_t *zk, int type, int state, const char *path, void *context) {
+void on_event(zhandle_t *zk, int type, int state, const char *path, void *context) {
     struct told *told = context;
     (void)zk;
     (void)state;
@@ -65,7 +53,7 @@ static void on_event(zhandle_t *zk, int type, int state, const char *path, void 
     pthread_mutex_unlock(&told->lock);
 }
 
-static void fires(struct told *told, int type, const char *path) {
+void fires(struct told *told, int type, const char *path) {
     struct timespec end;
     clock_gettime(CLOCK_REALTIME, &end);
     end.tv_sec += PATIENCE_SECONDS;
@@ -77,7 +65,7 @@ static void fires(struct told *told, int type, const char *path) {
     pthread_mutex_unlock(&told->lock);
 }
 
-static void pause_ms(long ms) {
+void pause_ms(long ms) {
     struct timespec time = {0, ms * 1000000};
     nanosleep(&time, NULL);
 }
@@ -113,7 +101,7 @@ static const char *known_by(void) {
     return getenv("ZABRA_TLS") ? "x509" : getenv("ZABRA_SASL") ? "sasl" : NULL;
 }
 
-static zhandle_t *connected(const char *servers) {
+zhandle_t *connected(const char *servers) {
     const char *tls = getenv("ZABRA_TLS"), *sasl = getenv("ZABRA_SASL");
     zhandle_t *zk = tls    ? by_tls(servers, tls)
                     : sasl ? by_sasl(servers, sasl)
@@ -125,17 +113,6 @@ static zhandle_t *connected(const char *servers) {
     }
     return zk;
 }
-
-/* Requests fail while the client looks for another server; they are asked again, as every user of this client does. */
-#define AGAIN(what, request)                                                                  \
-    do {                                                                                      \
-        time_t end = time(NULL) + PATIENCE_SECONDS;                                           \
-        int answer;                                                                           \
-        while ((answer = (request)) != ZOK) {                                                 \
-            if (time(NULL) > end) fail("%s: still %s", what, zerror(answer));                 \
-            pause_ms(20);                                                                     \
-        }                                                                                     \
-    } while (0)
 
 static struct told synced = NOTHING_YET;
 
@@ -245,8 +222,12 @@ static void operations(zhandle_t *zk, zhandle_t *other) {
 }
 
 int main(int count, char **arguments) {
-    check(count == 2, "one argument");
     zoo_set_debug_level(0);
+    if (count == 6) {
+        reconfigure(arguments + 1);
+        return 0;
+    }
+    check(count == 2, "one argument");
     zhandle_t *zk = connected(arguments[1]), *other = connected(arguments[1]);
     operations(zk, other);
     int64_t session = zoo_client_id(zk)->client_id;

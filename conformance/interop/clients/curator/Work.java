@@ -49,8 +49,28 @@ public final class Work {
     private Work() {}
 
     public static void main(String[] arguments) {
-        try (CuratorFramework ann = connect(arguments[0]);
-                CuratorFramework bob = connect(arguments[0])) {
+        exitWith(() -> {
+            work(arguments[0]);
+            return null;
+        });
+    }
+
+    /** Ends the process: with 1 and the cause, if something is not as it should be. */
+    static void exitWith(Callable<Void> program) {
+        try {
+            program.call();
+            say("done");
+        } catch (Throwable error) {
+            error.printStackTrace(System.out);
+            say("Curator: " + error);
+            System.exit(1);
+        }
+        System.exit(0);
+    }
+
+    private static void work(String servers) throws Exception {
+        try (CuratorFramework ann = connect(servers);
+                CuratorFramework bob = connect(servers)) {
             framework(ann, bob);
             recipes(ann, bob, "/curator/first");
             LeaderLatch latch = new LeaderLatch(ann, "/curator/latch");
@@ -71,13 +91,7 @@ public final class Work {
             next.release();
             eventually("the latch leads again", latch::hasLeadership);
             latch.close();
-            say("done");
-        } catch (Throwable error) {
-            error.printStackTrace(System.out);
-            say("Curator: " + error);
-            System.exit(1);
         }
-        System.exit(0);
     }
 
     private static void say(String word) {
@@ -85,13 +99,13 @@ public final class Work {
         System.out.flush();
     }
 
-    private static void check(boolean holds, String what) {
+    static void check(boolean holds, String what) {
         if (!holds) {
             throw new AssertionError("not so: " + what);
         }
     }
 
-    private static void eventually(String what, Callable<Boolean> condition) throws Exception {
+    static void eventually(String what, Callable<Boolean> condition) throws Exception {
         long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_SECONDS);
         while (!condition.call()) {
             check(System.nanoTime() < end, what);
@@ -99,7 +113,7 @@ public final class Work {
         }
     }
 
-    private static <E extends Exception> void refused(Class<E> with, String what, Callable<?> call) throws Exception {
+    static <E extends Exception> void refused(Class<E> with, String what, Callable<?> call) throws Exception {
         try {
             call.call();
         } catch (Exception error) {
@@ -112,11 +126,18 @@ public final class Work {
     }
 
     private static CuratorFramework connect(String servers) throws Exception {
+        return connect(servers, "ann:secret", true);
+    }
+
+    /** A client of this user, which follows the members of the ensemble or stays with the servers that it has been given. */
+    static CuratorFramework connect(String servers, String user, boolean tracks) throws Exception {
         CuratorFramework client = CuratorFrameworkFactory.builder()
                 .connectString(servers)
                 .sessionTimeoutMs(TIMEOUT_MS)
+                .ensembleTracker(tracks)
+                .maxCloseWaitMs(50)
                 .retryPolicy(new RetryNTimes(PATIENCE_SECONDS * 10, 100))
-                .authorization("digest", "ann:secret".getBytes(StandardCharsets.UTF_8))
+                .authorization("digest", user.getBytes(StandardCharsets.UTF_8))
                 .build();
         client.start();
         check(client.blockUntilConnected(PATIENCE_SECONDS, TimeUnit.SECONDS), "there is a session");

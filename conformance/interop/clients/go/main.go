@@ -2,6 +2,8 @@
 //
 //	go run . HOST:PORT,HOST:PORT,…
 //
+// With more arguments the program changes the members instead: see reconfig.go.
+//
 // The program prints "ready" when its first half is done, waits for a line on its standard input while the test kills the
 // leader, goes on with the same session, and prints "done". It exits with 1 and a sentence at the first wrong answer.
 // With ZABRA_TLS=DIR it speaks TLS, with the files that `zabra tls init DIR` has written.
@@ -199,6 +201,10 @@ func operations(conn, other *zk.Conn) {
 }
 
 func main() {
+	if len(os.Args) > 2 {
+		reconfigure(os.Args[1:])
+		return
+	}
 	servers := strings.Split(os.Args[1], ",")
 	conn, other := connect(servers), connect(servers)
 	operations(conn, other)
