@@ -1,9 +1,11 @@
 //! What a server begins with: tree and history from the data directory.
 
 use super::disk::Disk;
+pub use super::growth::ToldDigest;
+use super::growth::{Growth, Piece};
 use super::recovery::{RecoveryOptions, RecoverySink, recover};
 use super::snapshot::body::{Refused, SnapshotSink};
-use super::snapshot::tree::TreeSink;
+use super::snapshot::tree::AclNumbers;
 use super::snapshot::{Form, SnapshotFacts};
 use super::stage::stage;
 use super::txn_log::LogEntry;
@@ -18,10 +20,9 @@ use zabra_model::service::reach::Reach;
 use zabra_model::service::snapshots::Replay;
 use zabra_model::switch::Switches;
 use zabra_model::tree::acl::Acl;
-use zabra_model::tree::digest::digest;
-use zabra_model::tree::image::Image;
 use zabra_model::tree::node::Tree;
 use zabra_model::tree::path::CONFIG;
+use zabra_model::tree::restore::Prepared;
 use zabra_model::tree::stat::StatPersisted;
 
 /// How a server starts.
@@ -35,99 +36,28 @@ pub struct BootOptions {
     pub form: Form,
 }
 
-enum Growing {
-    Snapshot(TreeSink, bool),
-    Tree(Tree),
-    /// Between the two.
-    Nothing,
+/// What has been read so far.
+struct BootSink {
+    growth: Growth,
+    acls: AclNumbers,
+    replayed: Replay,
+    /// The lists of members in it, by version.
+    lists: Vec<Members>,
+    /// The sizes of the log.
+    reach: Reach,
 }
 
-/// What has been read so far; behind that, the lists of members in it, by version, the digest that a snapshot has told, and the sizes
-/// of the log.
-struct BootSink(Growing, Replay, Vec<Members>, Told, Reach);
-
-/// A digest that a snapshot has told: of the tree at a zxid that replay has not reached yet, or of one that can be compared.
-enum Told {
-    Nothing,
-    At(Zxid, u64),
-    Of(ToldDigest),
-}
-
-/// What a snapshot has told of a tree, and that tree as it was read. To compare the two is to go through all nodes: a server does that
-/// beside its start.
-pub struct ToldDigest {
-    image: Image,
-    /// The digest that the snapshot has told.
-    pub told: u64,
-}
-
-impl ToldDigest {
-    /// The zxid that it was told for.
-    #[must_use]
-    pub const fn zxid(&self) -> Zxid {
-        self.image.zxid
-    }
-
-    /// The digest of the tree that was read.
-    #[must_use]
-    pub fn read(&self) -> u64 {
-        digest(self.image.nodes())
-    }
-}
+/// What a session, a list or a node takes beside its bytes, about.
+const PIECE_BYTES: usize = 64;
 
 impl BootSink {
     fn new() -> Self {
-        let (replay, reach) = (Replay::default(), Reach::starting_at(Zxid::ZERO, 0));
-        Self(Growing::Nothing, replay, Vec::new(), Told::Nothing, reach)
-    }
-
-    fn sink(&mut self) -> std::result::Result<&mut TreeSink, Refused> {
-        if matches!(self.0, Growing::Nothing) {
-            self.0 = Growing::Snapshot(TreeSink::new(), false);
-        }
-        match &mut self.0 {
-            Growing::Snapshot(sink, any) => {
-                *any = true;
-                Ok(sink)
-            }
-            Growing::Tree(_) | Growing::Nothing => {
-                Err(Refused("a snapshot after transactions".into()))
-            }
-        }
-    }
-
-    fn tree(&mut self) -> std::result::Result<&mut Tree, Refused> {
-        self.0 = match std::mem::replace(&mut self.0, Growing::Nothing) {
-            Growing::Snapshot(sink, true) => Growing::Tree(
-                sink.finish(Zxid::ZERO)
-                    .map_err(|e| Refused(e.to_string()))?,
-            ),
-            Growing::Snapshot(_, false) | Growing::Nothing => Growing::Tree(Tree::new()),
-            tree @ Growing::Tree(_) => tree,
-        };
-        match &mut self.0 {
-            Growing::Tree(tree) => Ok(tree),
-            Growing::Snapshot(..) | Growing::Nothing => Err(Refused("no tree".into())),
-        }
-    }
-
-    /// The tree is at `zxid`: if a digest was told for that, both are kept.
-    fn keep_told(&mut self, zxid: Zxid) -> std::result::Result<(), Refused> {
-        if let Told::At(at, told) = self.3
-            && at == zxid
-        {
-            let mut image = self.tree()?.image();
-            image.zxid = zxid;
-            self.3 = Told::Of(ToldDigest { image, told });
-        }
-        Ok(())
-    }
-
-    fn finish(mut self, last: Zxid) -> std::result::Result<Tree, Refused> {
-        self.tree()?.raise_last_zxid(last);
-        match self.0 {
-            Growing::Tree(tree) => Ok(tree),
-            Growing::Snapshot(..) | Growing::Nothing => Err(Refused("no tree".into())),
+        Self {
+            growth: Growth::new(),
+            acls: AclNumbers::default(),
+            replayed: Replay::default(),
+            lists: Vec::new(),
+            reach: Reach::starting_at(Zxid::ZERO, 0),
         }
     }
 }
@@ -138,7 +68,9 @@ impl SnapshotSink for BootSink {
     }
 
     fn session(&mut self, id: SessionId, timeout_ms: i32) -> std::result::Result<(), Refused> {
-        self.sink()?.session(id, timeout_ms)
+        self.growth
+            .push(Piece::Session(id, timeout_ms), PIECE_BYTES);
+        Ok(())
     }
 
     fn node(
@@ -153,29 +85,36 @@ impl SnapshotSink for BootSink {
             && let Some(members) = list_in(data)
             && members.version == stat.mzxid
         {
-            self.2.push(members);
+            self.lists.push(members);
         }
-        self.sink()?.node(path, data, acl, stat)
+        let acl = self.acls.number(acl, |id, list| {
+            self.growth
+                .push(Piece::Acl(id, list.clone()), PIECE_BYTES * list.len());
+        });
+        let node = Prepared::new(path, data, acl, &stat);
+        let bytes = PIECE_BYTES + node.bytes();
+        self.growth.push(Piece::Node(node), bytes);
+        Ok(())
     }
 }
 
 impl RecoverySink for BootSink {
     fn loaded(&mut self, facts: &SnapshotFacts) -> std::result::Result<(), Refused> {
-        self.4 = Reach::starting_at(facts.zxid, 0);
-        // One of an earlier zxid is no word about this tree: ZooKeeper names a snapshot (epoch, 0) that has the digest of before.
-        if let Some((at, told)) = facts.digest {
-            self.3 = Told::At(at, told);
-        }
-        self.keep_told(facts.zxid)
+        self.reach = Reach::starting_at(facts.zxid, 0);
+        self.growth
+            .push(Piece::Loaded(facts.zxid, facts.digest), PIECE_BYTES);
+        self.growth.all().is_sound()
     }
 
     fn txn(&mut self, entry: LogEntry) -> std::result::Result<(), Refused> {
-        self.1.add(entry.payload.len());
-        self.4.logged(entry.zxid, entry.payload.len());
-        let logged = Logged::decode(entry.payload).map_err(|e| Refused(e.to_string()))?;
-        self.tree()?.apply(&logged.header, &logged.txn, &mut |_| {});
-        self.2.extend(logged.members.map(|members| *members));
-        self.keep_told(logged.header.zxid)
+        let bytes = entry.payload.len();
+        self.replayed.add(bytes);
+        self.reach.logged(entry.zxid, bytes);
+        let mut logged = Logged::decode(entry.payload).map_err(|e| Refused(e.to_string()))?;
+        let members = logged.members.take();
+        self.lists.extend(members.map(|members| *members));
+        self.growth.push(Piece::Txn(logged), bytes);
+        Ok(())
     }
 }
 
@@ -254,15 +193,14 @@ fn read_with<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions, settle: bool)
         offset: 0,
         what,
     };
-    let mut replayed = sink.1;
-    let mut reach = std::mem::take(&mut sink.4);
+    let (tree, told) = sink.growth.all().finish(found.last_zxid).map_err(refused)?;
+    let BootSink {
+        mut replayed,
+        lists,
+        mut reach,
+        ..
+    } = sink;
     reach.snapshot(found.snapshot_bytes);
-    let lists = std::mem::take(&mut sink.2);
-    let told = match std::mem::replace(&mut sink.3, Told::Nothing) {
-        Told::Of(told) => Some(told),
-        Told::At(..) | Told::Nothing => None,
-    };
-    let tree = sink.finish(found.last_zxid).map_err(refused)?;
     let mut history = History::starting_at(found.snapshot_zxid());
     if found.snapshot.is_none() {
         // Without a snapshot the next start would not know what the log builds on.

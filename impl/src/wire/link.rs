@@ -18,8 +18,8 @@ use zabra_model::packet::Packet;
 use zabra_model::service::members::Lists;
 use zabra_model::service::membership::Claim;
 use zabra_model::tree::acl::Id;
-use zabra_model::tree::image::RestoreError;
 use zabra_model::tree::node::Tree;
+use zabra_model::tree::restore::RestoreError;
 
 /// Something a peer said.
 pub enum Heard {

@@ -6,6 +6,7 @@
 use super::acl::{Acl, AclEntry, AclView};
 use super::error::ErrorCode;
 use super::event::{EventKind, Trigger};
+use super::key::Key;
 use super::node::Tree;
 use super::page::Index;
 use super::path::{shown, split};
@@ -213,7 +214,8 @@ impl Tree {
                 ..
             }
         );
-        if let Some(at) = self.lookup(path) {
+        let key = Key::of(path);
+        if let Some(at) = self.lookup_key(key) {
             // A replay over a later snapshot. ZooKeeper repairs the parent for type 1 only.
             if self.lookup_as_of(path, header.zxid).is_some() {
                 self.set_acl(at, acl);
@@ -236,7 +238,7 @@ impl Tree {
         };
         let stat = StatPersisted::created(header.zxid, header.time, owner.to_raw());
         let acl = self.acls.acquire(acl);
-        let at = self.place(parent, path, data, acl, &stat);
+        let at = self.place(parent, key, data, acl, &stat);
         self.quota_made(path, data.map_or(0, <[u8]>::len));
         self.fire(EventKind::NodeCreated, path, at, fire);
         self.fire(

@@ -7,9 +7,12 @@
 use super::page::Index;
 use alloc::vec::Vec;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// Entries of a shard: what one insertion moves at most. It fills a table of 1024 places.
 const SHARD_ENTRIES_MAX: usize = 896;
+/// Entries of a shard on average, at most, where all are there from the beginning: few shards are full then.
+const SHARD_FILLED_ENTRIES: usize = 800;
 /// Bits of a hash that choose a shard, at most: paths made to collide cannot double the directory for ever.
 const DEPTH_MAX: u32 = 20;
 /// Where these bits are: the tables inside use the lowest and the highest ones.
@@ -50,6 +53,62 @@ impl PathIndex {
             #[cfg(test)]
             moved: 0,
         }
+    }
+
+    /// The index of the nodes at places 0, 1, 2 and so on, whose paths have these hashes. `is_same`: two nodes have the same path.
+    ///
+    /// One shard is filled behind the other, so that what is written to stays in the processor's caches.
+    ///
+    /// Errors: the place of a node whose path another one has.
+    pub(super) fn filled(
+        hashes: &[u64],
+        is_same: impl Fn(Index, Index) -> bool,
+    ) -> Result<Self, Index> {
+        let mut depth = 0;
+        while hashes.len() >> depth > SHARD_FILLED_ENTRIES && depth < DEPTH_MAX {
+            depth += 1;
+        }
+        // A shard has the places between its bound and the next one's.
+        let mut bounds = alloc::vec![0_usize; (1 << depth) + 1];
+        for hash in hashes {
+            bounds[bits(*hash, depth) + 1] += 1;
+        }
+        for shard in 1..bounds.len() {
+            bounds[shard] += bounds[shard - 1];
+        }
+        let mut next = bounds.clone();
+        let mut places = alloc::vec![0; hashes.len()];
+        for (at, hash) in (0..).zip(hashes) {
+            let place = &mut next[bits(*hash, depth)];
+            places[*place] = at;
+            *place += 1;
+        }
+        let hash_of = |at: &Index| hashes.get(*at as usize).copied().unwrap_or_default();
+        let mut shards = Vec::with_capacity(1 << depth);
+        for bound in bounds.windows(2) {
+            let places = &places[bound[0]..bound[1]];
+            let mut entries = HashTable::new();
+            if depth > 0 {
+                entries.reserve(places.len().max(SHARD_ENTRIES_MAX), hash_of);
+            }
+            for at in places {
+                let hash = hash_of(at);
+                let is_it = |other: &Index| hash_of(other) == hash && is_same(*other, *at);
+                match entries.entry(hash, is_it, hash_of) {
+                    Entry::Vacant(place) => drop(place.insert(*at)),
+                    Entry::Occupied(_) => return Err(*at),
+                }
+            }
+            shards.push(Shard { depth, entries });
+        }
+        Ok(Self {
+            directory: (0..1 << depth).collect(),
+            depth,
+            shards,
+            len: hashes.len(),
+            #[cfg(test)]
+            moved: 0,
+        })
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -99,8 +158,10 @@ impl PathIndex {
         let (common, depth) = (old.depth, old.depth + 1);
         let both = || HashTable::with_capacity(SHARD_ENTRIES_MAX);
         let (mut stays, mut goes) = (both(), both());
-        for at in core::mem::take(&mut old.entries) {
-            let hash = hash_of(&at);
+        // All hashes first: each is fetched from memory, and a branch that waits for one keeps the next ones from being fetched.
+        let entries = core::mem::take(&mut old.entries).into_iter();
+        let entries: Vec<(u64, Index)> = entries.map(|at| (hash_of(&at), at)).collect();
+        for (hash, at) in entries {
             let side = if bits(hash, depth) >> common == 0 {
                 &mut stays
             } else {

@@ -19,6 +19,19 @@ pub(super) struct KeptKey {
     path: Kept,
 }
 
+/// What nodes keep of the hash of their path: all of a [`Key`]'s hash follows from it, so that a table of paths grows without a look at
+/// the paths, which lie elsewhere in memory.
+pub(super) const fn kept(hash: u64) -> u32 {
+    hash as u32
+}
+
+/// The hash of a key again, from what a node keeps of it. Tables use its lowest bits, its highest ones and those from the middle on.
+pub(super) const fn widened(kept: u32) -> u64 {
+    const ODD: u32 = 0x9e37_79b1;
+    let upper = kept.wrapping_mul(ODD).rotate_left(16);
+    (upper as u64) << 32 | kept as u64
+}
+
 /// Longer paths than this have memory of their own. Nearly all are shorter, and a write allocates nothing for them.
 const SHORT_BYTES: usize = 62;
 
@@ -43,7 +56,7 @@ impl<'p> Key<'p> {
         hasher.write(path);
         Self {
             path,
-            hash: hasher.finish(),
+            hash: widened(kept(hasher.finish())),
         }
     }
 
@@ -120,6 +133,33 @@ mod tests {
     use super::*;
     use alloc::string::String;
     use alloc::vec::Vec;
+
+    /// The hash follows from what a node keeps of it, and is still as good for tables as one of 64 bits: by the bits that choose a
+    /// shard, those that choose a place in it, and those that tell entries apart.
+    #[test]
+    fn what_is_kept_of_a_hash_spreads_paths_as_evenly_as_the_hash() {
+        const PATHS: usize = 1 << 16;
+        let hashes =
+            (0..PATHS).map(|n| Key::of(&alloc::format!("/app/d{}/n{:010}", n % 100, n)).hash);
+        let mut shards = [0_u32; 64];
+        let mut places = [0_u32; 1 << 10];
+        let mut tags = [0_u32; 128];
+        for hash in hashes {
+            assert_eq!(widened(kept(hash)), hash);
+            let shard = (hash >> 32) as usize % 64;
+            shards[shard] += 1;
+            // Of one shard only: what chose it must not choose the place as well.
+            if shard == 5 {
+                places[hash as usize % (1 << 10)] += 1;
+                tags[(hash >> 57) as usize] += 1;
+            }
+        }
+        let within =
+            |counts: &[u32], least, most| counts.iter().all(|n| (least..=most).contains(n));
+        assert!(within(&shards, 900, 1150), "{shards:?}");
+        assert!(within(&places, 0, 9), "{places:?}");
+        assert!(within(&tags, 1, 25), "{tags:?}");
+    }
 
     #[test]
     fn a_path_is_kept_whatever_its_length_and_in_the_order_of_paths() {

@@ -22,6 +22,7 @@ pub mod path;
 pub mod prep;
 pub mod quota;
 pub mod read;
+pub mod restore;
 pub mod stat;
 pub mod txn;
 pub mod watch;

@@ -1,7 +1,7 @@
 //! The tree: znodes by path, their children, the sessions and what they own.
 //!
 //! A lookup is one hash of the path and allocates nothing. The tree is changed by [`super::apply`] only; it can be restored from
-//! a snapshot ([`super::image::Restore`]) and gives consistent images while changes go on ([`super::image::Image`]).
+//! a snapshot ([`super::restore::Restore`]) and gives consistent images while changes go on ([`super::image::Image`]).
 
 use super::acl::{Acl, AclEntry, AclView, Id, perms};
 use super::acl_table::AclTable;
@@ -234,13 +234,19 @@ impl Tree {
     }
 
     pub(super) fn lookup(&self, path: &str) -> Option<Index> {
-        self.place_of(Key::of(path)).map(|(at, _)| at)
+        self.lookup_key(Key::of(path))
+    }
+
+    /// The same, of a path whose hash is known.
+    pub(super) fn lookup_key(&self, key: Key<'_>) -> Option<Index> {
+        self.place_of(key).map(|(at, _)| at)
     }
 
     fn place_of(&self, Key { path, hash }: Key<'_>) -> Option<(Index, &Node)> {
         let mut found = None;
         let at = self.index.find(hash, |&at| {
-            found = self.pages.get(at).filter(|node| node.raw_path() == path);
+            let is_it = |node: &&Node| node.hash() == hash && node.raw_path() == path;
+            found = self.pages.get(at).filter(is_it);
             found.is_some()
         })?;
         Some((at, found?))
@@ -270,40 +276,45 @@ impl Tree {
         acl: u32,
         stat: &StatPersisted,
     ) -> Option<Index> {
-        let path = path::canonical(path);
-        if self.lookup(path).is_some() {
+        let key = Key::of(path);
+        if self.place_of(key).is_some() {
             return None;
         }
         let parent = match path::split(path) {
             Some((parent, _)) => self.lookup(parent)?,
-            None if path.is_empty() => NIL,
+            None if key.path.is_empty() => NIL,
             None => return None,
         };
-        Some(self.place(parent, path, data, acl, stat))
+        Some(self.place(parent, key, data, acl, stat))
     }
 
     /// Adds a node that is known to be absent below a parent that is known to be there; `acl` has been counted by the caller.
     pub(super) fn place(
         &mut self,
         parent: Index,
-        path: &str,
+        key: Key<'_>,
         data: Option<&[u8]>,
         acl: u32,
         stat: &StatPersisted,
     ) -> Index {
-        let at = self.pages.insert(Node::new(path, data, acl, stat, parent));
+        let at = self.pages.insert(Node::new(key, data, acl, stat, parent));
         if parent == NIL {
             self.root = at;
         } else {
             self.link(at, parent);
         }
         let pages = &self.pages;
-        self.index.insert(Key::of(path).hash, at, |&other| {
-            let path = pages.get(other).map_or(&[][..], Node::raw_path);
-            Key::of_bytes(path).hash
-        });
-        self.data_bytes += data.map_or(0, |d| d.len() as u64);
-        match Owner::from_raw(stat.ephemeral_owner) {
+        let hash_of = |&other: &Index| pages.get(other).map_or(0, Node::hash);
+        self.index.insert(key.hash, at, hash_of);
+        let bytes = data.map_or(0, <[u8]>::len);
+        self.count_in(at, bytes, stat.ephemeral_owner);
+        at
+    }
+
+    /// A node has come: its data and its kind are counted.
+    fn count_in(&mut self, at: Index, bytes: usize, owner: i64) {
+        self.data_bytes += bytes as u64;
+        match Owner::from_raw(owner) {
             Owner::None => {}
             Owner::Session(session) => {
                 self.ephemerals += usize::from(self.owned.entry(session).or_default().insert(at));
@@ -315,7 +326,31 @@ impl Tree {
                 self.ttls.insert(at);
             }
         }
+    }
+
+    /// Adds a node that knows its parent and the child before it to a tree that only grows. The parent does not say so yet, and the
+    /// node is not found by its path before [`Tree::fill_index`]. Places are given in order.
+    pub(super) fn append(&mut self, node: Node) -> Index {
+        let before = node.prev;
+        let (bytes, owner) = (node.data().map_or(0, <[u8]>::len), node.owner());
+        let at = self.pages.insert(node);
+        if let Some(sibling) = self.pages.get_mut(before) {
+            sibling.next = at;
+        }
+        self.count_in(at, bytes, owner);
         at
+    }
+
+    /// Makes all nodes found by their paths, which have these hashes, by place.
+    ///
+    /// Errors: the path that two of them have.
+    pub(super) fn fill_index(&mut self, hashes: &[u64]) -> Result<(), Box<str>> {
+        let pages = &self.pages;
+        let raw_path = |at: Index| pages.get(at).map(Node::raw_path);
+        let filled = PathIndex::filled(hashes, |a, b| raw_path(a) == raw_path(b));
+        let path = |at: Index| Box::<str>::from(pages.get(at).map_or("", Node::path));
+        self.index = filled.map_err(path)?;
+        Ok(())
     }
 
     fn link(&mut self, at: Index, parent: Index) {
@@ -324,7 +359,9 @@ impl Tree {
         };
         let first = up.first_child();
         up.set_children(at, up.children().wrapping_add(1));
-        self.count_below(parent, 1);
+        up.count_below(1);
+        let above = up.parent;
+        self.count_below(above, 1);
         if let Some(sibling) = self.pages.get_mut(first) {
             sibling.prev = at;
         }
@@ -363,10 +400,9 @@ impl Tree {
 
     /// Removes a node without children; its ACL stays counted, for the caller to release after showing it to watchers.
     pub(super) fn remove(&mut self, at: Index) -> Option<u32> {
-        let hash = Key::of_bytes(self.pages.get(at)?.raw_path()).hash;
         let node = self.pages.remove(at)?;
         self.unlink(&node);
-        self.index.remove(hash, |&other| other == at);
+        self.index.remove(node.hash(), |&other| other == at);
         self.data_bytes = self
             .data_bytes
             .saturating_sub(node.data().map_or(0, |d| d.len() as u64));

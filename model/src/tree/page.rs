@@ -3,6 +3,7 @@
 //! A node that was never changed since it was made, and never had a child, has no [`More`]: most nodes of a big tree are such.
 //! Path and data are one allocation. Children are a list through their nodes, so that a child costs no set entry.
 
+use super::key::{self, Key};
 use super::stat::StatPersisted;
 use crate::ids::Zxid;
 use alloc::boxed::Box;
@@ -42,6 +43,8 @@ pub(super) struct Node {
     /// Path, then data.
     blob: Box<[u8]>,
     path_len: u32,
+    /// What is kept of the hash of the path.
+    hash: u32,
     /// Place in the table of ACLs.
     pub(super) acl: u32,
     pub(super) parent: Index,
@@ -49,10 +52,10 @@ pub(super) struct Node {
     pub(super) prev: Index,
 }
 
-fn blob(path: &str, data: Option<&[u8]>) -> (Box<[u8]>, u32) {
+fn blob(path: &[u8], data: Option<&[u8]>) -> (Box<[u8]>, u32) {
     let data_bytes = data.unwrap_or_default();
     let mut bytes = Vec::with_capacity(path.len() + data_bytes.len());
-    bytes.extend_from_slice(path.as_bytes());
+    bytes.extend_from_slice(path);
     bytes.extend_from_slice(data_bytes);
     // Frames are at most a few MB, so a path fits; a longer one would be cut at a place that is read back consistently.
     let len = (path.len() as u32) & !NULL_DATA;
@@ -64,7 +67,7 @@ fn blob(path: &str, data: Option<&[u8]>) -> (Box<[u8]>, u32) {
 
 impl Node {
     pub(super) fn new(
-        path: &str,
+        Key { path, hash }: Key<'_>,
         data: Option<&[u8]>,
         acl: u32,
         stat: &StatPersisted,
@@ -77,6 +80,7 @@ impl Node {
             more: None,
             blob,
             path_len,
+            hash: key::kept(hash),
             acl,
             parent,
             next: NIL,
@@ -101,6 +105,11 @@ impl Node {
         self.blob.get(..self.path_bytes()).unwrap_or_default()
     }
 
+    /// The hash of the path, as a [`Key`] has it.
+    pub(super) const fn hash(&self) -> u64 {
+        key::widened(self.hash)
+    }
+
     pub(super) fn data(&self) -> Option<&[u8]> {
         if self.path_len & NULL_DATA == 0 {
             self.blob.get(self.path_bytes()..)
@@ -118,7 +127,7 @@ impl Node {
                 }
                 self.path_len &= !NULL_DATA;
             }
-            _ => (self.blob, self.path_len) = blob(self.path(), data),
+            _ => (self.blob, self.path_len) = blob(self.raw_path(), data),
         }
     }
 
@@ -266,7 +275,7 @@ mod tests {
 
     #[test]
     fn null_and_empty_data_are_kept_apart_when_data_changes() {
-        let mut node = Node::new("/a", None, 0, &StatPersisted::default(), NIL);
+        let mut node = Node::new(Key::of("/a"), None, 0, &StatPersisted::default(), NIL);
         assert_eq!((node.path(), node.data()), ("/a", None));
         for data in [Some(&b""[..]), Some(b"abc"), Some(b"xyz"), None, Some(b"")] {
             node.set_data(data);
@@ -278,7 +287,7 @@ mod tests {
     fn a_shared_image_keeps_what_is_changed_later() {
         let mut pages = Pages::default();
         let at = pages.insert(Node::new(
-            "/a",
+            Key::of("/a"),
             Some(b"old"),
             0,
             &StatPersisted::default(),

@@ -24,8 +24,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use zabra_model::ids::{Epoch, Zxid};
 use zabra_model::service::snapshots::restored_as;
-use zabra_model::tree::image::Restore;
 use zabra_model::tree::node::Tree;
+use zabra_model::tree::restore::Restore;
 use zabra_model::tree::stat::Owner as NodeOwner;
 
 /// Of what, which state, and where to.

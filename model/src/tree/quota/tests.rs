@@ -3,9 +3,9 @@
 use super::*;
 use crate::ids::{SessionId, Zxid};
 use crate::tree::acl::{AclEntry, Id};
-use crate::tree::image::Restore;
 use crate::tree::op::{CreateKind, WriteOp};
 use crate::tree::prep::{Prep, Request, Rules};
+use crate::tree::restore::Restore;
 use crate::tree::txn::{Txn, TxnHeader};
 use alloc::string::ToString;
 use alloc::{format, vec};
