@@ -190,7 +190,13 @@ impl Ensemble {
     /// Whether a vote beats another: by the order of votes, after who may lead at all. Nobody takes over a vote for a
     /// server without weight, and such a server takes over any other.
     pub(crate) fn is_better(&self, vote: Vote, than: Vote) -> bool {
-        self.may_lead(vote.leader) && (!self.may_lead(than.leader) || vote > than)
+        self.may_stand(vote.leader) && (!self.may_stand(than.leader) || vote > than)
+    }
+
+    /// Whether a voter's vote for `id` is a vote for a candidate: for a server with weight, or for one that these lists do not know. The
+    /// voter may be bound by a list that this server lacks.
+    fn may_stand(&self, id: ServerId) -> bool {
+        id != ServerId::NOBODY && (self.may_lead(id) || !self.has_vote(id))
     }
 
     /// Everybody with a vote, now or when the newer configuration is active; each once.
@@ -217,6 +223,16 @@ impl Ensemble {
     /// Whether `set` may decide: an election, an epoch, whether to go on leading.
     pub(crate) fn is_quorum(&self, set: Acks, switches: Switches) -> bool {
         self.commits(Zxid(u64::MAX), set, switches)
+    }
+
+    /// Whether `set` wins an election.
+    pub(crate) fn elects(&self, set: Acks, switches: Switches) -> bool {
+        let next = self.next.as_ref();
+        let next = next.is_none_or(|n| n.voters.is_quorum(set.next, switches));
+        let active = self.active.voters.is_quorum(set.active, switches);
+        let rules = switches.rules();
+        (active || self.next.is_some() && !rules.old_list_elects_too())
+            && (next || !rules.new_list_elects_too())
     }
 
     /// Whether `set` may decide under one of the lists alone, as the servers do that have the other one not yet, or no longer.

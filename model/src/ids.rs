@@ -8,9 +8,17 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct ServerId(pub u64);
 
+impl ServerId {
+    /// No server: whom a server without a vote votes for until it has heard of a candidate. ZooKeeper's servers say it by this number, too.
+    pub const NOBODY: Self = Self(1 << 63);
+}
+
 impl fmt::Display for ServerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match *self {
+            Self::NOBODY => f.pad("nobody"),
+            Self(id) => id.fmt(f),
+        }
     }
 }
 

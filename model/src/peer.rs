@@ -160,20 +160,30 @@ impl Peer {
         n: Notification,
         out: &mut Effects<T>,
     ) {
-        // Two observers, or an observer and a voter that does not count it, would answer each other for ever (D-15).
         let answer = self.notification().filter(|_| !env.observer);
         let ensemble = &self.storage.ensemble;
         // A list that this server has missed may have made the leader a voter: those of its own list tell of it, and it tells itself.
         let settled = matches!(n.state, ServerState::Following | ServerState::Leading);
+        // Who has lost its vote stays so, whoever has not noticed yet and still names it.
+        let names_a_candidate = n.vote.leader != env.me
+            || ensemble.has_vote(env.me)
+            || !env.rules().only_voters_are_candidates();
         let tells_of_a_leader = match &self.role {
             Role::Draining { .. } => settled && ensemble.has_vote(from),
             Role::Looking(l) => settled && l.is_told_of(from, n.vote.leader, ensemble),
             Role::Following(_) | Role::Leading(_) => false,
         };
-        let is_counted = ensemble.has_vote(from) && ensemble.has_vote(n.vote.leader);
-        if !is_counted && !tells_of_a_leader {
-            // Not a voter, or for none: it is told what this server knows, and not counted.
-            out.extend(answer.map(|notification| Effect::Notify {
+        let counts = ensemble.has_vote(from) || !env.rules().only_voters_elect();
+        let is_counted = names_a_candidate
+            && counts
+            && (ensemble.has_vote(n.vote.leader)
+                || env.rules().voters_name_whom_they_know()
+                    && n.state == ServerState::Looking
+                    && n.vote.leader != ServerId::NOBODY);
+        if !is_counted && !(names_a_candidate && tells_of_a_leader) {
+            // Not a voter, or for none: if it asks, it is told what this server knows, and not counted.
+            let asks = self.is_asked(env, from, n) || !env.rules().answers_end();
+            out.extend(answer.filter(|_| asks).map(|notification| Effect::Notify {
                 to: from,
                 notification,
             }));
@@ -201,6 +211,17 @@ impl Peer {
         if let Some(outcome) = ended {
             self.conclude(env, outcome, out);
         }
+    }
+
+    /// Whether to answer a server that is not counted. Two that count each other come to agree and fall silent; where one does not count the
+    /// other, or neither does, nothing brings them together, and they must not answer each other's answers for ever (D-15, D-129). So only who
+    /// looks is answered, and where both look, only who is behind: in an earlier round, or in the same one with the greater id.
+    fn is_asked(&self, env: &Env, from: ServerId, n: Notification) -> bool {
+        let behind = match &self.role {
+            Role::Looking(_) => n.round < self.round || n.round == self.round && from > env.me,
+            Role::Draining { .. } | Role::Following(_) | Role::Leading(_) => true,
+        };
+        n.state == ServerState::Looking && behind
     }
 
     /// What this server says when it is asked in an election.
@@ -299,7 +320,7 @@ impl Peer {
         let own = Vote {
             epoch: self.storage.known.current,
             zxid: self.storage.last_reported(self.delivered, env.switches),
-            leader: env.me,
+            leader: self.candidate(env),
         };
         let ensemble = &self.storage.ensemble;
         let looking = Looking::start(env, ensemble, own, self.round, out);
@@ -316,6 +337,15 @@ impl Peer {
         }
         for (from, notification) in heard {
             self.on_notification(env, from, notification, out);
+        }
+    }
+
+    /// Whom it votes for before it has heard of anybody: itself, if a list gives it a vote.
+    fn candidate(&self, env: &Env) -> ServerId {
+        if self.storage.ensemble.has_vote(env.me) || !env.rules().only_voters_are_candidates() {
+            env.me
+        } else {
+            ServerId::NOBODY
         }
     }
 

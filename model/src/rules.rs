@@ -62,6 +62,22 @@ rules! {
     election_needs_a_quorum, unless SingleVoteElects;
     /// Who is outside the election proves a leader only together with that leader's own word.
     leaders_own_word_is_needed, unless NoCheckLeader;
+    /// While two lists bind, a quorum of the old one is needed to win.
+    old_list_elects_too, unless ElectedByNewList | ReconfigNewQuorumOnly;
+    /// While two lists bind, a quorum of the new one is needed to win.
+    new_list_elects_too, unless ElectedByOldList | ReconfigOldQuorumOnly;
+    /// Who has no vote is not counted.
+    only_voters_elect, unless GuestVoteCounts;
+    /// A server to which no list gives a vote votes for nobody, and does not lead.
+    only_voters_are_candidates, unless CandidateWithoutVote;
+    /// Of two that do not count each other, one has the last word.
+    answers_end, unless AnswersWithoutEnd;
+    /// A quorum of either list proves a leader.
+    either_list_proves_a_leader, unless FollowNeedsBothLists;
+    /// A voter may propose a server that the own lists lack.
+    voters_name_whom_they_know, unless OwnCandidatesOnly;
+    /// A leader that the own lists lack is asked for its own word.
+    unlisted_leader_is_asked, unless UnlistedLeaderNotAsked;
     // Discovery.
     /// acceptedEpoch is on the disk.
     accepted_epoch_is_written, unless AcceptedEpochVolatile;

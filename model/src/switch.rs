@@ -154,6 +154,23 @@ pub enum Switch {
     ActivateAtSyncCommit,
     /// SNAP leaves the learner with the configurations that it had.
     SnapWithoutConfig,
+    // Elections while the list of voters changes.
+    /// While two lists bind, an election is won by a quorum of the old one.
+    ElectedByOldList,
+    /// While two lists bind, an election is won by a quorum of the new one.
+    ElectedByNewList,
+    /// The vote of a server that no list gives one is counted.
+    GuestVoteCounts,
+    /// A server that no list gives a vote stands for itself, and leads where others name it.
+    CandidateWithoutVote,
+    /// Whoever is not counted is answered, whatever it says.
+    AnswersWithoutEnd,
+    /// Nobody takes over a vote for a server that its own lists lack.
+    OwnCandidatesOnly,
+    /// While two lists bind, a leader is followed only if a quorum of both follows it.
+    FollowNeedsBothLists,
+    /// Nobody asks a leader that its own lists lack.
+    UnlistedLeaderNotAsked,
     // Broadcast.
     /// A follower does not apply what it is told to be committed.
     FollowerForgetsToApply,
@@ -173,7 +190,7 @@ pub enum Switch {
 
 impl Switch {
     /// All of them, in the order of `model/README.md`.
-    pub const ALL: [Self; 73] = [
+    pub const ALL: [Self; 81] = [
         Self::EpochBeforeHistory,
         Self::LogSyncAfterUptodate,
         Self::AckNewleaderBeforeFsync,
@@ -241,6 +258,14 @@ impl Switch {
         Self::TwoReconfigsAtOnce,
         Self::ActivateAtSyncCommit,
         Self::SnapWithoutConfig,
+        Self::ElectedByOldList,
+        Self::ElectedByNewList,
+        Self::GuestVoteCounts,
+        Self::CandidateWithoutVote,
+        Self::AnswersWithoutEnd,
+        Self::OwnCandidatesOnly,
+        Self::FollowNeedsBothLists,
+        Self::UnlistedLeaderNotAsked,
         Self::FollowerForgetsToApply,
         Self::LeaderForgetsToApply,
         Self::NoInitLimit,

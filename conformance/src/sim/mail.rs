@@ -21,8 +21,6 @@ struct Slot {
 /// A server's notifications for all others.
 pub struct Mailbox {
     index: usize,
-    me: ServerId,
-    is_observer: bool,
     members_text: String,
     slots: BTreeMap<usize, Slot>,
 }
@@ -34,8 +32,6 @@ impl Mailbox {
         let others = (0..config.members.len()).filter(|i| *i != index);
         Self {
             index,
-            me: config.me,
-            is_observer: config.is_observer(),
             members_text: config.members_text(),
             slots: others.map(|i| (i, Slot::default())).collect(),
         }
@@ -44,12 +40,7 @@ impl Mailbox {
     /// Leaves a notification for a server.
     pub fn write(&mut self, to: ServerId, notification: Notification) {
         let mut out = BytesMut::new();
-        let from = mail::Sender {
-            me: self.me,
-            is_observer: self.is_observer,
-            members_text: &self.members_text,
-        };
-        mail::put(notification, &from, &mut out);
+        mail::put(notification, &self.members_text, &mut out);
         if let Some(slot) = self.slots.get_mut(&(to.0 as usize - 1)) {
             slot.waiting = Some(out.freeze());
         }

@@ -40,6 +40,8 @@ pub struct Shared {
     lists: RwLock<Arc<Lists>>,
     /// A newer list that a member has told of: it binds nobody, and says where its members are.
     heard: Mutex<Option<Members>>,
+    /// One that a member has told of as not yet committed: where a candidate of an election is that may get its vote by it.
+    named: Mutex<Option<Members>>,
     tree: RwLock<Tree>,
     /// Watches and connections.
     pub hub: Mutex<Hub>,
@@ -99,6 +101,7 @@ impl Shared {
             door: Door::new(config.throttle.tokens, clock.elapsed_ms(), clock.date_ms()),
             lists: RwLock::new(Arc::new(config.lists())),
             heard: Mutex::default(),
+            named: Mutex::default(),
             config,
             tree: RwLock::new(tree),
             hub: Mutex::default(),
@@ -158,10 +161,22 @@ impl Shared {
         heard.as_ref().map_or(Zxid::ZERO, |heard| heard.version)
     }
 
+    /// A member has told of this list as one that is in its log and may still be dropped; whether it names somebody who is not known.
+    pub fn hear_of_next(&self, members: &Members) -> bool {
+        let is_news = members.list.keys().any(|sid| self.member(*sid).is_none());
+        if is_news {
+            *lock(&self.named) = Some(members.clone());
+        }
+        is_news
+    }
+
     /// Where a server is, by the lists that bind this one, or else by one that it has heard of.
     pub fn member(&self, sid: ServerId) -> Option<Member> {
         let known = self.lists().member(sid).cloned();
-        known.or_else(|| lock(&self.heard).as_ref()?.list.get(&sid).cloned())
+        let of = |list: &Mutex<Option<Members>>| lock(list).as_ref()?.list.get(&sid).cloned();
+        known
+            .or_else(|| of(&self.heard))
+            .or_else(|| of(&self.named))
     }
 
     /// As what the server answers clients now.

@@ -28,7 +28,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 use zabra_model::ids::ServerId;
-use zabra_model::service::members::{Lists, Member, Members};
+use zabra_model::service::members::{Lists, Member};
 use zabra_model::service::membership::{GUESTS_MAX, is_member};
 use zabra_model::vote::Notification;
 
@@ -104,8 +104,8 @@ pub struct ElectionNet {
     me: ServerId,
     my_address: Address,
     shared: Arc<Shared>,
-    /// This server's list of members as text, and whether it has no vote.
-    says: RwLock<(Box<str>, bool)>,
+    /// This server's list of members as text.
+    says: RwLock<Box<str>>,
     /// Of all members but this server, also of those that have been removed. Nobody else is talked to but guests, where members change.
     slots: RwLock<HashMap<ServerId, Arc<Slot>>>,
     /// Who is no member and has made itself known: the oldest gives way.
@@ -185,7 +185,7 @@ impl ElectionNet {
 
     /// These are the members now: new ones are talked to, at once, and those that have moved are dialled elsewhere.
     pub fn set_members(self: &Arc<Self>, lists: &Lists) {
-        *write(&self.says) = (lists.active.text().into(), !lists.has_vote(self.me));
+        *write(&self.says) = lists.told().into();
         let members = lists.members();
         for (sid, member) in members.iter().filter(|(sid, _)| **sid != self.me) {
             let known = read(&self.slots).get(sid).map(Arc::clone);
@@ -266,13 +266,7 @@ impl ElectionNet {
 
     fn encode(&self, n: Notification) -> Bytes {
         let mut out = BytesMut::new();
-        let says = read(&self.says);
-        let from = mail::Sender {
-            me: self.me,
-            is_observer: says.1,
-            members_text: &says.0,
-        };
-        mail::put(n, &from, &mut out);
+        mail::put(n, &read(&self.says), &mut out);
         out.freeze()
     }
 
@@ -500,24 +494,26 @@ impl ElectionNet {
         }
     }
 
-    /// A member may have a newer list than this server, whose leader this one does not know. That list binds nobody; it tells where to ask.
+    /// A member may have a newer list than this server, whose leader this one does not know, or a candidate that is to get its vote by one
+    /// (D-130). These lists bind nobody; they tell where to ask.
     fn hear_of_members(self: &Arc<Self>, from: ServerId, text: Option<&str>) {
-        let Some(text) = text.filter(|text| **text != *read(&self.says).0) else {
+        let Some(text) = text.filter(|text| **text != **read(&self.says)) else {
             return;
         };
         if self.shared.lists().listed(from).is_none() {
             return;
         }
-        let Ok(members) = Members::parse(text) else {
+        let Ok(Lists { active, next }) = Lists::heard(text) else {
             return;
         };
-        if !self.shared.hear_of(&members) {
-            return;
-        }
-        info!(peer = %from, version = %members.version, "a newer list of members is heard of");
-        for (sid, member) in members.list.iter().filter(|(sid, _)| **sid != self.me) {
-            if !read(&self.slots).contains_key(sid) {
-                self.add_slot(*sid, Place::of(member));
+        let newer = Some(active).filter(|active| self.shared.hear_of(active));
+        let next = next.filter(|next| self.shared.hear_of_next(next));
+        for members in newer.iter().chain(&next) {
+            info!(peer = %from, version = %members.version, "a newer list of members is heard of");
+            for (sid, member) in members.list.iter().filter(|(sid, _)| **sid != self.me) {
+                if !read(&self.slots).contains_key(sid) {
+                    self.add_slot(*sid, Place::of(member));
+                }
             }
         }
     }

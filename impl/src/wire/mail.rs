@@ -7,22 +7,11 @@ use bytes::{Bytes, BytesMut};
 use zabra_model::ids::{Epoch, ServerId, Zxid};
 use zabra_model::vote::{Notification, ServerState, Vote};
 
-/// Who writes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sender<'a> {
-    /// Its id.
-    pub me: ServerId,
-    /// Whether nobody can vote for it.
-    pub is_observer: bool,
-    /// Its configuration, as in a file of members.
-    pub members_text: &'a str,
-}
-
-/// Appends a notification in its frame.
-pub fn put(n: Notification, from: &Sender<'_>, out: &mut BytesMut) {
+/// Appends a notification in its frame. `members_text` is the writer's configuration, as in a file of members.
+pub fn put(n: Notification, members_text: &str, out: &mut BytesMut) {
     let form = NotificationForm::Config {
         version: wire::NOTIFICATION_VERSION,
-        text: from.members_text.into(),
+        text: members_text.into(),
     };
     let state = match n.state {
         ServerState::Looking => wire::ServerState::Looking,
@@ -38,10 +27,9 @@ pub fn put(n: Notification, from: &Sender<'_>, out: &mut BytesMut) {
         peer_epoch: i64::from(n.vote.epoch.0),
         form,
     };
-    if from.is_observer && n.vote.leader == from.me {
-        // It can be elected by nobody, and says so with the smallest numbers there are.
+    if n.vote.leader == ServerId::NOBODY {
+        // Who votes for nobody says so with the smallest numbers there are.
         let least = i64::MIN;
-        message.leader = ServerId(least.cast_unsigned());
         message.zxid = Zxid(least.cast_unsigned());
         message.peer_epoch = least;
     }
@@ -118,8 +106,8 @@ mod tests {
     use zabra_model::ids::Round;
 
     #[test]
-    fn a_notification_reads_back_and_an_observer_s_own_vote_is_for_nobody() {
-        let notification = Notification {
+    fn a_notification_reads_back_and_a_vote_for_nobody_has_the_smallest_numbers() {
+        let mut notification = Notification {
             state: ServerState::Looking,
             vote: Vote {
                 epoch: Epoch(4),
@@ -128,21 +116,16 @@ mod tests {
             },
             round: Round(5),
         };
-        let mut from = Sender {
-            me: ServerId(2),
-            is_observer: false,
-            members_text: "",
-        };
         let (mut buf, mut heard) = (BytesMut::new(), Vec::new());
-        put(notification, &from, &mut buf);
-        from.is_observer = true;
-        put(notification, &from, &mut buf);
+        put(notification, "", &mut buf);
+        notification.vote.leader = ServerId::NOBODY;
+        put(notification, "", &mut buf);
         read(&mut buf, |said| heard.push(said)).unwrap();
         let [Ok(first), Ok(second)] = heard[..] else {
             panic!("{heard:?}")
         };
-        assert_eq!(first, notification);
+        assert_eq!(first.vote.leader, ServerId(2));
         assert_eq!(second.vote.epoch, Epoch(0));
-        assert_ne!(second.vote.leader, ServerId(2));
+        assert_eq!(second.vote.leader, ServerId::NOBODY);
     }
 }

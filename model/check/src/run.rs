@@ -96,6 +96,9 @@ struct Variation {
     /// So many snapshots taken while serving.
     #[arg(long)]
     snapshots: Option<u8>,
+    /// The last round of elections that a server may enter by itself.
+    #[arg(long)]
+    rounds: Option<u8>,
 }
 
 impl Variation {
@@ -106,8 +109,9 @@ impl Variation {
             self.disconnects,
             self.epochs,
             self.snapshots,
+            self.rounds,
         ];
-        if others == [None; 5] {
+        if others == [None; 6] {
             return b;
         }
         let crashes = self.crashes.unwrap_or(b.crashes);
@@ -124,6 +128,7 @@ impl Variation {
             },
             epochs: self.epochs.unwrap_or(b.epochs),
             snapshots: self.snapshots.unwrap_or(b.snapshots),
+            rounds: self.rounds.unwrap_or(b.rounds),
             golden: None,
             ..*b
         }))
@@ -308,7 +313,7 @@ fn run_one(b: &'static Bounds, arguments: &Arguments) -> Result<RunReport, Strin
         "depth_first_seconds": first.as_ref().map(|f| f.seconds), "fingerprint_bits": levels.width.bits(),
         "expected_collisions": levels.width.expected_collisions(levels.distinct),
         "peak_memory_bytes": peak_bytes(), "table_bytes": levels.table_bytes, "spilled_bytes": levels.spilled,
-        "liveness": levels.liveness.map(|l| json!({"serving": l.serving, "exempt": l.exempt, "wedged": l.wedged, "edges": l.edges})),
+        "liveness": levels.liveness.map(|l| json!({"serving": l.serving, "exempt": l.exempt, "wedged": l.wedged, "endless": l.endless, "edges": l.edges})),
         "complete": levels.complete, "holds": holds, "held": held, "broken": broken,
         "witnessed": witnessed, "golden": b.golden.map(golden_json), "complaints": complaints});
     let row = (levels.complete && broken.is_empty()).then(|| table::row(b, &levels, seconds));
@@ -381,8 +386,9 @@ fn counted(
 fn liveness(levels: &Explored) -> String {
     levels.liveness.map_or_else(String::new, |l| {
         format!(
-            "  no wedge: {} states serve, {} have no epoch or round left, {} of the others cannot reach one that serves ({} transitions without faults)\n",
-            l.serving, l.exempt, l.wedged, l.edges
+            "  no wedge: {} states serve, {} have no epoch or round left, {} of the others cannot reach one that serves ({} transitions without faults)\n  \
+             an exchange of votes ends: from {} states it need not\n",
+            l.serving, l.exempt, l.wedged, l.edges, l.endless
         )
     })
 }

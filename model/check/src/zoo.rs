@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 use zabra_check::checker::bounds::Bounds;
-use zabra_check::checker::explore::{Explored, NO_WEDGE};
+use zabra_check::checker::explore::{Explored, NO_WEDGE, VOTES_END};
 use zabra_check::checker::model::Zab;
 use zabra_check::checker::zoo::{self, Cage};
 use zabra_check::checker::{properties, trace};
@@ -165,7 +165,10 @@ pub(crate) fn without_each(names: &[String], as_json: bool) -> Result<bool, Stri
         }
         found.push((cage.bounds.name, second));
     }
-    let asked = properties::ALL.iter().map(|p| p.name).chain([NO_WEDGE]);
+    let asked = properties::ALL
+        .iter()
+        .map(|p| p.name)
+        .chain([NO_WEDGE, VOTES_END]);
     let needs: Vec<(&str, Vec<&str>)> = asked
         .map(|asked| {
             let survivors = found

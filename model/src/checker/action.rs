@@ -222,6 +222,13 @@ pub const WITNESSES: &[&str] = &[
     "FailSync",
     "SyncFound",
     "power fails before a start has synced",
+    "elected while two lists bind",
+    "elected by a list that another lacks",
+    "follows a leader of a newer list",
+    "follows a leader of an older list",
+    "follows a leader that its lists lack",
+    "a joiner follows",
+    "who has lost its vote follows",
 ];
 
 pub(super) const W_EMPTY_DIFF: usize = 18;
@@ -245,6 +252,13 @@ pub(super) const W_FOLLOWS_LEADER: usize = 38;
 pub(super) const W_FOLLOWS_NOBODY: usize = 39;
 pub(super) const W_USED_UP: usize = 42;
 pub(super) const W_LOST_FOUND: usize = 47;
+pub(super) const W_ELECTED_BY_TWO: usize = 48;
+pub(super) const W_ELECTED_LACKED: usize = 49;
+pub(super) const W_FOLLOWS_NEWER: usize = 50;
+pub(super) const W_FOLLOWS_OLDER: usize = 51;
+pub(super) const W_FOLLOWS_UNLISTED: usize = 52;
+pub(super) const W_JOINER_FOLLOWS: usize = 53;
+pub(super) const W_REMOVED_FOLLOWS: usize = 54;
 
 impl Action {
     /// Whether it is a fault: something that a budget bounds and nobody may count on.

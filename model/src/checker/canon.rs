@@ -55,7 +55,12 @@ pub(super) fn epoch(Epoch(e): Epoch, out: &mut Bytes) {
     small(e, out);
 }
 
-fn server(ServerId(s): ServerId, out: &mut Bytes) {
+fn server(id: ServerId, out: &mut Bytes) {
+    if id == ServerId::NOBODY {
+        out.push(0);
+        return;
+    }
+    let ServerId(s) = id;
     let index = usize::try_from(s).unwrap_or(usize::MAX);
     small(out.name(index - 1) + 1, out);
 }

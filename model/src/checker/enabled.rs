@@ -142,8 +142,9 @@ impl Zab {
         };
         let n = self.world.n();
         let silent = |to: usize| c.mail(&self.world, to).iter().all(Vec::is_empty);
-        // Nobody tells an observer anything of its own accord.
-        let mut hearers = (0..n).filter(|j| *j != i && !self.world.envs[*j].observer);
+        // Nobody tells anything of its own accord to whom its lists give no vote.
+        let voters = peer.ensemble().iter().map(index);
+        let mut hearers = voters.filter(|j| *j != i);
         (0..n).all(silent) && hearers.any(news)
     }
 

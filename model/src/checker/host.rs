@@ -174,7 +174,12 @@ pub(super) struct BallotsHeard {
 }
 
 /// That, if the election is real.
-pub(super) fn ballots_of(world: &World, peer: &Peer, input: &Input<Txn>) -> Option<BallotsHeard> {
+pub(super) fn ballots_of(
+    world: &World,
+    me: ServerId,
+    peer: &Peer,
+    input: &Input<Txn>,
+) -> Option<BallotsHeard> {
     let Role::Looking(l) = &peer.role else {
         return None;
     };
@@ -184,7 +189,7 @@ pub(super) fn ballots_of(world: &World, peer: &Peer, input: &Input<Txn>) -> Opti
     // A LOOKING vote that the own proposal has left behind is dead, and not part of a state.
     let live = |b: &Ballot| b.state != ServerState::Looking || b.vote == l.proposal;
     let mut heard = BallotsHeard {
-        me: l.own.leader,
+        me,
         ensemble: peer.ensemble().clone(),
         in_my_round: false,
         leaders: Vec::new(),
@@ -222,10 +227,13 @@ pub(super) fn ballots_of(world: &World, peer: &Peer, input: &Input<Txn>) -> Opti
 
 impl BallotsHeard {
     /// Whether the election may end as it has: by a quorum of its own round that has the same vote, or with a leader that
-    /// has said itself that it leads, and that a quorum of those outside the election follows.
+    /// has said itself that it leads, and that a quorum, by one of the lists, of those outside the election follows.
     pub(super) fn back(&self, after: &Peer) -> bool {
-        let decides = |who: &mut dyn Iterator<Item = ServerId>| {
-            self.ensemble.decides(who, Switches::default())
+        let off = Switches::default();
+        let decides = |who: &mut dyn Iterator<Item = ServerId>| self.ensemble.decides(who, off);
+        // Who follows may be bound by one of the lists alone.
+        let decides_by_one = |who: &mut dyn Iterator<Item = ServerId>| {
+            self.ensemble.is_quorum_of_one(self.ensemble.set(who), off)
         };
         let by_round = |v: Vote| {
             let same = self.round.iter().filter(|(_, b)| b.vote == v);
@@ -239,7 +247,7 @@ impl BallotsHeard {
             };
             [&self.round, &self.settled]
                 .into_iter()
-                .any(|votes| decides(&mut votes.iter().filter(named).map(|(sid, _)| *sid)))
+                .any(|votes| decides_by_one(&mut votes.iter().filter(named).map(|(sid, _)| *sid)))
         };
         match &after.role {
             Role::Following(f) => {

@@ -10,12 +10,13 @@ use super::link::{End, Wire};
 use super::node::Stimulus;
 use super::parts::sid;
 use super::properties;
-use super::txn::Txn;
+use super::txn::{Listed, Txn};
 use crate::ids::{Epoch, Zxid};
 use crate::invariants::InvariantSet;
 use crate::leader::Phase;
 use crate::packet::Packet;
-use crate::peer::Role;
+use crate::peer::{Peer, Role};
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -144,6 +145,7 @@ impl Zab {
             Start::Cold => vec![self.booted(self.empty_disks())],
             Start::Warm => vec![self.warm()],
             Start::Left(left) => vec![self.left(left)],
+            Start::AnyOf(left) => left.iter().map(|left| self.left(left)).collect(),
             Start::Uneven => uneven_disks(self.world.n())
                 .into_iter()
                 .map(|disks| self.booted(disks))
@@ -159,7 +161,8 @@ impl Zab {
         cluster
     }
 
-    /// The last voter leads epoch 1, everyone has applied e1c1, e1c2 is proposed and nothing of it has arrived.
+    /// The last voter leads epoch 1, everyone has applied e1c1, e1c2 is proposed, where the budget has it, and nothing of it has arrived. All
+    /// votes of the election have been heard.
     fn warm(&self) -> Cluster {
         let (world, log) = (&self.world, &mut Log::default());
         let mut cluster = self.booted(self.empty_disks());
@@ -171,9 +174,12 @@ impl Zab {
             cluster.connect(world, other, log);
             self.drain(&mut cluster, log);
         }
+        cluster.hush(world, log);
         cluster.propose(world, leader, log);
         self.drain(&mut cluster, log);
-        cluster.propose(world, leader, log);
+        if self.bounds.txns > 1 {
+            cluster.propose(world, leader, log);
+        }
         cluster
     }
 
@@ -182,17 +188,26 @@ impl Zab {
         let zxids = |list: &[(u32, u32)]| -> Vec<Zxid> {
             list.iter().map(|(e, c)| Zxid::new(Epoch(*e), *c)).collect()
         };
+        let listed = |(version, members): &((u32, u32), u8)| Listed {
+            version: Zxid::new(Epoch(version.0), version.1),
+            members: *members,
+        };
         let disk = |d: &super::bounds::LeftDisk| {
+            let known = d.lists[..d.activated].last().map(listed);
             Disk::quiet(DiskImage {
                 accepted: Epoch(d.accepted),
                 current: Epoch(d.current),
                 snapshot: zxids(d.snapshot),
                 log: zxids(d.log),
+                active: known.unwrap_or(Listed::first(self.bounds.voters())),
+                configs: d.lists.iter().map(listed).collect(),
                 ..DiskImage::empty(self.bounds.voters())
             })
         };
         let mut cluster = self.booted(left.disks.iter().map(disk).collect());
-        cluster.begin(&self.world, zxids(left.committed));
+        let lists = left.disks.iter().flat_map(|d| d.lists);
+        let lists: BTreeSet<_> = lists.map(|(version, _)| version).collect();
+        cluster.begin(&self.world, zxids(left.committed), lists.len());
         cluster
     }
 
@@ -244,8 +259,13 @@ impl Zab {
         // A leader that completes a reconfiguration without a vote for itself hands over to one of a further epoch.
         let needed = if b.grain == Grain::E0 { 2 } else { 1 } + u32::from(b.may_unseat_a_voter());
         let epochs_left = (0..n).all(|i| self.accepted(c, i).0 + needed <= u32::from(b.epochs));
+        // So do rounds: that hand-over is one more election.
+        let rounds_left = |p: &Peer| {
+            let rounds = p.round.0 + u64::from(b.may_unseat_a_voter());
+            b.grain != Grain::E2 || rounds < u64::from(b.rounds)
+        };
         let mut peers = c.nodes(&self.world).filter_map(|n| n.peer.as_ref());
-        if epochs_left && peers.all(|p| self.may_look_again(p)) {
+        if epochs_left && peers.all(rounds_left) {
             Obligation::Recovers
         } else {
             Obligation::Exempt

@@ -2,9 +2,9 @@
 //!
 //! `model/README.md` shows this table to readers; a test keeps the two the same.
 
-use super::bounds::{BASE, Bounds, Disk, GROUPS, Grain, Left, LeftDisk, Start};
+use super::bounds::{BASE, Bounds, Disk, GROUPS, Grain, Left, LeftDisk, Start, elections};
 use super::cluster::Log;
-use super::explore::{Explored, NO_WEDGE, Options, Progress, explore};
+use super::explore::{Explored, NO_WEDGE, Options, Progress, VOTES_END, explore};
 use super::model::Zab;
 use super::properties;
 use crate::invariants::InvariantSet;
@@ -112,7 +112,7 @@ pub fn first_catch(model: &Zab) -> io::Result<Explored> {
 struct Ignored {
     /// Invariants.
     invariants: InvariantSet,
-    /// [`NO_WEDGE`], where the configuration asks it.
+    /// [`NO_WEDGE`] and [`VOTES_END`], where the configuration asks them.
     wedges: bool,
 }
 
@@ -163,7 +163,7 @@ pub fn second_catch(cage: &'static Cage, crashes_more: u8) -> io::Result<Second>
     let without = first.invariant;
     let ignored = Ignored {
         invariants: broken,
-        wedges: without == NO_WEDGE,
+        wedges: [NO_WEDGE, VOTES_END].contains(&without),
     };
     let (mut distinct, mut complete) = (0, true);
     // What breaks only when a loss has come true may take further crashes.
@@ -297,6 +297,8 @@ const fn disk(
         current,
         snapshot,
         log,
+        lists: &[],
+        activated: 0,
     }
 }
 
@@ -403,6 +405,27 @@ const LEFT_BASE: Bounds = Bounds {
     epochs: 6,
     liveness: true,
     ..left(&BASE_LEFT)
+};
+
+/// Elections after a leader was lost in the middle of a reconfiguration.
+const fn lists(left: &'static [Left]) -> Bounds {
+    Bounds {
+        start: Start::AnyOf(left),
+        ..elections::ELECTIONS
+    }
+}
+
+/// Of servers 1 and 2, while server 3 gets a vote.
+const JOINING: Bounds = Bounds {
+    servers: 2,
+    joiners: 1,
+    ..lists(elections::LEFT_JOINING)
+};
+
+/// Of all three, while server 3 loses its vote.
+const LEAVING: Bounds = Bounds {
+    targets: &[0b011],
+    ..lists(elections::LEFT_LEAVING)
 };
 
 /// Three groups of which one has a single member.
@@ -568,6 +591,22 @@ pub const ALL: &[Cage] = &[
         "a COMMIT of the initial history activates"),
     cage!(SnapWithoutConfig, "a textbook mistake", REELECT.txns(1).faults(2, 0).epochs(3).reconfigs(1, &[0b010]), "one leader per epoch", 23,
         "SNAP leaves the learner with the lists that it had"),
+    cage!(ElectedByOldList, "a textbook mistake", LEAVING.faults(0, 0), "elections are backed", 2,
+        "while two lists bind, an election is won by a quorum of the old one"),
+    cage!(ElectedByNewList, "a textbook mistake", JOINING.faults(0, 0), "elections are backed", 2,
+        "while two lists bind, an election is won by a quorum of the new one"),
+    cage!(GuestVoteCounts, "a textbook mistake", LEAVING.faults(0, 0), "elections are backed", 2,
+        "the vote of a server that has none is counted"),
+    cage!(CandidateWithoutVote, "found here", LEAVING.faults(0, 0), "elections are the oracle's", 4,
+        "a server that has lost its vote stands for itself, and leads again where others still name it"),
+    cage!(AnswersWithoutEnd, "found here (D-129)", JOINING.faults(0, 0), "an exchange of votes ends", 3,
+        "two servers of which one does not count the other answer each other's answers for ever"),
+    cage!(OwnCandidatesOnly, "found here (D-130)", JOINING.faults(0, 0), "no wedge", 1,
+        "a joiner has the best history, and a voter that lacks its list does not vote for it: no quorum, for ever"),
+    cage!(FollowNeedsBothLists, "a textbook mistake", lists(elections::LEFT_BEHIND).reconfigs(1, &[0b100]).faults(1, 0), "a formed ensemble is joined", 14,
+        "a server that is bound by a list which others lack does not follow whom they follow"),
+    cage!(UnlistedLeaderNotAsked, "a textbook mistake", Bounds { joiners: 1, rounds: 3, ..lists(elections::LEFT_ALONE) }.reconfigs(1, &[0b1000]).faults(0, 0), "no wedge", 0,
+        "nobody asks a leader that its own lists lack, so who has missed a reconfiguration finds none"),
     cage!(FollowerForgetsToApply, "a textbook mistake", WARM.faults(0, 0), "quiescence is agreement", 1,
         "a follower does not apply what it is told to be committed"),
     cage!(LeaderForgetsToApply, "a textbook mistake", REELECT.faults(0, 0), "quiescence is agreement", 9,

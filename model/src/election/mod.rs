@@ -106,7 +106,7 @@ impl Looking {
         out: &mut Effects<T>,
     ) -> Option<Elected> {
         if n.round < *round {
-            if env.observer {
+            if !ensemble.has_vote(env.me) && env.rules().answers_end() {
                 return None; // its proposal is no vote, it brings nobody anywhere
             }
             // The sender is behind: our proposal brings it into this round.
@@ -154,7 +154,9 @@ impl Looking {
             });
         }
         let single = !env.rules().election_needs_a_quorum() && !self.received.is_empty();
-        if single || ensemble.is_quorum(agreeing, env.switches) {
+        let with_guests = !env.rules().only_voters_elect()
+            && tally::many_agree(ensemble, &self.received, self.proposal);
+        if single || with_guests || ensemble.elects(agreeing, env.switches) {
             self.deciding = true;
             out.push(Effect::Arm(Timer::Finalize));
         } else if self.deciding {
@@ -186,7 +188,7 @@ impl Looking {
             state: n.state,
         };
         let leader = n.vote.leader;
-        if from != leader && !ensemble.has_vote(leader) {
+        if from != leader && !ensemble.has_vote(leader) && env.rules().unlisted_leader_is_asked() {
             // Nobody asks a server that no list has; its own word is needed all the same.
             let notification = self.notification(*round);
             out.push(Effect::Notify {
@@ -412,6 +414,102 @@ mod tests {
         );
         inputs.extend([Input::Durable(Mark(u64::MAX)), says(4, leads, 4, 7)]);
         assert_eq!(after(&place, inputs).0.leader(), Some(ServerId(4)));
+    }
+
+    /// Server 3 led, and has lost its vote. It comes back in the round in which it was elected, and those that followed it still do; or it is
+    /// still in that round, and their votes come late.
+    #[test]
+    fn who_has_lost_its_vote_votes_for_nobody_and_does_not_lead_where_others_name_it() {
+        let place = env(VOTERS[2], Voters::new(&VOTERS[..2]).unwrap());
+        let follows = ServerState::Following;
+        for state in [follows, ServerState::Looking] {
+            let (peer, _) = after(&place, vec![says(1, state, 3, 1), says(2, state, 3, 1)]);
+            assert_eq!(peer.state(), ServerState::Looking);
+            let vote = peer.notification().map(|n| n.vote.leader);
+            assert_eq!(vote, Some(ServerId::NOBODY));
+        }
+        // One that has its vote takes it up again.
+        let place = env(VOTERS[2], Voters::new(&VOTERS).unwrap());
+        let both = vec![says(1, follows, 3, 1), says(2, follows, 3, 1)];
+        assert_eq!(after(&place, both).0.state(), ServerState::Leading);
+    }
+
+    /// Server 3 is to get a vote: server 2 has that in its log, and server 1 has not.
+    #[test]
+    fn a_voter_may_propose_a_server_that_the_own_list_lacks() {
+        let place = env(VOTERS[0], Voters::new(&VOTERS[..2]).unwrap());
+        let looking = ServerState::Looking;
+        // Its own word is that of a server without a vote.
+        let (peer, _) = after(&place, vec![says(3, looking, 3, 1)]);
+        assert_eq!(peer.notification().map(|n| n.vote.leader), Some(VOTERS[0]));
+        let (peer, out) = after(&place, vec![says(2, looking, 3, 1)]);
+        assert_eq!(peer.leader(), Some(VOTERS[2]));
+        assert!(out.contains(&Effect::Dial(VOTERS[2])));
+        // A vote for nobody is none.
+        let (peer, _) = after(&place, vec![says(2, looking, ServerId::NOBODY.0, 1)]);
+        assert_eq!(peer.notification().map(|n| n.vote.leader), Some(VOTERS[0]));
+    }
+
+    /// Lets two servers talk to each other until both are silent.
+    fn talk(places: &[Place; 2], rounds: [u64; 2]) -> usize {
+        let [mut a, mut b] = [0, 1].map(|i| {
+            let (env, ensemble) = &places[i];
+            let (found, ensemble) = (Durable::default(), ensemble.clone());
+            let mut peer = Peer::boot(env, found, ensemble, &mut Effects::<()>::new());
+            peer.round = Round(rounds[i]);
+            peer
+        });
+        let mut waiting: Vec<(usize, Notification)> = Vec::new();
+        for (i, peer) in [&a, &b].into_iter().enumerate() {
+            waiting.extend(peer.notification().map(|n| (1 - i, n)));
+        }
+        let mut heard = 0;
+        while let Some((to, notification)) = waiting.pop() {
+            heard += 1;
+            assert!(heard < 50, "they talk for ever: {places:?} {rounds:?}");
+            let (from, mut out) = (places[1 - to].0.me, Effects::<()>::new());
+            let peer = [&mut a, &mut b].into_iter().nth(to).unwrap();
+            peer.step(
+                &places[to].0,
+                Input::Notified { from, notification },
+                &mut out,
+            );
+            let answers = out.into_iter().filter_map(|effect| match effect {
+                Effect::Notify {
+                    to: whom,
+                    notification,
+                } if whom == from => Some((1 - to, notification)),
+                _ => None,
+            });
+            waiting.extend(answers);
+        }
+        heard
+    }
+
+    /// Whatever lists two servers go by, with and without a vote for each other, in whatever rounds they are (D-129).
+    #[test]
+    fn two_servers_that_differ_in_who_votes_do_not_answer_each_other_for_ever() {
+        let all = [1, 2, 3, 4].map(ServerId);
+        let lists: Vec<Voters> = (1..16_u8)
+            .map(|bits| {
+                all.into_iter()
+                    .filter(move |id| bits >> (id.0 - 1) & 1 == 1)
+            })
+            .map(|ids| Voters::new(&ids.collect::<Vec<_>>()).unwrap())
+            .collect();
+        let mut longest = 0;
+        for (a, b) in lists.iter().flat_map(|a| lists.iter().map(move |b| (a, b))) {
+            for rounds in [[1, 1], [1, 2], [2, 1]] {
+                let places = [(1, a), (3, b)].map(|(me, list)| {
+                    let (mut env, ensemble) = env(ServerId(me), list.clone());
+                    // Who alone decides has nobody to ask; here all look.
+                    env.epoch_max = Epoch(0);
+                    (env, ensemble)
+                });
+                longest = longest.max(talk(&places, rounds));
+            }
+        }
+        assert!(longest > 3, "somebody is answered: {longest}");
     }
 
     /// Server 1 and 2 agree on 2; what is known of server 3 decides whether they wait for its vote.

@@ -27,6 +27,12 @@ pub(crate) fn agreeing(env: &Env, ensemble: &Ensemble, received: &Ballots, propo
     ensemble.set(others.chain([env.me]))
 }
 
+/// Whether more than half as many servers as there are voters agree with `proposal`, whoever they are; this server makes one more.
+pub(crate) fn many_agree(ensemble: &Ensemble, received: &Ballots, proposal: Vote) -> bool {
+    let others = received.values().filter(|b| b.vote == proposal);
+    (others.count() + 1) * 2 > ensemble.iter().count()
+}
+
 /// Whether servers outside the election prove that `vote` has won: a quorum of them names its leader and
 /// epoch, and the leader itself says that it leads.
 ///
@@ -56,5 +62,10 @@ pub(crate) fn is_settled(
             .any(|(sid, b)| sid == vote.leader && b.state == ServerState::Leading)
     };
     let leader_confirms = leader_confirms || !env.rules().leaders_own_word_is_needed();
-    leader_confirms && ensemble.is_quorum_of_one(set, env.switches)
+    let decides = if env.rules().either_list_proves_a_leader() {
+        ensemble.is_quorum_of_one(set, env.switches)
+    } else {
+        ensemble.is_quorum(set, env.switches)
+    };
+    leader_confirms && decides
 }

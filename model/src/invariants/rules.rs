@@ -332,31 +332,31 @@ fn serves_on(v: &View<'_>, link: &Connection) -> bool {
     matches!(v.conducts[link.learner].doing, Doing::Following { serves: Some(_), link: Some(its), .. } if its == link.id)
 }
 
-/// I-17: a looking server that has heard every member of a formed ensemble, as they are now, has joined it.
+/// I-17: a looking server that has heard every member of a formed ensemble, as they are now, has joined it. The members are those that its
+/// own lists know, and the leader; and they have to be a quorum by one of these lists.
 pub(super) fn formed_ensemble_is_joined(v: &View<'_>) -> Verdict {
     for (at, looking) in v.conducts.iter().enumerate() {
-        let Doing::Looking { settled } = looking.doing else {
+        let Doing::Looking { settled, ensemble } = looking.doing else {
             continue;
         };
         for (leader, conduct) in v.conducts.iter().enumerate() {
             let Doing::Leading {
                 serves: Some(epoch),
-                ensemble,
                 ..
             } = conduct.doing
             else {
                 continue;
             };
-            let members: Vec<(ServerId, Ballot)> = members(v, epoch).collect();
+            let leads = v.servers[leader].id;
+            let known = |(id, _): &(ServerId, Ballot)| *id == leads || ensemble.has_vote(*id);
+            let members: Vec<(ServerId, Ballot)> = members(v, epoch).filter(known).collect();
             let heard = members.iter().all(|(id, b)| settled.get(id) == Some(b));
-            let ids = members.into_iter().map(|(id, _)| id);
-            ensure(
-                !heard || !ensemble.decides(ids, Switches::default()),
-                || {
-                    let (at, leader) = (v.servers[at].id, v.servers[leader].id);
-                    format!("server {at} has heard all who serve under {leader}, and looks")
-                },
-            )?;
+            let ids = ensemble.set(members.into_iter().map(|(id, _)| id));
+            let is_quorum = ensemble.is_quorum_of_one(ids, Switches::default());
+            ensure(!heard || !is_quorum, || {
+                let at = v.servers[at].id;
+                format!("server {at} has heard all who serve under {leads}, and looks")
+            })?;
         }
     }
     Ok(())

@@ -116,6 +116,8 @@ pub enum Doing<'a> {
     Looking {
         /// The newest votes of those who are not.
         settled: &'a Ballots,
+        /// The configurations that bind it.
+        ensemble: &'a Ensemble,
     },
     /// It leads.
     Leading {
@@ -190,6 +192,7 @@ impl<'a> Conduct<'a> {
                 Role::Draining { .. } => Doing::Draining,
                 Role::Looking(l) => Doing::Looking {
                     settled: &l.settled,
+                    ensemble: peer.ensemble(),
                 },
                 Role::Leading(l) => Doing::Leading {
                     vote: l.vote,

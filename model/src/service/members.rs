@@ -319,6 +319,9 @@ impl Members {
 /// Between the two lists of a server as text: no line of a list.
 const BETWEEN: &str = "\n--\n";
 
+/// What each line of the newer list begins with in an election message: a comment to ZooKeeper's servers, which would go by that list.
+const NOT_YET: &str = "#next ";
+
 /// The lists that bind a server: what the protocol core keeps of them is [`Ensemble`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lists {
@@ -453,7 +456,34 @@ impl Lists {
         text
     }
 
+    /// Both as text, as election messages tell them.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut text = self.active.text();
+        let next = self.next.iter().map(Members::text);
+        for line in next.flat_map(|next| next.lines().map(String::from).collect::<Vec<_>>()) {
+            text.push_str(&format!("\n{NOT_YET}{line}"));
+        }
+        text
+    }
+
     /// Reads that.
+    ///
+    /// # Errors
+    /// As [`Members::parse`].
+    pub fn heard(text: &str) -> Result<Self, String> {
+        let (next, active): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|line| line.starts_with(NOT_YET));
+        let next = next.iter().filter_map(|line| line.strip_prefix(NOT_YET));
+        let next = next.collect::<Vec<_>>().join("\n");
+        let next = (!next.is_empty()).then(|| Members::parse(&next));
+        Ok(Self {
+            active: Members::parse(&active.join("\n"))?,
+            next: next.transpose()?,
+        })
+    }
+
+    /// Reads what goes with SNAP.
     ///
     /// # Errors
     /// As [`Members::parse`].
@@ -512,12 +542,18 @@ mod tests {
             let read = Members::parse(&members.text());
             prop_assert_eq!(read.as_ref(), Ok(&members));
             let lists = Lists::found(members, [next]);
-            prop_assert_eq!(Lists::parse(&lists.text()), Ok(lists));
+            prop_assert_eq!(Lists::parse(&lists.text()), Ok(lists.clone()));
+            prop_assert_eq!(Lists::heard(&lists.told()), Ok(lists.clone()));
+            // ZooKeeper's servers pass over comments, and go by the rest.
+            let told = lists.told();
+            let rest = told.lines().filter(|line| !line.starts_with('#'));
+            prop_assert_eq!(rest.collect::<Vec<_>>().join("\n"), lists.active.text());
         }
 
         #[test]
         fn no_text_is_too_strange_to_be_read(text in "(server|version|group|weight|[.=:;,|\n0-9a-z]){0,40}") {
             let _ = Lists::parse(&text);
+            let _ = Lists::heard(&text);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Every configuration that `zabra-check` knows by name, but for those of the bug zoo.
 
 use super::base::{BASE, GROUPS, WEIGHTS};
+use super::elections;
 use super::{Bounds, Disk, Golden, Grain, Start, Tier};
 use crate::checker::zoo;
 
@@ -652,6 +653,13 @@ pub const ALL: &[Bounds] = &[
         }),
         ..BASE
     },
+    elections::FLE_JOIN,
+    elections::FLE_LEAVE,
+    elections::FLE_JOIN_LEFT,
+    elections::FLE_LEAVE_LEFT,
+    elections::FLE_LEAVE_R3,
+    elections::FLE_JOIN_LEFT_C1,
+    elections::FLE_LEAVE_LEFT_C1,
     Bounds {
         name: "e2e-walk",
         about: "Fast Leader Election and recovery end to end, every disk step apart, PINGs: for walks, not to be exhausted",

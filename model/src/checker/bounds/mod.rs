@@ -2,6 +2,7 @@
 
 mod all;
 mod base;
+pub(super) mod elections;
 mod witnesses;
 
 use crate::switch::Switch;
@@ -34,12 +35,14 @@ pub enum Disk {
 pub enum Start {
     /// Every disk is empty, everyone looks.
     Cold,
-    /// The last server leads epoch 1, `e1c1` is applied everywhere, `e1c2` has just been proposed.
+    /// The last voter leads epoch 1, `e1c1` is applied everywhere, and `e1c2`, if so many transactions may be, has just been proposed.
     Warm,
     /// Everyone looks, with histories that a lost leader can leave behind: each of these is an initial state.
     Uneven,
     /// Everyone looks, with these disks: a later chapter of a story whose beginning is known to be possible.
     Left(&'static Left),
+    /// The same with any of these.
+    AnyOf(&'static [Left]),
 }
 
 /// What a lost leader has left behind. A zxid is an epoch and a counter.
@@ -62,6 +65,10 @@ pub struct LeftDisk {
     pub snapshot: &'static [(u32, u32)],
     /// The log above it.
     pub log: &'static [(u32, u32)],
+    /// The lists of voters that its log brings: the zxid of each, and a bit for each voter.
+    pub lists: &'static [((u32, u32), u8)],
+    /// How many of these it knows to be committed.
+    pub activated: usize,
 }
 
 /// How long a configuration takes on two cores.

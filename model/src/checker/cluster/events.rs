@@ -217,10 +217,24 @@ impl Cluster {
         self.step(world, i, &Stimulus::FailWrite, log);
     }
 
+    /// Every vote on the way has been heard, and changed nothing.
+    pub(in crate::checker) fn hush(&mut self, world: &World, log: &mut Log) {
+        for i in 0..self.n() {
+            self.on_mail(world, i, OnMail::Empty, log);
+        }
+    }
+
     /// Everything that is committed and spent when the exploration begins.
-    pub(in crate::checker) fn begin(&mut self, world: &World, committed: Vec<Zxid>) {
+    pub(in crate::checker) fn begin(
+        &mut self,
+        world: &World,
+        committed: Vec<Zxid>,
+        reconfigs: usize,
+    ) {
         let mut past = self.past(world).clone();
-        self.spent.txns = u8::try_from(past.proposed.len()).unwrap_or(u8::MAX);
+        let small = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
+        self.spent.txns = small(past.proposed.len() - reconfigs);
+        self.spent.reconfigs = small(reconfigs);
         past.committed = committed;
         self.past = world.intern_past(past, &mut Bytes::new());
     }

@@ -21,7 +21,7 @@ use spool::{Ledger, Level};
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use table::{Table, Width};
-use wedge::{Liveness, Notes};
+use wedge::{Liveness, Notes, Transition};
 
 /// How to explore.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +107,9 @@ pub struct Explored {
 /// The name of the property that [`wedge`] decides; it is one of the whole graph, so not in [`properties::ALL`].
 pub const NO_WEDGE: &str = "no wedge";
 
+/// The same of the other property that is decided there.
+pub const VOTES_END: &str = "an exchange of votes ends";
+
 /// A broken invariant.
 #[derive(Debug)]
 pub struct Violation {
@@ -187,7 +190,7 @@ pub fn explore(model: &Zab, options: &Options, progress: &Progress) -> io::Resul
     let shared = Shared::new(model, options, progress);
     let mut workers: Vec<Worker> = (0..options.threads.max(1)).map(Worker::new).collect();
     for (i, cluster) in model.initial().iter().enumerate() {
-        workers[0].found(&shared, cluster, (ORIGIN, 0), (i, false))?;
+        workers[0].found(&shared, cluster, (ORIGIN, 0), (i, Transition::Other))?;
     }
     workers[0].hand_over(&shared)?;
     let mut depth = 0;
@@ -277,7 +280,7 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// Whether every state can reach one that serves, and a way to one that cannot.
+/// Whether every state can reach one that serves and whether votes come to an end, and a way to a state that shows otherwise.
 fn wedges(
     model: &Zab,
     progress: &Progress,
@@ -285,15 +288,17 @@ fn wedges(
 ) -> io::Result<(Liveness, Option<Violation>)> {
     let count = progress.distinct.load(Ordering::Relaxed);
     let mut notes: Vec<&mut Notes> = workers.iter_mut().map(|w| &mut w.notes).collect();
-    let (found, wedged) = wedge::settle(&mut notes, count);
-    let here = wedged.and_then(|number| {
+    let (liveness, found) = wedge::settle(&mut notes, count);
+    let wrong = [(found.endless, VOTES_END), (found.wedged, NO_WEDGE)];
+    let wrong = wrong.into_iter().find_map(|(state, name)| {
+        let number = state?;
         workers.iter().find_map(|w| {
             let place = w.notes.numbers.iter().position(|n| *n == number)?;
-            Some(w.number << PLACE_BITS | place as u64)
+            Some((w.number << PLACE_BITS | place as u64, name))
         })
     });
-    let way = here.map(|at| way_to(model, at, NO_WEDGE, workers));
-    Ok((found, way.transpose()?))
+    let way = wrong.map(|(at, name)| way_to(model, at, name, workers));
+    Ok((liveness, way.transpose()?))
 }
 
 impl Worker {
@@ -336,7 +341,12 @@ impl Worker {
                         self.witnessed[bits.trailing_zeros() as usize] += 1;
                         bits &= bits - 1;
                     }
-                    self.found(shared, &next, (parent, number), (n, action.is_fault()))?;
+                    let kind = match action {
+                        Action::Notify { .. } => Transition::Vote,
+                        _ if action.is_fault() => Transition::Fault,
+                        _ => Transition::Other,
+                    };
+                    self.found(shared, &next, (parent, number), (n, kind))?;
                 }
                 self.actions = actions;
             }
@@ -375,7 +385,7 @@ impl Worker {
         shared: &Shared<'_>,
         cluster: &Cluster,
         (parent, from): (u64, u32),
-        (action, is_fault): (usize, bool),
+        (action, kind): (usize, Transition),
     ) -> io::Result<()> {
         let mails = shared.model.bounds.grain == Grain::E2;
         self.words.clear();
@@ -387,8 +397,8 @@ impl Worker {
         };
         // Where numbers matter, a configuration of 2^32 states would not fit into memory.
         let number = number as u32;
-        if shared.options.liveness && parent != ORIGIN && !is_fault {
-            self.notes.edge(from, number);
+        if shared.options.liveness && parent != ORIGIN {
+            self.notes.edge(from, number, kind);
         }
         if parent == ORIGIN {
             shared.progress.generated.fetch_add(1, Ordering::Relaxed);

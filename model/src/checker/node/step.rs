@@ -115,7 +115,7 @@ impl Node {
         if host::is_out_of_place(world, peer, &input) {
             out.seen(Observation::Violated(Violation::BadPacket));
         }
-        let heard = host::ballots_of(world, peer, &input);
+        let heard = host::ballots_of(world, sid(self.at), peer, &input);
         let mut effects = Effects::new();
         let served = peer.serving().is_some();
         peer.step(&world.envs[self.at], input, &mut effects);
