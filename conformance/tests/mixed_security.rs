@@ -10,7 +10,9 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
+use tempfile::TempDir;
 use zabra::wire::client::{Request, Response};
 use zabra::wire::quorum::{LearnerInfo, PacketKind, put_packet};
 use zabra_conformance::cluster::{Cluster, Product, wait_until};
@@ -26,17 +28,24 @@ const LONG: Duration = Duration::from_secs(60);
 const LIMIT: Duration = Duration::from_secs(5);
 const SESSION_MS: i32 = 10_000;
 
-/// Two of ours and one of ZooKeeper's, which has the largest id; what was written.
+/// Three servers, and what was written.
 struct Mixed {
     cluster: Cluster,
     written: BTreeSet<String>,
 }
 
 impl Mixed {
-    /// ZooKeeper's server leads: it wins the election with one of ours before the other comes.
+    /// ZooKeeper's server leads.
     fn start(settings: &[(&str, &str)]) -> Self {
         let products = [Product::Zabra, Product::Zabra, Product::ZooKeeper];
-        let mut cluster = Cluster::prepare(&products, &[], settings).unwrap();
+        let mut mixed = Self::start_as(&products, settings);
+        assert_eq!(mixed.leader(), Product::ZooKeeper);
+        mixed
+    }
+
+    /// The last server leads: it wins the election with the first before the second comes.
+    fn start_as(products: &[Product; 3], settings: &[(&str, &str)]) -> Self {
+        let mut cluster = Cluster::prepare(products, &[], settings).unwrap();
         cluster.patience = LONG;
         for i in [2, 0] {
             cluster.restart(i).unwrap();
@@ -44,12 +53,10 @@ impl Mixed {
         cluster.wait_until_serving().unwrap();
         cluster.restart(1).unwrap();
         cluster.wait_until_serving().unwrap();
-        let mut mixed = Self {
+        Self {
             cluster,
             written: BTreeSet::new(),
-        };
-        assert_eq!(mixed.leader(), Product::ZooKeeper);
-        mixed
+        }
     }
 
     fn leader(&mut self) -> Product {
@@ -89,12 +96,16 @@ impl Mixed {
     /// The leader is killed, the others go on without it, and it comes back.
     fn lose_the_leader(&mut self) {
         let leader = self.cluster.leader().unwrap();
-        self.cluster.kill(leader).unwrap();
+        self.lose(leader);
+    }
+
+    fn lose(&mut self, i: usize) {
+        self.cluster.kill(i).unwrap();
         self.cluster.wait_until_serving().unwrap();
-        self.write_everywhere(&format!("without-{leader}"));
-        self.cluster.restart(leader).unwrap();
+        self.write_everywhere(&format!("without-{i}"));
+        self.cluster.restart(i).unwrap();
         self.cluster.wait_until_serving().unwrap();
-        self.write_everywhere(&format!("again-with-{leader}"));
+        self.write_everywhere(&format!("again-with-{i}"));
     }
 }
 
@@ -205,4 +216,118 @@ fn servers_of_both_kinds_share_an_ensemble_with_sasl_and_with_both() {
         mixed.write_everywhere("end");
         assert_eq!(mixed.leader(), Product::ZooKeeper);
     }
+}
+
+/// A store of Java for keys, one for trust, and the file of their password.
+struct JavaStores {
+    directory: TempDir,
+    kind: &'static str,
+}
+
+impl JavaStores {
+    const PASSWORD: &str = "hush hush";
+
+    fn new(kind: &'static str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("password"), Self::PASSWORD).unwrap();
+        let stores = Self { directory, kind };
+        stores.fill();
+        stores
+    }
+
+    /// With a key, a certificate and an authority that nobody has seen before; what was there is replaced, in one piece each.
+    fn fill(&self) {
+        let made = DevelopmentTls::init().unwrap();
+        let file = |name: &str| made.path().join(name).display().to_string();
+        let (pem, authority, p12) = (file("server.pem"), file("ca.pem"), file("server.p12"));
+        let password = format!("pass:{}", Self::PASSWORD);
+        let export = ["pkcs12", "-export", "-name", "server", "-in", &pem];
+        run(Command::new("openssl")
+            .args(export)
+            .args(["-out", &p12, "-passout", &password]));
+        let (key, trust) = (file("key.new"), file("trust.new"));
+        let into = |store, file| {
+            let mut keytool = Command::new("keytool");
+            let what = ["-noprompt", store, "-alias", "server", "-file", &*authority];
+            keytool.args(if store == "-importcert" {
+                &what[..]
+            } else {
+                &what[..2]
+            });
+            let [to, kind, password] = match store {
+                "-importcert" => ["-keystore", "-storetype", "-storepass"],
+                _ => ["-destkeystore", "-deststoretype", "-deststorepass"],
+            };
+            keytool.args([to, file, kind, self.kind, password, Self::PASSWORD]);
+            keytool
+        };
+        run(into("-importkeystore", &key).args([
+            "-srckeystore",
+            &p12,
+            "-srcstorepass",
+            Self::PASSWORD,
+        ]));
+        run(&mut into("-importcert", &trust));
+        for (made, name) in [(trust, "trust"), (key, "key")] {
+            // The directory of the new files may be on another file system.
+            let beside = self.directory.path().join("new");
+            std::fs::copy(made, &beside).unwrap();
+            std::fs::rename(beside, self.file(name)).unwrap();
+        }
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
+    }
+
+    fn lines(&self) -> [(&'static str, String); 8] {
+        [
+            ("sslQuorum", "true".into()),
+            ("sslQuorumReloadCertFiles", "true".into()),
+            ("ssl.quorum.keyStore.location", self.file("key")),
+            ("ssl.quorum.keyStore.type", self.kind.into()),
+            ("ssl.quorum.keyStore.passwordPath", self.file("password")),
+            ("ssl.quorum.trustStore.location", self.file("trust")),
+            ("ssl.quorum.trustStore.type", self.kind.into()),
+            ("ssl.quorum.trustStore.password", Self::PASSWORD.into()),
+        ]
+    }
+}
+
+fn run(command: &mut Command) {
+    let done = command.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{command:?}: {said}");
+}
+
+/// The stores are replaced by those of another authority while the servers run: whoever starts again then is let in by those alone that have
+/// read them anew.
+fn share_an_ensemble_with_javas_stores(kind: &'static str) {
+    if !has_zookeeper().unwrap() {
+        return;
+    }
+    for last in [Product::Zabra, Product::ZooKeeper] {
+        let stores = JavaStores::new(kind);
+        let lines = stores.lines();
+        let settings: Vec<_> = lines.iter().map(|(key, value)| (*key, &**value)).collect();
+        let mut mixed = Mixed::start_as(&[Product::Zabra, Product::Zabra, last], &settings);
+        let leader = mixed.cluster.leader().unwrap();
+        assert_eq!(mixed.cluster.servers[leader].product, last);
+        let port = mixed.cluster.servers[leader].quorum_port;
+        assert!(!is_told_anything(port, 2), "{kind}");
+        mixed.write_everywhere("before");
+        stores.fill();
+        // The first is let in by the last, which leads, and elects the next leader with the second.
+        [0, 2].into_iter().for_each(|i| mixed.lose(i));
+    }
+}
+
+#[test]
+fn servers_share_an_ensemble_with_tls_by_stores_in_pkcs12() {
+    share_an_ensemble_with_javas_stores("PKCS12");
+}
+
+#[test]
+fn servers_share_an_ensemble_with_tls_by_stores_in_jks() {
+    share_an_ensemble_with_javas_stores("JKS");
 }

@@ -3,6 +3,8 @@
 mod common;
 
 use common::{Client, Cluster, get, set, wait_for};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
 use zabra_model::ids::SessionId;
 use zabra_model::tree::error::ErrorCode;
 
@@ -150,4 +152,23 @@ fn a_leader_without_followers_answers_no_sync_that_waits_for_a_quorum() {
         assert_eq!(answered.is_some(), answers, "{lines}");
         others.for_each(|i| cluster.signal(i, "CONT"));
     }
+}
+
+/// A larger server that has been told who is here dials. It may take its time for that, as ZooKeeper's does for a handshake, and would end the
+/// connection that it is about to make whenever it is told once more.
+#[test]
+fn a_larger_server_has_time_to_dial_before_it_is_told_again() {
+    let mut cluster = Cluster::new(3, "");
+    let port = TcpListener::bind(("127.0.0.1", cluster.election_ports[2])).unwrap();
+    cluster.start(0);
+    port.accept().unwrap();
+    port.set_nonblocking(true).unwrap();
+    let end = Instant::now() + Duration::from_millis(700);
+    while Instant::now() < end {
+        let again = port.accept();
+        assert!(again.is_err(), "it is told again: {again:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    port.set_nonblocking(false).unwrap();
+    port.accept().unwrap();
 }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 use zabra_model::ids::ServerId;
 use zabra_model::service::members::{Lists, Member};
@@ -36,6 +36,9 @@ const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// How long a larger server may take to end a connection that has told it who dials.
 const HEARD_OUT: Duration = Duration::from_millis(500);
+/// How long a larger server has to dial, once it has been told who is here. One of ZooKeeper's listens with one thread, ends the connection
+/// that it has whenever it is told, and dials anew: told again while it dials, it would never come to an end.
+const DIALS_BACK: Duration = Duration::from_secs(1);
 /// Pauses before it is looked whether a peer is there whose connection has ended.
 const LOOKS: [Duration; 3] = [
     Duration::ZERO,
@@ -341,6 +344,7 @@ impl ElectionNet {
         let mut backoff = BACKOFF_MIN;
         let mut next: Option<Incoming> = None;
         let mut is_reached = true;
+        let mut is_told: Option<Instant> = None;
         loop {
             let what = match next.take() {
                 Some(what) => what,
@@ -348,6 +352,13 @@ impl ElectionNet {
                     Some(what) = incoming.recv() => what,
                     () = slot.wake.notified() => Incoming::Dial,
                 },
+            };
+            let what = match (what, is_told) {
+                (Incoming::Dial, Some(at)) => tokio::select! {
+                    Some(what) = incoming.recv() => what,
+                    () = sleep_until(at + DIALS_BACK) => Incoming::Dial,
+                },
+                (what, _) => what,
             };
             let connected = match what {
                 Incoming::Stream(stream, buf) => Ok(Some((stream, buf))),
@@ -358,6 +369,10 @@ impl ElectionNet {
             self.found(&slot, connected.is_ok(), &mut is_reached);
             let connected = match connected {
                 // Of a dial, `None`: the peer is larger, it has been made aware of us, and dials.
+                Ok(None) => {
+                    is_told = Some(Instant::now());
+                    None
+                }
                 Ok(connected) => connected,
                 Err(error) => {
                     debug!(peer = %slot.sid, %error, "cannot dial for the election");
