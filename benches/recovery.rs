@@ -54,11 +54,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// As a server does.
+fn beside(job: Box<dyn FnOnce() + Send>) -> bool {
+    std::thread::Builder::new().spawn(job).is_ok()
+}
+
 fn options() -> BootOptions {
     BootOptions {
         trust_empty_snapshot: false,
         is_ensemble: false,
         form: Form::from(Packing::Plain),
+        beside: Some(beside),
     }
 }
 

@@ -242,6 +242,7 @@ fn the_digest_that_a_snapshot_tells_is_that_of_the_tree_at_its_zxid() {
             trust_empty_snapshot: false,
             is_ensemble: false,
             form: Packing::Plain.into(),
+            beside: None,
         };
         let snapshots = list_by_zxid(&RealDisk, &dirs.snap, "snapshot").unwrap();
         let found = start::read(&RealDisk, &dirs, options).unwrap();

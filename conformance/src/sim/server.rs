@@ -156,6 +156,7 @@ impl Server {
                 says_digest: true,
                 says_zxid: true,
             },
+            beside: None,
         }
     }
 

@@ -170,7 +170,13 @@ fn options(config: &Config) -> BootOptions {
         trust_empty_snapshot: config.trust_empty,
         is_ensemble: config.is_ensemble(),
         form: form(config, Packing::Plain),
+        beside: Some(beside),
     }
+}
+
+fn beside(job: Box<dyn FnOnce() + Send>) -> bool {
+    let thread = std::thread::Builder::new().name("replay".into());
+    thread.spawn(job).is_ok()
 }
 
 /// How snapshots are written that are compressed so.

@@ -1,11 +1,10 @@
 //! What a server begins with: tree and history from the data directory.
 
 use super::disk::Disk;
-pub use super::growth::ToldDigest;
-use super::growth::{Growth, Piece};
+use super::growth::Growth;
+pub use super::growth::{Beside, ToldDigest};
 use super::recovery::{RecoveryOptions, RecoverySink, recover};
 use super::snapshot::body::{Refused, SnapshotSink};
-use super::snapshot::tree::AclNumbers;
 use super::snapshot::{Form, SnapshotFacts};
 use super::stage::stage;
 use super::txn_log::LogEntry;
@@ -22,11 +21,10 @@ use zabra_model::switch::Switches;
 use zabra_model::tree::acl::Acl;
 use zabra_model::tree::node::Tree;
 use zabra_model::tree::path::CONFIG;
-use zabra_model::tree::restore::Prepared;
 use zabra_model::tree::stat::StatPersisted;
 
 /// How a server starts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct BootOptions {
     /// See [`RecoveryOptions::trust_empty_snapshot`].
     pub trust_empty_snapshot: bool,
@@ -34,12 +32,14 @@ pub struct BootOptions {
     pub is_ensemble: bool,
     /// How the first snapshot of a new server is written.
     pub form: Form,
+    /// Where transactions are applied while the next ones are read; nowhere but here without it.
+    pub beside: Option<Beside>,
 }
 
 /// What has been read so far.
 struct BootSink {
+    beside: Option<Beside>,
     growth: Growth,
-    acls: AclNumbers,
     replayed: Replay,
     /// The lists of members in it, by version.
     lists: Vec<Members>,
@@ -47,14 +47,11 @@ struct BootSink {
     reach: Reach,
 }
 
-/// What a session, a list or a node takes beside its bytes, about.
-const PIECE_BYTES: usize = 64;
-
 impl BootSink {
-    fn new() -> Self {
+    fn new(beside: Option<Beside>) -> Self {
         Self {
-            growth: Growth::new(),
-            acls: AclNumbers::default(),
+            beside,
+            growth: Growth::new(beside),
             replayed: Replay::default(),
             lists: Vec::new(),
             reach: Reach::starting_at(Zxid::ZERO, 0),
@@ -64,13 +61,11 @@ impl BootSink {
 
 impl SnapshotSink for BootSink {
     fn clear(&mut self) {
-        *self = Self::new();
+        *self = Self::new(self.beside);
     }
 
     fn session(&mut self, id: SessionId, timeout_ms: i32) -> std::result::Result<(), Refused> {
-        self.growth
-            .push(Piece::Session(id, timeout_ms), PIECE_BYTES);
-        Ok(())
+        self.growth.snapshot()?.session(id, timeout_ms)
     }
 
     fn node(
@@ -87,23 +82,14 @@ impl SnapshotSink for BootSink {
         {
             self.lists.push(members);
         }
-        let acl = self.acls.number(acl, |id, list| {
-            self.growth
-                .push(Piece::Acl(id, list.clone()), PIECE_BYTES * list.len());
-        });
-        let node = Prepared::new(path, data, acl, &stat);
-        let bytes = PIECE_BYTES + node.bytes();
-        self.growth.push(Piece::Node(node), bytes);
-        Ok(())
+        self.growth.snapshot()?.node(path, data, acl, stat)
     }
 }
 
 impl RecoverySink for BootSink {
     fn loaded(&mut self, facts: &SnapshotFacts) -> std::result::Result<(), Refused> {
         self.reach = Reach::starting_at(facts.zxid, 0);
-        self.growth
-            .push(Piece::Loaded(facts.zxid, facts.digest), PIECE_BYTES);
-        self.growth.all().is_sound()
+        self.growth.loaded(facts.zxid, facts.digest)
     }
 
     fn txn(&mut self, entry: LogEntry) -> std::result::Result<(), Refused> {
@@ -113,8 +99,7 @@ impl RecoverySink for BootSink {
         let mut logged = Logged::decode(entry.payload).map_err(|e| Refused(e.to_string()))?;
         let members = logged.members.take();
         self.lists.extend(members.map(|members| *members));
-        self.growth.push(Piece::Txn(logged), bytes);
-        Ok(())
+        self.growth.txn(logged, bytes)
     }
 }
 
@@ -177,13 +162,13 @@ type Read = (
 );
 
 fn read_with<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions, settle: bool) -> Result<Read> {
-    let form = options.form;
+    let BootOptions { form, beside, .. } = options;
     let options = RecoveryOptions {
         trust_empty_snapshot: options.trust_empty_snapshot,
         create_epochs: options.is_ensemble,
         settle,
     };
-    let mut sink = BootSink::new();
+    let mut sink = BootSink::new(beside);
     let found = recover(disk, dirs, options, &mut sink)?;
     for repair in &found.repairs {
         warn!("{repair}");
@@ -193,13 +178,14 @@ fn read_with<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions, settle: bool)
         offset: 0,
         what,
     };
-    let (tree, told) = sink.growth.all().finish(found.last_zxid).map_err(refused)?;
     let BootSink {
+        growth,
         mut replayed,
         lists,
         mut reach,
         ..
     } = sink;
+    let (tree, told) = growth.finish(found.last_zxid).map_err(refused)?;
     reach.snapshot(found.snapshot_bytes);
     let mut history = History::starting_at(found.snapshot_zxid());
     if found.snapshot.is_none() {

@@ -1,68 +1,43 @@
-//! The tree that a start reads, while it grows.
+//! The tree that a start reads, while it grows: from a snapshot, then by the transactions behind it.
 //!
-//! What has been read and decoded is gathered in batches. A data directory that has more than a few of them gets a thread, which puts
-//! one batch into the tree while the next one is read, checked and decoded: either takes about half of the time. Batches go there in
-//! order and are few, so what comes out is what one thread alone would make, and memory is bounded. Batches that have been used come
-//! back, and what they held is freed where it was allocated.
+//! Transactions that have been read, checked and decoded are gathered in batches. A log that has more than a few of them gets a thread,
+//! which applies one batch while the next one is read: either takes about half of the time. Batches go there in order and are few, so
+//! what comes out is what one thread alone would make, and memory is bounded. Batches that have been applied come back, and what they
+//! held is freed where it was allocated. Nodes of a snapshot go into the tree at once: for them a hand-over costs more than it saves.
 
 use super::snapshot::body::Refused;
+use super::snapshot::tree::TreeSink;
 use crate::wire::payload::Logged;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{Builder, JoinHandle};
-use zabra_model::ids::{SessionId, Zxid};
-use zabra_model::tree::acl::Acl;
+use zabra_model::ids::Zxid;
 use zabra_model::tree::digest::digest;
 use zabra_model::tree::image::Image;
 use zabra_model::tree::node::Tree;
-use zabra_model::tree::restore::{Prepared, Restore};
+use zabra_model::tree::txn::Txn;
 
-/// A batch is full with so many pieces, or so many bytes.
-const BATCH_PIECES: usize = 512;
+/// A batch is full with so many transactions, or so many bytes.
+const BATCH_TXNS: usize = 512;
 const BATCH_BYTES: usize = 256 << 10;
-/// So many batches are put into the tree without a thread for it.
+/// So many batches are applied without a thread for it.
 const BATCHES_ALONE: usize = 4;
 /// Batches that wait for the thread.
 const BATCHES_WAITING: usize = 4;
+/// What so many transactions will look for is fetched from memory together: it fits a processor's first cache.
+const TXNS_WARMED: usize = 64;
 
-/// What a tree grows by, in the order in which a start reads it.
-pub(super) enum Piece {
-    /// A global session of the snapshot, and its timeout in ms.
-    Session(SessionId, i32),
-    /// A list of access control of the snapshot, and the number that nodes refer to.
-    Acl(i64, Acl),
-    /// A node of the snapshot.
-    Node(Prepared),
-    /// The snapshot has ended, and stands at this zxid; with the digest that it tells, and the zxid of that.
-    Loaded(Zxid, Option<(Zxid, u64)>),
-    /// A transaction behind it.
-    Txn(Logged),
-    /// One that has been used.
-    Used,
-}
+/// Runs a job on a thread of its own; false if there is none to be had. The job is then dropped.
+pub type Beside = fn(Box<dyn FnOnce() + Send>) -> bool;
 
 /// A tree that grows, here or on a thread.
 pub(super) struct Growth {
-    batch: Vec<Piece>,
-    bytes: usize,
-    batches: usize,
-    /// What has grown here; it is empty while there is a thread.
-    grown: Box<Grown>,
-    thread: Option<Applier>,
-}
-
-/// The thread that puts batches into the tree.
-struct Applier {
-    full: SyncSender<Vec<Piece>>,
-    used: Receiver<Vec<Piece>>,
-    thread: JoinHandle<Box<Grown>>,
-}
-
-/// What has grown so far.
-#[derive(Default)]
-pub(super) struct Grown {
+    beside: Option<Beside>,
     stage: Stage,
     told: Told,
-    refused: Option<Refused>,
+    batch: Vec<Logged>,
+    bytes: usize,
+    batches: usize,
+    /// Has stage and digest with it, while it is there.
+    thread: Option<Applier>,
 }
 
 #[derive(Default)]
@@ -70,8 +45,16 @@ enum Stage {
     /// Nothing has been read.
     #[default]
     Nothing,
-    Snapshot(Restore),
+    Snapshot(TreeSink),
     Tree(Tree),
+}
+
+/// The thread that applies batches.
+struct Applier {
+    begin: SyncSender<(Tree, Told)>,
+    full: SyncSender<Vec<Logged>>,
+    applied: Receiver<Vec<Logged>>,
+    grown: Receiver<(Tree, Told)>,
 }
 
 /// A digest that a snapshot has told: of the tree at a zxid that replay has not reached yet, or of one that can be compared.
@@ -105,259 +88,260 @@ impl ToldDigest {
     }
 }
 
+impl Told {
+    /// The tree is at `zxid`: if a digest was told for that, both are kept.
+    fn keep(&mut self, tree: &Tree, zxid: Zxid) {
+        if let Self::At(at, told) = *self
+            && at == zxid
+        {
+            let mut image = tree.image();
+            image.zxid = zxid;
+            *self = Self::Of(ToldDigest { image, told });
+        }
+    }
+}
+
 impl Growth {
-    pub(super) fn new() -> Self {
+    /// Without `beside`, everything is done here.
+    pub(super) fn new(beside: Option<Beside>) -> Self {
         Self {
+            beside,
+            stage: Stage::Nothing,
+            told: Told::Nothing,
             batch: Vec::new(),
             bytes: 0,
             batches: 0,
-            grown: Box::default(),
             thread: None,
         }
     }
 
-    /// The next piece, which takes about so many bytes.
-    pub(super) fn push(&mut self, piece: Piece, bytes: usize) {
-        self.batch.push(piece);
-        self.bytes += bytes;
-        if self.batch.len() >= BATCH_PIECES || self.bytes >= BATCH_BYTES {
-            self.hand_over();
+    /// What takes sessions and nodes of the snapshot.
+    ///
+    /// # Errors
+    /// [`Refused`] behind transactions.
+    pub(super) fn snapshot(&mut self) -> Result<&mut TreeSink, Refused> {
+        if matches!(self.stage, Stage::Nothing) {
+            self.stage = Stage::Snapshot(TreeSink::new());
+        }
+        match &mut self.stage {
+            Stage::Snapshot(sink) => Ok(sink),
+            Stage::Tree(_) | Stage::Nothing => Err(Refused("a snapshot after transactions".into())),
         }
     }
 
-    fn hand_over(&mut self) {
+    /// The snapshot has ended, and stands at `zxid`; with the digest that it tells, and the zxid of that.
+    ///
+    /// # Errors
+    /// [`Refused`] if it is no tree.
+    pub(super) fn loaded(&mut self, zxid: Zxid, told: Option<(Zxid, u64)>) -> Result<(), Refused> {
+        let tree = self.take_tree()?;
+        // One of an earlier zxid is no word about this tree: ZooKeeper names a snapshot (epoch, 0) that has the digest of before.
+        self.told = told.map_or(Told::Nothing, |(at, told)| Told::At(at, told));
+        self.told.keep(&tree, zxid);
+        self.stage = Stage::Tree(tree);
+        Ok(())
+    }
+
+    fn take_tree(&mut self) -> Result<Tree, Refused> {
+        match std::mem::take(&mut self.stage) {
+            Stage::Snapshot(sink) => sink.finish(Zxid::ZERO).map_err(|e| Refused(e.to_string())),
+            Stage::Nothing => Ok(Tree::new()),
+            Stage::Tree(tree) => Ok(tree),
+        }
+    }
+
+    /// The next transaction, in so many bytes.
+    ///
+    /// # Errors
+    /// [`Refused`] if what was there before is no tree.
+    pub(super) fn txn(&mut self, logged: Logged, bytes: usize) -> Result<(), Refused> {
+        self.batch.push(logged);
+        self.bytes += bytes;
+        if self.batch.len() >= BATCH_TXNS || self.bytes >= BATCH_BYTES {
+            self.hand_over()?;
+        }
+        Ok(())
+    }
+
+    fn hand_over(&mut self) -> Result<(), Refused> {
         self.bytes = 0;
         self.batches += 1;
-        if self.thread.is_none() && self.batches > BATCHES_ALONE {
-            self.thread = Applier::start(&mut self.grown);
+        if self.batches > BATCHES_ALONE
+            && let Some(beside) = self.beside.take()
+            && let Some(applier) = Applier::start(beside)
+        {
+            let begin = (self.take_tree()?, std::mem::take(&mut self.told));
+            applier.begin.send(begin).map_err(|_| gone())?;
+            self.thread = Some(applier);
         }
         match &self.thread {
-            // Without a thread to be had, it goes on here.
             None => {
-                self.grown.take(&mut self.batch);
+                let mut tree = self.take_tree()?;
+                apply(&mut tree, &mut self.told, &self.batch);
+                self.stage = Stage::Tree(tree);
                 self.batch.clear();
             }
             Some(applier) => {
-                let mut next = applier.used.try_recv().unwrap_or_default();
+                let mut next = applier.applied.try_recv().unwrap_or_default();
                 next.clear();
                 let full = std::mem::replace(&mut self.batch, next);
-                // A thread that does not take it has panicked, which shows where its end is waited for.
-                let _ = applier.full.send(full);
+                applier.full.send(full).map_err(|_| gone())?;
             }
-        }
-    }
-
-    /// What has grown, with every piece that has been pushed.
-    pub(super) fn all(&mut self) -> &mut Grown {
-        self.hand_over();
-        self.batches = 0;
-        if let Some(applier) = self.thread.take() {
-            self.grown = applier.end();
-        }
-        &mut self.grown
-    }
-}
-
-impl Applier {
-    /// Takes what has grown with it.
-    fn start(grown: &mut Box<Grown>) -> Option<Self> {
-        let (full, batches) = sync_channel::<Vec<Piece>>(BATCHES_WAITING);
-        // As many as there can be, so that each comes back.
-        let (give_back, used) = sync_channel(2 * BATCHES_WAITING);
-        let (begin, begun) = sync_channel::<Box<Grown>>(1);
-        let run = move || {
-            let mut grown = begun.recv().unwrap_or_default();
-            for mut batch in batches {
-                grown.take(&mut batch);
-                let _ = give_back.try_send(batch);
-            }
-            grown
-        };
-        let thread = Builder::new().name("recovery".into()).spawn(run).ok()?;
-        let _ = begin.send(std::mem::take(grown));
-        Some(Self { full, used, thread })
-    }
-
-    fn end(self) -> Box<Grown> {
-        drop(self.full);
-        match self.thread.join() {
-            Ok(grown) => grown,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    }
-}
-
-impl Grown {
-    /// Takes each piece out of a batch but the transactions, which are only read.
-    fn take(&mut self, batch: &mut [Piece]) {
-        for piece in batch {
-            if self.refused.is_some() {
-                return;
-            }
-            let grown = match piece {
-                Piece::Txn(logged) => self.txn(logged),
-                other => self.of_snapshot(std::mem::replace(other, Piece::Used)),
-            };
-            self.refused = grown.err();
-        }
-    }
-
-    fn of_snapshot(&mut self, piece: Piece) -> Result<(), Refused> {
-        if let Piece::Loaded(zxid, told) = piece {
-            // One of an earlier zxid is no word about this tree: ZooKeeper names a snapshot (epoch, 0) that has the digest of before.
-            self.told = told.map_or(Told::Nothing, |(at, told)| Told::At(at, told));
-            self.tree()?;
-            return self.keep_told(zxid);
-        }
-        if let Stage::Nothing = self.stage {
-            self.stage = Stage::Snapshot(Restore::new());
-        }
-        let Stage::Snapshot(restore) = &mut self.stage else {
-            return Err(Refused("a snapshot after transactions".into()));
-        };
-        match piece {
-            Piece::Session(session, timeout_ms) => restore.session(session, timeout_ms),
-            Piece::Acl(id, list) => restore.acl(id, &list),
-            Piece::Node(node) => restore.add(node).map_err(|e| Refused(e.to_string()))?,
-            Piece::Loaded(..) | Piece::Txn(_) | Piece::Used => {}
         }
         Ok(())
-    }
-
-    fn txn(&mut self, logged: &Logged) -> Result<(), Refused> {
-        self.tree()?.apply(&logged.header, &logged.txn, &mut |_| {});
-        self.keep_told(logged.header.zxid)
-    }
-
-    fn tree(&mut self) -> Result<&mut Tree, Refused> {
-        if !matches!(self.stage, Stage::Tree(_)) {
-            self.stage = Stage::Tree(match std::mem::take(&mut self.stage) {
-                Stage::Snapshot(restore) => {
-                    let tree = restore.finish(Zxid::ZERO);
-                    tree.map_err(|e| Refused(e.to_string()))?
-                }
-                Stage::Nothing => Tree::new(),
-                Stage::Tree(tree) => tree,
-            });
-        }
-        match &mut self.stage {
-            Stage::Tree(tree) => Ok(tree),
-            Stage::Snapshot(_) | Stage::Nothing => Err(Refused("no tree".into())),
-        }
-    }
-
-    /// The tree is at `zxid`: if a digest was told for that, both are kept.
-    fn keep_told(&mut self, zxid: Zxid) -> Result<(), Refused> {
-        if let Told::At(at, told) = self.told
-            && at == zxid
-        {
-            let mut image = self.tree()?.image();
-            image.zxid = zxid;
-            self.told = Told::Of(ToldDigest { image, told });
-        }
-        Ok(())
-    }
-
-    /// Whether all that came so far could be taken.
-    ///
-    /// # Errors
-    /// [`Refused`]: what could not.
-    pub(super) fn is_sound(&self) -> Result<(), Refused> {
-        self.refused.clone().map_or(Ok(()), Err)
     }
 
     /// The tree as of the end of the log, and the digest that its snapshot has told.
     ///
     /// # Errors
-    /// [`Refused`]: what could not be taken.
-    pub(super) fn finish(&mut self, last: Zxid) -> Result<(Tree, Option<ToldDigest>), Refused> {
-        self.is_sound()?;
-        self.tree()?.raise_last_zxid(last);
-        let told = match std::mem::take(&mut self.told) {
+    /// [`Refused`] if there is no tree.
+    pub(super) fn finish(mut self, last: Zxid) -> Result<(Tree, Option<ToldDigest>), Refused> {
+        self.hand_over()?;
+        let (mut tree, told) = match self.thread.take() {
+            Some(applier) => applier.end()?,
+            None => (self.take_tree()?, self.told),
+        };
+        tree.raise_last_zxid(last);
+        let told = match told {
             Told::Of(told) => Some(told),
             Told::At(..) | Told::Nothing => None,
         };
-        match std::mem::take(&mut self.stage) {
-            Stage::Tree(tree) => Ok((tree, told)),
-            Stage::Snapshot(_) | Stage::Nothing => Err(Refused("no tree".into())),
+        Ok((tree, told))
+    }
+}
+
+fn apply(tree: &mut Tree, told: &mut Told, batch: &[Logged]) {
+    for txns in batch.chunks(TXNS_WARMED) {
+        tree.warm(txns.iter().filter_map(|logged| path_of(&logged.txn)));
+        for logged in txns {
+            tree.apply(&logged.header, &logged.txn, &mut |_| {});
+            told.keep(tree, logged.header.zxid);
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::payload::Logged;
-    use bytes::{Bytes, BytesMut};
-    use zabra_model::ids::Epoch;
-    use zabra_model::tree::image::OPEN_ACL_ID;
-    use zabra_model::tree::stat::StatPersisted;
-    use zabra_model::tree::txn::{Created, Txn, TxnHeader};
+/// What a transaction will look for in the tree, if that is one node.
+fn path_of(txn: &Txn) -> Option<&str> {
+    match txn {
+        Txn::Create { path, .. } | Txn::SetData { path, .. } | Txn::Delete { path, .. } => {
+            Some(path)
+        }
+        _ => None,
+    }
+}
 
-    fn node(path: &str) -> Piece {
-        let stat = StatPersisted::default();
-        Piece::Node(Prepared::new(path, Some(b"x"), OPEN_ACL_ID, &stat))
+impl Applier {
+    fn start(beside: Beside) -> Option<Self> {
+        let (full, batches) = sync_channel::<Vec<Logged>>(BATCHES_WAITING);
+        // As many as there can be, so that each comes back.
+        let (give_back, applied) = sync_channel(2 * BATCHES_WAITING);
+        let (begin, begun) = sync_channel::<(Tree, Told)>(1);
+        let (give, grown) = sync_channel(1);
+        let run = move || {
+            let Ok((mut tree, mut told)) = begun.recv() else {
+                return;
+            };
+            for batch in batches {
+                apply(&mut tree, &mut told, &batch);
+                let _ = give_back.try_send(batch);
+            }
+            let _ = give.send((tree, told));
+        };
+        beside(Box::new(run)).then_some(Self {
+            begin,
+            full,
+            applied,
+            grown,
+        })
     }
 
-    fn txn(counter: u32, txn: Txn) -> Piece {
+    fn end(self) -> Result<(Tree, Told), Refused> {
+        drop(self.full);
+        self.grown.recv().map_err(|_| gone())
+    }
+}
+
+/// The thread has panicked, and said why.
+fn gone() -> Refused {
+    Refused("the thread that applies transactions has ended".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::snapshot::body::SnapshotSink;
+    use super::super::snapshot::tree::open_acl;
+    use super::*;
+    use bytes::{Bytes, BytesMut};
+    use zabra_model::ids::{Epoch, SessionId};
+    use zabra_model::tree::stat::StatPersisted;
+    use zabra_model::tree::txn::{Created, TxnHeader};
+
+    fn node(growth: &mut Growth, path: &str) -> Result<(), Refused> {
+        let stat = StatPersisted::default();
+        growth.snapshot()?.node(path, Some(b"x"), open_acl(), stat)
+    }
+
+    fn txn(growth: &mut Growth, counter: u32, txn: Txn) {
         let header = TxnHeader {
             zxid: Zxid::new(Epoch(1), counter),
             ..TxnHeader::default()
         };
-        Piece::Txn(Logged::encode(header, txn, &mut BytesMut::new()))
+        let logged = Logged::encode(header, txn, &mut BytesMut::new());
+        growth.txn(logged, 100).unwrap();
     }
 
-    fn create(counter: u32, path: &str) -> Piece {
-        let (data, acl) = (Some(Bytes::from_static(b"y")), vec![]);
-        let created = Created::Node {
-            ephemeral: false,
-            with_stat: false,
-        };
-        txn(
-            counter,
-            Txn::Create {
-                path: path.into(),
-                data,
-                acl,
-                created,
-                parent_cversion: counter as i32,
+    fn create(path: &str) -> Txn {
+        Txn::Create {
+            path: path.into(),
+            data: Some(Bytes::from_static(b"y")),
+            acl: vec![],
+            created: Created::Node {
+                ephemeral: false,
+                with_stat: false,
             },
-        )
+            parent_cversion: -1,
+        }
     }
 
-    /// The root, `count` nodes of a snapshot, as many transactions, each of which changes what is there.
-    fn grown(count: u32) -> (Growth, u32) {
-        let mut growth = Growth::new();
-        growth.push(Piece::Session(SessionId(7), 4000), 1);
-        growth.push(node(""), 1);
+    fn on_a_thread(job: Box<dyn FnOnce() + Send>) -> bool {
+        std::thread::spawn(job);
+        true
+    }
+
+    /// So many nodes of a snapshot, and as many transactions, of which one deletes, the next one makes a node.
+    fn grown(count: u32, beside: Option<Beside>) -> Growth {
+        let mut growth = Growth::new(beside);
+        let sink = growth.snapshot().unwrap();
+        sink.session(SessionId(7), 4000).unwrap();
+        node(&mut growth, "").unwrap();
         for n in 0..count {
-            growth.push(node(&format!("/s{n:06}")), 100);
+            node(&mut growth, &format!("/s{n:06}")).unwrap();
         }
-        let at = Zxid::new(Epoch(1), 0);
         let told = Some((Zxid::new(Epoch(1), count), 77));
-        growth.push(Piece::Loaded(at, told), 1);
-        growth.all().is_sound().unwrap();
+        growth.loaded(Zxid::new(Epoch(1), 0), told).unwrap();
         for n in 1..=count {
-            let piece = if n % 2 == 0 {
-                let path = format!("/s{:06}", n - 1).into();
-                let container = false;
-                txn(n, Txn::Delete { path, container })
-            } else {
-                create(n, &format!("/l{n:06}"))
-            };
-            growth.push(piece, 100);
+            let path = format!("/s{:06}", n - 1).into();
+            let container = false;
+            let of_even = Txn::Delete { path, container };
+            let of_odd = create(&format!("/l{n:06}"));
+            txn(&mut growth, n, if n % 2 == 0 { of_even } else { of_odd });
         }
-        let threads = u32::from(growth.thread.is_some());
-        (growth, threads)
+        growth
     }
 
     #[test]
-    fn large_and_small_directories_grow_the_same_tree_with_a_thread_and_without() {
-        for count in [2, 100, 20_000] {
-            let (mut growth, threads) = grown(count);
-            assert_eq!(threads, u32::from(count > 10_000), "{count}");
+    fn short_and_long_logs_grow_the_same_tree_with_a_thread_and_without() {
+        let none: Beside = |_| false;
+        let ways = [None, Some(on_a_thread as Beside), Some(none)];
+        for (count, beside) in [2, 100, 20_000]
+            .into_iter()
+            .flat_map(|n| ways.map(|way| (n, way)))
+        {
+            let growth = grown(count, beside);
+            let has_thread = count > 10_000 && beside.is_some_and(|f| f(Box::new(|| {})));
+            assert_eq!(growth.thread.is_some(), has_thread, "{count}");
             let last = Zxid::new(Epoch(1), count + 5);
-            let (tree, told) = growth.all().finish(last).unwrap();
+            let (tree, told) = growth.finish(last).unwrap();
             assert_eq!(tree.last_zxid(), last);
             assert_eq!(tree.session_timeout(SessionId(7)), Some(4000));
             // Half of what was there has gone, and as many have come.
@@ -374,27 +358,19 @@ mod tests {
         }
     }
 
-    /// Also behind thousands of nodes, on the thread: what comes later does not cover it up.
+    /// At once, or when the snapshot has ended: another one can be tried then.
     #[test]
-    fn what_cannot_be_taken_is_told_when_the_snapshot_has_ended() {
-        for (count, bad) in [
-            (3, "/no/parent"),
-            (20_000, "/no/parent"),
-            (20_000, "/s000003"),
-        ] {
-            let mut growth = Growth::new();
-            growth.push(node(""), 1);
-            for n in 0..count {
-                growth.push(node(&format!("/s{n:06}")), 100);
+    fn what_is_no_tree_is_refused_before_transactions_come() {
+        for bad in ["/no/parent", "/s000003", ""] {
+            let mut growth = Growth::new(None);
+            let nodes = (0..2000).map(|n| format!("/s{n:06}"));
+            let nodes = [String::new()].into_iter().chain(nodes);
+            let mut refused = Ok(());
+            for path in nodes.chain([bad.to_owned()]) {
+                refused = refused.and_then(|()| node(&mut growth, &path));
             }
-            growth.push(node(bad), 1);
-            for n in count..count + 5000 {
-                growth.push(node(&format!("/s{n:06}")), 100);
-            }
-            growth.push(Piece::Loaded(Zxid(9), None), 1);
-            let refused = growth.all().is_sound();
+            let refused = refused.and_then(|()| growth.loaded(Zxid(9), None));
             assert!(refused.is_err_and(|Refused(what)| what.contains(bad)));
-            assert!(growth.all().finish(Zxid(9)).is_err());
         }
     }
 }

@@ -125,6 +125,18 @@ impl PathIndex {
         shard.entries.find(hash, is_it).copied()
     }
 
+    /// Fetches from memory what a look-up of this hash needs. `is_near` is called for each entry that may be the one, and cannot end the
+    /// search, so that a processor need not wait for anything before it goes on to the next look-up.
+    pub(super) fn touch(&self, hash: u64, mut is_near: impl FnMut(Index)) {
+        if let Some(shard) = self.shards.get(self.shard(hash)) {
+            let found = shard.entries.find(hash, |at| {
+                is_near(*at);
+                false
+            });
+            core::hint::black_box(found.is_some());
+        }
+    }
+
     /// Adds an entry that is not there. `hash_of` finds the hash of any entry again.
     pub(super) fn insert(&mut self, hash: u64, at: Index, hash_of: impl Fn(&Index) -> u64) {
         #[cfg(test)]

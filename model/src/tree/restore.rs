@@ -47,28 +47,6 @@ impl fmt::Display for RestoreError {
 
 impl core::error::Error for RestoreError {}
 
-/// A node of a snapshot that has no place in a tree yet. To make one takes most of what a restored node costs, and needs no tree, so it
-/// may be done elsewhere, ahead of [`Restore::add`].
-pub struct Prepared {
-    node: Node,
-    acl_id: i64,
-}
-
-impl Prepared {
-    /// A node; the root is the empty path.
-    #[must_use]
-    pub fn new(path: &str, data: Option<&[u8]>, acl_id: i64, stat: &StatPersisted) -> Self {
-        let node = Node::new(Key::of(path), data, OPEN, stat, NIL);
-        Self { node, acl_id }
-    }
-
-    /// How many bytes path and data have.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.node.raw_path().len() + self.node.data().map_or(0, <[u8]>::len)
-    }
-}
-
 /// A tree being read from a snapshot: ACLs, then nodes with parents before children, then [`Restore::finish`].
 pub struct Restore {
     tree: Tree,
@@ -125,7 +103,7 @@ impl Restore {
 
     /// A node; the root is the empty path.
     ///
-    /// Errors: as [`Self::add`].
+    /// Errors: the node's parent or ACL is missing, or it comes twice. That it comes twice may show in [`Self::finish`] only.
     pub fn node(
         &mut self,
         path: &str,
@@ -133,32 +111,25 @@ impl Restore {
         acl_id: i64,
         stat: &StatPersisted,
     ) -> Result<(), RestoreError> {
-        self.add(Prepared::new(path, data, acl_id, stat))
-    }
-
-    /// The next node.
-    ///
-    /// Errors: the node's parent or ACL is missing, or it comes twice. That it comes twice may show in [`Self::finish`] only.
-    pub fn add(&mut self, Prepared { mut node, acl_id }: Prepared) -> Result<(), RestoreError> {
-        node.acl = match self.acls.get(&acl_id) {
+        let acl = match self.acls.get(&acl_id) {
             Some(&number) => number,
             None if acl_id == OPEN_ACL_ID => OPEN,
-            None => return Err(RestoreError::NoAcl(node.path().into(), acl_id)),
+            None => return Err(RestoreError::NoAcl(path.into(), acl_id)),
         };
-        if self.is_in_order && self.find_parent(node.raw_path()) {
-            self.tree.acls.keep(node.acl);
-            self.append(node);
+        let key = Key::of(path);
+        if self.is_in_order && self.find_parent(key.path) {
+            self.tree.acls.keep(acl);
+            self.append(Node::new(key, data, acl, stat, NIL));
             return Ok(());
         }
         if self.is_in_order {
             self.fill_index()?;
         }
-        let (path, data) = (node.path(), node.data());
-        if self.tree.lookup(path).is_some() {
+        if self.tree.lookup_key(key).is_some() {
             return Err(RestoreError::Twice(path.into()));
         }
-        self.tree.acls.keep(node.acl);
-        match self.tree.insert_with(path, data, node.acl, &node.stat()) {
+        self.tree.acls.keep(acl);
+        match self.tree.insert_with(path, data, acl, stat) {
             Some(_) => Ok(()),
             None => Err(RestoreError::NoParent(path.into())),
         }

@@ -25,7 +25,7 @@ use super::{
     TXN_HEADER_BYTES, previous_of, zxid_of_payload,
 };
 use crate::limits::PAYLOAD_BYTES_MAX;
-use bytes::Bytes;
+use bytes::{Buf, BytesMut};
 use std::collections::VecDeque;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,8 @@ pub struct LogFile<R> {
     reader: R,
     path: PathBuf,
     newest: bool,
-    buffer: Vec<u8>,
+    /// Entries are pieces of it: they are not copied.
+    buffer: BytesMut,
     start: usize,
     /// Position in the file of `buffer[start]`.
     offset: u64,
@@ -78,7 +79,7 @@ impl<R: Read> LogFile<R> {
             reader,
             path: path.to_owned(),
             newest,
-            buffer: Vec::new(),
+            buffer: BytesMut::new(),
             start: 0,
             offset: 0,
             entry_at: 0,
@@ -130,7 +131,7 @@ impl<R: Read> LogFile<R> {
         if self.ahead().len() >= wanted {
             return Ok(());
         }
-        self.buffer.drain(..self.start);
+        self.buffer.advance(self.start);
         self.start = 0;
         let mut have = self.buffer.len();
         let target = wanted.max(READ_BYTES);
@@ -251,9 +252,13 @@ impl<R: Read> LogFile<R> {
         let Some(zxid) = zxid_of_payload(payload) else {
             return self.damaged(format!("{payload_bytes} bytes hold no transaction header"));
         };
-        let payload = Bytes::copy_from_slice(payload);
+        self.buffer.advance(self.start + ENTRY_HEAD_BYTES);
+        let payload = self.buffer.split_to(payload_bytes).freeze();
+        // The byte behind it is left.
+        self.start = 0;
         self.entry_at = self.offset;
-        self.consume(entry_bytes);
+        self.consume(1);
+        self.offset += (entry_bytes - 1) as u64;
         self.entries_end = self.offset;
         self.entries += 1;
         Ok(Some(LogEntry { zxid, payload }))

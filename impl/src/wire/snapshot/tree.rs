@@ -21,37 +21,11 @@ pub fn open_acl() -> Acl {
     }])
 }
 
-/// Numbers for lists of access control, for [`Restore`].
-#[derive(Default)]
-pub struct AclNumbers {
-    /// Lists seen so far by their place in memory (they stay alive here), so that equal ones are not compared each time.
-    lists: HashMap<usize, (i64, Acl)>,
-}
-
-impl AclNumbers {
-    /// The number of a list; `is_new` is told of one that has not been seen, unless it is the open one.
-    pub fn number(&mut self, acl: Acl, is_new: impl FnOnce(i64, &Acl)) -> i64 {
-        let place = acl.as_ptr().addr();
-        if let Some((id, _)) = self.lists.get(&place) {
-            return *id;
-        }
-        let open = matches!(&*acl, [e] if e.perms == perms::ALL && e.is_world());
-        let id = if open {
-            OPEN_ACL_ID
-        } else {
-            let id = self.lists.len() as i64 + 1;
-            is_new(id, &acl);
-            id
-        };
-        self.lists.insert(place, (id, acl));
-        id
-    }
-}
-
 /// Takes sessions and nodes, and becomes a tree.
 pub struct TreeSink {
     restore: Restore,
-    acls: AclNumbers,
+    /// Lists seen so far by their place in memory (they stay alive here), so that equal ones are not compared each time.
+    lists: HashMap<usize, (i64, Acl)>,
 }
 
 impl Default for TreeSink {
@@ -66,7 +40,7 @@ impl TreeSink {
     pub fn new() -> Self {
         Self {
             restore: Restore::new(),
-            acls: AclNumbers::default(),
+            lists: HashMap::new(),
         }
     }
 
@@ -96,8 +70,20 @@ impl SnapshotSink for TreeSink {
         acl: Acl,
         stat: StatPersisted,
     ) -> Result<(), Refused> {
-        let restore = &mut self.restore;
-        let id = self.acls.number(acl, |id, list| restore.acl(id, list));
+        let place = acl.as_ptr().addr();
+        let next = self.lists.len() as i64 + 1;
+        let id = match self.lists.get(&place) {
+            Some((id, _)) => *id,
+            None => {
+                let open = matches!(&*acl, [e] if e.perms == perms::ALL && e.is_world());
+                let id = if open { OPEN_ACL_ID } else { next };
+                if !open {
+                    self.restore.acl(id, &acl);
+                }
+                self.lists.insert(place, (id, acl));
+                id
+            }
+        };
         self.restore
             .node(path, data, id, &stat)
             .map_err(|e| Refused(e.to_string()))
