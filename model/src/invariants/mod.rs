@@ -190,8 +190,8 @@ pub const ALL: &[Invariant] = &[
     Invariant {
         id: "I-18",
         name: "elections are backed",
-        says: "an election ends by a quorum of its own round that has the same vote, or by a quorum of those outside \
-               it that follow one leader, which has said itself that it leads",
+        says: "an election ends by a quorum of its own round that has the same vote, or by a quorum, by one of \
+               its server's lists, of those outside it that follow one leader, which has said itself that it leads",
         asks: Asks::Servers,
         holds: |v| rules::never(v, Violation::UnbackedElection),
     },
