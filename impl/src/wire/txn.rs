@@ -89,6 +89,10 @@ pub fn put_txn(header: &TxnHeader, txn: &Txn, digest: Option<TxnDigest>, out: &m
     out.put_slice(&raw);
     put_body(txn, out);
     if let Some(digest) = digest {
+        if matches!(txn, Txn::CloseSession { paths: None }) && digest.version != DIGEST_VERSION {
+            // Without a list that says that it is none, such a digest would read as a list.
+            out.put_i32(-1);
+        }
         out.put_i32(digest.version);
         out.put_i64(digest.tree);
     }
@@ -520,6 +524,15 @@ mod tests {
         let bytes = bytes_of(&payload);
         assert_eq!(bytes.len(), TXN_HEADER_BYTES + DIGEST_BYTES);
         assert_eq!(read_txn(&bytes), Ok(payload));
+    }
+
+    #[test]
+    fn a_closed_session_without_paths_reads_back_whatever_the_version_of_its_digest() {
+        for version in [DIGEST_VERSION, 0, 1, -1, i32::MIN] {
+            let digest = TxnDigest { version, tree: 7 };
+            let payload = payload(Txn::CloseSession { paths: None }, Some(digest));
+            assert_eq!(read_txn(&bytes_of(&payload)), Ok(payload), "{version}");
+        }
     }
 
     #[test]
