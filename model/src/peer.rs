@@ -180,7 +180,7 @@ impl Peer {
                 || env.rules().voters_name_whom_they_know()
                     && n.state == ServerState::Looking
                     && n.vote.leader != ServerId::NOBODY);
-        if !is_counted && !(names_a_candidate && tells_of_a_leader) {
+        if !(is_counted || names_a_candidate && tells_of_a_leader) {
             // Not a voter, or for none: if it asks, it is told what this server knows, and not counted.
             let asks = self.is_asked(env, from, n) || !env.rules().answers_end();
             out.extend(answer.filter(|_| asks).map(|notification| Effect::Notify {
