@@ -71,6 +71,7 @@ fn server(lines: &str) -> (Cluster, u16, u16) {
     (cluster, ports[0], ports[1])
 }
 
+/// C-61, C-65.
 // long: one client, and everything that tells of it.
 #[test]
 fn c_61_c_65_reads_and_writes_are_measured_and_told_by_every_word() {
@@ -383,6 +384,7 @@ fn commands_over_http_answer_with_zookeepers_keys() {
     }
 }
 
+/// C-60.
 #[test]
 fn c_60_members_tell_who_leads_how_far_they_are_and_who_is_ready() {
     let ports = free_ports(2);

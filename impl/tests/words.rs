@@ -48,6 +48,7 @@ fn c_63_watches_are_told_by_path_by_session_and_in_sum() {
     );
 }
 
+/// C-62, C-63, C-66.
 #[test]
 fn c_62_c_63_c_66_directories_and_the_environment_are_told() {
     let mut cluster = Cluster::new(1, "");

@@ -361,7 +361,11 @@ impl ElectionNet {
                 (what, _) => what,
             };
             let connected = match what {
-                Incoming::Stream(stream, buf) => Ok(Some((stream, buf))),
+                Incoming::Stream(stream, buf) => {
+                    // It has dialled: when this connection ends, it is looked at once whether it is there.
+                    is_told = None;
+                    Ok(Some((stream, buf)))
+                }
                 Incoming::Dial => timeout(dial, self.dial(&slot))
                     .await
                     .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())),
