@@ -5,7 +5,7 @@ mod stub;
 
 use common::{Cluster, open_acl, wait_for};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -328,6 +328,26 @@ fn who_says_nothing_on_the_election_port_has_as_long_as_the_line_says() {
     let mut stream = TcpStream::connect(("127.0.0.1", cluster.election_ports[0])).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     assert_eq!(stream.read(&mut [0]).expect("the connection stands"), 0);
+}
+
+/// The second that a larger server has to dial ends when it has dialled: a server that waited to tell it would not notice that it has died, and
+/// an election would wait for its vote.
+#[test]
+fn a_larger_server_that_has_dialled_is_told_again_as_soon_as_its_connection_ends() {
+    let mut cluster = Cluster::new(3, "");
+    let port = TcpListener::bind(("127.0.0.1", cluster.election_ports[2])).unwrap();
+    cluster.start(0);
+    port.accept().unwrap();
+    let told = Instant::now();
+    let mut dialled = TcpStream::connect(("127.0.0.1", cluster.election_ports[0])).unwrap();
+    dialled.write_all(&election_hello(3)).unwrap();
+    // A notification: the connection is the one that counts.
+    dialled.read_exact(&mut [0; 4]).unwrap();
+    drop(dialled);
+    // Who only looks whether somebody listens says nothing.
+    while port.accept().unwrap().0.read(&mut [0]).unwrap() == 0 {}
+    let waited = told.elapsed();
+    assert!(waited < Duration::from_millis(900), "{waited:?}");
 }
 
 /// C-82: bytes that are no notification keep no place on the election port.
