@@ -214,3 +214,91 @@ fn read_with<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions, settle: bool)
     }
     Ok((tree, owing, replayed, reach, lists, told))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::recording::RecordingDisk;
+    use super::super::snapshot::Packing;
+    use super::super::snapshot::body::tests::sample;
+    use super::super::snapshot::tests::stage as stage_nodes;
+    use super::super::txn_log::writer::{LogOptions, TxnLog};
+    use super::*;
+    use bytes::BytesMut;
+    use std::path::Path;
+    use zabra_model::ids::Epoch;
+    use zabra_model::tree::txn::{Txn, TxnHeader};
+
+    const BASE: Zxid = Zxid::new(Epoch(1), 0);
+
+    fn dirs() -> Dirs {
+        Dirs::new(Path::new("d"), Path::new("d"))
+    }
+
+    /// A disk with the snapshot of a fresh tree, as of [`BASE`].
+    fn disk() -> RecordingDisk {
+        let (disk, mut image) = (RecordingDisk::default(), Tree::new().image());
+        image.zxid = BASE;
+        let staged = stage(&disk, &dirs(), &image, Packing::Plain).unwrap();
+        staged.publish(&disk).unwrap();
+        disk
+    }
+
+    fn found(disk: &RecordingDisk) -> Found {
+        let options = BootOptions {
+            trust_empty_snapshot: false,
+            is_ensemble: false,
+            form: Packing::Plain.into(),
+            beside: None,
+        };
+        read(disk, &dirs(), options).unwrap()
+    }
+
+    /// Its bytes are whole, and its nodes are not.
+    #[test]
+    fn a_snapshot_that_is_no_tree_gives_way_to_the_one_before_it() {
+        let disk = disk();
+        let mut twice = sample();
+        let again = twice.nodes[1].clone();
+        twice.nodes.push(again);
+        let staged = stage_nodes(&disk, &dirs().snap, Zxid::new(Epoch(2), 0).0, &twice);
+        staged.publish(&disk).unwrap();
+        let found = found(&disk);
+        assert_eq!((found.tree.last_zxid(), found.tree.len()), (BASE, 4));
+    }
+
+    #[test]
+    fn what_snapshot_and_log_tell_beside_the_tree_is_kept() {
+        let disk = disk();
+        let told = found(&disk).told.expect("the snapshot tells a digest");
+        assert_eq!((told.zxid(), told.told), (BASE, told.read()));
+        let text = "server.1=h:1:2:participant;3\nversion=0";
+        let zxid = Zxid(BASE.0 + 1);
+        let (header, txn) = (
+            TxnHeader {
+                zxid,
+                ..TxnHeader::default()
+            },
+            Txn::SetData {
+                path: CONFIG.into(),
+                data: Some(text.into()),
+                version: 1,
+                reconfig: true,
+            },
+        );
+        let logged = Logged::encode(header, txn, &mut BytesMut::new());
+        let mut log = TxnLog::new(disk.clone(), dirs().log, LogOptions::default(), BASE);
+        log.append(zxid, &logged.bytes).unwrap();
+        log.sync().unwrap();
+        let found = found(&disk);
+        assert_eq!(found.tree.last_zxid(), zxid);
+        let bytes = logged.bytes.len() as u64;
+        assert_eq!(found.replayed, Replay { txns: 1, bytes });
+        let versions: Vec<Zxid> = found.lists.iter().map(|list| list.version).collect();
+        assert_eq!(versions, [zxid]);
+        let snapshot_bytes = disk.len(&super::super::snapshot::path_of(&dirs().snap, BASE));
+        let mut reach = Reach::starting_at(BASE, 0);
+        reach.logged(zxid, logged.bytes.len());
+        reach.snapshot(snapshot_bytes.unwrap().unwrap());
+        assert_eq!(found.reach, reach);
+    }
+}

@@ -373,4 +373,16 @@ mod tests {
             assert!(refused.is_err_and(|Refused(what)| what.contains(bad)));
         }
     }
+
+    /// Of the tree that the snapshot holds, of one to come, or of one that was before.
+    #[test]
+    fn a_digest_counts_for_the_tree_of_its_zxid_alone() {
+        for (zxid, is_kept) in [(9, true), (8, false), (10, false)] {
+            let mut growth = Growth::new(None);
+            node(&mut growth, "").unwrap();
+            growth.loaded(Zxid(9), Some((Zxid(zxid), 77))).unwrap();
+            let (_, told) = growth.finish(Zxid(20)).unwrap();
+            assert_eq!(told.map(|told| told.zxid()), is_kept.then_some(Zxid(9)));
+        }
+    }
 }

@@ -181,3 +181,40 @@ fn a_node_that_comes_twice_is_refused_wherever_it_stands() {
         );
     }
 }
+
+/// Two paths of which nodes keep the same: such come about by chance in any large tree.
+fn colliding() -> [String; 2] {
+    let mut seen = BTreeMap::new();
+    for n in 0_u32.. {
+        let path = format!("/n{n}");
+        if let Some(other) = seen.insert(Key::of(&path).hash, path.clone()) {
+            return [other, path];
+        }
+    }
+    unreachable!("there are fewer hashes than numbers")
+}
+
+/// They are two nodes all the same, restored or grown, and each goes alone.
+#[test]
+fn paths_of_the_same_hash_are_two_nodes() -> Result<(), RestoreError> {
+    let [a, b] = colliding();
+    assert_eq!(Key::of(&a).hash, Key::of(&b).hash);
+    let samples = [("", 0), (&a, 1), (&b, 2)].map(|(path, zxid)| (path.into(), None, zxid));
+    let (mut tree, _) = restored(&samples)?;
+    let mut grown = Tree::bare();
+    for (path, data, zxid) in &samples {
+        grown.insert_with(path, *data, OPEN, &stat(*zxid));
+    }
+    for tree in [&mut tree, &mut grown] {
+        for (path, zxid) in [(&a, 1), (&b, 2)] {
+            let found = tree
+                .find(path)
+                .map(|node| (node.path(), node.persisted().czxid));
+            assert_eq!(found, Some((path.as_str(), Zxid(zxid))));
+        }
+        let at = tree.lookup(&a).unwrap_or(NIL);
+        assert!(tree.remove(at).is_some());
+        assert!(tree.find(&a).is_none() && tree.find(&b).is_some());
+    }
+    Ok(())
+}
