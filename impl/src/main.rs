@@ -41,6 +41,13 @@ enum Command {
         #[arg(long)]
         print: bool,
     },
+    /// Become a program that ends with the shell which has started it.
+    #[command(hide = true)]
+    Held {
+        parent: u32,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        program: Vec<OsString>,
+    },
     /// Run an ensemble on this machine; prints its connect string when it serves.
     Dev {
         /// How many servers.
@@ -124,7 +131,11 @@ fn main() -> ExitCode {
     // Somebody reads what a shell or a tool prints; what it does beside that is told to whoever asks for it.
     let is_quiet = matches!(
         command,
-        Command::Shell(_) | Command::Tool(_) | Command::Completions { .. } | Command::Man { .. }
+        Command::Shell(_)
+            | Command::Held { .. }
+            | Command::Tool(_)
+            | Command::Completions { .. }
+            | Command::Man { .. }
     );
     if !is_quiet || std::env::var_os(admin::logging::VARIABLE).is_some() {
         admin::logging::start();
@@ -139,6 +150,10 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Command::Held { parent, program } => {
+            eprintln!("zabra: {}", shell::become_program(parent, &program));
+            ExitCode::from(127)
+        }
         Command::Tool(tool) => ExitCode::from(tools::run(&tool)),
         Command::Config(command) => config(&command),
         Command::Tls(TlsCommand::Init { dir, host }) => match tls_init::init(&dir, &host) {

@@ -1,5 +1,6 @@
 //! Commands about who may do what.
 
+pub(super) use super::answer::letters;
 use super::answer::{Answer, PERMISSIONS};
 use super::failure::Failure;
 use super::path;
@@ -9,10 +10,11 @@ use super::words::Given;
 use serde_json::json;
 use zookeeper_client::{Acl, AuthId, Error, Permission};
 
-/// `scheme:id:perm`, several with commas between them. What has another form is told and left out.
+/// `scheme:id:perm`, several with commas between them. What has another form is told and left out; commas at the end are nothing.
 pub(super) fn parse(text: &str, answer: &mut Answer) -> Vec<Acl> {
     let mut acl = Vec::new();
-    for entry in text.split(',') {
+    let text = text.trim_end_matches(',');
+    for entry in text.split(',').filter(|_| !text.is_empty()) {
         let parts = entry
             .split_once(':')
             .and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once(':')?)));
@@ -20,16 +22,23 @@ pub(super) fn parse(text: &str, answer: &mut Answer) -> Vec<Acl> {
             answer.note(format!("{entry} does not have the form scheme:id:perm"));
             continue;
         };
-        let mut permission = Permission::NONE;
-        for letter in letters.chars() {
-            match PERMISSIONS.iter().find(|(known, _)| *known == letter) {
-                Some((_, granted)) => permission = permission | *granted,
-                None => answer.note(format!("Unknown perm type: {letter}")),
-            }
+        for letter in letters.chars().filter(|l| permission_of(*l).is_none()) {
+            answer.note(format!("Unknown perm type: {letter}"));
         }
-        acl.push(Acl::new(permission, AuthId::new(scheme, id)));
+        acl.push(Acl::new(permission(letters), AuthId::new(scheme, id)));
     }
     acl
+}
+
+fn permission_of(letter: char) -> Option<Permission> {
+    let found = PERMISSIONS.iter().find(|(known, _)| *known == letter);
+    found.map(|(_, permission)| *permission)
+}
+
+/// What letters allow; others allow nothing.
+pub(super) fn permission(letters: &str) -> Permission {
+    let granted = letters.chars().filter_map(permission_of);
+    granted.fold(Permission::NONE, |all, one| all | one)
 }
 
 pub(super) async fn get(
@@ -104,6 +113,12 @@ async fn set_recursive(
 
 pub(super) async fn add_auth(session: &Session, given: &Given) -> Result<(), Failure> {
     let (scheme, auth) = (given.argument(0), given.argument(1));
+    // D-134: it would prove nobody, and end the session.
+    if scheme == "digest" && auth.is_empty() {
+        return Err(Failure::usage(
+            "addauth digest: nothing says who asks; write addauth digest USER:PASSWORD",
+        ));
+    }
     let done = session.client.auth(scheme, auth.as_bytes()).await;
     done.map_err(|e| Failure::of(&e, ""))
 }
@@ -139,6 +154,8 @@ mod tests {
         let mut answer = Answer::default();
         assert!(parse("bad", &mut answer).is_empty());
         assert_eq!(parse("world:anyone:rx", &mut answer).len(), 1);
+        assert!(parse(",", &mut answer).is_empty());
+        assert_eq!(parse("world:anyone:r,", &mut answer).len(), 1);
         let told = "bad does not have the form scheme:id:perm\nUnknown perm type: x\n";
         assert_eq!(answer.err, told);
     }

@@ -92,7 +92,8 @@ pub(super) enum Form {
     Hex,
 }
 
-fn letters(permission: Permission) -> String {
+/// Those of what is allowed.
+pub(super) fn letters(permission: Permission) -> String {
     let has = PERMISSIONS.iter().filter(|(_, p)| permission.has(*p));
     has.map(|(letter, _)| letter).collect()
 }

@@ -12,6 +12,8 @@ pub(super) struct Command {
     options: &'static [Flag],
     /// How many arguments it needs at least.
     least: usize,
+    /// Behind how many arguments a program stands, which has options of its own.
+    runs_behind: usize,
     /// What the options mean, where ZooKeeper's shell tells it below the form.
     explained: &'static str,
 }
@@ -27,9 +29,26 @@ const fn command(
         form,
         options,
         least,
+        runs_behind: usize::MAX,
         explained: "",
     }
 }
+
+/// One that may run a program.
+const fn runner(
+    name: &'static str,
+    form: &'static str,
+    options: &'static [Flag],
+    own: usize,
+) -> Command {
+    Command {
+        runs_behind: own,
+        ..command(name, form, options, 1)
+    }
+}
+
+/// The longest time to wait, in milliseconds.
+const WAIT: &[Flag] = &[("w", true)];
 
 const QUOTAS: &[Flag] = &[("n", true), ("b", true), ("N", true), ("B", true)];
 const QUOTAS_TO_DELETE: &[Flag] = &[("n", false), ("b", false), ("N", false), ("B", false)];
@@ -43,6 +62,7 @@ pub(super) const COMMANDS: &[Command] = &[
         1,
     ),
     command("addauth", "scheme auth", &[], 1),
+    runner("barrier", "[-w ms] path count [-- program ...]", WAIT, 2),
     command("close", "", &[], 0),
     command(
         "config",
@@ -58,12 +78,28 @@ pub(super) const COMMANDS: &[Command] = &[
         1,
     ),
     command("delete", "[-v version] path", &[("v", true)], 1),
-    Command {
-        explained: " -b <arg>   batch size\n",
-        ..command("deleteall", "path [-b batch size]", &[("b", true)], 1)
-    },
+    command("deleteall", "path [-b batch size]", &[("b", true)], 1),
     command("delquota", "[-n|-b|-N|-B] path", QUOTAS_TO_DELETE, 1),
+    command(
+        "diff",
+        "path host:port[/chroot] | -f file file",
+        &[("f", false)],
+        2,
+    ),
+    runner("elect", "[-w ms] path [name [-- program ...]]", WAIT, 2),
     command("exit", "", &[], 0),
+    command("export", "path", &[], 1),
+    command(
+        "find",
+        "path [-name pattern] [-data text] [-kind persistent|ephemeral] [-acl scheme:id]",
+        &[
+            ("name", true),
+            ("data", true),
+            ("kind", true),
+            ("acl", true),
+        ],
+        1,
+    ),
     Command {
         explained: " -b   Output data in base64 format\n -s   Print znode stats additionally\n -w   Watch for changes on the znode\n \
                     -x   Output data in hexdump format\n",
@@ -78,14 +114,28 @@ pub(super) const COMMANDS: &[Command] = &[
     command("getAllChildrenNumber", "path", &[], 1),
     command("getEphemerals", "path", &[], 0),
     command("history", "", &[], 0),
+    command(
+        "import",
+        "[-n] [-f] file [path]",
+        &[("n", false), ("f", false)],
+        1,
+    ),
     command("listquota", "path", &[], 1),
+    runner("lock", "[-w ms] path -- program ...", WAIT, 1),
     command(
         "ls",
         "[-s] [-w] [-R] path",
         &[("?", false), ("s", false), ("w", false), ("R", false)],
         1,
     ),
+    command(
+        "may",
+        "scheme:id[,scheme:id ...] read|write|create|delete|admin|all path",
+        &[],
+        3,
+    ),
     command("printwatches", "on|off", &[], 0),
+    command("queue", "[-w ms] path put data | take | size", WAIT, 2),
     command("quit", "", &[], 0),
     command(
         "reconfig",
@@ -115,6 +165,7 @@ pub(super) const COMMANDS: &[Command] = &[
         ],
         1,
     ),
+    runner("semaphore", "[-w ms] path places -- program ...", WAIT, 2),
     Command {
         explained: " -b         Supply data in base64 format\n -s         Print znode stats additionally\n \
                     -v <arg>   Set with an expected version\n",
@@ -131,10 +182,23 @@ pub(super) const COMMANDS: &[Command] = &[
         &[("s", false), ("v", true), ("R", false)],
         2,
     ),
-    command("setquota", "-n|-b|-N|-B val path", QUOTAS, 1),
+    // Which limit is asked for first, and then for a path.
+    command("setquota", "-n|-b|-N|-B val path", QUOTAS, 0),
     command("stat", "[-w] path", &[("w", false)], 1),
     command("sync", "path", &[], 1),
+    command(
+        "tree",
+        "[-d depth] [-s] path",
+        &[("d", true), ("s", false)],
+        1,
+    ),
     command("version", "", &[], 0),
+    runner(
+        "watch",
+        "[-r] [-n count] [-w ms] path [-- program ...]",
+        &[("r", false), ("n", true), ("w", true)],
+        1,
+    ),
     command("whoami", "", &[], 0),
 ];
 
@@ -173,7 +237,7 @@ impl Command {
 
     /// Reads what stands behind its name.
     pub(super) fn read(&self, words: &[String]) -> Result<Given, Failure> {
-        let given = Given::read(self.options, words)?;
+        let given = Given::read_before(self.options, words, self.runs_behind)?;
         if given.arguments.len() < self.least {
             return Err(Failure::usage(self.usage()));
         }

@@ -75,10 +75,15 @@ impl Events {
         } else {
             event_text(state, kind, path, zxid)
         };
+        self.line(&line);
+    }
+
+    /// Prints at once, above the line that is being written if there is one.
+    pub(super) fn line(&self, line: &str) {
         let printed = match self.printer.lock() {
             Ok(mut printer) => printer
                 .as_mut()
-                .is_some_and(|p| p.print(line.clone()).is_ok()),
+                .is_some_and(|p| p.print(line.to_owned()).is_ok()),
             Err(_) => false,
         };
         if !printed {

@@ -1,9 +1,12 @@
 //! Why a command did nothing, in the words of ZooKeeper's shell.
 
+use std::process::ExitStatus;
 use zookeeper_client::Error;
 
 /// The exit code of a command that is none, as a POSIX shell has it.
 const NOT_FOUND: u8 = 127;
+/// That of a command that was ended by Ctrl-C, as a POSIX shell has it.
+const INTERRUPTED: u8 = 130;
 
 /// One line for standard error, and what programs go by.
 #[derive(Debug)]
@@ -49,6 +52,42 @@ impl Failure {
         Self::new("Partly", line.into())
     }
 
+    /// What was held is held no longer, or nobody can tell.
+    pub(super) fn lost(line: impl Into<String>) -> Self {
+        Self::new("Lost", line.into())
+    }
+
+    /// What was asked is not so, and the answer has said it.
+    pub(super) fn quiet(kind: &'static str) -> Self {
+        Self::new(kind, String::new())
+    }
+
+    /// Somebody has ended it.
+    pub(super) fn interrupted(what: &str) -> Self {
+        Self {
+            exit_code: INTERRUPTED,
+            ..Self::new("Interrupted", format!("{what}: interrupted"))
+        }
+    }
+
+    /// It took longer than it may.
+    pub(super) fn late(line: impl Into<String>) -> Self {
+        Self::new("Timeout", line.into())
+    }
+
+    /// A program that was run ended like this; it has said why.
+    pub(super) fn of_program(program: &str, status: ExitStatus) -> Self {
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        let line = match code {
+            Some(_) => String::new(),
+            None => format!("{program}: {status}"),
+        };
+        Self {
+            exit_code: code.unwrap_or(1),
+            ..Self::new("Program", line)
+        }
+    }
+
     /// There is no session; ZooKeeper's shell says so on standard output.
     pub(super) fn not_connected() -> Self {
         Self::new("NotConnected", String::new())
@@ -86,8 +125,6 @@ impl Failure {
             Error::QuotaExceeded => ("QuotaExceeded", "Quota has exceeded : "),
             other => return Self::code(other, path),
         };
-        // What Java prints for none.
-        let path = if path.is_empty() { "null" } else { path };
         Self::new(kind, format!("{sentence}{path}"))
     }
 
@@ -148,7 +185,7 @@ mod tests {
                 "",
                 "KeeperErrorCode = Reconfig is disabled",
             ),
-            (Error::BadVersion, "", "version No is not valid : null"),
+            (Error::BadVersion, "", "version No is not valid : "),
             (
                 Error::NoWatcher,
                 "/x",

@@ -7,7 +7,7 @@ use super::events::Events;
 use super::failure::Failure;
 use super::session::{Session, Target};
 use super::words::{self, Given};
-use super::{acl, ensemble, nodes, quota};
+use super::{acl, ensemble, explore, meeting, nodes, quota, transfer, turns};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::Arc;
@@ -127,8 +127,11 @@ impl Interpreter {
     pub(super) async fn command(&mut self, words: &[String]) -> Then {
         let mut answer = Answer::default();
         let done = self.run(words, &mut answer).await;
-        self.exit_code = done.as_ref().map_or_else(|f| f.exit_code, |_| 0);
         let leaves = matches!(done, Ok(Then::Leave));
+        // Who leaves takes the code of the command before along, as in ZooKeeper's shell.
+        if !leaves {
+            self.exit_code = done.as_ref().map_or_else(|f| f.exit_code, |_| 0);
+        }
         self.print(answer, done.err());
         if leaves { Then::Leave } else { Then::Next }
     }
@@ -136,8 +139,9 @@ impl Interpreter {
     async fn run(&mut self, words: &[String], answer: &mut Answer) -> Result<Then, Failure> {
         let redone;
         let words = match words {
-            [redo, ..] if redo == "redo" => {
-                redone = self.redo(commands::find("redo")?.read(&words[1..])?.argument(0))?;
+            // Its number may be negative, which an option could not be.
+            [redo, number, ..] if redo == "redo" => {
+                redone = self.redo(number)?;
                 &redone
             }
             _ => words,
@@ -157,6 +161,9 @@ impl Interpreter {
                 return Err(failure);
             }
         };
+        if command.needs_a_server() && command.name != "connect" {
+            self.connected(answer)?;
+        }
         let mut given = command.read(behind)?;
         match command.name {
             "quit" | "exit" => {
@@ -164,7 +171,6 @@ impl Interpreter {
                 Ok(Then::Leave)
             }
             "close" => {
-                self.connected(answer)?;
                 self.close().await;
                 Ok(Then::Next)
             }
@@ -184,6 +190,7 @@ impl Interpreter {
                 self.print_watches(&given, answer);
                 Ok(Then::Next)
             }
+            "version" if !given.arguments.is_empty() => Err(Failure::usage(command.usage())),
             "version" => {
                 let version = concat!("zabra ", env!("CARGO_PKG_VERSION"));
                 answer.line(format!("ZooKeeper CLI version: {version}"));
@@ -192,7 +199,7 @@ impl Interpreter {
             }
             _ => {
                 let session = self.connected(answer)?;
-                ask(session, command, &mut given, answer)
+                ask(session, command, &mut given, self.output, answer)
                     .await
                     .map(|()| Then::Next)
             }
@@ -212,13 +219,14 @@ impl Interpreter {
 
     /// The words of an earlier line, which takes the place of the line that asks for it.
     fn redo(&mut self, number: &str) -> Result<Vec<String>, Failure> {
-        let Ok(at) = number.parse::<usize>() else {
+        let Ok(at) = number.parse::<i64>() else {
             return Err(Failure::usage(format!(
                 "redo {number}: not the number of a line; history shows them"
             )));
         };
         let last = self.history.len().saturating_sub(1);
-        let Some(line) = self.history.get(at).filter(|_| at < last).cloned() else {
+        let at = usize::try_from(at).ok().filter(|at| *at < last);
+        let Some(line) = at.and_then(|at| self.history.get(at)).cloned() else {
             return Err(Failure::usage("Command index out of range"));
         };
         let words = words::split(&line);
@@ -290,6 +298,7 @@ async fn ask(
     session: &Session,
     command: &Command,
     given: &mut Given,
+    output: Output,
     answer: &mut Answer,
 ) -> Result<(), Failure> {
     match command.name {
@@ -304,7 +313,7 @@ async fn ask(
         "setAcl" => acl::set(session, given, answer).await,
         "addauth" => acl::add_auth(session, given).await,
         "whoami" => acl::whoami(session, answer).await,
-        "setquota" => quota::set(session, given, answer).await,
+        "setquota" => quota::set(session, given, command.usage(), answer).await,
         "listquota" => quota::list(session, given, answer).await,
         "delquota" => quota::delete(session, given, answer).await,
         "sync" => ensemble::sync(session, given, answer).await,
@@ -314,6 +323,31 @@ async fn ask(
         "removewatches" => ensemble::remove_watches(session, given, answer),
         "getEphemerals" => ensemble::ephemerals(session, given, answer).await,
         "getAllChildrenNumber" => ensemble::descendants(session, given, answer).await,
+        _ => beyond(session, command, given, output, answer).await,
+    }
+}
+
+/// Those that ZooKeeper's shell does not have.
+async fn beyond(
+    session: &Session,
+    command: &Command,
+    given: &Given,
+    output: Output,
+    answer: &mut Answer,
+) -> Result<(), Failure> {
+    match command.name {
+        "lock" => turns::lock(session, given, command.usage(), answer).await,
+        "elect" => turns::elect(session, given, answer).await,
+        "semaphore" => turns::semaphore(session, given, command.usage(), answer).await,
+        "barrier" => meeting::barrier(session, given, command.usage(), answer).await,
+        "queue" => meeting::queue(session, given, command.usage(), answer).await,
+        "watch" => meeting::watch(session, given, answer, output).await,
+        "tree" => explore::tree(session, given, answer).await,
+        "find" => explore::find(session, given, answer).await,
+        "may" => explore::may(session, given, command.usage(), answer).await,
+        "export" => transfer::export(session, given, answer).await,
+        "import" => transfer::import(session, given, answer).await,
+        "diff" => transfer::diff(session, given, answer).await,
         other => Err(Failure::not_found(other)),
     }
 }
@@ -328,6 +362,7 @@ mod tests {
             servers: "host:1".to_owned(),
             timeout: Duration::from_secs(1),
             read_only: false,
+            reads_lines: true,
         };
         Interpreter::new(target, Output::Raw)
     }
@@ -339,6 +374,7 @@ mod tests {
         for (number, says) in [
             ("2", "Command index out of range"),
             ("9", "Command index out of range"),
+            ("-1", "Command index out of range"),
             ("1", "No redoing redos"),
             ("x", "redo x: not the number of a line; history shows them"),
         ] {

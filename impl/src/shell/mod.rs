@@ -9,18 +9,24 @@ mod args;
 mod commands;
 mod ensemble;
 mod events;
+mod explore;
 mod failure;
+mod held;
 mod interpreter;
+mod meeting;
 mod nodes;
 mod path;
 mod quota;
 mod session;
 mod terminal;
+mod transfer;
 mod tree;
+mod turns;
 mod watch;
 mod words;
 
 pub use args::{Output, ShellArgs, with_two_dashes};
+pub use held::{COMMAND as HELD, become_program};
 
 use interpreter::{Interpreter, Then};
 use session::Target;
@@ -42,6 +48,7 @@ pub fn run(args: &ShellArgs) -> Result<u8, String> {
         servers: args.server.clone(),
         timeout: Duration::from_millis(args.timeout.into()),
         read_only: args.read_only,
+        reads_lines: args.command.is_empty() && !std::io::stdin().is_terminal(),
     };
     let mut shell = Interpreter::new(target, args.output);
     let done = if !args.command.is_empty() {

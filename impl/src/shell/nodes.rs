@@ -118,6 +118,7 @@ pub(super) async fn delete(
     given: &mut Given,
     answer: &mut Answer,
 ) -> Result<(), Failure> {
+    // D-135: ZooKeeper's shell takes it and does not look at it.
     if let Some(version) = given.arguments.get(1).cloned() {
         answer.note("'delete path [version]' has been deprecated. Please use 'delete [-v version] path' instead.");
         given.set("v", &version);
@@ -271,6 +272,7 @@ async fn ls_recursive(
     }
     let mut paths = vec![root.to_owned()];
     let mut waiting = VecDeque::from([root.to_owned()]);
+    let mut refused = None;
     while let Some(node) = waiting.pop_front() {
         let listed = if watched {
             let got = client.list_and_watch_children(&node).await;
@@ -285,7 +287,11 @@ async fn ls_recursive(
             Ok(children) => children,
             // It was there when its parent was listed.
             Err(Error::NoNode) if node != root => continue,
-            Err(error) => return Err(Failure::of(&error, &node)),
+            // What was listed before is told.
+            Err(error) => {
+                refused = Some(Failure::of(&error, &node));
+                break;
+            }
         };
         children.sort();
         let below: Vec<String> = children.iter().map(|c| path::join(&node, c)).collect();
@@ -294,11 +300,11 @@ async fn ls_recursive(
             waiting.push_front(child);
         }
     }
-    for path in &paths {
-        answer.line(path);
+    if refused.is_none() || paths.len() > 1 {
+        paths.iter().for_each(|path| answer.line(path));
     }
     answer.field("paths", paths);
-    Ok(())
+    refused.map_or(Ok(()), Err)
 }
 
 pub(super) async fn stat(

@@ -102,6 +102,7 @@ fn stats_of(at: &str) -> String {
 pub(super) async fn set(
     session: &Session,
     given: &Given,
+    usage: String,
     answer: &mut Answer,
 ) -> Result<(), Failure> {
     let names = given.given(&LIMITED.map(|(option, _)| option));
@@ -117,6 +118,9 @@ pub(super) async fn set(
                 "The option '{second}' was specified but an option from this group has already been selected: '{first}'"
             )));
         }
+    }
+    if given.arguments.is_empty() {
+        return Err(Failure::usage(usage));
     }
     let at = given.argument(0);
     if at.starts_with(ROOT) {
@@ -165,6 +169,8 @@ async fn store(
     {
         return Err(Failure::refused(format!("{at} does not exist.")));
     }
+    // The nodes of its limits have no name that a server would take.
+    path::check(&format!("{ROOT}{at}"))?;
     no_quota_below(client, at).await?;
     no_quota_above(client, at).await?;
     let (limits, stats) = (limits_of(at), stats_of(at));

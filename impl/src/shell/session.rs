@@ -22,6 +22,8 @@ pub(super) struct Target {
     pub(super) timeout: Duration,
     /// Whether a server without a quorum will do.
     pub(super) read_only: bool,
+    /// Whether standard input has the shell's lines, and is nobody else's.
+    pub(super) reads_lines: bool,
 }
 
 /// The tasks that wait for events: one for each path and kind, as ZooKeeper's shell has one watcher for all.
@@ -30,7 +32,9 @@ type Watches = BTreeMap<(String, Kind), (u64, AbortHandle)>;
 /// A session.
 pub(super) struct Session {
     pub(super) client: Client,
-    events: Arc<Events>,
+    pub(super) events: Arc<Events>,
+    /// Whether standard input has the shell's lines.
+    pub(super) reads_lines: bool,
     watches: Arc<Mutex<Watches>>,
     states: JoinHandle<()>,
 }
@@ -60,6 +64,7 @@ impl Session {
         Ok(Self {
             client,
             events: Arc::clone(events),
+            reads_lines: target.reads_lines,
             watches: Arc::default(),
             states,
         })

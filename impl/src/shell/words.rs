@@ -39,11 +39,27 @@ pub(super) struct Given {
 impl Given {
     /// Options may stand anywhere, several in one word, and a value may stick to its option: `-se`, `-v3`, `-v=3`. What begins with a dash
     /// and is no option is refused; behind `--` everything is an argument.
-    pub(super) fn read(known: &[Flag], words: &[String]) -> Result<Self, Failure> {
+    #[cfg(test)]
+    fn read(known: &[Flag], words: &[String]) -> Result<Self, Failure> {
+        Self::read_before(known, words, usize::MAX)
+    }
+
+    /// The same; what stands behind so many arguments is a program with its own options, behind `--` if one likes.
+    pub(super) fn read_before(
+        known: &[Flag],
+        words: &[String],
+        own: usize,
+    ) -> Result<Self, Failure> {
         let mut given = Self::default();
         let mut waiting: Option<&'static str> = None;
         let mut plain = false;
         for word in words {
+            if given.arguments.len() == own && !plain && waiting.is_none() {
+                plain = true;
+                if word == "--" {
+                    continue;
+                }
+            }
             if plain {
                 given.arguments.push(word.clone());
             } else if let Some(name) = waiting.take_if(|_| !is_option(known, word)) {
@@ -120,6 +136,7 @@ impl Given {
         };
         match text.parse() {
             Ok(version) => Ok(Some(version)),
+            // D-136: said, where ZooKeeper's shell ends.
             Err(_) => Err(Failure::usage(format!(
                 "-v {text}: a version is a whole number of at most 2147483647, as dataVersion in stat"
             ))),
@@ -187,6 +204,21 @@ mod tests {
         assert_eq!(read("-file x").unwrap().value("file"), Some("x"));
         assert_eq!(read("-- -q").unwrap().arguments, ["-q"]);
         assert_eq!(read("/a -").unwrap().arguments, ["/a", "-"]);
+    }
+
+    #[test]
+    fn a_program_keeps_its_own_options() {
+        for line in ["-s /a -- sh -c x", "-s /a sh -c x", "/a -s -- sh -c x"] {
+            let given = Given::read_before(KNOWN, &split(line), 1).unwrap();
+            let expected: &[&str] = if line.starts_with('/') {
+                &["/a", "-s", "--", "sh", "-c", "x"]
+            } else {
+                &["/a", "sh", "-c", "x"]
+            };
+            assert_eq!(given.arguments, expected, "{line}");
+        }
+        let given = Given::read_before(KNOWN, &split("/a -- sh -- -s"), 1).unwrap();
+        assert_eq!(given.arguments, ["/a", "sh", "--", "-s"]);
     }
 
     #[test]
