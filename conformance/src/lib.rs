@@ -15,4 +15,5 @@ pub mod raw;
 pub mod reconfigure;
 pub mod replay;
 pub mod safeguard;
+pub mod shells;
 pub mod sim;

@@ -215,6 +215,7 @@ fn interop() -> Result<()> {
         "kazoo_suite",
         "kazoo_sasl",
         "java_shell",
+        "shells",
         "other_clients",
         "clients_reconfigure",
         "clients_by_tls",
