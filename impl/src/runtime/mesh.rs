@@ -4,6 +4,7 @@
 use super::doors::{Doors, Strangers};
 use super::guard::Guard;
 use super::inbox::Inbox;
+use super::letter::Letter;
 use super::pipe::Pipe;
 use super::ports::{self, Listening};
 use crate::client::lock::lock;
@@ -77,10 +78,7 @@ impl Place {
 struct Slot {
     sid: ServerId,
     place: Mutex<Place>,
-    /// The one message that waits.
-    waiting: Mutex<Option<Bytes>>,
-    /// What was sent last: said again on a new connection, as it may have been lost with the old one.
-    last: Mutex<Option<Bytes>>,
+    letter: Letter,
     wake: Notify,
     incoming: mpsc::Sender<Incoming>,
 }
@@ -206,8 +204,7 @@ impl ElectionNet {
         let slot = Arc::new(Slot {
             sid,
             place: Mutex::new(place),
-            waiting: Mutex::default(),
-            last: Mutex::default(),
+            letter: Letter::default(),
             wake: Notify::new(),
             incoming,
         });
@@ -260,10 +257,9 @@ impl ElectionNet {
         let Some(slot) = slot else {
             return;
         };
-        let replaced = lock(&slot.waiting).replace(self.encode(notification));
+        let replaces = slot.letter.put(self.encode(notification));
         self.sent.asked.fetch_add(1, Ordering::Relaxed);
-        let replaces = u64::from(replaced.is_some());
-        self.sent.replaced.fetch_add(replaces, Ordering::Relaxed);
+        self.sent.replaced.fetch_add(u64::from(replaces), Ordering::Relaxed);
         slot.wake.notify_one();
     }
 
@@ -400,12 +396,12 @@ impl ElectionNet {
                         }
                     }
                 }
-                if next.is_some() || lock(&slot.waiting).is_none() {
+                if next.is_some() || !slot.letter.waits() {
                     continue;
                 }
                 // The connection has ended before it took what waits: there is another one, after a pause.
             }
-            let has_waiting = lock(&slot.waiting).is_some();
+            let has_waiting = slot.letter.waits();
             next = tokio::select! {
                 Some(what) = incoming.recv() => Some(what),
                 () = sleep(backoff) => has_waiting.then_some(Incoming::Dial),
@@ -463,19 +459,14 @@ impl ElectionNet {
         mut buf: BytesMut,
         incoming: &mut mpsc::Receiver<Incoming>,
     ) -> (Option<Incoming>, bool) {
-        if lock(&slot.waiting).is_none() {
-            let last = lock(&slot.last).clone();
-            *lock(&slot.waiting) = last;
-        }
+        slot.letter.say_again();
         let mut heard: Option<Instant> = None;
         let mut is_unanswered = false;
         loop {
-            let message = lock(&slot.waiting).take();
-            if let Some(message) = message {
-                *lock(&slot.last) = Some(message.clone());
+            if let Some(message) = slot.letter.take() {
                 let sent = timeout(WRITE_TIME, stream.write_all(&message)).await;
                 if !matches!(sent, Ok(Ok(()))) {
-                    lock(&slot.waiting).get_or_insert(message);
+                    slot.letter.put_back(message);
                     return (None, true);
                 }
                 is_unanswered = true;

@@ -16,6 +16,7 @@ mod guarded;
 pub mod http;
 pub mod inbox;
 mod java_store;
+mod letter;
 pub mod limits;
 pub mod links;
 pub mod listener;
