@@ -153,8 +153,7 @@ async fn run(
         Ok((config, entrance))
     })
     .await?;
-    let election = ElectionNet::bind(&config).await?;
-    let learners = quorum::bind(&config).await?;
+    let ports = ports_of_servers(&config).await?;
     let clients = listener::bind(config.client.as_ref(), &config.net, "client port").await?;
     let listen = config.tls.as_ref().and_then(|tls| tls.listen.as_ref());
     let secure = listener::bind(listen, &config.net, "secure client port").await?;
@@ -185,7 +184,6 @@ async fn run(
     #[cfg(not(feature = "gate"))]
     let is_held = false;
     let knocking = Arc::new(Knocking::default());
-    let ports = (election, learners);
     let mesh = let_servers_in(ports, &shared, &guard, &knocking, &inbox, is_held);
     shutdown::listen(Arc::clone(&inbox), until_stdin_ends);
     #[cfg(feature = "gate")]
@@ -216,6 +214,16 @@ async fn run(
         Ok(result) => result,
         Err(_) => Err(ServerError::Bug("the core task")),
     }
+}
+
+/// Takes the ports for other servers.
+async fn ports_of_servers(
+    config: &Config,
+) -> Result<(Option<ElectionPort>, Option<TcpListener>), ServerError> {
+    #[cfg(feature = "gate")]
+    let config = &gate::listening(config)?;
+    let election = ElectionNet::bind(config).await?;
+    Ok((election, quorum::bind(config).await?))
 }
 
 /// Makes the data directory this server's, and reads it.

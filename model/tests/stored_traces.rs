@@ -10,7 +10,11 @@ use zabra_check::checker::trace::verify;
 
 fn stored() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/traces");
-    let files = std::fs::read_dir(dir).unwrap().map(|f| f.unwrap().path());
+    let folders = [dir.clone(), dir.join("e2e-join"), dir.join("e2e-leave")];
+    let files = folders
+        .into_iter()
+        .flat_map(|dir| std::fs::read_dir(dir).unwrap());
+    let files = files.map(|f| f.unwrap().path());
     files
         .filter(|f| f.extension().is_some_and(|e| e == "ndjson"))
         .collect()
@@ -19,7 +23,7 @@ fn stored() -> Vec<PathBuf> {
 #[test]
 fn every_stored_trace_is_what_the_model_does() {
     let files = stored();
-    assert!(files.len() >= 100, "{} traces", files.len());
+    assert!(files.len() >= 120, "{} traces", files.len());
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
         if let Err((line, what)) = verify(&text) {

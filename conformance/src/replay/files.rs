@@ -1,7 +1,9 @@
 //! A data directory after a crash, read apart from the server's own code.
 
-use super::wire;
-use anyhow::{Context, Result};
+use super::trace::ListRecord;
+use super::{list, wire};
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -12,18 +14,23 @@ pub struct Image {
     pub accepted: u64,
     /// The file currentEpoch.
     pub current: u64,
-    /// The transactions in the tree of the newest snapshot.
+    /// The zxid of the newest snapshot.
+    pub base: u64,
+    /// The transactions in its tree.
     pub snapshot: Vec<u64>,
     /// The transactions in the logs above it.
     pub log: Vec<u64>,
+    /// The lists of members in these: the voters, by zxid.
+    pub lists: BTreeMap<u64, Vec<u8>>,
+    /// The version of the list that the snapshot shows to clients; zero if none has a version.
+    pub shown: u64,
 }
 
 impl Image {
     /// The end of the history.
     #[must_use]
     pub fn last(&self) -> u64 {
-        let last = self.log.last().or(self.snapshot.last());
-        last.copied().unwrap_or(0)
+        self.log.last().copied().unwrap_or(self.base)
     }
 
     /// Reads `dir`, which has the files of one server.
@@ -52,19 +59,44 @@ impl Image {
                 logs.push((z, path));
             }
         }
-        let mut base = 0;
         if let Some((z, path)) = newest {
-            base = z;
-            image.snapshot = wire::snapshot_file(&fs::read(&path)?)
+            image.base = z;
+            let (zxids, shown) = wire::snapshot_file(&fs::read(&path)?)
                 .with_context(|| path.display().to_string())?;
+            image.snapshot = zxids;
+            if !shown.is_empty() {
+                image.shown = list::parse(&shown)?.version;
+            }
         }
         logs.sort();
         for (_, path) in logs {
-            let zxids =
+            let txns =
                 wire::log_file(&fs::read(&path)?).with_context(|| path.display().to_string())?;
-            image.log.extend(zxids.into_iter().filter(|z| *z > base));
+            for (zxid, text) in txns.into_iter().filter(|(zxid, _)| *zxid > image.base) {
+                image.log.push(zxid);
+                if !text.is_empty() {
+                    let list = list::parse(&text)?;
+                    ensure!(list.version == zxid, "{zxid:#x} brings the list {list:x?}");
+                    image.lists.insert(zxid, list.voters);
+                }
+            }
         }
         Ok(image)
+    }
+}
+
+/// The list of members that a data directory says to be active, if it says one.
+///
+/// # Errors
+/// The file holds none.
+pub fn kept(dir: &Path) -> Result<Option<ListRecord>> {
+    let path = dir.join("version-2").join("zabra.members");
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(
+            list::parse(&text).with_context(|| path.display().to_string())?,
+        )),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).with_context(|| path.display().to_string()),
     }
 }
 

@@ -5,7 +5,9 @@
 //! wire.rs     election messages, packets and trees, decoded apart from the server's own code
 //! files.rs    a data directory, read apart from the server's own code
 //! proxy.rs    sockets: everything that servers say becomes an event, nothing goes on by itself
-//! server.rs   one process: configuration, ports, start, kill
+//! list.rs     lists of members as text
+//! ports.rs    who listens where: servers, and the proxy between them
+//! server.rs   one process: configuration, start, kill
 //! outcome.rs  what was compared, or where servers and trace part
 //! run.rs      one trace: step by step; run/act.rs carries out, hear.rs waits for what is said, compare.rs compares
 //! suite.rs    many traces, some of them in parallel
@@ -16,7 +18,9 @@
 //! what a step should lead to is read from the trace.
 
 pub mod files;
+pub mod list;
 pub mod outcome;
+pub mod ports;
 pub mod proxy;
 pub mod run;
 pub mod server;

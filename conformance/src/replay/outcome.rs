@@ -19,6 +19,8 @@ pub struct Counts {
     pub states: usize,
     /// Data directories after a crash.
     pub disks: usize,
+    /// Answers to clients that changed the members.
+    pub answers: usize,
     /// Steps by kind.
     pub kinds: BTreeMap<&'static str, usize>,
     /// Synchronizations by kind.
@@ -35,6 +37,7 @@ impl Counts {
         self.writes += other.writes;
         self.states += other.states;
         self.disks += other.disks;
+        self.answers += other.answers;
         for (kind, n) in &other.kinds {
             *self.kinds.entry(kind).or_default() += n;
         }

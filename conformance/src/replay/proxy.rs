@@ -5,17 +5,18 @@
 //! the last vote again on a new connection does not come into play. On quorum ports a learner's dial is accepted at once,
 //! and what it says is held; the leader sees a connection only when the trace says so.
 
-use super::server::{Ports, SERVERS};
+use super::ports::{Ports, SERVERS};
 use super::trace::End;
 use super::wire::{self, Packet, Vote};
 use anyhow::{Context, Result};
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
@@ -89,6 +90,15 @@ pub enum Event {
         /// The line.
         value: Value,
     },
+    /// A frame for the client of a server.
+    Answered {
+        /// By whom.
+        server: u8,
+        /// Its life.
+        life: u64,
+        /// The frame.
+        bytes: Vec<u8>,
+    },
     /// Something that no server should say.
     Wrong(String),
 }
@@ -139,23 +149,30 @@ impl Proxy {
             conns: Arc::default(),
         };
         let host = ports.host.as_str();
-        for a in 1..=SERVERS {
-            let listener = listen(host, ports.gate[at(a)]).await?;
-            proxy.serve_gate(listener, a);
-            for b in (1..=SERVERS).filter(|b| *b != a) {
-                let listener = listen(host, ports.quorum_of[at(a)][at(b)]).await?;
-                proxy.serve_quorum(listener, a, b);
-                let listener = listen(host, ports.election_of[at(a)][at(b)]).await?;
-                proxy.serve_election(listener, a, b);
-            }
+        for server in 1..=SERVERS {
+            let (quorum, election) = ports.of_proxy(server);
+            proxy.serve_gate(listen(host, ports.gate[at(server)]).await?, server);
+            proxy.serve_quorum(listen(host, quorum).await?, server);
+            proxy.serve_election(listen(host, election).await?, server);
         }
         Ok((proxy, heard))
     }
 
-    /// The life of a server.
+    /// The life of a server: odd while its process runs, even while it is dead.
     #[must_use]
     pub fn life(&self, server: u8) -> u64 {
         self.lives[at(server)].load(Ordering::Relaxed)
+    }
+
+    /// Whether what was said in this life of a server is of the process that runs.
+    #[must_use]
+    pub fn lives(&self, server: u8, life: u64) -> bool {
+        life % 2 == 1 && life == self.life(server)
+    }
+
+    /// The process of this server is dead: what it has said and is still on its way is heard by nobody.
+    pub fn end_life(&self, server: u8) {
+        self.lives[at(server)].fetch_add(1, Ordering::Relaxed);
     }
 
     /// A new process of this server is being started: larger servers dial it.
@@ -165,10 +182,10 @@ impl Proxy {
         for peer in server + 1..=SERVERS {
             let (say, lives) = (self.say.clone(), Arc::clone(&self.lives));
             let host = self.ports.host.clone();
-            let address = format!("{host}:{}", self.ports.election_of[at(server)][at(peer)]);
+            let address = format!("{host}:{}", self.ports.of_proxy(peer).1);
             tokio::spawn(async move {
                 while lives[at(server)].load(Ordering::Relaxed) == life {
-                    let Ok(stream) = TcpStream::connect((host.as_str(), port)).await else {
+                    let Ok(stream) = connect(&host, port).await else {
                         sleep(Duration::from_millis(2)).await; // it does not listen yet
                         continue;
                     };
@@ -191,16 +208,61 @@ impl Proxy {
         }
     }
 
+    /// A smaller server makes itself known to one whose lists lack it; that one dials.
+    ///
+    /// # Errors
+    /// The server does not listen.
+    pub async fn knock(&self, server: u8, peer: u8) -> Result<()> {
+        let host = &self.ports.host;
+        let mut stream = connect(host, self.ports.election[at(server)])
+            .await
+            .with_context(|| format!("the election port of server {server}"))?;
+        let address = format!("{host}:{}", self.ports.of_proxy(peer).1);
+        Ok(stream.write_all(&wire::initial(peer, &address)).await?)
+    }
+
+    /// A client of that server.
+    ///
+    /// # Errors
+    /// The server does not listen, or does not take it.
+    pub async fn client(&self, server: u8, life: u64) -> Result<OwnedWriteHalf> {
+        let stream = connect(&self.ports.host, self.ports.client[at(server)])
+            .await
+            .with_context(|| format!("the client port of server {server}"))?;
+        stream.set_nodelay(true)?;
+        let (reader, mut writer) = stream.into_split();
+        writer.write_all(&wire::new_session()).await?;
+        let say = self.say.clone();
+        tokio::spawn(async move {
+            let mut reader = reader;
+            let mut buf = Vec::new();
+            loop {
+                while let Some(bytes) = wire::take_frame(&mut buf) {
+                    let _ = say.send(Event::Answered {
+                        server,
+                        life,
+                        bytes,
+                    });
+                }
+                if !matches!(reader.read_buf(&mut buf).await, Ok(n) if n > 0) {
+                    return;
+                }
+            }
+        });
+        Ok(writer)
+    }
+
     /// Opens the leader's side of a connection that its learner has dialled before.
     ///
     /// # Errors
     /// The leader does not listen.
     pub async fn connect(&self, leader: u8, conn: u64) -> Result<Side> {
-        let stream = TcpStream::connect((self.ports.host.as_str(), self.ports.quorum[at(leader)]))
+        let stream = connect(&self.ports.host, self.ports.quorum[at(leader)])
             .await
             .with_context(|| format!("the quorum port of server {leader}"))?;
         stream.set_nodelay(true)?;
-        Ok(side(stream, conn, End::Leader, self.say.clone()))
+        let (halves, buf) = (stream.into_split(), Vec::new());
+        Ok(side(halves, buf, conn, End::Leader, self.say.clone()))
     }
 
     fn serve_gate(&self, listener: TcpListener, server: u8) {
@@ -234,53 +296,80 @@ impl Proxy {
         });
     }
 
-    fn serve_quorum(&self, listener: TcpListener, from: u8, to: u8) {
+    /// Whoever dials says first who it is.
+    fn serve_quorum(&self, listener: TcpListener, to: u8) {
         let (say, lives) = (self.say.clone(), Arc::clone(&self.lives));
         let conns = Arc::clone(&self.conns);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let life = lives[at(from)].load(Ordering::Relaxed);
                 let _ = stream.set_nodelay(true);
                 let conn = conns.fetch_add(1, Ordering::Relaxed);
-                let side = side(stream, conn, End::Learner, say.clone());
-                let _ = say.send(Event::Dialled {
-                    from,
-                    life,
-                    to,
-                    conn,
-                    side,
+                let (say, lives) = (say.clone(), Arc::clone(&lives));
+                tokio::spawn(async move {
+                    let (mut reader, writer) = stream.into_split();
+                    let mut buf = Vec::new();
+                    let first = |buf: &mut Vec<u8>| wire::take_packet(buf);
+                    let (packet, bytes) = match first_words(&mut reader, &mut buf, first).await {
+                        Ok(Some(said)) => said,
+                        Ok(None) => return,
+                        Err(e) => {
+                            let _ = say.send(Event::Wrong(format!("a learner of {to}: {e}")));
+                            return;
+                        }
+                    };
+                    let servers = 1..=u64::from(SERVERS);
+                    let Some(sid) = packet.sid.filter(|sid| servers.contains(sid)) else {
+                        let what = format!("a learner of server {to} begins with {packet:?}");
+                        let _ = say.send(Event::Wrong(what));
+                        return;
+                    };
+                    let from = sid as u8;
+                    let life = lives[at(from)].load(Ordering::Relaxed);
+                    let side = side((reader, writer), buf, conn, End::Learner, say.clone());
+                    let _ = say.send(Event::Dialled {
+                        from,
+                        life,
+                        to,
+                        conn,
+                        side,
+                    });
+                    let from = End::Learner;
+                    let _ = say.send(Event::Packet {
+                        conn,
+                        from,
+                        packet,
+                        bytes,
+                    });
                 });
             }
         });
     }
 
-    fn serve_election(&self, listener: TcpListener, server: u8, peer: u8) {
+    /// Whoever dials says first who it is.
+    fn serve_election(&self, listener: TcpListener, peer: u8) {
         let (say, lives) = (self.say.clone(), Arc::clone(&self.lives));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let life = lives[at(server)].load(Ordering::Relaxed);
-                let say = say.clone();
+                let (say, lives) = (say.clone(), Arc::clone(&lives));
                 tokio::spawn(async move {
                     let _ = stream.set_nodelay(true);
                     let (mut reader, writer) = stream.into_split();
                     let mut buf = Vec::new();
-                    let sid = loop {
-                        match wire::take_initial(&mut buf) {
-                            Ok(Some(sid)) => break sid,
-                            Ok(None) => {}
-                            Err(e) => {
-                                let _ = say.send(Event::Wrong(format!("server {server}: {e}")));
-                                return;
-                            }
-                        }
-                        if !matches!(reader.read_buf(&mut buf).await, Ok(n) if n > 0) {
+                    let first = |buf: &mut Vec<u8>| wire::take_initial(buf);
+                    let sid = match first_words(&mut reader, &mut buf, first).await {
+                        Ok(Some(sid)) => sid,
+                        Ok(None) => return,
+                        Err(e) => {
+                            let _ = say.send(Event::Wrong(format!("a peer of {peer}: {e}")));
                             return;
                         }
                     };
-                    if sid != u64::from(server) {
-                        let what = format!("server {server} calls itself {sid}");
+                    if !(1..=u64::from(SERVERS)).contains(&sid) || sid == u64::from(peer) {
+                        let what = format!("a server calls itself {sid} at server {peer}");
                         let _ = say.send(Event::Wrong(what));
-                    } else if server > peer {
+                    } else if sid > u64::from(peer) {
+                        let server = sid as u8;
+                        let life = lives[at(server)].load(Ordering::Relaxed);
                         let mesh = Event::Mesh {
                             server,
                             life,
@@ -295,6 +384,33 @@ impl Proxy {
             }
         });
     }
+}
+
+/// Reads until a first message is whole; nothing if the connection ends before.
+async fn first_words<T>(
+    reader: &mut OwnedReadHalf,
+    buf: &mut Vec<u8>,
+    take: impl Fn(&mut Vec<u8>) -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    loop {
+        if let Some(first) = take(buf)? {
+            return Ok(Some(first));
+        }
+        if !matches!(reader.read_buf(buf).await, Ok(n) if n > 0) {
+            return Ok(None);
+        }
+    }
+}
+
+/// Connects from the replay's own address: a server answers a guest where it comes from.
+async fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
+    let address = |port: u16| {
+        let ip = host.parse().map_err(std::io::Error::other)?;
+        std::io::Result::Ok(SocketAddr::new(ip, port))
+    };
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(address(0)?)?;
+    socket.connect(address(port)?).await
 }
 
 const fn at(server: u8) -> usize {
@@ -347,10 +463,14 @@ async fn read_votes(
     }
 }
 
-fn side(stream: TcpStream, conn: u64, from: End, say: UnboundedSender<Event>) -> Side {
-    let (mut reader, writer) = stream.into_split();
+fn side(
+    (mut reader, writer): (OwnedReadHalf, OwnedWriteHalf),
+    mut buf: Vec<u8>,
+    conn: u64,
+    from: End,
+    say: UnboundedSender<Event>,
+) -> Side {
     let reading = tokio::spawn(async move {
-        let mut buf = Vec::new();
         loop {
             loop {
                 let event = match wire::take_packet(&mut buf) {

@@ -16,9 +16,10 @@ mod hear;
 mod nodes;
 
 use super::outcome::{Counts, Difference};
+use super::ports::{Ports, SERVERS};
 use super::proxy::{Event, Proxy};
-use super::server::{Ports, SERVERS, Server};
-use super::trace::{Action, Step, Trace, VoteRecord};
+use super::server::Server;
+use super::trace::{Action, Step, Trace, VoteRecord, WriteRecord};
 use super::wire::Vote;
 use anyhow::{Context, Result, ensure};
 use nodes::{Conn, Mirror, Node};
@@ -51,6 +52,9 @@ struct Replay<'a> {
     votes: BTreeMap<(u8, u8), Vec<HeldVote>>,
     /// The vote that waits for each receiver.
     mail: BTreeMap<(u8, u8), Vec<u8>>,
+    ports: Ports,
+    /// Every list of voters that a transaction has brought, by zxid.
+    lists: BTreeMap<u64, Vec<u8>>,
     counts: Counts,
 }
 
@@ -90,11 +94,16 @@ async fn all_steps(
         mesh: BTreeMap::new(),
         votes: BTreeMap::new(),
         mail: BTreeMap::new(),
+        ports: ports.clone(),
+        lists: BTreeMap::new(),
         counts: Counts::default(),
     };
     for record in &trace.header.at_first {
+        let all: Vec<u8> = (1..=SERVERS).collect();
+        let lists = record.lists.as_ref();
+        let voters = lists.map_or(&all, |lists| &lists.active.voters);
         replay.nodes.push(Node {
-            server: Server::new(dir.path(), ports, record.id)?,
+            server: Server::new(dir.path(), ports, record.id, voters, lists.is_some())?,
             gate: None,
             record: record.clone(),
             mirror: Mirror::default(),
@@ -106,6 +115,7 @@ async fn all_steps(
             writes: Vec::new(),
             answers: VecDeque::new(),
             dial: None,
+            client: None,
         });
         ensure!(
             usize::from(record.id) == replay.nodes.len(),
@@ -127,8 +137,11 @@ impl Replay<'_> {
     async fn run(&mut self, trace: &Trace, at: &mut (usize, String)) -> Result<()> {
         // They start one by one: whoever is not there yet does not hear the first votes.
         for me in 1..=SERVERS {
-            self.start(me).await?;
-            let votes = (1..=SERVERS).filter(|to| *to != me).map(|to| VoteRecord {
+            let lists = trace.header.at_first[usize::from(me) - 1].lists.clone();
+            self.start(me, lists.as_ref()).await?;
+            let is_told = |to: u8| lists.as_ref().is_none_or(|lists| lists.has_vote(to));
+            let told = (1..=SERVERS).filter(|to| *to != me && is_told(*to));
+            let votes = told.map(|to| VoteRecord {
                 from: me,
                 to,
                 state: "LOOKING".to_owned(),
@@ -136,6 +149,7 @@ impl Replay<'_> {
                 zxid: 0,
                 epoch: 0,
                 round: 1,
+                lists: lists.clone(),
                 lost: to > me,
             });
             let step = Step {
@@ -179,6 +193,15 @@ impl Replay<'_> {
             if record.role != "FOLLOWING" {
                 node.dial = None;
             }
+            // A leader whose list has no version proposes it in the turn in which it begins to serve.
+            let begins = node.record.serving.is_none() && record.serving.is_some();
+            let proposes = |w: &&WriteRecord| w.server == record.id && w.kind == "append";
+            if begins && record.role == "LEADING" && step.writes.iter().any(|w| proposes(&w)) {
+                node.inputs += 1;
+            }
+        }
+        for write in step.writes.iter().filter(|w| !w.voters.is_empty()) {
+            self.lists.insert(write.value, write.voters.clone());
         }
         self.act(step).await?;
         for record in &step.servers {
@@ -190,6 +213,7 @@ impl Replay<'_> {
             }
         }
         self.compare(step).await?;
+        self.compare_answers().await?;
         self.count(step);
         Ok(())
     }

@@ -1,125 +1,55 @@
-//! One server process of a replay: its ports, its configuration, start and kill.
+//! One server process of a replay: its configuration, start and kill.
 
+use super::list;
+use super::ports::Ports;
 use anyhow::{Context, Result};
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-
-/// Servers of a replay.
-pub const SERVERS: u8 = 3;
-const N: usize = SERVERS as usize;
-
-/// Every port of a replay. The system gives them once; replays that run one after the other share them.
-#[derive(Clone, Debug)]
-pub struct Ports {
-    /// The address that all are on.
-    pub host: String,
-    /// Where a server listens for learners.
-    pub quorum: [u16; N],
-    /// Where a server listens for votes.
-    pub election: [u16; N],
-    /// Where a server listens for clients.
-    pub client: [u16; N],
-    /// `[a][b]`: where server `a` finds the quorum port of server `b`: at the proxy.
-    pub quorum_of: [[u16; N]; N],
-    /// `[a][b]`: where server `a` finds the election port of server `b`: at the proxy.
-    pub election_of: [[u16; N]; N],
-    /// Where a server finds its gate.
-    pub gate: [u16; N],
-}
-
-impl Ports {
-    /// Ports that nobody uses, on a loopback address of their own where the system has many: so that nobody takes the
-    /// port of a server while that is down.
-    ///
-    /// # Errors
-    /// There are none.
-    pub fn pick() -> Result<Self> {
-        static PICKED: AtomicU32 = AtomicU32::new(0);
-        let picked = PICKED.fetch_add(1, Ordering::Relaxed);
-        let host = if cfg!(target_os = "linux") {
-            let pid = std::process::id();
-            format!(
-                "127.{}.{}.{}",
-                1 + (pid >> 8) % 250,
-                pid % 256,
-                1 + picked % 250
-            )
-        } else {
-            "127.0.0.1".to_owned()
-        };
-        let mut held = Vec::new();
-        let mut next = || -> Result<u16> {
-            let listener = TcpListener::bind((host.as_str(), 0)).context("a free port")?;
-            let port = listener.local_addr()?.port();
-            held.push(listener); // until all are known, so that none comes twice
-            Ok(port)
-        };
-        let mut row = || -> Result<[u16; N]> { Ok([next()?, next()?, next()?]) };
-        let mut rows = Vec::new();
-        for _ in 0..10 {
-            rows.push(row()?);
-        }
-        let &[quorum, election, client, q1, q2, q3, e1, e2, e3, gate] = rows.as_slice() else {
-            anyhow::bail!("ten rows of ports");
-        };
-        Ok(Self {
-            host,
-            quorum,
-            election,
-            client,
-            quorum_of: [q1, q2, q3],
-            election_of: [e1, e2, e3],
-            gate,
-        })
-    }
-}
 
 /// One server: its directory, and its process while it runs.
 #[derive(Debug)]
 pub struct Server {
     id: u8,
     dir: PathBuf,
+    config: String,
+    listen: String,
     gate: String,
     process: Option<Child>,
 }
 
 impl Server {
-    /// Writes the configuration of server `id` below `root`; its data directory is empty.
+    /// The directory of server `id` below `root`, whose data directory is empty. By its file these have a vote; `changes`: the list of
+    /// members may change.
     ///
     /// # Errors
     /// The directory cannot be written.
-    pub fn new(root: &Path, ports: &Ports, id: u8) -> Result<Self> {
+    pub fn new(root: &Path, ports: &Ports, id: u8, voters: &[u8], changes: bool) -> Result<Self> {
         let dir = root.join(format!("server-{id}"));
         let data = dir.join("data");
         fs::create_dir_all(&data)?;
         fs::write(data.join("myid"), id.to_string())?;
         let me = usize::from(id) - 1;
         // A tick of a minute: nothing that the gate does not hold runs out during a replay.
-        let mut text = format!(
+        let mut config = format!(
             "tickTime=60000\ninitLimit=100\nsyncLimit=100\nadmin.enableServer=false\nclientPortAddress={}\nclientPort={}\ndataDir={}\n",
             ports.host,
             ports.client[me],
             data.display()
         );
-        for other in 0..N {
-            let (quorum, election) = if other == me {
-                (ports.quorum[me], ports.election[me])
-            } else {
-                (ports.quorum_of[me][other], ports.election_of[me][other])
-            };
-            text.push_str(&format!(
-                "server.{}={}:{quorum}:{election}\n",
-                other + 1,
-                ports.host
-            ));
+        if changes {
+            // Sessions of the replay's client are no transactions.
+            config.push_str("reconfigEnabled=true\nskipACL=yes\nlocalSessionsEnabled=true\n");
         }
-        fs::write(dir.join("zoo.cfg"), text)?;
+        for server in voters {
+            config.push_str(&list::line(ports, *server));
+            config.push('\n');
+        }
         Ok(Self {
             id,
             dir,
+            config,
+            listen: format!("{}:{}", ports.quorum[me], ports.election[me]),
             gate: format!("{}:{}", ports.host, ports.gate[me]),
             process: None,
         })
@@ -136,6 +66,7 @@ impl Server {
     /// # Errors
     /// It cannot be started.
     pub fn start(&mut self, binary: &Path) -> Result<()> {
+        self.write_config()?;
         let log = File::options()
             .create(true)
             .append(true)
@@ -144,7 +75,11 @@ impl Server {
             .arg("serve")
             .arg(self.dir.join("zoo.cfg"))
             .env("ZABRA_GATE", &self.gate)
-            .env("ZABRA_LOG", "info")
+            .env("ZABRA_GATE_LISTEN", &self.listen)
+            .env(
+                "ZABRA_LOG",
+                std::env::var_os("ZABRA_LOG").unwrap_or_else(|| "info".into()),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -152,6 +87,19 @@ impl Server {
             .with_context(|| format!("cannot start {}", binary.display()))?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// The file as an operator has written it, without what servers write beside it. That is written after the fact by a thread of its own, so
+    /// whether a crash leaves it would be chance; what binds a server is to be told by its data.
+    fn write_config(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            let name = path.file_name().map(|n| n.to_string_lossy().into_owned());
+            if name.is_some_and(|name| name.starts_with("zoo.cfg")) {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(fs::write(self.dir.join("zoo.cfg"), &self.config)?)
     }
 
     /// The process id, while it runs.
@@ -179,7 +127,7 @@ impl Server {
     pub fn last_words(&self) -> String {
         let text = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        let shown = lines.len().saturating_sub(12);
+        let shown = lines.len().saturating_sub(60);
         format!("server {}:\n{}", self.id, lines[shown..].join("\n"))
     }
 }

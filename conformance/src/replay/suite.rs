@@ -1,8 +1,8 @@
 //! Many traces.
 
 use super::outcome::{Counts, Difference};
+use super::ports::Ports;
 use super::run::{Options, replay};
-use super::server::Ports;
 use super::trace::Trace;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;

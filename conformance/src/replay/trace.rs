@@ -26,7 +26,7 @@ pub struct Header {
     pub schema: u32,
     /// The configuration of the checker.
     pub config: String,
-    /// How many servers.
+    /// How many of them have a vote.
     pub servers: u8,
     /// Which initial state; only the first, empty disks, can be replayed.
     pub initial: usize,
@@ -94,6 +94,8 @@ pub enum Action {
     Flush { server: u8 },
     Fire { server: u8, timer: Timer },
     Propose { server: u8 },
+    Reconfigure { server: u8, members: u8 },
+    Snapshot { server: u8 },
     Crash { server: u8, kept: u8 },
     Start { server: u8 },
     Disconnect { link: u64 },
@@ -111,7 +113,7 @@ pub enum Timer {
 
 impl Action {
     /// All that [`Action::kind`] can say.
-    pub const KINDS: [&str; 14] = [
+    pub const KINDS: [&str; 16] = [
         "Notify",
         "Connect",
         "GiveUp",
@@ -123,6 +125,8 @@ impl Action {
         "Fire(Init)",
         "Fire(Tick)",
         "Propose",
+        "Reconfigure",
+        "Snapshot",
         "Crash",
         "Start",
         "Disconnect",
@@ -145,6 +149,8 @@ impl Action {
                 Timer::Tick => "Fire(Tick)",
             },
             Self::Propose { .. } => "Propose",
+            Self::Reconfigure { .. } => "Reconfigure",
+            Self::Snapshot { .. } => "Snapshot",
             Self::Crash { .. } => "Crash",
             Self::Start { .. } => "Start",
             Self::Disconnect { .. } => "Disconnect",
@@ -172,9 +178,45 @@ pub struct FrameRecord {
     /// SNAP: the transactions in the tree.
     #[serde(default)]
     pub tree: Vec<u64>,
+    /// PROPOSAL: the voters of the list that it brings.
+    #[serde(default)]
+    pub voters: Vec<u8>,
+    /// SNAP and NEWLEADER: the lists that they carry.
+    #[serde(default)]
+    pub lists: Option<ListsRecord>,
     /// The connection was already broken.
     #[serde(default)]
     pub lost: bool,
+}
+
+/// A list of voters.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListRecord {
+    /// The zxid of the transaction that has brought it.
+    pub version: u64,
+    /// Who votes.
+    pub voters: Vec<u8>,
+}
+
+/// The lists that bind a server.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListsRecord {
+    /// Known to be committed.
+    pub active: ListRecord,
+    /// In the log, and not known to be committed.
+    #[serde(default)]
+    pub next: Option<ListRecord>,
+}
+
+impl ListsRecord {
+    /// Whether a server has a vote by either.
+    #[must_use]
+    pub fn has_vote(&self, server: u8) -> bool {
+        let next = self.next.iter().flat_map(|next| &next.voters);
+        self.active.voters.iter().chain(next).any(|v| *v == server)
+    }
 }
 
 /// An election message.
@@ -195,6 +237,9 @@ pub struct VoteRecord {
     pub epoch: i64,
     /// The sender's round.
     pub round: u64,
+    /// The lists that bind the sender.
+    #[serde(default)]
+    pub lists: Option<ListsRecord>,
     /// Nobody was there to hear it.
     #[serde(default)]
     pub lost: bool,
@@ -206,10 +251,13 @@ pub struct VoteRecord {
 pub struct WriteRecord {
     /// Whose disk.
     pub server: u8,
-    /// acceptedEpoch, currentEpoch, append, truncate or install.
+    /// acceptedEpoch, currentEpoch, append, truncate, install or activate.
     pub kind: String,
     /// Epoch or zxid.
     pub value: u64,
+    /// append: the voters of the list that it brings.
+    #[serde(default)]
+    pub voters: Vec<u8>,
 }
 
 /// A server.
@@ -238,6 +286,12 @@ pub struct ServerRecord {
     pub applied: u64,
     /// Writes on the way to the disk.
     pub pending: u64,
+    /// The lists that bind it while it runs, where they change.
+    #[serde(default)]
+    pub lists: Option<ListsRecord>,
+    /// The list that its disk says to be active.
+    #[serde(default)]
+    pub kept: Option<ListRecord>,
 }
 
 impl Trace {
@@ -263,7 +317,8 @@ impl Trace {
         let first = lines.next().with_context(|| at(1))?;
         let header: Header = serde_json::from_str(first).with_context(|| at(1))?;
         ensure!(header.schema == SCHEMA, "{}: another format", at(1));
-        ensure!(header.servers == 3, "{}: not three servers", at(1));
+        let servers = header.at_first.len();
+        ensure!(servers == 3, "{}: not three servers", at(1));
         let blank = |s: &ServerRecord| s.up && s.role == "LOOKING" && s.durable == 0;
         ensure!(
             header.initial == 0 && header.at_first.iter().all(blank),
@@ -291,8 +346,10 @@ mod tests {
 
     #[test]
     fn a_trace_with_a_missing_step_or_an_unknown_field_is_refused() {
-        let header =
-            r#"{"schema":3,"config":"c","servers":3,"initial":0,"about":"","at_first":[]}"#;
+        let server = r#"{"id":1,"up":true,"role":"LOOKING","serving":null,"round":1,"accepted":0,"current":0,"durable":0,"logged":0,"applied":0,"pending":0}"#;
+        let header = format!(
+            r#"{{"schema":3,"config":"c","servers":3,"initial":0,"about":"","at_first":[{server},{server},{server}]}}"#
+        );
         let step = |n: usize, more: &str| {
             format!(r#"{{"n":{n},"action":{{"Flush":{{"server":1}}}},"text":""{more}}}"#)
         };

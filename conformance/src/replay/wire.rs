@@ -1,6 +1,6 @@
 //! What servers say, decoded apart from the server's own code, as far as traces speak of it.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 /// More than any message of a replay needs.
 const BYTES_MAX: usize = 1 << 20;
@@ -67,6 +67,12 @@ pub struct Vote {
     pub epoch: i64,
     /// The sender's round.
     pub round: u64,
+    /// The lists of members that bind the sender, as text.
+    pub lists: String,
+}
+
+fn text(bytes: &[u8]) -> Result<String> {
+    Ok(std::str::from_utf8(bytes)?.to_owned())
 }
 
 /// Takes one election message from the front; with its bytes.
@@ -90,13 +96,16 @@ pub fn take_vote(buf: &mut Vec<u8>) -> Partly<(Vote, Vec<u8>)> {
         3 => "OBSERVING",
         other => bail!("an election message of state {other}"),
     };
-    let vote = Vote {
+    let mut vote = Vote {
         state,
         leader: read!(b.i64()).cast_unsigned(),
         zxid: read!(b.i64()).cast_unsigned(),
         round: read!(b.i64()).cast_unsigned(),
         epoch: read!(b.i64()),
+        lists: String::new(),
     };
+    b.i32()?; // the version of the format
+    vote.lists = b.buffer()?.map(text).transpose()?.unwrap_or_default();
     Ok(Some((vote, buf.drain(..end).collect())))
 }
 
@@ -139,6 +148,10 @@ pub struct Packet {
     pub epoch: Option<i64>,
     /// SNAP: the transactions in the tree behind it.
     pub tree: Vec<u64>,
+    /// FOLLOWERINFO, OBSERVERINFO: who says it. COMMITANDACTIVATE: who is to lead.
+    pub sid: Option<u64>,
+    /// The list of members, or the two lists, that it carries, as text: of PROPOSAL, NEWLEADER and SNAP. Empty if none.
+    pub lists: String,
 }
 
 /// Takes one packet from the front, with the tree behind a SNAP; and its bytes.
@@ -156,6 +169,7 @@ pub fn take_packet(buf: &mut Vec<u8>) -> Partly<(Packet, Vec<u8>)> {
         6 => "REVALIDATE",
         7 => "SYNC",
         8 => "INFORM",
+        9 => "COMMITANDACTIVATE",
         10 => "NEWLEADER",
         11 => "FOLLOWERINFO",
         12 => "UPTODATE",
@@ -165,6 +179,7 @@ pub fn take_packet(buf: &mut Vec<u8>) -> Partly<(Packet, Vec<u8>)> {
         16 => "OBSERVERINFO",
         17 => "LEADERINFO",
         18 => "ACKEPOCH",
+        19 => "INFORMANDACTIVATE",
         other => bail!("a packet of type {other}"),
     };
     let zxid = read!(r.i64());
@@ -176,23 +191,30 @@ pub fn take_packet(buf: &mut Vec<u8>) -> Partly<(Packet, Vec<u8>)> {
         zxid,
         epoch: None,
         tree: Vec::new(),
+        sid: None,
+        lists: String::new(),
     };
     match name {
+        "FOLLOWERINFO" | "OBSERVERINFO" | "COMMITANDACTIVATE" => {
+            packet.sid = Reader::new(data).i64()?.map(i64::cast_unsigned);
+        }
+        "NEWLEADER" => packet.lists = text(data)?,
         "ACKEPOCH" => {
             let epoch = Reader::new(data).i32()?;
             packet.epoch = epoch.map(i64::from);
         }
         "PROPOSAL" => {
             // The transaction must be the one that the packet speaks of.
-            let mut txn = Reader::new(data);
-            txn.take(12)?;
+            let txn = Txn::read(data)?;
             ensure!(
-                txn.i64()? == Some(zxid),
+                txn.zxid == zxid.cast_unsigned(),
                 "PROPOSAL {zxid:#x} with another transaction"
             );
+            packet.lists = txn.list;
         }
         "SNAP" => {
-            packet.tree = read!(tree(&mut r));
+            packet.lists = text(data)?;
+            packet.tree = read!(tree(&mut r)).0;
             let signature = read!(r.buffer());
             ensure!(signature == b"BenWasHere", "SNAP without its end");
         }
@@ -202,8 +224,38 @@ pub fn take_packet(buf: &mut Vec<u8>) -> Partly<(Packet, Vec<u8>)> {
     Ok(Some((packet, buf.drain(..end).collect())))
 }
 
-/// The transactions in a tree: each has made one node that is named after it.
-fn tree(r: &mut Reader<'_>) -> Partly<Vec<u64>> {
+/// A transaction, as far as traces speak of it.
+struct Txn {
+    zxid: u64,
+    /// The list of members that it brings; empty if none.
+    list: String,
+}
+
+impl Txn {
+    /// The code of a reconfiguration.
+    const RECONFIG: i32 = 16;
+
+    fn read(bytes: &[u8]) -> Result<Self> {
+        let mut r = Reader::new(bytes);
+        let whole = "a transaction without an end";
+        r.take(12)?;
+        let zxid = r.i64()?.context(whole)?.cast_unsigned();
+        r.take(8)?;
+        let mut list = String::new();
+        if r.i32()? == Some(Self::RECONFIG) {
+            let path = r.buffer()?.context(whole)?;
+            ensure!(path == CONFIG, "a list of members for another node");
+            list = text(r.buffer()?.context(whole)?)?;
+        }
+        Ok(Self { zxid, list })
+    }
+}
+
+/// Where clients read the list of members.
+const CONFIG: &[u8] = b"/zookeeper/config";
+
+/// The transactions in a tree, each of which has made one node that is named after it; and the list that it shows.
+fn tree(r: &mut Reader<'_>) -> Partly<(Vec<u64>, String)> {
     for _ in 0..read!(r.i32()) {
         read!(r.take(12));
     }
@@ -215,14 +267,17 @@ fn tree(r: &mut Reader<'_>) -> Partly<Vec<u64>> {
             read!(r.buffer());
         }
     }
-    let mut zxids = Vec::new();
+    let (mut zxids, mut list) = (Vec::new(), String::new());
     loop {
         let path = read!(r.buffer());
         if path == b"/" {
             zxids.sort_unstable();
-            return Ok(Some(zxids));
+            return Ok(Some((zxids, list)));
         }
-        read!(r.buffer());
+        let data = read!(r.buffer());
+        if path == CONFIG {
+            list = text(data)?;
+        }
         read!(r.i64());
         let czxid = read!(r.i64()).cast_unsigned();
         read!(r.take(52));
@@ -237,27 +292,27 @@ fn tree(r: &mut Reader<'_>) -> Partly<Vec<u64>> {
     }
 }
 
-/// The transactions in a snapshot file.
+/// The transactions in a snapshot file, and the list of members that it shows.
 ///
 /// # Errors
 /// It is none.
-pub fn snapshot_file(bytes: &[u8]) -> Result<Vec<u64>> {
+pub fn snapshot_file(bytes: &[u8]) -> Result<(Vec<u64>, String)> {
     let mut r = Reader::new(bytes);
     ensure!(
         r.take(16)? == Some(b"ZKSN\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff"),
         "not a snapshot"
     );
     match tree(&mut r)? {
-        Some(zxids) => Ok(zxids),
+        Some(seen) => Ok(seen),
         None => bail!("a snapshot without an end"),
     }
 }
 
-/// The transactions in a log file, up to the padding.
+/// The transactions in a log file, up to the padding, each with the list of members that it brings.
 ///
 /// # Errors
 /// It is none.
-pub fn log_file(bytes: &[u8]) -> Result<Vec<u64>> {
+pub fn log_file(bytes: &[u8]) -> Result<Vec<(u64, String)>> {
     let mut r = Reader::new(bytes);
     ensure!(
         r.take(8)? == Some(b"ZKLG\0\0\0\x02"),
@@ -273,13 +328,64 @@ pub fn log_file(bytes: &[u8]) -> Result<Vec<u64>> {
         if r.take(1)? != Some(b"B") {
             return Ok(zxids); // torn: the record does not count
         }
-        let mut txn = Reader::new(payload);
-        txn.take(12)?;
-        match txn.i64()? {
-            Some(zxid) => zxids.push(zxid.cast_unsigned()),
-            None => bail!("a log record without a zxid"),
-        }
+        let Txn { zxid, list } = Txn::read(payload)?;
+        zxids.push((zxid, list));
     }
+}
+
+/// A client's first words: a new session that is as long as the server lets it be.
+#[must_use]
+pub fn new_session() -> Vec<u8> {
+    let mut body = 0_i32.to_be_bytes().to_vec(); // the version of the protocol
+    body.extend(0_i64.to_be_bytes()); // the last zxid that it has seen
+    body.extend(i32::MAX.to_be_bytes());
+    body.extend(0_i64.to_be_bytes());
+    body.extend(16_i32.to_be_bytes());
+    body.extend([0; 17]); // the password, and whether it is content with reads
+    framed(&body)
+}
+
+/// A client's reconfiguration: who joins, by lines, and who leaves, by ids; both parted by commas.
+#[must_use]
+pub fn reconfigure(joining: &str, leaving: &str) -> Vec<u8> {
+    let mut body = 1_i32.to_be_bytes().to_vec(); // the number of the request
+    body.extend(Txn::RECONFIG.to_be_bytes());
+    for text in [joining, leaving] {
+        body.extend((text.len() as u32).to_be_bytes());
+        body.extend(text.as_bytes());
+    }
+    body.extend((-1_i32).to_be_bytes()); // not the whole list
+    body.extend((-1_i64).to_be_bytes()); // whichever list it follows
+    framed(&body)
+}
+
+fn framed(body: &[u8]) -> Vec<u8> {
+    let mut out = (body.len() as u32).to_be_bytes().to_vec();
+    out.extend(body);
+    out
+}
+
+/// Takes the body of the next frame for a client, if it is there.
+pub fn take_frame(buf: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let mut r = Reader::new(buf);
+    let body = r.buffer().ok().flatten()?.to_vec();
+    let end = r.at;
+    buf.drain(..end);
+    Some(body)
+}
+
+/// The answer to a reconfiguration: the list that is active now.
+///
+/// # Errors
+/// It is another one.
+pub fn reconfigured(body: &[u8]) -> Result<String> {
+    let mut r = Reader::new(body);
+    let (number, _, error) = (r.i32()?, r.i64()?, r.i32()?);
+    ensure!(
+        (number, error) == (Some(1), Some(0)),
+        "a reconfiguration is answered by number {number:?}, error {error:?}"
+    );
+    text(r.buffer()?.context("an answer without a list")?)
 }
 
 #[cfg(test)]

@@ -115,6 +115,12 @@ const TRACES: &[&str] = &[
     "20000",
 ];
 
+/// The same where the list of voters changes; the number of traces is how many show each class of steps.
+const LISTS: [&str; 2] = ["e2e-join", "e2e-leave"];
+const TRACES_OF_LISTS: &[&str] = &[
+    "--traces", "2", "--tries", "12000", "--steps", "260", "--seed", "7",
+];
+
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -311,6 +317,10 @@ fn differential(cli: &Cli) -> Result<()> {
 fn bless() -> Result<()> {
     check_model(&["zoo", "--table", "model/README.md"])?;
     check_model(&[&["export", "e2e-walk"], TRACES].concat())?;
+    for name in LISTS {
+        let out = format!("conformance/traces/{name}");
+        check_model(&[&["export", name, "--out", &out], TRACES_OF_LISTS].concat())?;
+    }
     let stories = std::fs::read_dir("model/tests/scenarios").context("the scenarios")?;
     let mut files = Vec::new();
     for story in stories {

@@ -82,6 +82,11 @@ impl ToDisk {
         }
     }
 
+    /// Whether the protocol has asked for the operation with this token.
+    pub(super) const fn is_write(token: u64) -> bool {
+        token.trailing_zeros() >= EXTRA_BITS
+    }
+
     /// Writes that wait for a job, and those that wait behind them.
     pub(super) fn waiting(&self) -> usize {
         self.held.as_ref().map_or(0, Vec::len) + usize::from(self.staging)

@@ -437,6 +437,13 @@ impl Core {
         self.disk.waiting()
     }
 
+    /// Whether the protocol has asked for the operation of the disk with this token, and not the host on its own: a list that comes with
+    /// a snapshot, a snapshot's name.
+    #[must_use]
+    pub const fn is_write(token: u64) -> bool {
+        ToDisk::is_write(token)
+    }
+
     /// Whether the tree is still to follow a truncation.
     #[must_use]
     pub const fn is_reloading(&self) -> bool {

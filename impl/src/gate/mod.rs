@@ -7,16 +7,22 @@
 //! {"cmd":"fire","timer":"Tick"}  → {"event":"fired","timer":"Tick","was_armed":true}
 //! {"cmd":"release","n":2}        → {"event":"released","pending_writes":0}
 //! {"cmd":"propose"}              → {"event":"proposed","zxid":…}; null where nobody leads
+//! {"cmd":"snapshot"}             → {"event":"snapshot","zxid":…} when it has its name; null where there is none
 //! {"cmd":"state"}                → {"event":"state","role":…, …}
 //! ```
 //! Each write that the protocol asks for is said as `{"event":"write","kind":…,"value":…}`. `state` also counts what has been
 //! handed to sockets, so that the harness knows when it has seen all of it.
 //!
+//! All servers know each other by the addresses of the harness, which stands between them: where a server listens itself,
+//! `ZABRA_GATE_LISTEN` says, as `QUORUMPORT:ELECTIONPORT`.
+//!
 //! Only in builds with the feature `gate`, never in a release.
 
 use crate::client::lock::lock;
+use crate::config::Config;
+use crate::core::asked::{Snapped, Told};
 use crate::core::event::Event;
-use crate::core::out::{Outputs, Told};
+use crate::core::out::{Outputs, Told as Tale};
 use crate::core::turn::Core;
 use crate::error::ServerError;
 use crate::runtime::driver::Edges;
@@ -32,6 +38,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use zabra_model::step::Timer;
+use zabra_model::tree::path::CONFIG;
 use zabra_model::tree::txn::{Created, Txn};
 
 /// What the harness wants.
@@ -50,6 +57,8 @@ pub enum Command {
     },
     /// A client's write.
     Propose,
+    /// An operator's snapshot.
+    Snapshot,
     /// Tell what the core knows.
     State,
 }
@@ -60,8 +69,26 @@ pub struct Gate {
     commands: Arc<Mutex<VecDeque<Command>>>,
     /// Operations of the disk that have not been let through.
     held: VecDeque<(u64, Op)>,
-    /// How many more may pass.
+    /// How many more of the protocol's may pass.
     allowed: usize,
+    /// How many of others have passed.
+    extras: u64,
+}
+
+/// The configuration with the ports at which this server listens, where those that others know are the harness's.
+///
+/// # Errors
+/// [`ServerError::Dev`].
+pub fn listening(config: &Config) -> Result<Config, ServerError> {
+    let mut config = config.clone();
+    if let (Ok(said), Some(own)) = (std::env::var("ZABRA_GATE_LISTEN"), &mut config.own) {
+        let ports = said
+            .split_once(':')
+            .and_then(|(quorum, election)| Some((quorum.parse().ok()?, election.parse().ok()?)));
+        (own.quorum_port, own.election_port) =
+            ports.ok_or_else(|| ServerError::Dev(format!("ZABRA_GATE_LISTEN={said}")))?;
+    }
+    Ok(config)
 }
 
 /// Whether a harness wants to hold this server.
@@ -118,6 +145,7 @@ impl Gate {
             commands,
             held: VecDeque::new(),
             allowed: 0,
+            extras: 0,
         }))
     }
 
@@ -129,19 +157,27 @@ impl Gate {
     /// Keeps the disk's operations back but for those that may pass, and tells of what the core did.
     fn hold(&mut self, out: &mut Outputs) {
         self.held.extend(out.disk.drain(..));
-        let passing = self.allowed.min(self.held.len());
-        self.allowed -= passing;
-        out.disk.extend(self.held.drain(..passing));
+        // What belongs to no write of the protocol goes with the one behind it, or at once if nothing is before it.
+        while let Some((token, _)) = self.held.front() {
+            let is_write = Core::is_write(*token);
+            let is_awaited = self.held.iter().any(|(token, _)| Core::is_write(*token));
+            if is_awaited && self.allowed == 0 {
+                break;
+            }
+            self.allowed -= usize::from(is_write);
+            self.extras += u64::from(!is_write);
+            out.disk.extend(self.held.pop_front());
+        }
         for told in out.told.drain(..) {
             let value = match told {
-                Told::Armed(timer) => json!({"event": "armed", "timer": format!("{timer:?}")}),
-                Told::Disarmed(timer) => {
+                Tale::Armed(timer) => json!({"event": "armed", "timer": format!("{timer:?}")}),
+                Tale::Disarmed(timer) => {
                     json!({"event": "disarmed", "timer": format!("{timer:?}")})
                 }
-                Told::Write(kind, value) => {
+                Tale::Write(kind, value) => {
                     json!({"event": "write", "kind": kind, "value": value})
                 }
-                Told::Refused(_) => continue, // the replay compares what is said and written
+                Tale::Refused(_) => continue, // the replay compares what is said and written
             };
             let _ = self.say.send(value);
         }
@@ -223,6 +259,14 @@ impl Held {
                 }
                 json!({"event": "proposed", "zxid": zxid})
             }
+            Command::Snapshot => {
+                let say = self.gate.say.clone();
+                let told = Told::new(move |snapped| {
+                    let zxid = snapped.ok().map(|snapped: Snapped| snapped.zxid.0);
+                    let _ = say.send(json!({"event": "snapshot", "zxid": zxid}));
+                });
+                return self.turn(&mut vec![Event::SnapshotAsked(told)]);
+            }
             Command::State => {
                 self.turn(&mut vec![Event::Settle])?;
                 self.state()
@@ -234,7 +278,12 @@ impl Held {
 
     /// Writes that were asked for and have not passed.
     fn pending(&self) -> usize {
-        self.gate.held.len() + self.core.writes_waiting()
+        let held = self
+            .gate
+            .held
+            .iter()
+            .filter(|(token, _)| Core::is_write(*token));
+        held.count() + self.core.writes_waiting()
     }
 
     fn state(&self) -> Value {
@@ -246,6 +295,7 @@ impl Held {
         json!({
             "event": "state",
             "inputs_stepped": core.steps(),
+            "extras_passed": self.gate.extras,
             "role": format!("{:?}", peer.state()),
             "leader": peer.leader().map(|sid| sid.0),
             "serving": peer.serving().map(|epoch| epoch.0),
@@ -259,6 +309,8 @@ impl Held {
             "pending_writes": self.pending(),
             "tree_zxid": core.shared().tree().last_zxid().0,
             "reloading": core.is_reloading(),
+            "lists": core.shared().lists().text(),
+            "list_told": list_told(core),
             "links_idle": self.edges.links.are_idle(),
             "link_bytes": self.edges.links.sent_bytes(),
             "votes_asked": votes.map_or(0, |v| count(&v.asked)),
@@ -266,6 +318,13 @@ impl Held {
             "votes_sent": votes.map_or(0, |v| count(&v.sent)),
         })
     }
+}
+
+/// The list of members that clients read.
+fn list_told(core: &Core) -> Option<String> {
+    let tree = core.shared().tree();
+    let data = tree.find(CONFIG)?.data()?;
+    Some(String::from_utf8_lossy(data).into_owned())
 }
 
 /// A write of the harness: a node that names its transaction.

@@ -259,7 +259,9 @@ impl ElectionNet {
         };
         let replaces = slot.letter.put(self.encode(notification));
         self.sent.asked.fetch_add(1, Ordering::Relaxed);
-        self.sent.replaced.fetch_add(u64::from(replaces), Ordering::Relaxed);
+        self.sent
+            .replaced
+            .fetch_add(u64::from(replaces), Ordering::Relaxed);
         slot.wake.notify_one();
     }
 

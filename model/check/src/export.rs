@@ -6,6 +6,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 use zabra_check::checker::action::WITNESSES;
+use zabra_check::checker::list_steps::STEPS;
 use zabra_check::checker::model::Zab;
 use zabra_check::checker::trace;
 use zabra_check::checker::walk;
@@ -24,7 +25,11 @@ pub(crate) fn export(
     let b = configuration(name)?;
     let model = Zab::new(b);
     std::fs::create_dir_all(out).map_err(|e| format!("{}: {e}", out.display()))?;
-    let kept = walk::walks(&model, seed, tries, steps, traces);
+    let kept = if b.lists_in_files {
+        walk::walks_of_lists(&model, seed, tries, steps, traces)
+    } else {
+        walk::walks(&model, seed, tries, steps, traces)
+    };
     let mut seen = 0_u64;
     let mut hashes = BTreeMap::new();
     for (n, walk) in kept.iter().enumerate() {
@@ -59,6 +64,15 @@ pub(crate) fn export(
         list.map(|(_, w)| *w).collect::<Vec<_>>().join(", ")
     };
     say!("{} traces in {}", kept.len(), out.display());
+    if b.lists_in_files {
+        for step in STEPS {
+            let count = kept
+                .iter()
+                .filter(|w| w.news.iter().any(|n| n == step))
+                .count();
+            say!("  {count:>3}  {step}");
+        }
+    }
     say!("  they show: {}", names(true));
     say!("  they do not show: {}", names(false));
     Ok(true)

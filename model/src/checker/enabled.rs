@@ -46,7 +46,9 @@ impl Zab {
         }
         let image = &node.disk.image;
         let newest = image.taken.max(image.snapshot.len());
+        // Where the lists stand in files, walks are for servers, which write a snapshot behind all that they were asked before.
         if c.spent.snapshots < b.snapshots
+            && (node.disk.queue.is_empty() || !b.lists_in_files)
             && peer.serving().is_some()
             && node.tree.len() > newest
             && node.tree.len() <= image.content_len()

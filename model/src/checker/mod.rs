@@ -34,6 +34,7 @@ pub mod explore;
 pub mod host;
 pub mod image;
 pub mod link;
+pub mod list_steps;
 pub mod lives;
 pub mod log;
 pub mod memo;

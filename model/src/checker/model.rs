@@ -104,7 +104,12 @@ impl Zab {
     }
 
     fn empty_disks(&self) -> Vec<Disk> {
-        vec![Disk::quiet(DiskImage::empty(self.bounds.voters())); self.world.n()]
+        let b = self.bounds;
+        let joiners = usize::from(b.servers)..usize::from(b.servers + b.joiners);
+        let own_line = |i: usize| b.lists_in_files && joiners.contains(&i);
+        let list = |i: usize| b.voters() | if own_line(i) { 1 << i } else { 0 };
+        let disk = |i: usize| Disk::quiet(DiskImage::empty(list(i)));
+        (0..self.world.n()).map(disk).collect()
     }
 
     fn state(&self, cluster: Cluster, log: &mut Log) -> State {

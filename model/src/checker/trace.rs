@@ -5,11 +5,16 @@
 
 use super::action::Action;
 use super::cluster::{Cluster, Done, Log, World};
+use super::disk::PendingWrite;
 use super::model::Zab;
 use super::node::Node;
+use super::txn::{Listed, Txn, listed};
 use super::words::{done_text, id, op_record};
+use crate::ensemble::Ensemble;
 use crate::ids::Zxid;
+use crate::packet::Packet;
 use crate::peer::Peer;
+use crate::vote::Notification;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -31,7 +36,7 @@ pub struct Header {
     pub schema: u32,
     /// The configuration.
     pub config: String,
-    /// How many servers.
+    /// How many of them have a vote at first.
     pub servers: u8,
     /// Which of the configuration's initial states.
     pub initial: usize,
@@ -83,9 +88,60 @@ pub struct FrameRecord {
     /// SNAP: the transactions in the tree.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub tree: Vec<u64>,
+    /// PROPOSAL: the voters of the list that it brings.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub voters: Vec<u8>,
+    /// SNAP and NEWLEADER: the lists that they carry.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lists: Option<ListsRecord>,
     /// The connection was already broken.
     #[serde(skip_serializing_if = "core::ops::Not::not", default)]
     pub lost: bool,
+}
+
+/// A list of voters.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ListRecord {
+    /// The zxid of the transaction that has brought it.
+    pub version: u64,
+    /// Who votes.
+    pub voters: Vec<u8>,
+}
+
+impl From<Listed> for ListRecord {
+    fn from(list: Listed) -> Self {
+        Self {
+            version: list.version.0,
+            voters: voter_ids(list.members),
+        }
+    }
+}
+
+/// The lists that bind a server. They are told where lists stand in files, as the servers' do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ListsRecord {
+    /// Known to be committed.
+    pub active: ListRecord,
+    /// In the log, and not known to be committed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next: Option<ListRecord>,
+}
+
+impl From<&Ensemble> for ListsRecord {
+    fn from(ensemble: &Ensemble) -> Self {
+        let (active, next) = listed(ensemble);
+        Self {
+            active: active.into(),
+            next: next.map(Into::into),
+        }
+    }
+}
+
+fn voter_ids(members: u8) -> Vec<u8> {
+    (0..8)
+        .filter(|i| members >> i & 1 == 1)
+        .map(|i| i + 1)
+        .collect()
 }
 
 /// An election message.
@@ -97,7 +153,7 @@ pub struct VoteRecord {
     pub to: u8,
     /// LOOKING, FOLLOWING, LEADING.
     pub state: String,
-    /// The vote's leader.
+    /// The vote's leader; 2⁶³ is nobody.
     pub leader: u64,
     /// Its zxid.
     pub zxid: u64,
@@ -105,6 +161,9 @@ pub struct VoteRecord {
     pub epoch: u32,
     /// The sender's round.
     pub round: u64,
+    /// The lists that bind the sender.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lists: Option<ListsRecord>,
     /// Nobody was there to hear it.
     #[serde(skip_serializing_if = "core::ops::Not::not", default)]
     pub lost: bool,
@@ -115,10 +174,13 @@ pub struct VoteRecord {
 pub struct WriteRecord {
     /// Whose disk.
     pub server: u8,
-    /// acceptedEpoch, currentEpoch, append, truncate or install.
+    /// acceptedEpoch, currentEpoch, append, truncate, install or activate.
     pub kind: String,
     /// Epoch or zxid.
     pub value: u64,
+    /// append: the voters of the list that it brings.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub voters: Vec<u8>,
 }
 
 /// A server after a step.
@@ -149,6 +211,12 @@ pub struct ServerRecord {
     /// Writes that a process which died has left in the page cache.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub cached: usize,
+    /// The lists that bind it while it runs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lists: Option<ListsRecord>,
+    /// The list that its disk says to be active.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub kept: Option<ListRecord>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
@@ -156,7 +224,7 @@ const fn is_zero(n: &usize) -> bool {
     *n == 0
 }
 
-fn server_record(node: &Node) -> ServerRecord {
+fn server_record(world: &World, node: &Node) -> ServerRecord {
     let i = node.at;
     let peer = node.peer.as_ref();
     let last = |zxids: &[Zxid]| zxids.last().map_or(0, |z| z.0);
@@ -173,19 +241,68 @@ fn server_record(node: &Node) -> ServerRecord {
         applied: last(&node.tree),
         pending: node.disk.queue.len(),
         cached: node.disk.cache.ops.len(),
+        lists: lists_of(world, node),
+        kept: world
+            .bounds
+            .lists_in_files
+            .then(|| node.disk.image.active.into()),
+    }
+}
+
+fn lists_of(world: &World, node: &Node) -> Option<ListsRecord> {
+    let peer = node.peer.as_ref().filter(|_| world.bounds.lists_in_files)?;
+    Some(peer.ensemble().into())
+}
+
+/// The lists that a packet carries from that server: SNAP those of its tree, if any has a version, NEWLEADER the newest.
+fn lists_in(world: &World, from: &Node, packet: &Packet<Txn>) -> Option<ListsRecord> {
+    let own = lists_of(world, from)?;
+    match packet {
+        Packet::Snap { ensemble, .. } => {
+            let lists = ListsRecord::from(&**ensemble);
+            let newest = lists.next.as_ref().unwrap_or(&lists.active);
+            (newest.version > 0).then_some(lists)
+        }
+        Packet::NewLeader { .. } => Some(ListsRecord {
+            active: own.next.unwrap_or(own.active),
+            next: None,
+        }),
+        _ => None,
+    }
+}
+
+/// A vote, and the lists that bind its sender at the end of the step.
+fn vote_record(
+    world: &World,
+    c: &Cluster,
+    (from, to): (usize, usize),
+    n: &Notification,
+    lost: bool,
+) -> VoteRecord {
+    VoteRecord {
+        from: id(from),
+        to: id(to),
+        state: state_name(n.state).to_string(),
+        leader: n.vote.leader.0,
+        zxid: n.vote.zxid.0,
+        epoch: n.vote.epoch.0,
+        round: n.round.0,
+        lists: lists_of(world, c.node(world, from)),
+        lost,
     }
 }
 
 /// Every server as it is.
 #[must_use]
 pub fn server_records(world: &World, c: &Cluster) -> Vec<ServerRecord> {
-    c.nodes(world).map(server_record).collect()
+    c.nodes(world).map(|n| server_record(world, n)).collect()
 }
 
 /// Takes one step and records it.
 pub fn record(model: &Zab, c: &mut Cluster, n: usize, action: Action) -> (Step, Vec<Done>, u64) {
-    let text = action_text(&model.world, c, action);
-    let before = server_records(&model.world, c);
+    let world = &model.world;
+    let text = action_text(world, c, action);
+    let before = server_records(world, c);
     let mut log = Log::keeping();
     model.apply(c, action, &mut log);
     let (mut frames, mut votes, mut writes) = (Vec::new(), Vec::new(), Vec::new());
@@ -207,36 +324,36 @@ pub fn record(model: &Zab, c: &mut Cluster, n: usize, action: Action) -> (Step, 
                     zxid,
                     epoch,
                     tree: frame.tree.iter().map(|z| z.0).collect(),
+                    voters: match &frame.packet {
+                        Packet::Proposal { txn, .. } => voter_ids(txn.members()),
+                        _ => Vec::new(),
+                    },
+                    lists: lists_in(world, c.node(world, *from), &frame.packet),
                     lost: *lost,
                 });
             }
             Done::Voted {
                 from,
                 to,
-                notification: n,
+                notification,
                 lost,
-            } => votes.push(VoteRecord {
-                from: id(*from),
-                to: id(*to),
-                state: state_name(n.state).to_string(),
-                leader: n.vote.leader.0,
-                zxid: n.vote.zxid.0,
-                epoch: n.vote.epoch.0,
-                round: n.round.0,
-                lost: *lost,
-            }),
+            } => votes.push(vote_record(world, c, (*from, *to), notification, *lost)),
             Done::Queued { server, op } => {
                 let (kind, value) = op_record(op);
                 writes.push(WriteRecord {
                     server: id(*server),
                     kind: kind.to_string(),
                     value,
+                    voters: match op {
+                        PendingWrite::Append(_, txn) => voter_ids(txn.members()),
+                        _ => Vec::new(),
+                    },
                 });
             }
             Done::Other { .. } => {}
         }
     }
-    let mut servers = server_records(&model.world, c);
+    let mut servers = server_records(world, c);
     servers.retain(|is| !before.contains(is));
     let step = Step {
         n,

@@ -2,6 +2,7 @@
 
 use super::action::Action;
 use super::cluster::{Cluster, Log, World};
+use super::list_steps;
 use super::model::Zab;
 use super::trace;
 use alloc::collections::BTreeSet;
@@ -108,6 +109,17 @@ fn phase(world: &World, c: &Cluster, i: usize) -> String {
     }
 }
 
+/// One step of a walk; nothing if none is possible.
+fn chosen(dice: &mut Dice, enabled: &[Action], weight: impl Fn(Action) -> u64) -> Option<Action> {
+    let total: u64 = enabled.iter().map(|a| weight(*a)).sum();
+    let mut pick = dice.below(total);
+    enabled.iter().copied().find(|a| {
+        let here = pick < weight(*a);
+        pick = pick.saturating_sub(weight(*a));
+        here
+    })
+}
+
 /// Walks at random and keeps each walk that shows a class of step for the first time, cut behind its last news.
 ///
 /// Ends when `wanted` walks are kept or `tries` were made.
@@ -128,14 +140,9 @@ pub fn walks(model: &Zab, seed: u64, tries: usize, steps_max: usize, wanted: usi
         while actions.len() < steps_max {
             enabled.clear();
             model.enabled(&c, &mut enabled);
-            let total: u64 = enabled.iter().map(|a| weight(*a)).sum();
-            let mut pick = dice.below(total);
-            let chosen = enabled.iter().copied().find(|a| {
-                let here = pick < weight(*a);
-                pick = pick.saturating_sub(weight(*a));
-                here
-            });
-            let Some(action) = chosen else { break };
+            let Some(action) = chosen(&mut dice, &enabled, weight) else {
+                break;
+            };
             let before = c;
             log.witnessed = 0;
             model.apply(&mut c, action, &mut log);
@@ -156,4 +163,93 @@ pub fn walks(model: &Zab, seed: u64, tries: usize, steps_max: usize, wanted: usi
         }
     }
     kept
+}
+
+/// A walk, and what it shows of [`list_steps::STEPS`]: each with the number of the step that shows it first.
+struct Candidate {
+    actions: Vec<Action>,
+    shown: Vec<(usize, usize)>,
+}
+
+impl Candidate {
+    /// What it is worth while each kind of step is still owed so often, for its length; and where all that is owed has been shown.
+    fn worth(&self, owed: &[usize]) -> (usize, usize) {
+        let wanted = self.shown.iter().filter(|(kind, _)| owed[*kind] > 0);
+        let (count, end) = wanted.fold((0, 0), |(n, end), (_, step)| (n + 1, end.max(*step)));
+        (count * 1000 / (end + 30), end)
+    }
+}
+
+/// Walks at random through a configuration whose list of voters changes, and keeps few of them that together show each of
+/// [`list_steps::STEPS`] that any of them shows, in `each` walks if there are so many.
+///
+/// In every second walk nothing breaks before a list is proposed: by itself chance rarely comes so far.
+pub fn walks_of_lists(
+    model: &Zab,
+    seed: u64,
+    tries: usize,
+    steps_max: usize,
+    each: usize,
+) -> Vec<Walk> {
+    let mut dice = Dice::new(seed);
+    let initial = model.initial();
+    let mut log = Log::default();
+    let mut all = Vec::new();
+    for _ in 0..tries {
+        let calm = dice.below(2) == 0;
+        let walk = walk_of_lists(model, initial[0], &mut dice, calm, steps_max, &mut log);
+        all.extend(walk);
+    }
+    let mut owed = [each; list_steps::STEPS.len()];
+    let mut kept = Vec::new();
+    loop {
+        let best = (0..all.len()).max_by_key(|i| all[*i].worth(&owed).0);
+        let Some(best) = best.filter(|i| all[*i].worth(&owed).0 > 0) else {
+            return kept;
+        };
+        let candidate: Candidate = all.swap_remove(best);
+        let end = candidate.worth(&owed).1;
+        let Candidate { mut actions, shown } = candidate;
+        actions.truncate(end);
+        let mut news = Vec::new();
+        for (kind, _) in shown.into_iter().filter(|(_, step)| *step <= end) {
+            owed[kind] = owed[kind].saturating_sub(1);
+            news.push(list_steps::STEPS[kind].into());
+        }
+        kept.push(Walk {
+            initial: 0,
+            actions,
+            news,
+        });
+    }
+}
+
+/// One walk, and what it shows with the number of the step that shows it first; nothing if no list matters in it.
+fn walk_of_lists(
+    model: &Zab,
+    mut c: Cluster,
+    dice: &mut Dice,
+    calm: bool,
+    steps_max: usize,
+    log: &mut Log,
+) -> Option<Candidate> {
+    let (mut actions, mut shown, mut known) = (Vec::new(), Vec::new(), 0_u64);
+    let mut enabled = Vec::new();
+    while actions.len() < steps_max {
+        enabled.clear();
+        model.enabled(&c, &mut enabled);
+        let waits = calm && c.spent.reconfigs == 0;
+        enabled.retain(|a| !(waits && a.is_fault()));
+        let Some(action) = chosen(dice, &enabled, weight) else {
+            break;
+        };
+        let before = c;
+        model.apply(&mut c, action, log);
+        actions.push(action);
+        let bits = list_steps::list_steps(model, &before, &c, action) & !known;
+        known |= bits;
+        let new = (0..list_steps::STEPS.len()).filter(|kind| bits >> kind & 1 == 1);
+        shown.extend(new.map(|kind| (kind, actions.len())));
+    }
+    (!shown.is_empty()).then_some(Candidate { actions, shown })
 }

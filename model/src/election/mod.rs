@@ -188,7 +188,11 @@ impl Looking {
             state: n.state,
         };
         let leader = n.vote.leader;
-        if from != leader && !ensemble.has_vote(leader) && env.rules().unlisted_leader_is_asked() {
+        if from != leader
+            && leader != env.me
+            && !ensemble.has_vote(leader)
+            && env.rules().unlisted_leader_is_asked()
+        {
             // Nobody asks a server that no list has; its own word is needed all the same.
             let notification = self.notification(*round);
             out.push(Effect::Notify {

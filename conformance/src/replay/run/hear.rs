@@ -2,6 +2,7 @@
 
 use super::Replay;
 use super::nodes::{Conn, Node};
+use crate::replay::list;
 use crate::replay::proxy::Event;
 use crate::replay::trace::ServerRecord;
 use anyhow::{Context, Result, bail, ensure};
@@ -56,13 +57,13 @@ impl Replay<'_> {
                 server,
                 life,
                 writer,
-            } if life == self.proxy.life(server) => self.node(server).gate = Some(writer),
+            } if self.proxy.lives(server, life) => self.node(server).gate = Some(writer),
             Event::Mesh {
                 server,
                 life,
                 peer,
                 writer,
-            } if life == self.proxy.life(server) => {
+            } if self.proxy.lives(server, life) => {
                 let old = self.mesh.insert((server, peer), writer);
                 ensure!(
                     old.is_none(),
@@ -75,7 +76,7 @@ impl Replay<'_> {
                 to,
                 vote,
                 bytes,
-            } if life == self.proxy.life(from) => {
+            } if self.proxy.lives(from, life) => {
                 self.node(from).votes_seen += 1;
                 self.votes
                     .entry((from, to))
@@ -86,14 +87,14 @@ impl Replay<'_> {
                 server,
                 life,
                 value,
-            } if life == self.proxy.life(server) => self.node(server).said(value),
+            } if self.proxy.lives(server, life) => self.node(server).said(value),
             Event::Dialled {
                 from,
                 life,
                 to,
                 conn,
                 side,
-            } if life == self.proxy.life(from) => {
+            } if self.proxy.lives(from, life) => {
                 self.conns.insert(conn, Conn::dialled(from, to, side));
                 self.node(from).dial = Some(conn);
             }
@@ -109,8 +110,18 @@ impl Replay<'_> {
                     self.node(server).link_bytes += length;
                 }
             }
+            Event::Answered {
+                server,
+                life,
+                bytes,
+            } if self.proxy.lives(server, life) => {
+                if let Some(client) = &mut self.node(server).client {
+                    client.answers.push(bytes);
+                }
+            }
             // Of a process that is dead.
-            Event::Gate { .. }
+            Event::Answered { .. }
+            | Event::Gate { .. }
             | Event::Mesh { .. }
             | Event::Vote { .. }
             | Event::Said { .. }
@@ -124,11 +135,9 @@ impl Replay<'_> {
     }
 
     pub(super) async fn settle_inputs(&mut self, server: u8) -> Result<()> {
-        self.wait_for(server, |node, state| {
-            Ok(state["inputs_stepped"] == node.inputs)
-        })
-        .await
-        .map(drop)
+        self.wait_for(server, |node, state| Ok(inputs_of(state) == node.inputs))
+            .await
+            .map(drop)
     }
 
     /// Waits until a server has taken all its inputs and all that it has said is here; then compares its state.
@@ -137,7 +146,7 @@ impl Replay<'_> {
             .wait_for(server, |node, state| {
                 let number = |key: &str| state[key].as_u64().unwrap_or(u64::MAX);
                 let replaced = number("votes_replaced");
-                Ok(number("inputs_stepped") == node.inputs
+                Ok(inputs_of(state) == node.inputs
                     && state["links_idle"] == true
                     && number("votes_sent") + replaced == number("votes_asked")
                     && number("votes_sent") == node.votes_seen
@@ -160,6 +169,15 @@ impl Replay<'_> {
             logged: number("last_logged"),
             applied: number("delivered"),
             pending: number("pending_writes"),
+            lists: match &node.record.lists {
+                Some(_) => {
+                    let text = state["lists"].as_str().unwrap_or_default();
+                    list::check_places(text, &self.ports)?;
+                    Some(list::parse_both(text)?)
+                }
+                None => None,
+            },
+            kept: node.record.kept.clone(), // its files are looked at apart
         };
         let expected = &node.record;
         ensure!(
@@ -175,6 +193,17 @@ impl Replay<'_> {
             "server {server} has applied {tree:#x} to its tree, expected {:#x}",
             expected.applied
         );
+        // What clients read is the last list in the tree.
+        let content = node.mirror.content(true).into_iter();
+        let listed = content.filter(|z| *z <= tree && self.lists.contains_key(z));
+        let replacing = truncating || node.writes.iter().any(|w| w.kind == "install");
+        if let (Some(shown), false) = (listed.max(), replacing || state["reloading"] == true) {
+            let told = list::parse(state["list_told"].as_str().unwrap_or_default())?;
+            ensure!(
+                told.version == shown && self.lists.get(&shown) == Some(&told.voters),
+                "server {server} shows clients the list {told:x?}, expected that of {shown:#x}"
+            );
+        }
         self.counts.states += 1;
         Ok(())
     }
@@ -192,7 +221,7 @@ impl Replay<'_> {
                 self.take(event)?;
             }
             let node = &self.nodes[usize::from(server) - 1];
-            let inputs = state["inputs_stepped"].as_u64().unwrap_or(u64::MAX);
+            let inputs = inputs_of(&state);
             ensure!(
                 inputs <= node.inputs,
                 "server {server} has taken {inputs} inputs, {} were given to it",
@@ -214,4 +243,11 @@ impl Replay<'_> {
             }
         }
     }
+}
+
+/// The inputs that a server has taken, without those by which it has heard of writes that the protocol knows nothing of.
+fn inputs_of(state: &Value) -> u64 {
+    let number = |key: &str| state[key].as_u64();
+    let stepped = number("inputs_stepped").unwrap_or(u64::MAX);
+    stepped.saturating_sub(number("extras_passed").unwrap_or(0))
 }

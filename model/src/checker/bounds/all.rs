@@ -1,6 +1,6 @@
 //! Every configuration that `zabra-check` knows by name, but for those of the bug zoo.
 
-use super::base::{BASE, GROUPS, WEIGHTS};
+use super::base::{self, BASE, GROUPS, WEIGHTS};
 use super::elections;
 use super::{Bounds, Disk, Golden, Grain, Start, Tier};
 use crate::checker::zoo;
@@ -676,6 +676,8 @@ pub const ALL: &[Bounds] = &[
         epochs: 4,
         ..BASE
     },
+    base::E2E_JOIN,
+    base::E2E_LEAVE,
 ];
 
 /// The configuration of that name; states point to theirs, so it lives as long as the process.

@@ -11,6 +11,7 @@ pub(in crate::checker) const BASE: Bounds = Bounds {
     joiners: 0,
     reconfigs: 0,
     targets: &[],
+    lists_in_files: false,
     grain: Grain::E0,
     disk: Disk::Atomic,
     start: Start::Cold,
@@ -43,3 +44,40 @@ pub(in crate::checker) const GROUPS: &[&[(u8, u8)]] =
 
 /// Four voters in two groups: of each the heavier one decides, and server 2 never does.
 pub(super) const WEIGHTS: &[&[(u8, u8)]] = &[&[(1, 1), (2, 0)], &[(3, 1), (4, 2)]];
+
+/// Lists of voters that change end to end, for walks.
+const E2E_LISTS: Bounds = Bounds {
+    lists_in_files: true,
+    grain: Grain::E2,
+    disk: Disk::Fine,
+    instant_restart: false,
+    tier: Tier::Walk,
+    txns: 3,
+    snapshots: 1,
+    crashes: 3,
+    disconnects: 2,
+    faults: 4,
+    rounds: 5,
+    epochs: 5,
+    ..BASE
+};
+
+/// A joiner gets a vote.
+pub(super) const E2E_JOIN: Bounds = Bounds {
+    name: "e2e-join",
+    about: "as e2e-walk, and the list of voters changes: two and a joiner, from what their files say; for walks, not to be exhausted",
+    servers: 2,
+    joiners: 1,
+    reconfigs: 2,
+    targets: &[0b111, 0b110, 0b101, 0b011],
+    ..E2E_LISTS
+};
+
+/// A voter loses its vote.
+pub(super) const E2E_LEAVE: Bounds = Bounds {
+    name: "e2e-leave",
+    about: "as e2e-join, of three voters, one of whom loses its vote",
+    reconfigs: 1,
+    targets: &[0b110, 0b101, 0b011],
+    ..E2E_LISTS
+};

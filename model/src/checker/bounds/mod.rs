@@ -116,6 +116,9 @@ pub struct Bounds {
     pub reconfigs: u8,
     /// What they may lead to: a bit for each voter, the lowest for server 1.
     pub targets: &'static [u8],
+    /// The first lists stand in files, as a server's do: a joiner's has the joiner, too, and a leader whose list has no version
+    /// proposes it first of all (D-89).
+    pub lists_in_files: bool,
     /// How elections go.
     pub grain: Grain,
     /// How the disk goes.

@@ -14,7 +14,7 @@ use crate::checker::disk::PendingWrite;
 use crate::checker::host;
 use crate::checker::link::Frame;
 use crate::checker::parts::{index, sid};
-use crate::checker::txn::Txn;
+use crate::checker::txn::{self, Txn};
 use crate::checker::world::World;
 use crate::ensemble::Ensemble;
 use crate::fault::Fault;
@@ -62,6 +62,9 @@ impl Node {
                 let from = ServerId(from as u64 + 1);
                 self.step(world, Input::Notified { from, notification }, &[], out);
             }
+        }
+        if world.bounds.lists_in_files {
+            self.name_list(world, out);
         }
         if let Some(epoch) = self.primary().filter(|epoch| led != Some(*epoch)) {
             out.seen(Observation::Primary(epoch, sid(self.at)));
@@ -246,6 +249,18 @@ impl Node {
             while !self.disk.queue.is_empty() {
                 self.flush(world, out);
             }
+        }
+    }
+
+    /// A leader whose list has no version brings it into the history when it begins to serve, before it does anything else (D-89).
+    fn name_list(&mut self, world: &World, out: &mut Outbox) {
+        let Some(peer) = self.peer.as_ref() else {
+            return;
+        };
+        let (active, next) = txn::listed(peer.ensemble());
+        let leads = matches!(peer.role, Role::Leading(_)) && peer.serving().is_some();
+        if leads && active.version == Zxid::ZERO && next.is_none() {
+            self.propose(world, Txn::Reconfigure(active.members), out);
         }
     }
 
