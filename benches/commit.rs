@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use zabra::bench::{BenchArgs, Operation, Sessions, TlsArgs, measure};
 use zabra::config::check;
-use zabra::serve::serve;
+use zabra::serve::{Stop, serve};
 
 const SERVERS: u16 = 3;
 /// Connections and requests in flight on each.
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let config = write_config(dir.path(), i, &ports)?;
         let config = check::load(&config)?;
         servers.spawn(async move {
-            if let Err(error) = serve(config, false).await {
+            if let Err(error) = serve(config, Stop::Signals).await {
                 eprintln!("server {}: {error}", i + 1);
             }
         });

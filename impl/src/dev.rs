@@ -22,8 +22,9 @@ pub struct Options {
     pub data: Option<PathBuf>,
 }
 
-const HOST: &str = "127.0.0.1";
-const START_TIME: Duration = Duration::from_secs(30);
+pub(crate) const HOST: &str = "127.0.0.1";
+const TICK_MS: u32 = 2000;
+pub(crate) const START_TIME: Duration = Duration::from_secs(30);
 const STOP_TIME: Duration = Duration::from_secs(10);
 
 /// Runs the ensemble until a signal comes.
@@ -49,10 +50,15 @@ pub async fn run(options: Options) -> Result<(), ServerError> {
 }
 
 async fn run_in(dir: &Path, options: &Options) -> Result<(), ServerError> {
-    let configs = write_configs(dir, options)?;
+    if options.base_port.checked_add(options.servers).is_none() {
+        return Err(ServerError::Dev(
+            "--base-port: too large for that many servers".into(),
+        ));
+    }
     let ports: Vec<u16> = (0..options.servers)
         .map(|i| options.base_port + i)
         .collect();
+    let configs = write_configs(dir, &ports, TICK_MS)?;
     are_free(&ports)?;
     let mut ensemble = Ensemble::default();
     for config in &configs {
@@ -73,50 +79,48 @@ async fn run_in(dir: &Path, options: &Options) -> Result<(), ServerError> {
     Ok(())
 }
 
-fn write_configs(dir: &Path, options: &Options) -> Result<Vec<PathBuf>, ServerError> {
+/// A directory and a `zoo.cfg` for each of these ports of clients; the files.
+pub(crate) fn write_configs(
+    dir: &Path,
+    of_clients: &[u16],
+    tick_ms: u32,
+) -> Result<Vec<PathBuf>, ServerError> {
     let io = |path: &Path| {
         let path = path.to_owned();
         move |source| ServerError::Io { path, source }
     };
-    if options.base_port.checked_add(options.servers).is_none() {
-        return Err(ServerError::Dev(
-            "--base-port: too large for that many servers".into(),
-        ));
-    }
-    let of_clients = options.base_port..options.base_port + options.servers;
-    let ports: Vec<u16> = ports::free(usize::from(options.servers) * 3)
+    let ports: Vec<u16> = ports::free(of_clients.len() * 3)
         .map_err(io(dir))?
         .into_iter()
         .filter(|port| !of_clients.contains(port))
         .collect();
     let mut members = String::new();
-    if options.servers > 1 {
-        for (i, pair) in (0..options.servers).zip(ports.chunks(2)) {
+    if of_clients.len() > 1 {
+        for (n, pair) in (1..=of_clients.len()).zip(ports.chunks(2)) {
             if let [quorum, election] = pair {
-                members.push_str(&format!("server.{}={HOST}:{quorum}:{election}\n", i + 1));
+                members.push_str(&format!("server.{n}={HOST}:{quorum}:{election}\n"));
             }
         }
     }
     if !members.is_empty() {
         members.push_str("zabra.quorumFromMembersOnly=true\n");
     }
-    let data = |i: u16| dir.join(format!("server-{}", i + 1));
+    let data = |n: usize| dir.join(format!("server-{n}"));
     // All of them begin together, so none can have forgotten anything; one that is new among others is told of.
-    let is_new = !(0..options.servers).any(|i| data(i).exists());
+    let is_new = !(1..=of_clients.len()).any(|n| data(n).exists());
     let mut configs = Vec::new();
-    for i in 0..options.servers {
-        let data = data(i);
+    for (n, port) in (1..).zip(of_clients) {
+        let data = data(n);
         std::fs::create_dir_all(&data).map_err(io(&data))?;
         let myid = data.join("myid");
-        std::fs::write(&myid, (i + 1).to_string()).map_err(io(&myid))?;
+        std::fs::write(&myid, n.to_string()).map_err(io(&myid))?;
         if is_new {
             let initialize = data.join("initialize");
             std::fs::write(&initialize, "").map_err(io(&initialize))?;
         }
         let text = format!(
-            "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir={}\nclientPort={}\nclientPortAddress={HOST}\nmaxClientCnxns=0\n4lw.commands.whitelist=*\nextendedTypesEnabled=true\nadmin.enableServer=false\n{members}",
+            "tickTime={tick_ms}\ninitLimit=10\nsyncLimit=5\ndataDir={}\nclientPort={port}\nclientPortAddress={HOST}\nmaxClientCnxns=0\n4lw.commands.whitelist=*\nextendedTypesEnabled=true\nadmin.enableServer=false\n{members}",
             data.display(),
-            options.base_port + i,
         );
         let config = data.join("zoo.cfg");
         std::fs::write(&config, text).map_err(io(&config))?;
@@ -214,7 +218,7 @@ async fn wait_until_serving(ensemble: &mut Ensemble, ports: &[u16]) -> Result<()
     Ok(())
 }
 
-fn is_serving(port: u16) -> bool {
+pub(crate) fn is_serving(port: u16) -> bool {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect((HOST, port))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
@@ -244,19 +248,15 @@ mod tests {
     #[test]
     fn only_an_ensemble_that_is_new_as_a_whole_may_begin_without_data() {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options {
-            servers: 3,
-            base_port: 2181,
-            data: None,
-        };
+        let ports = [2181, 2182, 2183];
         let initialize = |i: u16| dir.path().join(format!("server-{i}/initialize"));
-        write_configs(dir.path(), &options).unwrap();
+        write_configs(dir.path(), &ports, TICK_MS).unwrap();
         for i in 1..=3 {
             assert!(initialize(i).exists());
             std::fs::remove_file(initialize(i)).unwrap();
         }
         std::fs::remove_dir_all(dir.path().join("server-2")).unwrap();
-        write_configs(dir.path(), &options).unwrap();
+        write_configs(dir.path(), &ports, TICK_MS).unwrap();
         assert!(
             !initialize(2).exists(),
             "it may have acknowledged something"

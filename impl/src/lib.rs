@@ -15,6 +15,7 @@
 //! | [`tools`] | what an operator does beside a server: status, logs, snapshots, backup, doctor |
 //! | [`container`] | the configuration that the environment of a container asks for |
 //! | [`serve`], [`dev`] | a server, an ensemble on one machine |
+//! | [`TestEnsemble`] | an ensemble inside a Rust program, for its tests |
 //! | [`tls_init`] | keys and certificates for development |
 
 // What comes from a socket, a disk or a person must never reach one of these.
@@ -31,6 +32,8 @@ pub mod core;
 #[cfg(feature = "runtime")]
 pub mod dev;
 pub mod edges;
+#[cfg(feature = "runtime")]
+mod embed;
 pub mod error;
 #[cfg(feature = "gate")]
 pub mod gate;
@@ -47,3 +50,6 @@ pub mod tls_init;
 #[cfg(feature = "runtime")]
 pub mod tools;
 pub mod wire;
+
+#[cfg(feature = "runtime")]
+pub use embed::TestEnsemble;

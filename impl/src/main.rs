@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use zabra::config::settings::{Given, file_of};
 use zabra::config::{Config, ConfigError, check, tell};
 use zabra::error::{ServerError, panics};
+use zabra::serve::Stop;
 use zabra::tools::Tool;
 use zabra::{admin, container, dev, serve, shell, tls_init, tools};
 
@@ -175,7 +176,11 @@ fn main() -> ExitCode {
             for line in given.told() {
                 tracing::info!("{line}");
             }
-            serve::serve(configured(&arguments, &given)?, until_stdin_ends).await
+            let stop = match until_stdin_ends {
+                true => Stop::SignalsOrEndOfInput,
+                false => Stop::Signals,
+            };
+            serve::serve(configured(&arguments, &given)?, stop).await
         }),
         Command::Container { print } => container(print),
         Command::Completions { shell } => {
@@ -300,7 +305,7 @@ fn container(is_printed: bool) -> ExitCode {
         }
         plan.carry_out()?;
         let given = Given::read(&[], std::env::vars_os())?;
-        serve::serve(check::load_with(&plan.file, &given)?, false).await
+        serve::serve(check::load_with(&plan.file, &given)?, Stop::Signals).await
     })
 }
 

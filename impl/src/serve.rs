@@ -20,6 +20,7 @@ use crate::runtime::links::Knocking;
 use crate::runtime::listener::{Room, Speech};
 use crate::runtime::mesh::{ElectionNet, ElectionPort};
 use crate::runtime::shutdown;
+pub use crate::runtime::shutdown::Stop;
 use crate::runtime::tls::Tls;
 use crate::runtime::{doors, http, listener, quorum};
 use crate::storage::boot::Found;
@@ -118,11 +119,11 @@ fn bound_by_machine(config: &mut Config) {
     }
 }
 
-/// Runs a server until it is told to stop, by a signal or by the end of its standard input if `until_stdin_ends`.
+/// Runs a server until it is told to stop.
 ///
 /// # Errors
 /// [`ServerError`]: whatever makes it stop or keeps it from starting.
-pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), ServerError> {
+pub async fn serve(mut config: Config, stop: Stop) -> Result<(), ServerError> {
     tell_settings(&config);
     doors::tell_what_guards(&config);
     bound_by_machine(&mut config);
@@ -130,7 +131,7 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
         audit.user = process_user();
     }
     let audit = AuditLog::open(&config)?.map(Arc::new);
-    let result = run(config, until_stdin_ends, audit.clone()).await;
+    let result = run(config, stop, audit.clone()).await;
     if let Some(audit) = audit {
         audit.end();
     }
@@ -139,7 +140,7 @@ pub async fn serve(mut config: Config, until_stdin_ends: bool) -> Result<(), Ser
 
 async fn run(
     mut config: Config,
-    until_stdin_ends: bool,
+    stop: Stop,
     audit: Option<Arc<AuditLog>>,
 ) -> Result<(), ServerError> {
     info!(sid = %config.me, ensemble = config.is_ensemble(), "starting");
@@ -185,7 +186,7 @@ async fn run(
     let is_held = false;
     let knocking = Arc::new(Knocking::default());
     let mesh = let_servers_in(ports, &shared, &guard, &knocking, &inbox, is_held);
-    shutdown::listen(Arc::clone(&inbox), until_stdin_ends);
+    shutdown::listen(Arc::clone(&inbox), stop);
     #[cfg(feature = "gate")]
     let gate = Gate::connect(Arc::clone(&inbox)).await?;
     let links = (knocking, guard);

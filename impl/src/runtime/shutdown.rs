@@ -1,4 +1,4 @@
-//! The orderly stop: SIGTERM, SIGINT, or the end of standard input.
+//! The orderly stop: SIGTERM, SIGINT, the end of standard input, or the word of the program that a server is a part of.
 
 use super::inbox::Inbox;
 use super::supervisor;
@@ -6,7 +6,19 @@ use crate::core::event::Event;
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing::{info, warn};
+
+/// What ends a server.
+#[derive(Debug)]
+pub enum Stop {
+    /// SIGTERM or SIGINT.
+    Signals,
+    /// The same, or the end of standard input.
+    SignalsOrEndOfInput,
+    /// A word, or that nobody is left who could say it; signals are not this server's.
+    Told(oneshot::Receiver<()>),
+}
 
 /// Waits for SIGTERM or SIGINT; its name.
 pub async fn signalled() -> &'static str {
@@ -24,11 +36,18 @@ pub async fn signalled() -> &'static str {
 }
 
 /// Has the core stop when the process is asked to.
-pub fn listen(inbox: Arc<Inbox>, until_stdin_ends: bool) {
+pub fn listen(inbox: Arc<Inbox>, stop: Stop) {
     tokio::spawn(async move {
-        let why = tokio::select! {
-            name = signalled() => name,
-            () = stdin_ended(), if until_stdin_ends => "end of standard input",
+        let why = match stop {
+            Stop::Signals => signalled().await,
+            Stop::SignalsOrEndOfInput => tokio::select! {
+                name = signalled() => name,
+                () = stdin_ended() => "end of standard input",
+            },
+            Stop::Told(told) => {
+                let _ = told.await;
+                "told to"
+            }
         };
         info!(why, "stopping");
         supervisor::stopping();
