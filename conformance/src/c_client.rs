@@ -4,7 +4,7 @@
 //! ZooKeeper publishes lacks those, and building them takes Maven. Cyrus SASL comes as Debian's packages. Nothing is installed: the
 //! machine stays as it is.
 
-use crate::interop::run_to_end;
+use crate::interop::{run_to_end, unpack_debian};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -138,32 +138,6 @@ fn make(scratch: &Path, made: &Path) -> Result<()> {
             .current_dir(&objects),
     )?;
     Ok(())
-}
-
-/// Unpacks these packages below `scratch`; where to.
-fn unpack_debian(packages: &[&str], scratch: &Path) -> Result<PathBuf> {
-    let download = || {
-        run_to_end(
-            Command::new("apt-get")
-                .args(["download", "--quiet"])
-                .args(packages)
-                .current_dir(scratch),
-        )
-    };
-    if download().is_err() {
-        run_to_end(Command::new("apt-get").args(["update", "--quiet"]))?;
-        download()?;
-    }
-    let unpacked = scratch.join("root");
-    for package in std::fs::read_dir(scratch)? {
-        let package = package?.path();
-        run_to_end(
-            Command::new("dpkg-deb")
-                .arg("-x")
-                .args([&package, &unpacked]),
-        )?;
-    }
-    Ok(unpacked)
 }
 
 fn extract(archive: &Path, folder: &Path) -> Result<()> {

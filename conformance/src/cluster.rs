@@ -287,6 +287,16 @@ impl Cluster {
         Ok(fs::write(path, lines.join("\n") + "\n")?)
     }
 
+    /// Puts one text in place of another in the `zoo.cfg` of a server that has not run.
+    ///
+    /// # Errors
+    /// There is no such server, or its file cannot be written.
+    pub fn set(&mut self, i: usize, text: &str, by: &str) -> Result<()> {
+        let path = self.server(i)?.directory.join("zoo.cfg");
+        let lines = fs::read_to_string(&path)?;
+        Ok(fs::write(path, lines.replace(text, by))?)
+    }
+
     /// The connect string of all servers.
     #[must_use]
     pub fn connect(&self) -> String {

@@ -115,6 +115,63 @@ pub(crate) fn run_to_end(command: &mut Command) -> Result<String> {
     Ok(out.into_owned())
 }
 
+/// Unpacks these packages below `scratch`; where to.
+pub(crate) fn unpack_debian(packages: &[&str], scratch: &Path) -> Result<PathBuf> {
+    let download = || {
+        run_to_end(
+            Command::new("apt-get")
+                .args(["download", "--quiet"])
+                .args(packages)
+                .current_dir(scratch),
+        )
+    };
+    if download().is_err() {
+        run_to_end(Command::new("apt-get").args(["update", "--quiet"]))?;
+        download()?;
+    }
+    let unpacked = scratch.join("root");
+    for package in std::fs::read_dir(scratch)? {
+        let package = package?.path();
+        run_to_end(
+            Command::new("dpkg-deb")
+                .arg("-x")
+                .args([&package, &unpacked]),
+        )?;
+    }
+    Ok(unpacked)
+}
+
+/// A Debian package, unpacked where downloads are kept; `None` where there is none to be had, which is said loudly.
+///
+/// # Errors
+/// It cannot be kept.
+pub fn debian(package: &str) -> Result<Option<PathBuf>> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let kept = cache
+        .or(home)
+        .context("neither XDG_CACHE_HOME nor HOME is set")?;
+    let kept = kept.join("zabra/debian");
+    let folder = kept.join(package);
+    if folder.is_dir() {
+        return Ok(Some(folder));
+    }
+    std::fs::create_dir_all(&kept)?;
+    let scratch = tempfile::Builder::new().tempdir_in(&kept)?;
+    match unpack_debian(&[package], scratch.path()) {
+        Ok(unpacked) => {
+            if let Err(e) = std::fs::rename(unpacked, &folder) {
+                ensure!(folder.is_dir(), "{}: {e}", folder.display()); // else another test was faster
+            }
+            Ok(Some(folder))
+        }
+        Err(why) => {
+            eprintln!("\n#### SKIPPED: Debian's package {package} cannot be had here: {why:#}\n");
+            Ok(None)
+        }
+    }
+}
+
 /// Runs kazoo's own tests with this server; see `interop/kazoo_suite.py`. Answers the counts.
 ///
 /// # Errors

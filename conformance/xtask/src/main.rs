@@ -222,6 +222,7 @@ fn interop() -> Result<()> {
         "kazoo_sasl",
         "java_shell",
         "shells",
+        "prometheus",
         "other_clients",
         "clients_reconfigure",
         "clients_by_tls",
