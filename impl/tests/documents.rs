@@ -123,6 +123,26 @@ fn a_server_is_operated_as_the_document_says() {
 }
 
 #[test]
+fn the_recipes_are_as_the_document_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = run("recipes.md", dir.path(), "");
+    for told in [
+        "the only one, since ",
+        "ann works, elected at ",
+        "bob leads since zxid 0x",
+        "{\"id\": 2}",
+        "one\n",
+        "two\n",
+        "one of at most two",
+        "changed: /config",
+        "/services/api-0000000001",
+        "10.0.0.8:8000\n",
+    ] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+}
+
+#[test]
 fn a_server_is_secured_as_the_document_says() {
     let dir = tempfile::tempdir().unwrap();
     let said = run("security.md", dir.path(), "");
