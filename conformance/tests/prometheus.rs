@@ -59,6 +59,42 @@ struct Prometheus {
 }
 
 impl Prometheus {
+    /// Starts it with the configuration of the repository, in a directory where its log is, too.
+    fn start(tools: &Path, metrics: &[u16], rules: &Path, dir: &Path) -> Self {
+        let port = zabra::dev::ports::free(1).unwrap()[0];
+        let config = std::fs::read_to_string(monitoring("prometheus.yml")).unwrap();
+        let targets = metrics
+            .iter()
+            .map(|port| format!("\"127.0.0.1:{port}\""))
+            .collect::<Vec<_>>();
+        let config = config
+            .replace(
+                "\"zoo1:7000\", \"zoo2:7000\", \"zoo3:7000\"",
+                &targets.join(", "),
+            )
+            .replace("15s", "1s")
+            .replace("rules.yml", rules.to_str().unwrap());
+        assert!(config.contains(&targets[2]), "{config}");
+        let file = dir.join("prometheus.yml");
+        std::fs::write(&file, config).unwrap();
+        let log = dir.join("log");
+        let err = std::fs::File::create(&log).unwrap();
+        Self {
+            process: Command::new(tools.join("usr/bin/prometheus"))
+                .arg(format!("--config.file={}", file.display()))
+                .arg(format!(
+                    "--storage.tsdb.path={}",
+                    dir.join("data").display()
+                ))
+                .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+                .stdout(Stdio::null())
+                .stderr(err)
+                .spawn()
+                .unwrap(),
+            port,
+        }
+    }
+
     fn query(&self, query: &str) -> Value {
         let body = get(
             self.port,
@@ -141,38 +177,8 @@ fn prometheus_reads_an_ensemble_and_knows_each_metric_of_rules_and_dashboard() {
     assert!(fine && said.contains("SUCCESS: 10 rules found"), "{said}");
 
     let dir = tempfile::tempdir().unwrap();
-    let port = zabra::dev::ports::free(1).unwrap()[0];
-    let config = std::fs::read_to_string(monitoring("prometheus.yml")).unwrap();
-    let targets = metrics
-        .iter()
-        .map(|port| format!("\"127.0.0.1:{port}\""))
-        .collect::<Vec<_>>();
-    let config = config
-        .replace(
-            "\"zoo1:7000\", \"zoo2:7000\", \"zoo3:7000\"",
-            &targets.join(", "),
-        )
-        .replace("15s", "1s")
-        .replace("rules.yml", rules.to_str().unwrap());
-    assert!(config.contains(&targets[2]), "{config}");
-    let file = dir.path().join("prometheus.yml");
-    std::fs::write(&file, config).unwrap();
-    let log = dir.path().join("log");
-    let err = std::fs::File::create(&log).unwrap();
-    let prometheus = Prometheus {
-        process: Command::new(tools.join("usr/bin/prometheus"))
-            .arg(format!("--config.file={}", file.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                dir.path().join("data").display()
-            ))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stdout(Stdio::null())
-            .stderr(err)
-            .spawn()
-            .unwrap(),
-        port,
-    };
+    let prometheus = Prometheus::start(&tools, &metrics, &rules, dir.path());
+    let (port, log) = (prometheus.port, dir.path().join("log"));
     wait_until("three servers are scraped", PATIENCE, || {
         Ok(
             get(port, "/-/ready").is_ok_and(|ready| ready.contains("Ready"))

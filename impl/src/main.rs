@@ -151,10 +151,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Command::Held { parent, program } => {
-            eprintln!("zabra: {}", shell::become_program(parent, &program));
-            ExitCode::from(127)
-        }
+        Command::Held { parent, program } => held(parent, &program),
         Command::Tool(tool) => ExitCode::from(tools::run(&tool)),
         Command::Config(command) => config(&command),
         Command::Tls(TlsCommand::Init { dir, host }) => match tls_init::init(&dir, &host) {
@@ -176,11 +173,7 @@ fn main() -> ExitCode {
             for line in given.told() {
                 tracing::info!("{line}");
             }
-            let stop = match until_stdin_ends {
-                true => Stop::SignalsOrEndOfInput,
-                false => Stop::Signals,
-            };
-            serve::serve(configured(&arguments, &given)?, stop).await
+            serve::serve(configured(&arguments, &given)?, stop(until_stdin_ends)).await
         }),
         Command::Container { print } => container(print),
         Command::Completions { shell } => {
@@ -203,6 +196,18 @@ fn main() -> ExitCode {
 }
 
 /// The configuration that the arguments of `zabra serve` name.
+fn held(parent: u32, program: &[OsString]) -> ExitCode {
+    eprintln!("zabra: {}", shell::become_program(parent, program));
+    ExitCode::from(127)
+}
+
+fn stop(until_stdin_ends: bool) -> Stop {
+    match until_stdin_ends {
+        true => Stop::SignalsOrEndOfInput,
+        false => Stop::Signals,
+    }
+}
+
 fn configured(arguments: &[OsString], given: &Given) -> Result<Config, ConfigError> {
     match arguments {
         [] => match file_of(|name| std::env::var_os(name)) {

@@ -60,7 +60,7 @@ const IMPL: &[Room] = &[
     // What the environment of a container says becomes a file, which a start then reads as any other.
     Room { of: &["container"], uses: &[&["config"]] },
     Room { of: &["dev"], uses: &[&["config", "error", "runtime"]] },
-    Room { of: &["embed"], uses: &[&["config", "dev", "error", "serve"]] },
+    Room { of: &["embed"], uses: &[&["config", "dev", "error", "runtime", "serve"]] },
 ];
 
 /// The table of a crate, by its source folder.
