@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use zabra_model::flight;
 
 /// Handshakes that may be under way at once on one port; a new one takes the place of an old one.
 pub const HANDSHAKES_MAX: usize = 256;
@@ -52,6 +53,11 @@ pub const UNWRITTEN_PARTS_MAX: usize = 2;
 pub const REQUESTS_WAITING_MAX: usize = 16_384;
 /// What may wait for the core, bytes; then clients are not read on.
 pub const INBOX_BYTES_MAX: usize = 16 << 20;
+/// What the flight recorder holds in memory: the last minutes of a busy server, the last days of an idle one.
+pub const FLIGHT: flight::Limits = flight::Limits {
+    segment_bytes: 64 << 10,
+    segments: 16,
+};
 /// The longest request, bytes, where `jute.maxbuffer` does not say it.
 pub const FRAME_BYTES_DEFAULT: usize = 0xf_ffff;
 /// A transaction in a log, bytes, whatever `jute.maxbuffer` is now: it may have been more when the entry was written. A wrong

@@ -118,16 +118,23 @@ enum TlsCommand {
     },
 }
 
-fn main() -> ExitCode {
-    // A panic is our bug, and a server that goes on without one of its tasks would lie.
+/// A panic is our bug, and a server that goes on without one of its tasks would lie.
+fn end_by_panics() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if panics::is_caught() {
             return;
         }
         report(info);
+        if panics::has_last_words() {
+            return;
+        }
         std::process::exit(i32::from(ServerError::Bug("").exit_code()));
     }));
+}
+
+fn main() -> ExitCode {
+    end_by_panics();
     let command = Cli::parse_from(shell::with_two_dashes(std::env::args_os())).command;
     // Somebody reads what a shell or a tool prints; what it does beside that is told to whoever asks for it.
     let is_quiet = matches!(

@@ -9,6 +9,7 @@ use crate::core::turn::{Core, Start};
 use crate::error::ServerError;
 #[cfg(feature = "gate")]
 use crate::gate::{self, Gate};
+use crate::limits::FLIGHT;
 use crate::runtime::audit::{AuditLog, process_user};
 use crate::runtime::boot::{self, Entrance};
 use crate::runtime::clock::SystemClock;
@@ -205,6 +206,7 @@ async fn run(
         now: edges.now(),
         timers_are_driven: is_held,
         tells: is_held,
+        records: edges.flight.as_ref().map(|_| FLIGHT),
     });
     #[cfg(feature = "gate")]
     if let Some(gate) = gate {

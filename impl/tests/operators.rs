@@ -286,8 +286,9 @@ fn commands_over_http_answer_with_zookeepers_keys() {
         Some(link.split_once('"')?.0)
     });
     let names: Vec<&str> = names.collect();
-    assert_eq!(names.len(), 29, "{page}");
-    let of_all = |name: &&str| !matches!(*name, "restore" | "shed_connections" | "snapshot");
+    assert_eq!(names.len(), 30, "{page}");
+    let guarded = ["flight_recorder", "restore", "shed_connections", "snapshot"];
+    let of_all = |name: &&str| !guarded.contains(name);
     for name in names.into_iter().filter(of_all) {
         let told = command(admin, name);
         assert_eq!(told["command"], name);
@@ -376,6 +377,7 @@ fn commands_over_http_answer_with_zookeepers_keys() {
         ("GET", "/commands/snapshot", 401),
         ("POST", "/commands/snapshot", 405),
         ("POST", "/commands/shed_connections", 401),
+        ("GET", "/commands/flight_recorder", 401),
         ("GET", "/livez", 200),
         ("GET", "/readyz", 200),
     ] {

@@ -7,9 +7,10 @@ use crate::step::{Effect, Effects, Mark, Write};
 use crate::switch::Switches;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use serde::{Deserialize, Serialize};
 
 /// The part of a server that survives a crash.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Durable {
     /// acceptedEpoch: the largest epoch that this server has promised to a prospective leader.
     pub accepted: Epoch,
@@ -114,7 +115,7 @@ impl Found {
 }
 
 /// A write without its payload: what remains to be remembered until the disk answers.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Written {
     /// [`Write::AcceptedEpoch`].
     AcceptedEpoch(Epoch),
@@ -146,7 +147,7 @@ impl Durable {
 }
 
 /// The disk as a peer sees it: one ordered queue of writes between what is asked for and what is durable.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Storage {
     /// What the disk has said to hold.
     pub(crate) known: Durable,

@@ -11,6 +11,7 @@ use crate::quorum::{AckSet, VoterIndex, Voters};
 use crate::switch::Switches;
 use crate::vote::Vote;
 use alloc::sync::Arc;
+use serde::{Deserialize, Serialize};
 
 /// A transaction's payload, as far as the protocol has to understand it.
 pub trait Payload {
@@ -33,7 +34,7 @@ impl<P: Payload> Payload for Arc<P> {
 }
 
 /// A list of voters and where it came from.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Config {
     /// The zxid of the transaction that brought it; zero for the one that an ensemble begins with.
     pub version: Zxid,
@@ -45,7 +46,7 @@ pub struct Config {
 ///
 /// There is never a second newer one: a leader proposes no reconfiguration before the last one is committed, so a log
 /// that holds two tells that the older one is.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Ensemble {
     /// Known to be committed.
     pub(crate) active: Config,
@@ -54,14 +55,14 @@ pub struct Ensemble {
 }
 
 /// A server's places in both lists.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Seat {
     active: Option<VoterIndex>,
     next: Option<VoterIndex>,
 }
 
 /// A set of servers, as each of the lists numbers its voters; whoever is in neither is not in the set.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Acks {
     pub(crate) active: AckSet,
     pub(crate) next: AckSet,

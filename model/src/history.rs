@@ -4,9 +4,10 @@
 
 use crate::ids::Zxid;
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 /// Consecutive zxids of one epoch, both ends included.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Run {
     /// The first zxid.
     pub first: Zxid,
@@ -18,7 +19,7 @@ pub struct Run {
 ///
 /// The base is the explicit bound below which no DIFF can be served: what lies under a snapshot may have
 /// holes (ZOOKEEPER-2846, 4925).
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct History {
     base: Zxid,
     runs: Vec<Run>,

@@ -3,9 +3,12 @@
 //! Every one is a newtype with an order, so that two numbers of different meaning cannot be mixed up.
 
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// A server's identity: ZooKeeper's `sid`, the number in `myid`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct ServerId(pub u64);
 
 impl ServerId {
@@ -23,7 +26,9 @@ impl fmt::Display for ServerId {
 }
 
 /// A period of one leader: the high half of its zxids.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct Epoch(pub u32);
 
 impl Epoch {
@@ -46,7 +51,7 @@ impl fmt::Display for Epoch {
 /// A transaction's position in the history: epoch in the high 32 bits, counter in the low 32 bits.
 ///
 /// Counter 0 names no transaction: `(e, 0)` is the position at which epoch `e` begins.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Zxid(pub u64);
 
 impl Zxid {
@@ -97,7 +102,9 @@ impl fmt::Debug for Zxid {
 }
 
 /// An election's number at one server: ZooKeeper's `logicalclock`, on the wire `electionEpoch`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct Round(pub u64);
 
 /// A client session: the owner of ephemeral nodes.

@@ -3,9 +3,10 @@
 use crate::ensemble::Ensemble;
 use crate::ids::{Epoch, Zxid};
 use alloc::boxed::Box;
+use serde::{Deserialize, Serialize};
 
 /// A packet of the quorum protocol. `T` is a transaction's payload; the core asks it only whether it is a reconfiguration.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Packet<T> {
     /// FOLLOWERINFO: a learner introduces itself with the epoch it has accepted.
     FollowerInfo {

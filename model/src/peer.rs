@@ -5,6 +5,7 @@ use crate::durable::{Durable, Storage};
 use crate::election::{Elected, Looking};
 use crate::ensemble::{Ensemble, Payload};
 use crate::fault::Fault;
+use crate::history::History;
 use crate::ids::{Epoch, Round, ServerId, Zxid};
 use crate::leader::Leading;
 use crate::learner::Following;
@@ -13,9 +14,10 @@ use crate::quorum::Voters;
 use crate::step::{Effect, Effects, Env, Input, Link, Mark, Timer};
 use crate::vote::{Notification, ServerState, Vote};
 use alloc::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
 
 /// One server. A restart begins from [`Durable`] alone; leaving a role drops all that belongs to it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Peer {
     pub(crate) storage: Storage,
     /// How far the tree in memory is. After a boot that is the whole log: the host replays it.
@@ -26,7 +28,7 @@ pub struct Peer {
 }
 
 /// What a server is doing.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Role {
     /// On the way to an election: writes are still going to the disk, and a vote may only speak of what is
     /// durable (ZOOKEEPER-4712). Votes of others wait here.
@@ -462,6 +464,12 @@ impl Peer {
             Role::Leading(l) => l.may_reconfigure(voters, &self.storage.ensemble, env),
             Role::Following(_) | Role::Looking(_) | Role::Draining { .. } => Err(Fault::NotLeading),
         }
+    }
+
+    /// Which transactions its log has, durable or not.
+    #[must_use]
+    pub const fn logged(&self) -> &History {
+        &self.storage.asked.history
     }
 
     /// The last zxid of the log, durable or not.

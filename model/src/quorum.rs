@@ -7,9 +7,12 @@ use crate::switch::Switches;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// A set of voters, by their index in [`Voters`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct AckSet(pub u64);
 
 impl AckSet {
@@ -41,7 +44,7 @@ impl AckSet {
 }
 
 /// A voter's place in [`Voters`], below [`Voters::MAX`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct VoterIndex(u8);
 
 /// A group of voters, as `group.N=` lines name it.
@@ -128,7 +131,7 @@ impl core::error::Error for VotersError {}
 ///   weight. A voter of weight 0 is asked and answered like the others, but never decides and never leads.
 ///
 /// Under either rule any two quorums share a voter. Source: ZooKeeper `QuorumMaj`, `QuorumHierarchical`; SPEC.md §1.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Voters {
     ids: Vec<ServerId>,
     /// The weight of each voter, in the order of `ids`. All 1 under the majority rule.
@@ -138,7 +141,7 @@ pub struct Voters {
 }
 
 /// A group, ready to be asked.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 struct Weighed {
     members: AckSet,
     weight: u64,

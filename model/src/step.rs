@@ -9,17 +9,19 @@ use crate::switch::Switches;
 use crate::vote::{Notification, ServerState};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 /// What a peer knows of its surroundings. It does not change while the peer lives, but for [`Env::observer`]: a host whose list gives it
 /// another role changes that, and ends the link to the leader with it, which is the same as a restart; and for [`SyncLimits::reach`],
 /// which rises while the log grows: SNAP is as good as what it takes the place of, so any value is right at any time.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Env {
     /// This server.
     pub me: ServerId,
     /// Whether this server is an observer: a learner that is never asked and never counted.
     pub observer: bool,
     /// Bugs that a checker has switched on.
+    #[serde(skip)]
     pub switches: Switches,
     /// The last epoch that may be proposed: `u32::MAX`, or less where a checker must come to an end.
     pub epoch_max: Epoch,
@@ -32,7 +34,7 @@ pub struct Env {
 }
 
 /// How learners are brought up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SyncLimits {
     /// A learner whose history, as far as it is this server's, ends below this gets SNAP: for what it lacks there would be more to read
     /// from the log than a part of the snapshot ([`Reach`](crate::service::reach::Reach)). Zero: nobody does.
@@ -60,15 +62,17 @@ impl Env {
 }
 
 /// One connection between a learner and a leader; the host gives each a number of its own.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Link(pub u64);
 
 /// The place of a write in a server's one queue of disk operations; larger is later.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct Mark(pub u64);
 
 /// What a peer waits for by the clock. The host knows how long each one is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Timer {
     /// Election: a quorum agrees; end it when nothing better arrives meanwhile (ZooKeeper's finalizeWait).
     Finalize,
@@ -116,7 +120,7 @@ pub enum Write<T> {
 }
 
 /// What happened.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Input<T> {
     /// Every write up to this mark is durable.
     Durable(Mark),

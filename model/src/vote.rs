@@ -1,12 +1,13 @@
 //! What a server says in an election, and which of two votes is better.
 
 use crate::ids::{Epoch, Round, ServerId, Zxid};
+use serde::{Deserialize, Serialize};
 
 /// Whom a server wants to lead, and why: the candidate's history speaks for it.
 ///
 /// The derived order is the order of votes: epoch first, then zxid, then server id. It is total, so any
 /// set of votes has one best. Source: ZooKeeper `FastLeaderElection.totalOrderPredicate`; SPEC.md §3.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Vote {
     /// The candidate's current epoch (`peerEpoch` on the wire): the last leader that it followed to NEWLEADER.
     pub epoch: Epoch,
@@ -17,7 +18,7 @@ pub struct Vote {
 }
 
 /// What a server is doing, as it tells others in an election.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum ServerState {
     /// Electing.
     Looking,
@@ -30,7 +31,7 @@ pub enum ServerState {
 }
 
 /// One message of an election.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Notification {
     /// What the sender is doing.
     pub state: ServerState,

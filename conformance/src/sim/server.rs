@@ -41,6 +41,15 @@ pub struct SimClock {
 }
 
 impl SimClock {
+    /// The clock of a process that starts now, and of which the date is so far ahead.
+    const fn starting(now_us: u64, ahead_ms: u64) -> Self {
+        Self {
+            now_us: AtomicU64::new(now_us),
+            began_us: now_us,
+            ahead_ms: AtomicU64::new(ahead_ms),
+        }
+    }
+
     /// It is so late.
     pub fn set(&self, now_us: u64) {
         self.now_us.store(now_us, Ordering::Relaxed);
@@ -203,11 +212,7 @@ impl Server {
             return;
         }
         self.is_starting = false;
-        let clock = Arc::new(SimClock {
-            now_us: AtomicU64::new(scene.now_us),
-            began_us: scene.now_us,
-            ahead_ms: AtomicU64::new(self.ahead_ms),
-        });
+        let clock = Arc::new(SimClock::starting(scene.now_us, self.ahead_ms));
         let config = Config::clone(&self.config);
         let env = Env {
             me: config.me,
@@ -252,6 +257,7 @@ impl Server {
             now: clock.now(),
             timers_are_driven: false,
             tells: true,
+            records: Some(zabra::limits::FLIGHT),
         });
         let disk = self.disk.user(scene.now_us);
         let log = TxnLog::new(disk.clone(), self.dirs.log.clone(), options, last);
@@ -288,10 +294,19 @@ impl Server {
                 Crash::Power => scene.net.vanish(stream, end),
             }
         }
+        self.compare_with_record(scene);
         self.running = None;
         self.is_starting = false;
         self.life += 1;
         self.disk.crash(scene.now_us, crash);
+    }
+
+    /// The peer of the model goes the same way by what this server has recorded.
+    pub fn compare_with_record(&self, scene: &mut Scene) {
+        let Some(run) = &self.running else { return };
+        if let Err(what) = run.core.is_as_recorded() {
+            scene.fail(format!("server {}: {what}", self.index + 1));
+        }
     }
 
     /// Sees to it that its next turn comes in time.

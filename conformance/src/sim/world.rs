@@ -433,6 +433,7 @@ impl World {
         if let Err(what) = self.observer.judge(servers, &scene.chain) {
             scene.fail(what);
         }
+        servers.iter().for_each(|s| s.compare_with_record(scene));
         let runs: Vec<_> = servers.iter().map(|s| s.running.as_deref()).collect();
         let mut first: Option<Vec<String>> = None;
         for (i, run) in runs.iter().enumerate() {

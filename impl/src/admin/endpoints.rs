@@ -82,7 +82,7 @@ const COMMANDS: &[Command] = &[
 ];
 
 /// Commands that need rights, which are answered elsewhere: see [`super::guarded`].
-const GUARDED: [&str; 3] = ["restore", "shed_connections", "snapshot"];
+const GUARDED: [&str; 4] = ["flight_recorder", "restore", "shed_connections", "snapshot"];
 
 /// The answer to a command of this name, and its status.
 #[must_use]

@@ -1,4 +1,5 @@
-//! Commands over HTTP that need rights: who may take a snapshot, put another one in place of the tree, or send clients away, and how often.
+//! Commands over HTTP that need rights: who may take a snapshot, put another one in place of the tree, send clients away, or read the flight
+//! recorder, and how often.
 //!
 //! ```text
 //! nobody is served              200   as any command that needs a server
@@ -11,7 +12,7 @@
 //! too soon                      429   admin.rateLimiterIntervalInMS
 //! ```
 //! The order is ZooKeeper's (`Commands.runCommand`), with the fourth row from the end behind it. The last four rows are not for clients that are
-//! sent away.
+//! sent away, and not for what the flight recorder holds, for which the first one is not either.
 
 use super::facts::NOT_SERVING;
 use crate::client::auth::{identity, super_user};
@@ -32,6 +33,8 @@ pub enum Guarded {
     Restore,
     /// Send some of the clients away.
     Shed,
+    /// Send what the flight recorder holds.
+    Flight,
 }
 
 /// Why it is not done.
@@ -67,6 +70,7 @@ impl Guarded {
             "snapshot" | "snap" => Some(Self::Snapshot),
             "restore" | "rest" => Some(Self::Restore),
             "shed_connections" | "shed" => Some(Self::Shed),
+            "flight_recorder" | "flight" => Some(Self::Flight),
             _ => None,
         }
     }
@@ -78,6 +82,7 @@ impl Guarded {
             Self::Snapshot => "snapshot",
             Self::Restore => "restore",
             Self::Shed => "shed_connections",
+            Self::Flight => "flight_recorder",
         }
     }
 
@@ -96,7 +101,8 @@ impl Guarded {
             status,
             what: what.to_owned(),
         };
-        if shared.mode() == Mode::NotServing {
+        // Why nobody is served is what the recorder tells.
+        if shared.mode() == Mode::NotServing && self != Self::Flight {
             return Err(denied(200, NOT_SERVING));
         }
         may(authorization, from, shared).map_err(|(status, what)| denied(status, what))?;
@@ -115,7 +121,7 @@ impl Guarded {
                 "admin.restore.enabled",
                 &stats.restores_limited,
             ),
-            Self::Shed => return Ok(()),
+            Self::Shed | Self::Flight => return Ok(()),
         };
         if !is_on {
             return Err(denied(503, &format!("{key}=false")));

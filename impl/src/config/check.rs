@@ -286,6 +286,7 @@ fn check(path: &Path, lines: Lines) -> Result<Config, ConfigError> {
         listen_on_all: lines.listen_on_all.unwrap_or(false),
         from_members_only: lines.from_members_only.unwrap_or(false),
         outstanding_bytes: lines.outstanding_bytes.unwrap_or(OUTSTANDING_BYTES),
+        records_flight: lines.records_flight.unwrap_or(true),
         access,
         super_digest: lines.super_digest,
         extended_types: lines.extended_types.unwrap_or(false),

@@ -151,6 +151,7 @@ pub(super) const DOCUMENTED: &[(&str, &str, &str, &str)] = &[
     ("jvm.pause.info-threshold.ms", "3.5.10", "ms", "1000"),
     ("audit.enable", "3.6.0", FLAG, "false"),
     ("zabra.auditLog", "", "", ""),
+    ("zabra.flightRecorder", "", "", ""),
     ("audit.impl.class", "3.6.0", CLASS, "org.apache.zookeeper.audit.Slf4jAuditLogger"),
     ("log.dir", OLD, "directory", NONE),
     ("log.file", OLD, "file", NONE),

@@ -61,6 +61,7 @@ pub struct Lines {
     pub jute_extra: Option<usize>,
     pub listen_on_all: Option<bool>,
     pub from_members_only: Option<bool>,
+    pub records_flight: Option<bool>,
     pub outstanding_bytes: Option<usize>,
     pub standalone_enabled: Option<bool>,
     pub reconfig_enabled: Option<bool>,
@@ -192,6 +193,7 @@ fn set(lines: &mut Lines, number: usize, key: &str, value: &str) -> Result<(), S
         )),
         "quorumListenOnAllIPs" => lines.listen_on_all = Some(flag(key, value)?),
         "zabra.quorumFromMembersOnly" => lines.from_members_only = Some(flag(key, value)?),
+        "zabra.flightRecorder" => lines.records_flight = Some(flag(key, value)?),
         "zabra.outstandingBytes" => lines.outstanding_bytes = Some(budget(key, value)?),
         "standaloneEnabled" => lines.standalone_enabled = Some(flag(key, value)?),
         "DigestAuthenticationProvider.superDigest" => {

@@ -120,6 +120,7 @@ pub const KEYS: &[Key] = &[
     key("zabra.syncWaitsForQuorum", "true or false", "false", "Whether a sync of a client waits until a quorum has acknowledged something newer than it: a leader that was replaced and does not know it answers none then. The syncs of a turn cost one transaction. The same on every server."),
     key("zabra.watchBytesMax", "bytes", "by the machine", "What the watches of all clients hold; the client with most of it is closed."),
     key("zabra.outstandingBytes", "bytes", "67108864", "Proposals that are not committed yet; above it, clients wait."),
+    key("zabra.flightRecorder", "true or false", "true", "Record what the protocol hears, about a megabyte in memory and what surrounds elections in zabra.flight beside the data, for zabra explain."),
     // Logs and snapshots.
     key("snapCount", "transactions", "100000", "A snapshot comes after about so many."),
     key("snapSizeLimitInKb", "KiB", "4194304", "A snapshot comes after so much log; 0 or less is no limit."),

@@ -225,6 +225,8 @@ pub struct Config {
     pub from_members_only: bool,
     /// What may wait to be committed, bytes; then clients are not read on.
     pub outstanding_bytes: usize,
+    /// Whether the flight recorder runs.
+    pub records_flight: bool,
     /// Who a client has to be before anything else is taken from it.
     pub access: access::Access,
     /// Who passes every check of an ACL.

@@ -9,6 +9,7 @@ use crate::storage::worker;
 use crate::wire::link::{Heard, Hello};
 use std::net::IpAddr;
 use std::sync::Arc;
+use zabra_model::flight::{Chunk, Moment};
 use zabra_model::ids::ServerId;
 use zabra_model::service::snapshots::Generation;
 use zabra_model::step::{Link, Mark, Timer};
@@ -23,6 +24,17 @@ pub struct Now {
     pub elapsed_ms: u64,
     /// Milliseconds since 1970, as transactions are dated: somebody may set them, also back.
     pub date_ms: u64,
+}
+
+impl Now {
+    /// As it is recorded.
+    #[must_use]
+    pub const fn moment(self) -> Moment {
+        Moment {
+            elapsed_ms: self.elapsed_ms,
+            date_ms: self.date_ms,
+        }
+    }
 }
 
 /// Something that has happened.
@@ -67,6 +79,8 @@ pub enum Event {
     SnapshotAsked(Told<Snapped>),
     /// An operator puts another tree in place of this one.
     Restore(Restoring),
+    /// An operator wants what the flight recorder holds.
+    FlightAsked(Told<Vec<Chunk>>),
     /// Apply all that is committed, so that the tree can be compared with the peer.
     Settle,
     /// Stop orderly.

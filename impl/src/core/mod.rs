@@ -19,6 +19,7 @@
 //! | `quorum`, `learners` | links to other servers, and who may have one | links |
 //! | `leaving` | the end of a reign in order, at the leader and at its learners | service, links, connections |
 //! | `disk` | writes on their way, snapshots, reloads | the disk's queue, jobs |
+//! | `flight` | the flight recorder, for whoever drives a core | nothing |
 //! | `measures`, `counts` | what operators hear of the protocol | counts |
 //! | `room` | a full disk, and slow ones | what they hold up |
 //! | `operator`, [`asked`] | operators that wait for a snapshot, or for another tree in place of this one | nothing |
@@ -31,6 +32,7 @@ mod clients;
 mod counts;
 mod disk;
 pub mod event;
+mod flight;
 mod learners;
 mod leaving;
 mod local;

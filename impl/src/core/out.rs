@@ -5,6 +5,7 @@ use crate::storage::worker::Op;
 use bytes::BytesMut;
 use std::sync::Arc;
 use zabra_model::fault::Fault;
+use zabra_model::flight::Chunk;
 use zabra_model::ids::{ServerId, Zxid};
 use zabra_model::service::snapshots::Generation;
 use zabra_model::step::{Link, Mark, Timer};
@@ -28,6 +29,8 @@ pub struct Outputs {
     pub jobs: Vec<Job>,
     /// Lines of the audit log, if there is one.
     pub audit: Vec<String>,
+    /// Parts of the flight recorder's segments that are to outlive the process.
+    pub kept: Vec<Chunk>,
     /// Connections of clients that have something to send, or have ended.
     pub woken: Vec<Arc<Conn>>,
     /// Clients that have asked for writes are not read on: too much waits to be committed.

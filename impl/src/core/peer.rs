@@ -1,12 +1,16 @@
 //! The peer of the model, with what it knows of its surroundings and the timers that it has armed.
 
 use super::counts::{Proposed, Run};
+use super::event::Now;
 use super::timers::Timers;
 use crate::wire::payload::Payload;
 use std::collections::BTreeSet;
+use zabra_model::durable::Durable;
+use zabra_model::ensemble::Ensemble;
+use zabra_model::flight::Recorder;
 use zabra_model::ids::{ServerId, Zxid};
 use zabra_model::peer::Peer;
-use zabra_model::step::{Effect, Env, Timer};
+use zabra_model::step::{Effect, Env, Input, Timer};
 use zabra_model::vote::{Notification, ServerState};
 
 /// See the module.
@@ -21,6 +25,8 @@ pub(super) struct Protocol {
     /// Steps so far.
     pub(super) steps: u64,
     pub(super) effects: Vec<Effect<Payload>>,
+    /// Records the steps, if it is to.
+    pub(super) recorder: Option<Box<Recorder>>,
     /// For operators.
     pub(super) measures: Measures,
 }
@@ -30,6 +36,37 @@ pub(super) struct Protocol {
 const EARLY_MS: u64 = 500;
 
 impl Protocol {
+    /// One step; its effects are in [`Self::effects`].
+    pub(super) fn step(&mut self, now: Now, input: Input<Payload>) {
+        self.steps += 1;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.begins(now.moment(), &self.env, &self.peer, &input);
+        }
+        self.peer.step(&self.env, input, &mut self.effects);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.ends(&self.effects);
+        }
+    }
+
+    /// The peer begins anew from what the disk holds.
+    pub(super) fn boot(&mut self, now: Now, found: Durable, ensemble: Ensemble) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.boots(now.moment(), &self.env, &found, &ensemble);
+        }
+        self.peer = Peer::boot(&self.env, found, ensemble, &mut self.effects);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.ends(&self.effects);
+        }
+    }
+
+    /// What is under the snapshot at `upto` is on the disk no more.
+    pub(super) fn forget(&mut self, upto: Zxid) {
+        self.peer.forget(upto);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.forgot(upto);
+        }
+    }
+
     /// Another server has said this: it can be reached, and what it has said before counts no more.
     pub(super) fn hears(&mut self, from: ServerId, said: Notification, now_ms: u64) {
         self.away.remove(&from);

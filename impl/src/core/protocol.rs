@@ -19,10 +19,7 @@ use zabra_model::vote::ServerState;
 impl Core {
     /// One step, and all that it asks for.
     pub(super) fn step(&mut self, input: Input<Payload>) {
-        self.protocol.steps += 1;
-        let protocol = &mut self.protocol;
-        let (peer, effects) = (&mut protocol.peer, &mut protocol.effects);
-        peer.step(&protocol.env, input, effects);
+        self.protocol.step(self.now, input);
         self.carry_out();
     }
 

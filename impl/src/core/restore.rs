@@ -16,7 +16,6 @@ use tracing::info;
 use zabra_model::durable::Durable;
 use zabra_model::history::History;
 use zabra_model::ids::Zxid;
-use zabra_model::peer::Peer;
 use zabra_model::service::mode::Mode;
 use zabra_model::service::snapshots::restored_as;
 use zabra_model::tree::node::Tree;
@@ -109,8 +108,7 @@ impl Core {
             history: History::starting_at(zxid),
         };
         let ensemble = protocol.peer.ensemble().clone();
-        let (env, effects) = (&protocol.env, &mut protocol.effects);
-        protocol.peer = Peer::boot(env, found, ensemble, effects);
+        protocol.boot(self.now, found, ensemble);
         self.carry_out();
         true
     }

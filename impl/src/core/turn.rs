@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tracing::warn;
 use zabra_model::durable::Durable;
+use zabra_model::flight::{Limits, Recorder};
 use zabra_model::ids::Zxid;
 use zabra_model::peer::Peer;
 use zabra_model::service::delivery::Need;
@@ -88,6 +89,8 @@ pub struct Start {
     pub timers_are_driven: bool,
     /// Whether [`Outputs::told`] is filled.
     pub tells: bool,
+    /// How much the flight recorder keeps; nothing: there is none.
+    pub records: Option<Limits>,
 }
 
 impl Core {
@@ -97,12 +100,15 @@ impl Core {
         let config = &start.shared.config;
         let last = start.found.history.last();
         let mut effects = Vec::new();
-        let peer = Peer::boot(
-            &start.env,
-            start.found,
-            start.lists.ensemble(),
-            &mut effects,
-        );
+        let ensemble = start.lists.ensemble();
+        let mut recorder = start.records.map(|limits| Box::new(Recorder::new(limits)));
+        if let Some(recorder) = &mut recorder {
+            recorder.boots(start.now.moment(), &start.env, &start.found, &ensemble);
+        }
+        let peer = Peer::boot(&start.env, start.found, ensemble, &mut effects);
+        if let Some(recorder) = &mut recorder {
+            recorder.ends(&effects);
+        }
         let (me, lists) = (start.env.me, Arc::new(start.lists));
         start.shared.set_lists(Arc::clone(&lists));
         let rules = Rules {
@@ -137,6 +143,7 @@ impl Core {
                 early: Vec::new(),
                 steps: 0,
                 effects,
+                recorder,
                 measures: Measures::default(),
             },
             disk,
@@ -245,6 +252,7 @@ impl Core {
             Event::Propose(txn) => self.propose_of_harness(txn),
             Event::SnapshotAsked(told) => self.operator.ask(told),
             Event::Restore(asked) => self.restore(asked),
+            Event::FlightAsked(told) => told.tell(Ok(self.recorded())),
             Event::Settle => self.deliver(Need::Answer),
             Event::Shutdown => self.on_shutdown(),
         }
@@ -345,12 +353,11 @@ impl Core {
         if self.next_purge_ms.is_some_and(|due| due <= elapsed_ms) {
             let config = &self.replica.shared.config;
             self.next_purge_ms = Some(elapsed_ms + config.purge_interval_ms);
-            let peer = &mut self.protocol.peer;
             if let Some(oldest) = self.disk.oldest_of(config.purge_retain) {
-                peer.forget(oldest);
+                self.protocol.forget(oldest);
             }
-            self.disk
-                .purge(config.purge_retain, peer.durable().history.base());
+            let base = self.protocol.peer.durable().history.base();
+            self.disk.purge(config.purge_retain, base);
         }
     }
 
@@ -367,6 +374,11 @@ impl Core {
         outstanding.store(self.service.awaited.answers.len() as u64, Ordering::Relaxed);
         self.count_links();
         self.count_turn();
+        if let Some(recorder) = &mut self.protocol.recorder
+            && recorder.has_kept()
+        {
+            self.out.kept.append(&mut recorder.take_kept());
+        }
         self.out.wake_ms = self.next_wake_ms();
     }
 

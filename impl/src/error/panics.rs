@@ -1,17 +1,40 @@
 //! Panics that are not ours: of parsers of other crates, over files that change while the server runs. Every other panic ends the process.
 
+use super::ServerError;
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 thread_local! {
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
+    static HAS_LAST_WORDS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether a panic of this thread is caught, and no reason to stop.
 #[must_use]
 pub fn is_caught() -> bool {
     CAUGHT.get()
+}
+
+/// Whether somebody has something to do before the process ends by a panic of this thread.
+#[must_use]
+pub fn has_last_words() -> bool {
+    HAS_LAST_WORDS.get()
+}
+
+/// What `run` makes of `state`. If it panics, that is reported, `last_words` looks at what is left, and the process ends.
+pub fn or_last_words<S, T>(
+    state: &mut S,
+    run: impl FnOnce(&mut S) -> T,
+    last_words: impl FnOnce(&S),
+) -> T {
+    HAS_LAST_WORDS.set(true);
+    let done = catch_unwind(AssertUnwindSafe(|| run(state)));
+    HAS_LAST_WORDS.set(false);
+    done.unwrap_or_else(|_| {
+        last_words(state);
+        std::process::exit(i32::from(ServerError::Bug("").exit_code()))
+    })
 }
 
 /// What `run` returns. It may leave nothing half done that anybody sees afterwards.

@@ -4,6 +4,7 @@ use super::audit::AuditLog;
 use super::boot;
 use super::clock::SystemClock;
 use super::disk::{DiskThread, Rejected};
+use super::flight::{self, FlightFile};
 use super::guard::Guard;
 use super::inbox::Inbox;
 use super::links::{Knocking, Links};
@@ -18,7 +19,7 @@ use crate::core::event::{Done, Event, Now};
 use crate::core::out::{DialAct, Job, Outputs};
 use crate::core::turn::Core;
 use crate::edges::clock::Clock;
-use crate::error::ServerError;
+use crate::error::{ServerError, panics};
 use crate::storage::disk::RealDisk;
 use crate::storage::snapshot::{Form, Packing, StagedSnapshot};
 use crate::storage::stage::stage;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep, sleep_until};
+use zabra_model::flight::Chunk;
 use zabra_model::tree::image::Image;
 
 /// Between two tries to write a snapshot that everything waits for.
@@ -64,6 +66,8 @@ pub struct Edges {
     pub files: MemberFiles,
     /// Where lines of the audit log go, if there is one.
     pub audit: Option<Arc<AuditLog>>,
+    /// Where the flight recorder is kept, if there is one.
+    pub flight: Option<Arc<FlightFile>>,
     /// Where turns are counted, if a watchdog wants to know of them.
     pub pulse: Option<Arc<Pulse>>,
     /// The attempt to dial that is under way.
@@ -111,7 +115,16 @@ pub async fn run(mut core: Core, mut edges: Edges) -> Result<(), ServerError> {
     let (mut events, mut out) = (Vec::new(), Box::default());
     edges.pulse = supervisor::start(&edges.shared);
     loop {
-        core.turn(edges.now(), &mut events, &mut out)?;
+        let now = edges.now();
+        let turned = panics::or_last_words(
+            &mut core,
+            |core| core.turn(now, &mut events, &mut out),
+            |core| edges.keep_all_flight(core),
+        );
+        if turned.is_err() {
+            edges.keep_all_flight(&core);
+            return turned;
+        }
         if out.ended {
             edges.end(&mut out).await;
             return Ok(());
@@ -141,10 +154,12 @@ impl Edges {
         inbox: Arc<Inbox>,
     ) -> Self {
         let history = boot::history_reader(&shared.config);
+        let dirs = boot::dirs(&shared.config);
+        let recording = flight::begin(&shared.config, &dirs, &inbox);
         let edges = Self {
             disk,
             waiting: VecDeque::new(),
-            dirs: boot::dirs(&shared.config),
+            dirs,
             links: Links::new(
                 Arc::clone(&knocking),
                 Arc::clone(&inbox),
@@ -156,6 +171,7 @@ impl Edges {
             mesh,
             files: MemberFiles::default(),
             audit: None,
+            flight: recording,
             pulse: None,
             dialling: None,
             dial_within: None,
@@ -204,6 +220,9 @@ impl Edges {
             self.waiting.extend(out.disk.drain(..));
         }
         self.write();
+        if !out.kept.is_empty() {
+            self.keep_flight(std::mem::take(&mut out.kept));
+        }
         if let (Some(audit), false) = (&self.audit, out.audit.is_empty()) {
             audit.write(std::mem::take(&mut out.audit));
         }
@@ -235,10 +254,28 @@ impl Edges {
         if let Some(mesh) = &self.mesh {
             mesh.stop().await;
         }
+        if let Some(flight) = &self.flight {
+            flight.append(&std::mem::take(&mut out.kept));
+        }
         self.carry_out(out);
         let over = Instant::now() + LAST_ANSWERS;
         while Instant::now() < over && !lock(&self.shared.hub).conns.is_empty() {
             sleep(LAST_LOOK).await;
+        }
+    }
+
+    /// Writes all that the flight recorder holds: what has led to the end.
+    fn keep_all_flight(&self, core: &Core) {
+        if let Some(flight) = &self.flight {
+            flight.append(&core.recorded());
+        }
+    }
+
+    /// Writes what is to be kept of the flight recorder, on a thread that may wait.
+    fn keep_flight(&self, kept: Vec<Chunk>) {
+        if let Some(flight) = &self.flight {
+            let flight = Arc::clone(flight);
+            tokio::task::spawn_blocking(move || flight.append(&kept));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Commands over HTTP that need rights, as ZooKeeper's AdminServer has them: `GET /commands/snapshot` takes a snapshot and sends the file,
 //! `POST /commands/restore` puts the one that it gets in place of the tree, and neither is held whole; `POST /commands/shed_connections` ends a
-//! share of the clients' connections.
+//! share of the clients' connections; `GET /commands/flight_recorder` sends what the flight recorder holds.
 
 use super::content::{Answer, Content, Patience, plain, response};
 use super::inbox::Inbox;
@@ -10,9 +10,9 @@ use crate::admin::json::Json;
 use crate::client::shared::Shared;
 use crate::core::asked::{Refusal, Restoring, Snapped, Told};
 use crate::core::event::Event;
-use crate::storage::StorageError;
 use crate::storage::receive::{Received, receive};
-use http_body_util::{BodyExt, Limited};
+use crate::storage::{StorageError, flight};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -65,7 +65,7 @@ impl GuardedCommands {
         patience: Patience,
     ) -> Answer {
         let method = match command {
-            Guarded::Snapshot => Method::GET,
+            Guarded::Snapshot | Guarded::Flight => Method::GET,
             Guarded::Restore | Guarded::Shed => Method::POST,
         };
         if *request.method() != method {
@@ -80,7 +80,7 @@ impl GuardedCommands {
             let limit = match command {
                 Guarded::Snapshot => Some(&own.snapshots),
                 Guarded::Restore => Some(&own.restores),
-                Guarded::Shed => None,
+                Guarded::Shed | Guarded::Flight => None,
             };
             command.admit(header.as_deref(), from, limit, &own.shared)
         });
@@ -91,6 +91,7 @@ impl GuardedCommands {
                     Guarded::Snapshot => self.snapshot(request.uri().query(), patience).await,
                     Guarded::Restore => self.restore(request.into_body(), patience).await,
                     Guarded::Shed => self.shed(request.into_body(), from).await,
+                    Guarded::Flight => self.flight(&patience).await,
                 }
             }
             Ok(Err(denied)) => {
@@ -162,6 +163,24 @@ impl GuardedCommands {
         let keys = vec![("last_zxid".to_owned(), Json::from(zxid.0))];
         let text = finished(keys, command.name(), None);
         Ok(response(StatusCode::OK, "application/json", text))
+    }
+
+    /// What the recorder holds, as its file would.
+    async fn flight(&self, patience: &Patience) -> Result<Answer, Denied> {
+        let (told, recorded) = told();
+        self.inbox.push(Event::FlightAsked(told), 0);
+        let recorded = awaited(recorded, patience).await;
+        let chunks = recorded.map_err(|refusal| denied(503, &refusal.to_string()))?;
+        if chunks.is_empty() {
+            return Err(denied(503, "zabra.flightRecorder=false"));
+        }
+        let bytes = flight::frames(&chunks);
+        let content = Content::Whole(Full::new(bytes.into()));
+        Ok(response(
+            StatusCode::OK,
+            "application/octet-stream",
+            content,
+        ))
     }
 
     async fn shed(&self, body: Incoming, from: IpAddr) -> Result<Answer, Denied> {

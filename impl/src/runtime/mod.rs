@@ -10,6 +10,7 @@ mod content;
 pub mod disk;
 pub mod doors;
 pub mod driver;
+pub mod flight;
 mod fresh;
 pub mod guard;
 mod guarded;

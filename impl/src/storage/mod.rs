@@ -8,6 +8,7 @@ pub mod boot;
 mod cases;
 pub mod disk;
 pub mod epochs;
+pub mod flight;
 mod growth;
 pub mod high_water;
 pub mod history;

@@ -9,6 +9,7 @@ mod cleanup;
 mod compare;
 mod doctor;
 mod error;
+mod explain;
 mod helpers;
 mod http;
 mod initialize;
@@ -44,6 +45,10 @@ pub enum Tool {
     /// Snapshots that end in .gz or .snappy are read as well. Exit code 3: the snapshot is damaged or cannot be read; what was printed
     /// before that is not to be trusted.
     Snapshot(snapshot::SnapshotArgs),
+    /// Live again what the flight recorders of servers hold: whether it went as the model goes, what happened, and why there was an election.
+    ///
+    /// Exit code 0: each step asked for what the model asks for; 1: one did not, and which; 3: a record is damaged.
+    Explain(explain::ExplainArgs),
     /// Remove old snapshots, and the logs that only they need, of a server that is stopped.
     ///
     /// What stays is read first: nothing is removed unless the newest snapshot that can be read, and the logs behind it, are whole.
@@ -79,6 +84,7 @@ pub fn run(tool: &Tool) -> u8 {
         Tool::Status(args) => status::run(args),
         Tool::Log(args) => log::run(args),
         Tool::Snapshot(args) => snapshot::run(args),
+        Tool::Explain(args) => explain::run(args),
         Tool::Cleanup(args) => cleanup::run(args),
         Tool::Doctor(args) => doctor::run(args),
         Tool::Backup(args) => backup::run(args),

@@ -230,6 +230,29 @@ impl Drop for Cluster {
             let _ = child.kill();
             let _ = child.wait();
         }
+        if !std::thread::panicking() {
+            self.explain();
+        }
+    }
+}
+
+impl Cluster {
+    /// Whatever a test has done with its servers: each went as the model goes, and heard what others had sent, as far as they have recorded
+    /// it. What a test has damaged is not asked.
+    fn explain(&self) {
+        let data = (0..self.children.len()).map(|i| self.data(i));
+        let has_record = |data: &PathBuf| data.join("version-2").join("zabra.flight").exists();
+        let records: Vec<PathBuf> = data.filter(has_record).collect();
+        if records.is_empty() {
+            return;
+        }
+        let told = Command::new(env!("CARGO_BIN_EXE_zabra"))
+            .args(["explain", "--elections"])
+            .args(records)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&told.stdout);
+        assert_ne!(told.status.code(), Some(1), "{text}");
     }
 }
 

@@ -8,10 +8,11 @@ use crate::ensemble::Ensemble;
 use crate::ids::{Round, ServerId};
 use crate::step::{Effect, Effects, Env, Timer};
 use crate::vote::{Notification, ServerState, Vote};
+use serde::{Deserialize, Serialize};
 pub use tally::{Ballot, Ballots};
 
 /// A server in an election.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Looking {
     /// The vote for this server itself, by which it enters a new round.
     pub(crate) own: Vote,

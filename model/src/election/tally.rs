@@ -5,9 +5,10 @@ use crate::ids::ServerId;
 use crate::step::Env;
 use crate::vote::{ServerState, Vote};
 use alloc::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
 
 /// A vote as it was received.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Ballot {
     /// The vote.
     pub vote: Vote,

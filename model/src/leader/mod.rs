@@ -20,9 +20,10 @@ use crate::vote::Vote;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use progress::DiskProgress;
+use serde::{Deserialize, Serialize};
 
 /// A server that was elected, or believes so.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Leading {
     /// The vote that won; its epoch becomes the new one when a quorum has formed.
     pub(crate) vote: Vote,
@@ -42,7 +43,7 @@ pub struct Leading {
 }
 
 /// How far the leader has come.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub(crate) enum Phase {
     /// Waits for FOLLOWERINFO of a quorum.
     Discovery,
@@ -59,14 +60,14 @@ pub(crate) enum Phase {
 }
 
 /// A proposal that is not committed yet.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(crate) struct Outstanding {
     pub(crate) zxid: Zxid,
     pub(crate) acks: Acks,
 }
 
 /// A connected learner.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Learner {
     pub(crate) link: Link,
     pub(crate) stage: LearnerStage,
@@ -83,7 +84,7 @@ pub(crate) struct Learner {
 }
 
 /// How far a learner has come.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(crate) enum LearnerStage {
     /// Connected, has not said who it is.
     Linked,

@@ -1,9 +1,10 @@
 //! How far a disk has come with what was proposed, by the leader's own clock.
 
 use crate::ids::Zxid;
+use serde::{Deserialize, Serialize};
 
 /// How far one disk has come with what was proposed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct DiskProgress {
     /// It has confirmed everything up to here.
     pub(super) done: Zxid,

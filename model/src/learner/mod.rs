@@ -14,9 +14,10 @@ use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
 use crate::step::{Effect, Link};
 use crate::vote::{ServerState, Vote};
+use serde::{Deserialize, Serialize};
 
 /// A server that follows the leader it has elected, or, without a vote, that others have.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Following {
     /// The vote that won; its epoch becomes the leader's when this server is up to date.
     pub(crate) vote: Vote,
@@ -34,7 +35,7 @@ pub struct Following {
 }
 
 /// How far the learner has come.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub(crate) enum FollowingStage {
     /// The leader is being dialled.
     Dialling,

@@ -33,6 +33,7 @@ const MODEL: &[Room] = &[
     Room { of: &["service"], uses: &[&["tree"], NOUNS] },
     Room { of: &["election", "leader", "learner"], uses: &[NOUNS] },
     Room { of: &["peer"], uses: &[&["election", "leader", "learner"], NOUNS] },
+    Room { of: &["flight"], uses: &[&["peer"], NOUNS] },
     Room { of: &["invariants"], uses: &[&["peer", "election", "leader", "learner", "service", "tree"], NOUNS] },
     Room { of: &["checker"], uses: &[&["invariants", "peer", "election", "leader", "learner", "service", "tree"], NOUNS] },
 ];
@@ -50,7 +51,8 @@ const IMPL: &[Room] = &[
     // Any server's shell: what it knows of one comes over the network.
     Room { of: &["shell"], uses: &[] },
     // Beside a server: its files by the code that a start reads them with, and itself over its port.
-    Room { of: &["tools"], uses: &[FORMATS] },
+    // What a record leads the model to may end in a panic, which is caught.
+    Room { of: &["tools"], uses: &[&["error"], FORMATS] },
     Room { of: &["client"], uses: &[FORMATS] },
     Room { of: &["core"], uses: &[&["client", "error"], FORMATS] },
     Room { of: &["admin"], uses: &[&["core", "client", "error"], FORMATS] },

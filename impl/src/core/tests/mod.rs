@@ -35,6 +35,7 @@ use crate::client::submit::{Connect, Submit};
 use crate::config::check;
 use crate::edges::clock::Clock;
 use crate::edges::wake::Wake;
+use crate::limits::FLIGHT;
 use crate::storage::snapshot::StagedSnapshot;
 use crate::storage::worker::{self, Op};
 use crate::wire::client::{ReplyFrame, Request, opcode};
@@ -100,6 +101,15 @@ struct Server {
 const ALONE: &str = "";
 const OF_THREE: &str = "initLimit=5\nsyncLimit=2\nserver.1=127.0.0.1:1:2\nserver.2=127.0.0.1:3:4\nserver.3=127.0.0.1:5:6\n";
 
+/// Whatever a test has done with it: a peer of the model goes the same way by what was recorded.
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.core.is_as_recorded(), Ok(()));
+        }
+    }
+}
+
 impl Server {
     /// A server without data that has just begun.
     fn boot(me: u64, lines: &str) -> Self {
@@ -137,6 +147,7 @@ impl Server {
             now: Now::default(),
             timers_are_driven: false,
             tells: false,
+            records: Some(FLIGHT),
         });
         let mut server = Self {
             core,
