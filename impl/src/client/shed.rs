@@ -1,5 +1,6 @@
 //! Some of a server's clients are sent away, so that they connect to other servers.
 
+use super::conn::ConnPhase;
 use super::door::random;
 use super::lock::lock;
 use super::shared::Shared;
@@ -7,7 +8,9 @@ use super::shared::Shared;
 impl Shared {
     /// Ends this share of the connections, in hundredths and rounded up, chosen by lot; how many. Their sessions live on.
     pub fn shed(&self, hundredths: u32) -> usize {
-        let conns: Vec<_> = lock(&self.hub).conns.values().cloned().collect();
+        let mut conns: Vec<_> = lock(&self.hub).conns.values().cloned().collect();
+        // Who has been sent away before and is not gone yet is none of them.
+        conns.retain(|conn| matches!(conn.state().phase, ConnPhase::Connecting | ConnPhase::Open));
         let chosen = drawn(conns, hundredths, self.date_ms());
         chosen.iter().for_each(|conn| conn.close());
         chosen.len()

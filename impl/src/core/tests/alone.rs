@@ -360,3 +360,18 @@ fn the_end_closes_all_connections_and_nothing_is_heard_behind_it() {
     assert_eq!(conn.state().phase, ConnPhase::Closing);
     assert_eq!(server.mode(), Mode::NotServing);
 }
+
+#[test]
+fn who_was_sent_away_and_is_not_gone_yet_is_not_counted_again() {
+    let mut server = server();
+    let conns: Vec<_> = (1..=4).map(|session| server.client(session)).collect();
+    let shared = server.shared();
+    assert_eq!(
+        (shared.shed(50), shared.shed(100), shared.shed(100)),
+        (2, 2, 0)
+    );
+    let closed = conns
+        .iter()
+        .filter(|conn| conn.state().phase == ConnPhase::Closed);
+    assert_eq!(closed.count(), 4);
+}
