@@ -2,6 +2,7 @@
 //! Method: data directories of real servers (golden/data, captured from 3.9.5 and 3.8.0), a decoding of each with offsets,
 //! and a list of damaged variants with what 3.9.5 did about them.
 
+use bytes::Bytes;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,18 +53,19 @@ impl SnapshotSink for Kept {
         &mut self,
         path: &str,
         data: Option<&[u8]>,
-        acl: Acl,
+        acl: &Acl,
         stat: StatPersisted,
     ) -> Result<(), Refused> {
         self.nodes
-            .push((path.to_owned(), data.map(<[u8]>::to_vec), acl, stat));
+            .push((path.to_owned(), data.map(<[u8]>::to_vec), acl.clone(), stat));
         Ok(())
     }
 }
 
 impl RecoverySink for Kept {
-    fn txn(&mut self, entry: LogEntry) -> Result<(), Refused> {
-        self.txns.push(entry);
+    fn txn(&mut self, zxid: Zxid, payload: &[u8]) -> Result<(), Refused> {
+        let payload = Bytes::copy_from_slice(payload);
+        self.txns.push(LogEntry { zxid, payload });
         Ok(())
     }
 }

@@ -11,8 +11,9 @@ use zabra::config::settings::Given;
 use zabra::storage::disk::{Disk, DiskFile};
 use zabra::storage::snapshot::{self, path_of};
 use zabra::storage::txn_log::reader::LogFile;
+use zabra::wire::cursor::AclMemo;
 use zabra::wire::snapshot::tree::TreeSink;
-use zabra::wire::txn::{put_txn, read_txn};
+use zabra::wire::txn::{put_txn, read_lent_txn, read_txn};
 use zabra_model::ids::Zxid;
 
 /// The text of a `zoo.cfg`, and of a file of members. Behind a zero there are what else a start is given: flags for a virtual machine,
@@ -59,7 +60,14 @@ pub fn jaas(data: &[u8]) {
 /// # Panics
 /// If it is read back as another one.
 pub fn transaction(data: &[u8]) {
-    let Ok(read) = read_txn(&Bytes::copy_from_slice(data)) else {
+    let lent = read_lent_txn(data, &mut AclMemo::default());
+    let kept = read_txn(&Bytes::copy_from_slice(data));
+    assert_eq!(
+        lent.as_ref().map(|read| read.header),
+        kept.as_ref().map(|read| read.header),
+        "a payload is read in one way only"
+    );
+    let Ok(read) = kept else {
         return;
     };
     let mut out = BytesMut::new();

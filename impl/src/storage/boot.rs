@@ -7,9 +7,10 @@ use super::recovery::{RecoveryOptions, RecoverySink, recover};
 use super::snapshot::body::{Refused, SnapshotSink};
 use super::snapshot::{Form, SnapshotFacts};
 use super::stage::stage;
-use super::txn_log::LogEntry;
 use super::{Dirs, Result, StorageError};
-use crate::wire::payload::Logged;
+use crate::wire::cursor::AclMemo;
+use crate::wire::payload::members_of;
+use crate::wire::txn::read_lent_txn;
 use tracing::{info, warn};
 use zabra_model::durable::{self, Durable};
 use zabra_model::history::History;
@@ -45,6 +46,7 @@ struct BootSink {
     lists: Vec<Members>,
     /// The sizes of the log.
     reach: Reach,
+    memo: AclMemo,
 }
 
 impl BootSink {
@@ -55,6 +57,7 @@ impl BootSink {
             replayed: Replay::default(),
             lists: Vec::new(),
             reach: Reach::starting_at(Zxid::ZERO, 0),
+            memo: AclMemo::default(),
         }
     }
 }
@@ -72,7 +75,7 @@ impl SnapshotSink for BootSink {
         &mut self,
         path: &str,
         data: Option<&[u8]>,
-        acl: Acl,
+        acl: &Acl,
         stat: StatPersisted,
     ) -> std::result::Result<(), Refused> {
         // The transaction that brought the list may be in no log any more. What a client has written there is not one.
@@ -92,14 +95,18 @@ impl RecoverySink for BootSink {
         self.growth.loaded(facts.zxid, facts.digest)
     }
 
-    fn txn(&mut self, entry: LogEntry) -> std::result::Result<(), Refused> {
-        let bytes = entry.payload.len();
-        self.replayed.add(bytes);
-        self.reach.logged(entry.zxid, bytes);
-        let mut logged = Logged::decode(entry.payload).map_err(|e| Refused(e.to_string()))?;
-        let members = logged.members.take();
+    fn log(&mut self, bytes: u64) {
+        self.growth.expect(bytes);
+    }
+
+    fn txn(&mut self, zxid: Zxid, payload: &[u8]) -> std::result::Result<(), Refused> {
+        self.replayed.add(payload.len());
+        self.reach.logged(zxid, payload.len());
+        // What cannot be read is refused now, while the reader knows where it stands.
+        let read = read_lent_txn(payload, &mut self.memo).map_err(|e| Refused(e.to_string()))?;
+        let members = members_of(&read.header, &read.txn);
         self.lists.extend(members.map(|members| *members));
-        self.growth.txn(logged, bytes)
+        self.growth.txn(&read, payload)
     }
 }
 
@@ -223,6 +230,7 @@ mod tests {
     use super::super::snapshot::tests::stage as stage_nodes;
     use super::super::txn_log::writer::{LogOptions, TxnLog};
     use super::*;
+    use crate::wire::payload::Logged;
     use bytes::BytesMut;
     use std::path::Path;
     use zabra_model::ids::Epoch;

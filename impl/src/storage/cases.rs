@@ -410,13 +410,17 @@ fn c_5_what_a_boot_finds_is_synced_before_it_is_reported() {
                 .unwrap_or_else(|e| panic!("{n} {loss:?}: {e}"));
             assert_eq!(again.last_zxid, found.last_zxid, "{n} {loss:?}");
             assert_eq!(again.epochs, found.epochs, "{n} {loss:?}");
+            // What was cut off makes the log shorter.
+            let log_bytes = kept_again.log_bytes;
+            assert!(log_bytes <= kept.log_bytes, "{n} {loss:?}");
             assert_eq!(
                 (again.snapshot_zxid(), kept_again),
                 (
                     found.snapshot_zxid(),
                     Kept {
                         tree: kept.tree.clone(),
-                        txns: kept.txns.clone()
+                        txns: kept.txns.clone(),
+                        log_bytes,
                     }
                 ),
                 "{n} {loss:?}"

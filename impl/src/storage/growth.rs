@@ -1,19 +1,25 @@
 //! The tree that a start reads, while it grows: from a snapshot, then by the transactions behind it.
 //!
 //! Transactions that have been read, checked and decoded are gathered in batches. A log that has more than a few of them gets a thread,
-//! which applies one batch while the next one is read: either takes about half of the time. Batches go there in order and are few, so
-//! what comes out is what one thread alone would make, and memory is bounded. Batches that have been applied come back, and what they
-//! held is freed where it was allocated. Nodes of a snapshot go into the tree at once: for them a hand-over costs more than it saves.
+//! which applies one batch while the next one is read: either takes about half of the time, since what a create brings is laid out as the
+//! tree will have it where it is read. Batches go there in order and are few, so what comes out is what one thread alone would make,
+//! and memory is bounded. Those that have been applied come back to be filled again. Nodes of a snapshot go into the tree at once: for
+//! them a hand-over costs more than it saves.
 
 use super::snapshot::body::Refused;
 use super::snapshot::tree::TreeSink;
-use crate::wire::payload::Logged;
+use super::txn_log::ENTRY_HEAD_BYTES;
+use crate::wire::cursor::AclMemo;
+use crate::wire::txn::{LentTxn, Payload, read_lent_txn};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use zabra_model::ids::Zxid;
+use zabra_model::tree::acl::AclEntry;
+use zabra_model::tree::apply::MadeNode;
+use zabra_model::tree::content::Content;
 use zabra_model::tree::digest::digest;
 use zabra_model::tree::image::Image;
 use zabra_model::tree::node::Tree;
-use zabra_model::tree::txn::Txn;
+use zabra_model::tree::txn::{Created, Txn, TxnHeader};
 
 /// A batch is full with so many transactions, or so many bytes.
 const BATCH_TXNS: usize = 512;
@@ -23,7 +29,7 @@ const BATCHES_ALONE: usize = 4;
 /// Batches that wait for the thread.
 const BATCHES_WAITING: usize = 4;
 /// What so many transactions will look for is fetched from memory together: it fits a processor's first cache.
-const TXNS_WARMED: usize = 64;
+const STEPS_WARMED: usize = 64;
 
 /// Runs a job on a thread of its own; false if there is none to be had. The job is then dropped.
 pub type Beside = fn(Box<dyn FnOnce() + Send>) -> bool;
@@ -33,11 +39,53 @@ pub(super) struct Growth {
     beside: Option<Beside>,
     stage: Stage,
     told: Told,
-    batch: Vec<Logged>,
-    bytes: usize,
+    batch: Batch,
     batches: usize,
+    /// Nodes that the log has made so far, less those it has deleted, and bytes of it that have been read, and that have not.
+    nodes: usize,
+    read: u64,
+    ahead: u64,
     /// Has stage and digest with it, while it is there.
     thread: Option<Applier>,
+}
+
+/// Consecutive transactions.
+#[derive(Default)]
+struct Batch {
+    steps: Vec<Step>,
+    /// The paths that they are about, one behind the other.
+    paths: String,
+    /// Payloads of what is no create, one behind the other.
+    payloads: Vec<u8>,
+    /// Lists of access control of what is created: one behind the other is mostly the same.
+    acls: Vec<Rights>,
+    /// Of all payloads.
+    bytes: usize,
+    /// Nodes that are to come by it, and by the batches behind it: by the share of creates so far.
+    nodes: usize,
+}
+
+/// A list of access control.
+type Rights = Vec<AclEntry>;
+
+/// A transaction of a batch.
+struct Step {
+    /// Where its path ends. One about several nodes, or about none, has an empty path.
+    path: usize,
+    change: Change,
+}
+
+enum Change {
+    Create {
+        header: TxnHeader,
+        content: Content,
+        /// The number of its list.
+        acl: usize,
+        created: Created,
+        parent_cversion: i32,
+    },
+    /// Any other one, with the end of its payload.
+    Other(usize),
 }
 
 #[derive(Default)]
@@ -52,9 +100,9 @@ enum Stage {
 /// The thread that applies batches.
 struct Applier {
     begin: SyncSender<(Tree, Told)>,
-    full: SyncSender<Vec<Logged>>,
-    applied: Receiver<Vec<Logged>>,
-    grown: Receiver<(Tree, Told)>,
+    full: SyncSender<Batch>,
+    applied: Receiver<Batch>,
+    grown: Receiver<Result<(Tree, Told), Refused>>,
 }
 
 /// A digest that a snapshot has told: of the tree at a zxid that replay has not reached yet, or of one that can be compared.
@@ -101,6 +149,55 @@ impl Told {
     }
 }
 
+impl Batch {
+    fn push(&mut self, read: &Payload<LentTxn<'_>>, payload: &[u8]) {
+        self.bytes += payload.len();
+        let change = match &read.txn {
+            Txn::Create {
+                path,
+                data,
+                acl,
+                created,
+                parent_cversion,
+            } => {
+                self.paths.push_str(path);
+                if self.acls.last().is_none_or(|last| **last != **acl) {
+                    self.acls.push(acl.to_vec());
+                }
+                Change::Create {
+                    header: read.header,
+                    content: Content::new(path, *data),
+                    acl: self.acls.len() - 1,
+                    created: *created,
+                    parent_cversion: *parent_cversion,
+                }
+            }
+            other => {
+                if let Txn::SetData { path, .. } | Txn::Delete { path, .. } = other {
+                    self.paths.push_str(path);
+                }
+                self.payloads.extend_from_slice(payload);
+                Change::Other(self.payloads.len())
+            }
+        };
+        let path = self.paths.len();
+        self.steps.push(Step { path, change });
+    }
+
+    fn clear(&mut self) {
+        self.steps.clear();
+        self.paths.clear();
+        self.payloads.clear();
+        self.acls.clear();
+        self.bytes = 0;
+        self.nodes = 0;
+    }
+
+    fn is_full(&self) -> bool {
+        self.steps.len() >= BATCH_TXNS || self.bytes >= BATCH_BYTES
+    }
+}
+
 impl Growth {
     /// Without `beside`, everything is done here.
     pub(super) fn new(beside: Option<Beside>) -> Self {
@@ -108,9 +205,11 @@ impl Growth {
             beside,
             stage: Stage::Nothing,
             told: Told::Nothing,
-            batch: Vec::new(),
-            bytes: 0,
+            batch: Batch::default(),
             batches: 0,
+            nodes: 0,
+            read: 0,
+            ahead: 0,
             thread: None,
         }
     }
@@ -150,22 +249,42 @@ impl Growth {
         }
     }
 
-    /// The next transaction, in so many bytes.
+    /// The log has so many bytes, or fewer, where it ends in zeros.
+    pub(super) const fn expect(&mut self, bytes: u64) {
+        self.ahead = bytes;
+    }
+
+    /// The next transaction, which has been read from `payload`.
     ///
     /// # Errors
     /// [`Refused`] if what was there before is no tree.
-    pub(super) fn txn(&mut self, logged: Logged, bytes: usize) -> Result<(), Refused> {
-        self.batch.push(logged);
-        self.bytes += bytes;
-        if self.batch.len() >= BATCH_TXNS || self.bytes >= BATCH_BYTES {
+    pub(super) fn txn(
+        &mut self,
+        read: &Payload<LentTxn<'_>>,
+        payload: &[u8],
+    ) -> Result<(), Refused> {
+        match read.txn {
+            Txn::Create { .. } => self.nodes += 1,
+            Txn::Delete { .. } => self.nodes = self.nodes.saturating_sub(1),
+            _ => {}
+        }
+        self.batch.push(read, payload);
+        if self.batch.is_full() {
             self.hand_over()?;
         }
         Ok(())
     }
 
     fn hand_over(&mut self) -> Result<(), Refused> {
-        self.bytes = 0;
         self.batches += 1;
+        let heads = self.batch.steps.len() * (ENTRY_HEAD_BYTES + 1);
+        let bytes = (self.batch.bytes + heads) as u64;
+        self.ahead = self.ahead.saturating_sub(bytes);
+        self.read += bytes;
+        let nodes = self.nodes as u64;
+        let to_come = nodes.saturating_mul(self.ahead) / self.read.max(1);
+        self.batch.nodes = self.batch.steps.len() + usize::try_from(to_come).unwrap_or(0);
+
         if self.batches > BATCHES_ALONE
             && let Some(beside) = self.beside.take()
             && let Some(applier) = Applier::start(beside)
@@ -177,7 +296,7 @@ impl Growth {
         match &self.thread {
             None => {
                 let mut tree = self.take_tree()?;
-                apply(&mut tree, &mut self.told, &self.batch);
+                apply(&mut tree, &mut self.told, &mut self.batch)?;
                 self.stage = Stage::Tree(tree);
                 self.batch.clear();
             }
@@ -201,6 +320,7 @@ impl Growth {
             Some(applier) => applier.end()?,
             None => (self.take_tree()?, self.told),
         };
+        tree.shrink();
         tree.raise_last_zxid(last);
         let told = match told {
             Told::Of(told) => Some(told),
@@ -210,29 +330,67 @@ impl Growth {
     }
 }
 
-fn apply(tree: &mut Tree, told: &mut Told, batch: &[Logged]) {
-    for txns in batch.chunks(TXNS_WARMED) {
-        tree.warm(txns.iter().filter_map(|logged| path_of(&logged.txn)));
-        for logged in txns {
-            tree.apply(&logged.header, &logged.txn, &mut |_| {});
-            told.keep(tree, logged.header.zxid);
-        }
-    }
+fn apply(tree: &mut Tree, told: &mut Told, batch: &mut Batch) -> Result<(), Refused> {
+    tree.grow(batch.nodes, |tree| apply_steps(tree, told, batch))
 }
 
-/// What a transaction will look for in the tree, if that is one node.
-fn path_of(txn: &Txn) -> Option<&str> {
-    match txn {
-        Txn::Create { path, .. } | Txn::SetData { path, .. } | Txn::Delete { path, .. } => {
-            Some(path)
+fn apply_steps(tree: &mut Tree, told: &mut Told, batch: &mut Batch) -> Result<(), Refused> {
+    let mut memo = AclMemo::default();
+    let (mut path_at, mut payload_at) = (0, 0);
+    for steps in batch.steps.chunks_mut(STEPS_WARMED) {
+        warm(tree, steps, &batch.paths, path_at);
+        for Step { path, change } in steps {
+            let zxid = match change {
+                Change::Create {
+                    header,
+                    content,
+                    acl,
+                    created,
+                    parent_cversion,
+                } => {
+                    let node = MadeNode {
+                        path: batch.paths.get(path_at..*path).unwrap_or_default(),
+                        content: std::mem::take(content),
+                        acl: batch.acls.get(*acl).map_or(&[], Vec::as_slice),
+                        created: *created,
+                        parent_cversion: *parent_cversion,
+                    };
+                    tree.apply_made(header, node, &mut |_| {});
+                    header.zxid
+                }
+                Change::Other(end) => {
+                    let payload = batch.payloads.get(payload_at..*end).unwrap_or_default();
+                    payload_at = *end;
+                    let read = read_lent_txn(payload, &mut memo);
+                    let Payload { header, txn, .. } = read.map_err(|e| Refused(e.to_string()))?;
+                    tree.apply_lent(&header, &txn, &mut |_| {});
+                    header.zxid
+                }
+            };
+            path_at = *path;
+            told.keep(tree, zxid);
         }
-        _ => None,
+    }
+    Ok(())
+}
+
+/// Fetches from memory what steps will look for in the tree. The path of the first one begins at `path_at`.
+fn warm(tree: &Tree, steps: &[Step], paths: &str, mut path_at: usize) {
+    for Step { path, change } in steps {
+        match change {
+            Change::Create { content, .. } => tree.warm_made(content),
+            Change::Other(_) if path_at < *path => {
+                tree.warm(paths.get(path_at..*path).unwrap_or_default());
+            }
+            Change::Other(_) => {}
+        }
+        path_at = *path;
     }
 }
 
 impl Applier {
     fn start(beside: Beside) -> Option<Self> {
-        let (full, batches) = sync_channel::<Vec<Logged>>(BATCHES_WAITING);
+        let (full, batches) = sync_channel::<Batch>(BATCHES_WAITING);
         // As many as there can be, so that each comes back.
         let (give_back, applied) = sync_channel(2 * BATCHES_WAITING);
         let (begin, begun) = sync_channel::<(Tree, Told)>(1);
@@ -241,11 +399,14 @@ impl Applier {
             let Ok((mut tree, mut told)) = begun.recv() else {
                 return;
             };
-            for batch in batches {
-                apply(&mut tree, &mut told, &batch);
+            for mut batch in batches {
+                if let Err(refused) = apply(&mut tree, &mut told, &mut batch) {
+                    let _ = give.send(Err(refused));
+                    return;
+                }
                 let _ = give_back.try_send(batch);
             }
-            let _ = give.send((tree, told));
+            let _ = give.send(Ok((tree, told)));
         };
         beside(Box::new(run)).then_some(Self {
             begin,
@@ -257,7 +418,7 @@ impl Applier {
 
     fn end(self) -> Result<(Tree, Told), Refused> {
         drop(self.full);
-        self.grown.recv().map_err(|_| gone())
+        self.grown.recv().unwrap_or_else(|_| Err(gone()))
     }
 }
 
@@ -271,23 +432,31 @@ mod tests {
     use super::super::snapshot::body::SnapshotSink;
     use super::super::snapshot::tree::open_acl;
     use super::*;
+    use crate::wire::payload::Logged;
     use bytes::{Bytes, BytesMut};
     use zabra_model::ids::{Epoch, SessionId};
+    use zabra_model::tree::acl::{Acl, Id};
     use zabra_model::tree::stat::StatPersisted;
-    use zabra_model::tree::txn::{Created, TxnHeader};
 
     fn node(growth: &mut Growth, path: &str) -> Result<(), Refused> {
         let stat = StatPersisted::default();
-        growth.snapshot()?.node(path, Some(b"x"), open_acl(), stat)
+        growth.snapshot()?.node(path, Some(b"x"), &open_acl(), stat)
+    }
+
+    fn header(counter: u32) -> TxnHeader {
+        TxnHeader {
+            session: SessionId((counter / 8 % 3).into()),
+            zxid: Zxid::new(Epoch(1), counter),
+            time: counter.into(),
+            ..TxnHeader::default()
+        }
     }
 
     fn txn(growth: &mut Growth, counter: u32, txn: Txn) {
-        let header = TxnHeader {
-            zxid: Zxid::new(Epoch(1), counter),
-            ..TxnHeader::default()
-        };
-        let logged = Logged::encode(header, txn, &mut BytesMut::new());
-        growth.txn(logged, 100).unwrap();
+        let logged = Logged::encode(header(counter), txn, &mut BytesMut::new());
+        let mut memo = AclMemo::default();
+        let read = read_lent_txn(&logged.bytes, &mut memo).unwrap();
+        growth.txn(&read, &logged.bytes).unwrap();
     }
 
     fn create(path: &str) -> Txn {
@@ -355,6 +524,89 @@ mod tests {
             let told = told.expect("the tree has been at the zxid of the digest");
             assert_eq!((told.zxid(), told.told), (Zxid::new(Epoch(1), count), 77));
             assert_eq!(told.read(), digest(tree.nodes()));
+        }
+    }
+
+    /// The n-th transaction of a log of all kinds, which makes some 5 nodes by 8.
+    fn any_txn(n: u32) -> Txn {
+        let path = |n: u32| format!("/p{}/n{n}", n / 8 % 5).into();
+        let acl = |n| {
+            let scheme = "ip".into();
+            let id = format!("10.0.0.{}", n % 3).into();
+            let id = Id { scheme, id };
+            vec![AclEntry { perms: 1, id }]
+        };
+        let made = |n, acl| Txn::Create {
+            path: path(n),
+            data: n.is_multiple_of(3).then(|| Bytes::from(vec![1; 9])),
+            acl,
+            created: match n % 4 {
+                0 => Created::Container,
+                1 => Created::Ttl { ttl_ms: 9 },
+                n => Created::Node {
+                    ephemeral: n == 2,
+                    with_stat: true,
+                },
+            },
+            parent_cversion: -1,
+        };
+        let set = |n| Txn::SetData {
+            path: path(n),
+            data: Some(Bytes::from_static(b"set")),
+            version: 3,
+            reconfig: false,
+        };
+        match n % 8 {
+            _ if n < 5 => create(&format!("/p{n}")),
+            0 => made(n, vec![]),
+            1 | 2 => made(n, acl(n / 100)),
+            3 => Txn::Multi(vec![made(n, acl(n)), set(n - 1), made(n + 1, acl(1))]),
+            4 => set(n - 4),
+            5 => Txn::SetAcl {
+                path: path(n - 3),
+                acl: acl(n),
+                version: 1,
+            },
+            6 if n.is_multiple_of(400) => Txn::CloseSession { paths: None },
+            6 => Txn::CreateSession { timeout_ms: 5000 },
+            _ => Txn::Delete {
+                path: path(n - 4),
+                container: false,
+            },
+        }
+    }
+
+    type Seen<'t> = (String, Option<&'t [u8]>, Acl, StatPersisted);
+
+    fn seen(tree: &Tree) -> (Vec<Seen<'_>>, Vec<(SessionId, i32)>) {
+        let nodes = tree.nodes().map(|node| {
+            let acl = tree.find(node.path).expect("it is found").shared_acl();
+            (node.path.to_owned(), node.data, acl, node.stat)
+        });
+        (nodes.collect(), tree.sessions().collect())
+    }
+
+    #[test]
+    fn a_log_of_all_kinds_grows_what_its_transactions_make_one_by_one() {
+        const COUNT: u32 = 6000;
+        let mut tree = Tree::new();
+        for n in 0..COUNT {
+            tree.apply(&header(n), &any_txn(n), &mut |_| {});
+        }
+        // What is told of the length of the log may be wrong.
+        for (beside, bytes) in [
+            (None, 0),
+            (Some(on_a_thread as Beside), 1 << 40),
+            (Some(on_a_thread as Beside), 500_000),
+        ] {
+            let mut growth = Growth::new(beside);
+            growth.expect(bytes);
+            for n in 0..COUNT {
+                txn(&mut growth, n, any_txn(n));
+            }
+            let (grown, _) = growth.finish(Zxid::ZERO).unwrap();
+            assert!(grown.len() > 2000, "{}", grown.len());
+            assert_eq!(seen(&grown), seen(&tree));
         }
     }
 

@@ -267,7 +267,7 @@ impl SnapshotSink for Ignore {
         &mut self,
         _: &str,
         _: Option<&[u8]>,
-        _: Acl,
+        _: &Acl,
         _: StatPersisted,
     ) -> std::result::Result<(), Refused> {
         Ok(())

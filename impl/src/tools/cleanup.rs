@@ -181,7 +181,7 @@ impl SnapshotSink for Nothing {
         &mut self,
         _path: &str,
         _data: Option<&[u8]>,
-        _acl: Acl,
+        _acl: &Acl,
         _stat: StatPersisted,
     ) -> std::result::Result<(), Refused> {
         Ok(())

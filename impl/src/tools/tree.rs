@@ -108,14 +108,14 @@ impl<V: Visitor> SnapshotSink for Sink<'_, V> {
         &mut self,
         path: &str,
         data: Option<&[u8]>,
-        acl: Acl,
+        acl: &Acl,
         stat: StatPersisted,
     ) -> Result<(), Refused> {
         let path = if path.is_empty() { "/" } else { path };
         let done = self.visitor.node(&Node {
             path,
             data,
-            acl,
+            acl: acl.clone(),
             stat,
         });
         self.end(done)

@@ -6,6 +6,8 @@ use bytes::{BufMut, Bytes};
 use zabra_model::tree::acl::{AclEntry, Id};
 use zabra_model::tree::stat::{Stat, StatPersisted};
 
+use std::borrow::Cow;
+use std::rc::Rc;
 use zabra_model::ids::Zxid;
 
 /// The longest string or buffer a reader takes: twice the largest `jute.maxbuffer`, as ZooKeeper gives itself as much again for
@@ -74,10 +76,17 @@ pub struct Reader<'a> {
     rest: &'a [u8],
     /// How much there was at the beginning, bytes.
     length: usize,
-    /// What `rest` is a part of.
-    memory: &'a Bytes,
+    /// What `rest` is a part of, if it can be shared.
+    memory: Option<&'a Bytes>,
     /// How many more parts it may list.
     parts: usize,
+}
+
+/// The list of access control that was read last: the next one is mostly the same.
+#[derive(Default, Debug)]
+pub struct AclMemo {
+    bytes: Vec<u8>,
+    list: Rc<[AclEntry]>,
 }
 
 impl<'a> Reader<'a> {
@@ -87,8 +96,30 @@ impl<'a> Reader<'a> {
         Self {
             rest: bytes,
             length: bytes.len(),
-            memory: bytes,
+            memory: Some(bytes),
             parts: usize::MAX,
+        }
+    }
+
+    /// A reader of bytes that are lent to it: what is to share their memory is a copy.
+    #[must_use]
+    pub const fn lent(bytes: &'a [u8]) -> Self {
+        Self {
+            rest: bytes,
+            length: bytes.len(),
+            memory: None,
+            parts: usize::MAX,
+        }
+    }
+
+    /// A reader of a part of what this one reads, in which positions begin anew.
+    #[must_use]
+    pub const fn inner(&self, bytes: &'a [u8]) -> Self {
+        Self {
+            rest: bytes,
+            length: bytes.len(),
+            memory: self.memory,
+            parts: self.parts,
         }
     }
 
@@ -100,7 +131,7 @@ impl<'a> Reader<'a> {
         Self {
             rest: bytes,
             length: bytes.len(),
-            memory,
+            memory: Some(memory),
             parts: REQUEST_PARTS_MIN + bytes.len() / REQUEST_PART_BYTES,
         }
     }
@@ -138,7 +169,13 @@ impl<'a> Reader<'a> {
     /// Everything not yet read, shared; the reader is at the end afterwards.
     #[must_use]
     pub fn rest(&mut self) -> Bytes {
-        self.memory.slice_ref(std::mem::take(&mut self.rest))
+        let rest = std::mem::take(&mut self.rest);
+        self.share(rest)
+    }
+
+    fn share(&self, part: &'a [u8]) -> Bytes {
+        let shared = self.memory.map(|memory| memory.slice_ref(part));
+        shared.unwrap_or_else(|| Bytes::copy_from_slice(part))
     }
 
     #[cold]
@@ -158,7 +195,8 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], WireError> {
+    /// So many bytes as they are.
+    pub fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], WireError> {
         let taken = self.rest.split_first_chunk();
         let (taken, rest) = taken.ok_or_else(|| self.short(what, N))?;
         self.rest = rest;
@@ -203,19 +241,23 @@ impl<'a> Reader<'a> {
 
     /// A buffer; null and empty are different.
     pub fn buffer(&mut self, what: &'static str) -> Result<Option<Bytes>, WireError> {
+        let taken = self.lent_buffer(what)?;
+        Ok(taken.map(|taken| self.share(taken)))
+    }
+
+    /// The same, where it lies.
+    pub fn lent_buffer(&mut self, what: &'static str) -> Result<Option<&'a [u8]>, WireError> {
         let Some(n) = self.length(what)? else {
             return Ok(None);
         };
-        let taken = self.take(n, what)?;
-        Ok(Some(self.memory.slice_ref(taken)))
+        self.take(n, what).map(Some)
     }
 
     /// A string. Invalid UTF-8 becomes U+FFFD, as in ZooKeeper.
     pub fn ustring(&mut self, what: &'static str) -> Result<Option<Box<str>>, WireError> {
-        let Some(n) = self.length(what)? else {
+        let Some(raw) = self.lent_buffer(what)? else {
             return Ok(None);
         };
-        let raw = self.take(n, what)?;
         // Looked at where the copy lies: it is aligned, and eight letters are looked at together.
         Ok(Some(match String::from_utf8(raw.to_vec()) {
             Ok(text) => text.into(),
@@ -223,10 +265,26 @@ impl<'a> Reader<'a> {
         }))
     }
 
+    /// The same, where it lies if that can be.
+    pub fn lent_ustring(&mut self, what: &'static str) -> Result<Option<Cow<'a, str>>, WireError> {
+        let raw = self.lent_buffer(what)?;
+        Ok(raw.map(|raw| match std::str::from_utf8(raw) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(raw),
+        }))
+    }
+
     /// A string that may not be null.
     pub fn text(&mut self, what: &'static str) -> Result<Box<str>, WireError> {
         let offset = self.position();
         self.ustring(what)?.ok_or(WireError::Null { what, offset })
+    }
+
+    /// The same, where it lies if that can be.
+    pub fn lent_text(&mut self, what: &'static str) -> Result<Cow<'a, str>, WireError> {
+        let offset = self.position();
+        let text = self.lent_ustring(what)?;
+        text.ok_or(WireError::Null { what, offset })
     }
 
     /// A vector whose elements take at least `element_bytes_min` bytes each; null is `None`, other negative counts are empty.
@@ -278,6 +336,23 @@ impl<'a> Reader<'a> {
     /// A vector of ids, as `authinfo`.
     pub fn ids(&mut self, what: &'static str) -> Result<Option<Vec<Id>>, WireError> {
         self.vector(what, 8, Self::id)
+    }
+
+    /// A vector of ACL entries, like that which `memo` remembers if it is in the same bytes.
+    pub fn shared_acl(&mut self, memo: &mut AclMemo) -> Result<Rc<[AclEntry]>, WireError> {
+        // No vector begins with the bytes of another one.
+        match self.rest.strip_prefix(&*memo.bytes) {
+            Some(rest) if !memo.bytes.is_empty() => self.rest = rest,
+            _ => {
+                let begin = self.rest;
+                memo.list = self.acl()?.unwrap_or_default().into();
+                let bytes = begin.len() - self.rest.len();
+                memo.bytes.clear();
+                memo.bytes
+                    .extend_from_slice(begin.get(..bytes).unwrap_or_default());
+            }
+        }
+        Ok(Rc::clone(&memo.list))
     }
 
     /// A vector of ACL entries. `auth` needs no identity, and kazoo sends null there; any other null is an error (D-73).

@@ -33,7 +33,10 @@ impl ensemble::Payload for Logged {
 }
 
 /// The list that a transaction brings. Its version is its zxid, whatever the text says of it.
-fn members_of(header: &TxnHeader, txn: &Txn) -> Option<Box<Members>> {
+pub fn members_of<P, D: AsRef<[u8]>, A>(
+    header: &TxnHeader,
+    txn: &Txn<P, D, A>,
+) -> Option<Box<Members>> {
     let Txn::SetData {
         data: Some(text),
         reconfig: true,
@@ -42,7 +45,7 @@ fn members_of(header: &TxnHeader, txn: &Txn) -> Option<Box<Members>> {
     else {
         return None;
     };
-    let members = Members::parse(std::str::from_utf8(text).ok()?).ok()?;
+    let members = Members::parse(std::str::from_utf8(text.as_ref()).ok()?).ok()?;
     Some(Box::new(Members {
         version: header.zxid,
         ..members

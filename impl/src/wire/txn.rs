@@ -2,10 +2,13 @@
 //!
 //! Readers tell old and optional forms apart by the bytes that are left, so a payload must be handed over whole and alone.
 
-use super::cursor::{JuteWrite, Reader, WireError};
+use super::cursor::{AclMemo, JuteWrite, Reader, WireError};
 use super::frame::put_frame;
-use bytes::{BufMut, Bytes, BytesMut};
-use zabra_model::ids::SessionId;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use std::borrow::Cow;
+use std::rc::Rc;
+use zabra_model::ids::{SessionId, Zxid};
+use zabra_model::tree::acl::AclEntry;
 use zabra_model::tree::txn::{Created, Txn, TxnHeader};
 
 /// Types of transactions, which are operation codes.
@@ -206,13 +209,69 @@ fn length_at(payload: &[u8], at: usize) -> Option<usize> {
 
 /// A decoded payload.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Payload {
+pub struct Payload<T = Txn> {
     /// Who, where in the history, when.
     pub header: TxnHeader,
     /// What.
-    pub txn: Txn,
+    pub txn: T,
     /// If its writer keeps one.
     pub digest: Option<TxnDigest>,
+}
+
+/// A transaction that is applied and then forgotten: what it is about lies where it was read.
+pub type LentTxn<'p> = Txn<Cow<'p, str>, &'p [u8], Rc<[AclEntry]>>;
+
+/// What a decoded transaction holds its parts in.
+trait Parts<'p> {
+    type Text: AsRef<str>;
+    type Data;
+    type Acl;
+
+    fn text(&mut self, r: &mut Reader<'p>, what: &'static str) -> Result<Self::Text, WireError>;
+    fn data(&mut self, r: &mut Reader<'p>) -> Result<Option<Self::Data>, WireError>;
+    fn acl(&mut self, r: &mut Reader<'p>) -> Result<Self::Acl, WireError>;
+}
+
+type TxnOf<'p, F> = Txn<<F as Parts<'p>>::Text, <F as Parts<'p>>::Data, <F as Parts<'p>>::Acl>;
+
+/// In memory of its own, or in that of the payload.
+struct Kept;
+
+impl<'p> Parts<'p> for Kept {
+    type Text = Box<str>;
+    type Data = Bytes;
+    type Acl = Vec<AclEntry>;
+
+    fn text(&mut self, r: &mut Reader<'p>, what: &'static str) -> Result<Box<str>, WireError> {
+        r.text(what)
+    }
+
+    fn data(&mut self, r: &mut Reader<'p>) -> Result<Option<Bytes>, WireError> {
+        r.buffer("data")
+    }
+
+    fn acl(&mut self, r: &mut Reader<'p>) -> Result<Vec<AclEntry>, WireError> {
+        Ok(r.acl()?.unwrap_or_default())
+    }
+}
+
+/// Where they lie.
+impl<'p> Parts<'p> for AclMemo {
+    type Text = Cow<'p, str>;
+    type Data = &'p [u8];
+    type Acl = Rc<[AclEntry]>;
+
+    fn text(&mut self, r: &mut Reader<'p>, what: &'static str) -> Result<Cow<'p, str>, WireError> {
+        r.lent_text(what)
+    }
+
+    fn data(&mut self, r: &mut Reader<'p>) -> Result<Option<&'p [u8]>, WireError> {
+        r.lent_buffer("data")
+    }
+
+    fn acl(&mut self, r: &mut Reader<'p>) -> Result<Rc<[AclEntry]>, WireError> {
+        r.shared_acl(self)
+    }
 }
 
 /// Reads the header of a payload and the transaction's type, and leaves the rest: what routing and recovery need.
@@ -223,13 +282,15 @@ pub fn read_header(payload: &Bytes) -> Result<(TxnHeader, i32), WireError> {
 }
 
 fn header(r: &mut Reader<'_>) -> Result<(TxnHeader, i32), WireError> {
+    let raw = r.array::<TXN_HEADER_BYTES>("header of a transaction")?;
+    let mut at = raw.as_slice();
     let header = TxnHeader {
-        session: SessionId(r.i64("clientId")?),
-        cxid: r.i32("cxid")?,
-        zxid: r.zxid("zxid")?,
-        time: r.i64("time")?,
+        session: SessionId(at.get_i64()),
+        cxid: at.get_i32(),
+        zxid: Zxid(at.get_u64()),
+        time: at.get_i64(),
     };
-    Ok((header, r.i32("type")?))
+    Ok((header, at.get_i32()))
 }
 
 /// Reads a payload.
@@ -237,15 +298,30 @@ fn header(r: &mut Reader<'_>) -> Result<(TxnHeader, i32), WireError> {
 /// Errors: a body that ends early or has an illegal length, an unknown type, a multi inside a multi. In a log or a proposal
 /// that is fatal: its sums were right, so its writer means something we do not know.
 pub fn read_txn(payload: &Bytes) -> Result<Payload, WireError> {
-    let mut reader = Reader::new(payload);
-    let r = &mut reader;
+    read_parts(&mut Reader::new(payload), &mut Kept)
+}
+
+/// The same, of a payload that outlives its transaction. `memo` is that of the payload before.
+///
+/// Errors: as of [`read_txn`].
+pub fn read_lent_txn<'p>(
+    payload: &'p [u8],
+    memo: &mut AclMemo,
+) -> Result<Payload<LentTxn<'p>>, WireError> {
+    read_parts(&mut Reader::lent(payload), memo)
+}
+
+fn read_parts<'p, F: Parts<'p>>(
+    r: &mut Reader<'p>,
+    form: &mut F,
+) -> Result<Payload<TxnOf<'p, F>>, WireError> {
     let (header, kind) = header(r)?;
     let txn = match kind {
-        kind::MULTI => Txn::Multi(multi(r)?),
+        kind::MULTI => Txn::Multi(multi(r, form)?),
         kind::CLOSE_SESSION => Txn::CloseSession {
-            paths: close_session_paths(r)?,
+            paths: close_session_paths(r, form)?,
         },
-        kind => body(kind, r)?,
+        kind => body(kind, r, form)?,
     };
     // Fewer bytes than a digest are ignored, as ZooKeeper does.
     let digest = if r.remaining() >= DIGEST_BYTES {
@@ -267,14 +343,17 @@ pub fn read_txn(payload: &Bytes) -> Result<Payload, WireError> {
 ///
 /// With 12 bytes left it is either a digest alone or a list without digest, as of the single path "/abc". They differ in the
 /// first integer: a digest's version is 2, and a list of two paths needs more than 12 bytes, as no path is empty; one that is, is refused.
-fn close_session_paths(r: &mut Reader<'_>) -> Result<Option<Vec<Box<str>>>, WireError> {
+fn close_session_paths<'p, F: Parts<'p>>(
+    r: &mut Reader<'p>,
+    form: &mut F,
+) -> Result<Option<Vec<F::Text>>, WireError> {
     match r.remaining() {
         0 => Ok(None),
         DIGEST_BYTES if r.clone().i32("digest version")? == DIGEST_VERSION => Ok(None),
         _ => r.vector("paths", 4, |r| {
             let offset = r.position();
-            match r.text("path")? {
-                path if path.is_empty() => Err(WireError::Unknown {
+            match form.text(r, "path")? {
+                path if path.as_ref().is_empty() => Err(WireError::Unknown {
                     what: "length of an ephemeral node's path",
                     offset,
                     value: 0,
@@ -285,17 +364,19 @@ fn close_session_paths(r: &mut Reader<'_>) -> Result<Option<Vec<Box<str>>>, Wire
     }
 }
 
-fn multi(r: &mut Reader<'_>) -> Result<Vec<Txn>, WireError> {
+fn multi<'p, F: Parts<'p>>(
+    r: &mut Reader<'p>,
+    form: &mut F,
+) -> Result<Vec<TxnOf<'p, F>>, WireError> {
     let offset = r.position();
     r.vector("txns", 8, |r| {
         let kind = r.i32("type")?;
         let offset = r.position();
-        let inner = r.buffer("data")?.ok_or(WireError::Null {
+        let inner = r.lent_buffer("data")?.ok_or(WireError::Null {
             what: "txn in multi",
             offset,
         })?;
-        let mut inner = Reader::new(&inner);
-        body(kind, &mut inner)
+        body(kind, &mut r.inner(inner), form)
     })?
     .ok_or(WireError::Null {
         what: "txns",
@@ -304,28 +385,32 @@ fn multi(r: &mut Reader<'_>) -> Result<Vec<Txn>, WireError> {
 }
 
 /// All types but multi and closeSession, which are whole payloads and have no place in a multi.
-fn body(kind: i32, r: &mut Reader<'_>) -> Result<Txn, WireError> {
+fn body<'p, F: Parts<'p>>(
+    kind: i32,
+    r: &mut Reader<'p>,
+    form: &mut F,
+) -> Result<TxnOf<'p, F>, WireError> {
     Ok(match kind {
         kind::CREATE | kind::CREATE2 | kind::CREATE_CONTAINER | kind::CREATE_TTL => {
-            create(kind, r)?
+            create(kind, r, form)?
         }
         kind::DELETE | kind::DELETE_CONTAINER => Txn::Delete {
-            path: r.text("path")?,
+            path: form.text(r, "path")?,
             container: kind == kind::DELETE_CONTAINER,
         },
         kind::SET_DATA | kind::RECONFIG => Txn::SetData {
-            path: r.text("path")?,
-            data: r.buffer("data")?,
+            path: form.text(r, "path")?,
+            data: form.data(r)?,
             version: r.i32("version")?,
             reconfig: kind == kind::RECONFIG,
         },
         kind::SET_ACL => Txn::SetAcl {
-            path: r.text("path")?,
-            acl: r.acl()?.unwrap_or_default(),
+            path: form.text(r, "path")?,
+            acl: form.acl(r)?,
             version: r.i32("version")?,
         },
         kind::CHECK => Txn::Check {
-            path: r.text("path")?,
+            path: form.text(r, "path")?,
             version: r.i32("version")?,
         },
         kind::CREATE_SESSION => Txn::CreateSession {
@@ -344,10 +429,14 @@ fn body(kind: i32, r: &mut Reader<'_>) -> Result<Txn, WireError> {
     })
 }
 
-fn create(kind: i32, r: &mut Reader<'_>) -> Result<Txn, WireError> {
-    let path = r.text("path")?;
-    let data = r.buffer("data")?;
-    let acl = r.acl()?.unwrap_or_default();
+fn create<'p, F: Parts<'p>>(
+    kind: i32,
+    r: &mut Reader<'p>,
+    form: &mut F,
+) -> Result<TxnOf<'p, F>, WireError> {
+    let path = form.text(r, "path")?;
+    let data = form.data(r)?;
+    let acl = form.acl(r)?;
     let (created, parent_cversion) = match kind {
         kind::CREATE_CONTAINER => (Created::Container, r.i32("parentCVersion")?),
         kind::CREATE_TTL => {
@@ -378,186 +467,4 @@ fn create(kind: i32, r: &mut Reader<'_>) -> Result<Txn, WireError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use zabra_model::ids::Zxid;
-    use zabra_model::tree::acl::{AclEntry, Id};
-
-    fn payload(txn: Txn, digest: Option<TxnDigest>) -> Payload {
-        let header = TxnHeader {
-            session: SessionId(-7),
-            cxid: 3,
-            zxid: Zxid(0x1_0000_0002),
-            time: 1_700_000_000_000,
-        };
-        Payload {
-            header,
-            txn,
-            digest,
-        }
-    }
-
-    /// Twelve bytes behind a closeSession are a digest or a list, and a list of two empty paths would be either.
-    #[test]
-    fn a_closed_session_has_no_node_without_a_path() {
-        let paths = vec!["".into(), "".into()];
-        let txn = Txn::CloseSession { paths: Some(paths) };
-        let mut bytes = BytesMut::from(&bytes_of(&payload(txn, None))[..]);
-        bytes.put_slice(&[0x0f, 0]);
-        assert!(matches!(
-            read_txn(&bytes.freeze()),
-            Err(WireError::Unknown { value: 0, .. })
-        ));
-    }
-
-    fn bytes_of(payload: &Payload) -> Bytes {
-        let mut out = BytesMut::new();
-        put_txn(&payload.header, &payload.txn, payload.digest, &mut out);
-        out.freeze()
-    }
-
-    fn paths() -> impl Strategy<Value = Box<str>> {
-        "/[a-zé]{1,6}".prop_map(Into::into)
-    }
-
-    fn acls() -> impl Strategy<Value = Vec<AclEntry>> {
-        let entry =
-            (any::<u32>(), "[a-z]{0,6}", "[a-z:]{0,6}").prop_map(|(perms, scheme, id)| AclEntry {
-                perms,
-                id: Id {
-                    scheme: scheme.into(),
-                    id: id.into(),
-                },
-            });
-        prop::collection::vec(entry, 0..3)
-    }
-
-    fn data() -> impl Strategy<Value = Option<Bytes>> {
-        prop::option::of(prop::collection::vec(any::<u8>(), 0..20).prop_map(Bytes::from))
-    }
-
-    fn created() -> impl Strategy<Value = Created> {
-        prop_oneof![
-            (any::<bool>(), any::<bool>()).prop_map(|(ephemeral, with_stat)| Created::Node {
-                ephemeral,
-                with_stat
-            }),
-            Just(Created::Container),
-            any::<i64>().prop_map(|ttl_ms| Created::Ttl { ttl_ms }),
-        ]
-    }
-
-    fn simple() -> impl Strategy<Value = Txn> {
-        prop_oneof![
-            (paths(), data(), acls(), created(), any::<i32>()).prop_map(
-                |(path, data, acl, created, parent_cversion)| Txn::Create {
-                    path,
-                    data,
-                    acl,
-                    created,
-                    parent_cversion
-                }
-            ),
-            (paths(), any::<bool>()).prop_map(|(path, container)| Txn::Delete { path, container }),
-            (paths(), data(), any::<i32>(), any::<bool>()).prop_map(
-                |(path, data, version, reconfig)| Txn::SetData {
-                    path,
-                    data,
-                    version,
-                    reconfig
-                }
-            ),
-            (paths(), acls(), any::<i32>()).prop_map(|(path, acl, version)| Txn::SetAcl {
-                path,
-                acl,
-                version
-            }),
-            (paths(), any::<i32>()).prop_map(|(path, version)| Txn::Check { path, version }),
-            any::<i32>().prop_map(|code| Txn::Error { code }),
-            any::<i32>().prop_map(|timeout_ms| Txn::CreateSession { timeout_ms }),
-        ]
-    }
-
-    fn txns() -> impl Strategy<Value = Txn> {
-        prop_oneof![
-            4 => simple(),
-            1 => prop::collection::vec(simple(), 0..5).prop_map(Txn::Multi),
-            1 => prop::option::of(prop::collection::vec(paths(), 0..4))
-                .prop_map(|paths| Txn::CloseSession { paths }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_is_read_back(txn in txns(), tree in prop::option::of(any::<i64>())) {
-            let digest = tree.map(|tree| TxnDigest { version: 2, tree });
-            let payload = payload(txn, digest);
-            prop_assert_eq!(read_txn(&bytes_of(&payload)), Ok(payload));
-        }
-
-        #[test]
-        fn arbitrary_bytes_are_refused_without_a_panic(
-            kind in -11..23_i32,
-            body in prop::collection::vec(prop_oneof![Just(0_u8), Just(1), any::<u8>()], 0..80),
-        ) {
-            let mut raw = vec![0; 28];
-            raw.extend_from_slice(&kind.to_be_bytes());
-            raw.extend_from_slice(&body);
-            let _ = read_txn(&raw.into());
-        }
-
-        #[test]
-        fn a_payload_cut_short_never_panics(txn in txns(), cut in 0..200_usize) {
-            let mut whole = bytes_of(&payload(txn, None));
-            whole.truncate(cut);
-            let _ = read_txn(&whole);
-        }
-    }
-
-    #[test]
-    fn a_closed_session_with_one_short_path_is_not_taken_for_a_digest() {
-        let list = Txn::CloseSession {
-            paths: Some(vec!["/abc".into()]),
-        };
-        let payload = payload(list, None);
-        let bytes = bytes_of(&payload);
-        assert_eq!(bytes.len(), TXN_HEADER_BYTES + DIGEST_BYTES);
-        assert_eq!(read_txn(&bytes), Ok(payload));
-    }
-
-    #[test]
-    fn a_closed_session_without_paths_reads_back_whatever_the_version_of_its_digest() {
-        for version in [DIGEST_VERSION, 0, 1, -1, i32::MIN] {
-            let digest = TxnDigest { version, tree: 7 };
-            let payload = payload(Txn::CloseSession { paths: None }, Some(digest));
-            assert_eq!(read_txn(&bytes_of(&payload)), Ok(payload), "{version}");
-        }
-    }
-
-    #[test]
-    fn a_create_of_a_very_old_log_has_no_parent_version() {
-        let txn = |parent_cversion| Txn::Create {
-            path: "/a".into(),
-            data: None,
-            acl: vec![],
-            created: Created::Node {
-                ephemeral: false,
-                with_stat: false,
-            },
-            parent_cversion,
-        };
-        let mut bytes = bytes_of(&payload(txn(9), None));
-        bytes.truncate(bytes.len() - 4);
-        assert_eq!(read_txn(&bytes), Ok(payload(txn(-1), None)));
-    }
-
-    #[test]
-    fn a_multi_inside_a_multi_is_refused() {
-        let nested = payload(Txn::Multi(vec![Txn::Multi(vec![])]), None);
-        assert!(matches!(
-            read_txn(&bytes_of(&nested)),
-            Err(WireError::Unknown { value: 14, .. })
-        ));
-    }
-}
+mod tests;

@@ -4,11 +4,11 @@
 //! over it) is left out by fixed rules, so that replaying a transaction twice gives what replaying it once gives.
 
 use super::acl::{Acl, AclEntry, AclView};
+use super::content::{Content, Made};
 use super::error::ErrorCode;
 use super::event::{EventKind, Trigger};
-use super::key::Key;
 use super::node::Tree;
-use super::page::Index;
+use super::page::{Index, Node};
 use super::path::{shown, split};
 use super::stat::{Owner, Stat, StatPersisted};
 use super::txn::{Created, Txn, TxnHeader};
@@ -54,6 +54,17 @@ pub enum TxnResult<'t> {
     Error(i32),
 }
 
+/// A [`Txn::Create`] whose node has been made ahead, while other transactions were applied.
+#[expect(missing_docs, reason = "fields are those of the transaction")]
+pub struct MadeNode<'t> {
+    pub path: &'t str,
+    /// Made of that path, and of the data.
+    pub content: Content,
+    pub acl: &'t [AclEntry],
+    pub created: Created,
+    pub parent_cversion: i32,
+}
+
 const NO_NODE: TxnResult<'static> = TxnResult::Error(ErrorCode::NoNode.code());
 
 impl Tree {
@@ -64,21 +75,53 @@ impl Tree {
         txn: &'t Txn,
         fire: OnTrigger<'_>,
     ) -> TxnResult<'t> {
-        let result = match txn {
-            Txn::Multi(txns) => self.apply_multi(header, txns, fire),
-            single => self.apply_one(header, single, fire),
-        };
-        // Only now: a reader that sees this zxid sees the whole transaction.
-        self.last_zxid = self.last_zxid.max(header.zxid);
-        result
+        self.apply_lent(header, txn, fire)
     }
 
-    fn apply_multi<'t>(
+    /// The same, of a transaction whose parts lie anywhere.
+    pub fn apply_lent<'t, P, D, A>(
         &mut self,
         header: &TxnHeader,
-        txns: &'t [Txn],
+        txn: &'t Txn<P, D, A>,
         fire: OnTrigger<'_>,
-    ) -> TxnResult<'t> {
+    ) -> TxnResult<'t>
+    where
+        P: AsRef<str>,
+        D: AsRef<[u8]>,
+        A: AsRef<[AclEntry]>,
+    {
+        self.last_zxid = self.last_zxid.max(header.zxid);
+        match txn {
+            Txn::Multi(txns) => self.apply_multi(header, txns, fire),
+            single => self.apply_one(header, single, fire),
+        }
+    }
+
+    /// Applies a create whose node has been made ahead.
+    pub fn apply_made(&mut self, header: &TxnHeader, node: MadeNode<'_>, fire: OnTrigger<'_>) {
+        let MadeNode {
+            path,
+            content,
+            acl,
+            created,
+            parent_cversion,
+        } = node;
+        self.last_zxid = self.last_zxid.max(header.zxid);
+        let made = Made::As(content);
+        self.create(header, path, made, acl, created, parent_cversion, fire);
+    }
+
+    fn apply_multi<'t, P, D, A>(
+        &mut self,
+        header: &TxnHeader,
+        txns: &'t [Txn<P, D, A>],
+        fire: OnTrigger<'_>,
+    ) -> TxnResult<'t>
+    where
+        P: AsRef<str>,
+        D: AsRef<[u8]>,
+        A: AsRef<[AclEntry]>,
+    {
         if !txns.iter().any(|t| matches!(t, Txn::Error { .. })) {
             return TxnResult::Multi(
                 txns.iter()
@@ -98,12 +141,17 @@ impl Tree {
         TxnResult::Multi(refused.collect())
     }
 
-    fn apply_one<'t>(
+    fn apply_one<'t, P, D, A>(
         &mut self,
         header: &TxnHeader,
-        txn: &'t Txn,
+        txn: &'t Txn<P, D, A>,
         fire: OnTrigger<'_>,
-    ) -> TxnResult<'t> {
+    ) -> TxnResult<'t>
+    where
+        P: AsRef<str>,
+        D: AsRef<[u8]>,
+        A: AsRef<[AclEntry]>,
+    {
         match txn {
             Txn::Create {
                 path,
@@ -113,22 +161,22 @@ impl Tree {
                 parent_cversion,
             } => self.create(
                 header,
-                path,
-                data.as_deref(),
-                acl,
+                path.as_ref(),
+                Made::Of(data.as_ref().map(D::as_ref)),
+                acl.as_ref(),
                 *created,
                 *parent_cversion,
                 fire,
             ),
-            Txn::Delete { path, .. } => self.delete(header.zxid, path, fire),
+            Txn::Delete { path, .. } => self.delete(header.zxid, path.as_ref(), fire),
             Txn::SetData {
                 path,
                 data,
                 version,
                 reconfig,
             } => {
-                let data = data.as_deref();
-                match self.set_data(header, path, data, *version, fire) {
+                let data = data.as_ref().map(D::as_ref);
+                match self.set_data(header, path.as_ref(), data, *version, fire) {
                     None => NO_NODE,
                     Some(stat) if *reconfig => {
                         let text = data.unwrap_or_default();
@@ -138,10 +186,10 @@ impl Tree {
                 }
             }
             Txn::SetAcl { path, acl, version } => {
-                let Some(at) = self.lookup_as_of(path, header.zxid) else {
+                let Some(at) = self.lookup_as_of(path.as_ref(), header.zxid) else {
                     return NO_NODE;
                 };
-                self.set_acl(at, acl);
+                self.set_acl(at, acl.as_ref());
                 self.restat(at, |stat| stat.aversion = *version);
                 self.at(at).map_or(NO_NODE, |n| TxnResult::AclSet(n.stat()))
             }
@@ -186,8 +234,11 @@ impl Tree {
     /// node is made and set, its session ends, another session makes the node again. Replayed over the end, the close spares the
     /// new node because it is not the session's, and the second create keeps what it finds.
     fn lookup_as_of(&self, path: &str, zxid: Zxid) -> Option<Index> {
-        self.lookup(path)
-            .filter(|&at| self.at(at).is_some_and(|n| n.persisted().czxid <= zxid))
+        self.lookup(path).filter(|&at| self.is_as_of(at, zxid))
+    }
+
+    fn is_as_of(&self, at: Index, zxid: Zxid) -> bool {
+        self.pages.get(at).is_some_and(|node| node.czxid() <= zxid)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one record")]
@@ -195,7 +246,7 @@ impl Tree {
         &mut self,
         header: &TxnHeader,
         path: &'t str,
-        data: Option<&[u8]>,
+        made: Made<'_>,
         acl: &[AclEntry],
         created: Created,
         parent_cversion: i32,
@@ -204,9 +255,12 @@ impl Tree {
         let Some((parent_path, _)) = split(path) else {
             return NO_NODE;
         };
-        let Some(parent) = self.lookup_as_of(parent_path, header.zxid) else {
+        let Some(parent) = self.lookup_parent(parent_path) else {
             return NO_NODE;
         };
+        if !self.is_as_of(parent, header.zxid) {
+            return NO_NODE;
+        }
         let plain_create = matches!(
             created,
             Created::Node {
@@ -214,18 +268,17 @@ impl Tree {
                 ..
             }
         );
-        let key = Key::of(path);
+        let key = made.key(path);
         if let Some(at) = self.lookup_key(key) {
             // A replay over a later snapshot. ZooKeeper repairs the parent for type 1 only.
-            if self.lookup_as_of(path, header.zxid).is_some() {
+            if self.is_as_of(at, header.zxid) {
                 self.set_acl(at, acl);
             }
-            if plain_create {
-                self.count_child(parent, parent_cversion, header.zxid);
+            if plain_create && let Some(up) = self.pages.get_mut(parent) {
+                up.count_child(parent_cversion, header.zxid);
             }
             return TxnResult::Error(ErrorCode::NodeExists.code());
         }
-        self.count_child(parent, parent_cversion, header.zxid);
         let owner = match created {
             Created::Node {
                 ephemeral: true, ..
@@ -238,8 +291,10 @@ impl Tree {
         };
         let stat = StatPersisted::created(header.zxid, header.time, owner.to_raw());
         let acl = self.acls.acquire(acl);
-        let at = self.place(parent, key, data, acl, &stat);
-        self.quota_made(path, data.map_or(0, <[u8]>::len));
+        let bytes = made.data_bytes();
+        let count = |up: &mut Node| up.count_child(parent_cversion, header.zxid);
+        let at = self.place(parent, made.content(key), acl, &stat, count);
+        self.quota_made(path, bytes);
         self.fire(EventKind::NodeCreated, path, at, fire);
         self.fire(
             EventKind::NodeChildrenChanged,
@@ -247,26 +302,11 @@ impl Tree {
             parent,
             fire,
         );
-        let stat = stat.to_stat(data.map_or(0, <[u8]>::len), 0);
+        let stat = stat.to_stat(bytes, 0);
         TxnResult::Created {
             path,
             stat: (!plain_create).then_some(stat),
         }
-    }
-
-    /// A replayed create must not turn the parent's counter back: sequence numbers would come twice.
-    fn count_child(&mut self, parent: Index, cversion: i32, zxid: Zxid) {
-        self.restat(parent, |stat| {
-            let new = if cversion == -1 {
-                stat.cversion.wrapping_add(1)
-            } else {
-                cversion
-            };
-            if new > stat.cversion {
-                stat.cversion = new;
-                stat.pzxid = zxid;
-            }
-        });
     }
 
     fn delete(&mut self, zxid: Zxid, path: &str, fire: OnTrigger<'_>) -> TxnResult<'static> {
@@ -310,7 +350,7 @@ impl Tree {
             let child = self
                 .pages
                 .get(last)
-                .map_or(super::page::NIL, super::page::Node::first_child);
+                .map_or(super::page::NIL, Node::first_child);
             if self.pages.get(child).is_some() {
                 chain.push(child);
                 continue;
@@ -333,8 +373,13 @@ impl Tree {
         data.map_or(0, <[u8]>::len)
     }
 
-    fn close_session(&mut self, header: &TxnHeader, listed: &[Box<str>], fire: OnTrigger<'_>) {
-        for path in listed {
+    fn close_session(
+        &mut self,
+        header: &TxnHeader,
+        listed: &[impl AsRef<str>],
+        fire: OnTrigger<'_>,
+    ) {
+        for path in listed.iter().map(AsRef::as_ref) {
             if self
                 .find(path)
                 .is_some_and(|n| owned_by(n.persisted(), header.session))
@@ -522,6 +567,17 @@ mod tests {
                 Some((None, open(), StatPersisted::created(Zxid(5), 105, 0)))
             );
         }
+    }
+
+    /// A replay over a later snapshot: the node above it was deleted and made anew after the create.
+    #[test]
+    fn nothing_is_made_below_a_node_that_is_younger() {
+        let mut tree = Tree::new();
+        run(&mut tree, 9, &create("/a", false, false, 1));
+        run(&mut tree, 5, &create("/a/b", false, false, 1));
+        assert!(tree.find("/a/b").is_none());
+        run(&mut tree, 10, &create("/a/b", false, false, 1));
+        assert!(tree.find("/a/b").is_some());
     }
 
     #[test]

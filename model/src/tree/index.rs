@@ -13,6 +13,8 @@ use hashbrown::hash_table::Entry;
 const SHARD_ENTRIES_MAX: usize = 896;
 /// Entries of a shard on average, at most, where all are there from the beginning: few shards are full then.
 const SHARD_FILLED_ENTRIES: usize = 800;
+/// So many insertions are gathered.
+const RECENT_MAX: usize = 448;
 /// Bits of a hash that choose a shard, at most: paths made to collide cannot double the directory for ever.
 const DEPTH_MAX: u32 = 20;
 /// Where these bits are: the tables inside use the lowest and the highest ones.
@@ -30,6 +32,10 @@ pub(super) struct PathIndex {
     directory: Vec<u32>,
     depth: u32,
     shards: Vec<Shard>,
+    /// What was inserted last, while many insertions are gathered, and nothing otherwise: a table that stays in a processor's first cache. Each place in the shards
+    /// has to be fetched from memory, and those of many entries are fetched at the same time when they are put there together.
+    recent: HashTable<(u64, Index)>,
+    is_gathering: bool,
     len: usize,
     /// Entries that growth has moved since the last insertion began.
     #[cfg(test)]
@@ -38,6 +44,15 @@ pub(super) struct PathIndex {
 
 const fn bits(hash: u64, depth: u32) -> usize {
     ((hash >> DEPTH_SHIFT) & ((1 << depth) - 1)) as usize
+}
+
+/// How many bits choose a shard where there are so many entries from the beginning.
+const fn depth_for(entries: usize) -> u32 {
+    let mut depth = 0;
+    while entries >> depth > SHARD_FILLED_ENTRIES && depth < DEPTH_MAX {
+        depth += 1;
+    }
+    depth
 }
 
 impl PathIndex {
@@ -49,66 +64,91 @@ impl PathIndex {
                 depth: 0,
                 entries: HashTable::new(),
             }],
+            recent: HashTable::new(),
+            is_gathering: false,
             len: 0,
             #[cfg(test)]
             moved: 0,
         }
     }
 
-    /// The index of the nodes at places 0, 1, 2 and so on, whose paths have these hashes. `is_same`: two nodes have the same path.
+    /// The index of these nodes, whose paths have these hashes, with room for `room` of them. `is_same`: two nodes have the same path.
     ///
     /// One shard is filled behind the other, so that what is written to stays in the processor's caches.
     ///
     /// Errors: the place of a node whose path another one has.
     pub(super) fn filled(
-        hashes: &[u64],
+        nodes: impl Iterator<Item = (Index, u64)> + Clone,
+        room: usize,
         is_same: impl Fn(Index, Index) -> bool,
     ) -> Result<Self, Index> {
-        let mut depth = 0;
-        while hashes.len() >> depth > SHARD_FILLED_ENTRIES && depth < DEPTH_MAX {
-            depth += 1;
-        }
+        let depth = depth_for(room);
         // A shard has the places between its bound and the next one's.
         let mut bounds = alloc::vec![0_usize; (1 << depth) + 1];
-        for hash in hashes {
-            bounds[bits(*hash, depth) + 1] += 1;
+        let mut len = 0;
+        for (_, hash) in nodes.clone() {
+            bounds[bits(hash, depth) + 1] += 1;
+            len += 1;
         }
         for shard in 1..bounds.len() {
             bounds[shard] += bounds[shard - 1];
         }
         let mut next = bounds.clone();
-        let mut places = alloc::vec![0; hashes.len()];
-        for (at, hash) in (0..).zip(hashes) {
-            let place = &mut next[bits(*hash, depth)];
-            places[*place] = at;
+        let mut sorted = alloc::vec![(0, 0); len];
+        for (at, hash) in nodes {
+            let place = &mut next[bits(hash, depth)];
+            sorted[*place] = (at, hash);
             *place += 1;
         }
-        let hash_of = |at: &Index| hashes.get(*at as usize).copied().unwrap_or_default();
         let mut shards = Vec::with_capacity(1 << depth);
         for bound in bounds.windows(2) {
-            let places = &places[bound[0]..bound[1]];
-            let mut entries = HashTable::new();
-            if depth > 0 {
-                entries.reserve(places.len().max(SHARD_ENTRIES_MAX), hash_of);
-            }
-            for at in places {
-                let hash = hash_of(at);
-                let is_it = |other: &Index| hash_of(other) == hash && is_same(*other, *at);
-                match entries.entry(hash, is_it, hash_of) {
-                    Entry::Vacant(place) => drop(place.insert(*at)),
-                    Entry::Occupied(_) => return Err(*at),
-                }
-            }
-            shards.push(Shard { depth, entries });
+            let nodes = &sorted[bound[0]..bound[1]];
+            shards.push(Shard {
+                depth,
+                entries: Self::filled_shard(nodes, depth, &is_same)?,
+            });
         }
         Ok(Self {
             directory: (0..1 << depth).collect(),
             depth,
             shards,
-            len: hashes.len(),
+            recent: HashTable::new(),
+            is_gathering: false,
+            len,
             #[cfg(test)]
             moved: 0,
         })
+    }
+    /// The shard of these entries, which is one of 2^`depth`.
+    fn filled_shard(
+        nodes: &[(Index, u64)],
+        depth: u32,
+        is_same: impl Fn(Index, Index) -> bool,
+    ) -> Result<HashTable<Index>, Index> {
+        let room = if depth > 0 { SHARD_ENTRIES_MAX } else { 0 };
+        let mut entries = HashTable::with_capacity(nodes.len().max(room));
+        let hash_of = |at: &Index| {
+            let found = nodes.iter().find(|(other, _)| other == at);
+            found.map_or(0, |(_, hash)| *hash)
+        };
+        for (at, hash) in nodes {
+            let is_it = |other: &Index| is_same(*other, *at);
+            match entries.entry(*hash, is_it, hash_of) {
+                Entry::Vacant(place) => drop(place.insert(*at)),
+                Entry::Occupied(_) => return Err(*at),
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Whether so many entries find room without many a shard being divided.
+    pub(super) const fn has_room(&self, entries: usize) -> bool {
+        depth_for(entries) <= self.depth
+    }
+
+    /// Whether there are twice as many shards as there would be, had it been filled with what it holds.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.shards.len() >= 2 << depth_for(self.len)
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -120,7 +160,12 @@ impl PathIndex {
         at.map_or(0, |at| *at as usize)
     }
 
-    pub(super) fn find(&self, hash: u64, is_it: impl FnMut(&Index) -> bool) -> Option<Index> {
+    pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(&Index) -> bool) -> Option<Index> {
+        if self.is_gathering
+            && let Some(at) = self.find_recent(hash, &mut is_it)
+        {
+            return Some(at);
+        }
         let shard = self.shards.get(self.shard(hash))?;
         shard.entries.find(hash, is_it).copied()
     }
@@ -143,6 +188,38 @@ impl PathIndex {
         {
             self.moved = 0;
         }
+        self.len += 1;
+        if !self.is_gathering {
+            return self.put(hash, at, &hash_of);
+        }
+        let recent = (hash, at);
+        self.recent.insert_unique(hash, recent, |(hash, _)| *hash);
+        if self.recent.len() >= RECENT_MAX {
+            self.put_recent(hash_of);
+        }
+    }
+
+    /// Gathers insertions until [`Self::settle`].
+    pub(super) const fn gather(&mut self) {
+        self.is_gathering = true;
+    }
+
+    /// What was gathered is in its shards.
+    pub(super) fn settle(&mut self, hash_of: impl Fn(&Index) -> u64) {
+        self.is_gathering = false;
+        self.put_recent(hash_of);
+    }
+
+    fn put_recent(&mut self, hash_of: impl Fn(&Index) -> u64) {
+        let mut recent = core::mem::take(&mut self.recent);
+        for (hash, at) in recent.drain() {
+            self.put(hash, at, &hash_of);
+        }
+        self.recent = recent;
+    }
+
+    /// Puts an entry, which has been counted, into its shard.
+    fn put(&mut self, hash: u64, at: Index, hash_of: impl Fn(&Index) -> u64) {
         let mut place = self.shard(hash);
         if let Some(shard) = self.shards.get(place)
             && shard.entries.len() >= SHARD_ENTRIES_MAX
@@ -157,7 +234,6 @@ impl PathIndex {
                 self.moved += shard.entries.len();
             }
             shard.entries.insert_unique(hash, at, hash_of);
-            self.len += 1;
         }
     }
 
@@ -201,7 +277,20 @@ impl PathIndex {
         }
     }
 
-    pub(super) fn remove(&mut self, hash: u64, is_it: impl FnMut(&Index) -> bool) {
+    #[cold]
+    fn find_recent(&self, hash: u64, is_it: &mut impl FnMut(&Index) -> bool) -> Option<Index> {
+        let found = self.recent.find(hash, |(_, at)| is_it(at));
+        found.map(|(_, at)| *at)
+    }
+
+    pub(super) fn remove(&mut self, hash: u64, mut is_it: impl FnMut(&Index) -> bool) {
+        if self.is_gathering
+            && let Ok(entry) = self.recent.find_entry(hash, |(_, at)| is_it(at))
+        {
+            entry.remove();
+            self.len -= 1;
+            return;
+        }
         let place = self.shard(hash);
         if let Some(shard) = self.shards.get_mut(place)
             && let Ok(entry) = shard.entries.find_entry(hash, is_it)
@@ -246,6 +335,37 @@ mod tests {
         for at in 0..300_000 {
             let found = index.find(hash_of(&at), |other| *other == at);
             assert_eq!(found, (at % 3 != 0).then_some(at));
+        }
+    }
+
+    /// Those that were gathered, those before them, and those of which the hash is that of others.
+    #[test]
+    fn what_is_gathered_is_found_and_removed_at_once() {
+        for keep in [u64::MAX, 0x0000_0001_0000_0003] {
+            let hash_of = |at: &Index| FixedState::default().hash_one(at) & keep;
+            let mut index = grown(100, hash_of);
+            let mut there: BTreeSet<Index> = (0..100).collect();
+            index.gather();
+            for at in 100..2000 {
+                index.insert(hash_of(&at), at, hash_of);
+                there.insert(at);
+                for gone in [at - 1, at / 2].into_iter().filter(|gone| gone % 3 == 0) {
+                    index.remove(hash_of(&gone), |other| *other == gone);
+                    there.remove(&gone);
+                }
+                assert_eq!(index.len(), there.len());
+                assert_eq!(index.find(hash_of(&at), |other| *other == at), Some(at));
+            }
+            index.settle(hash_of);
+            assert!(index.recent.is_empty());
+            index.insert(hash_of(&2000), 2000, hash_of);
+            assert!(index.recent.is_empty(), "it is settled");
+            there.insert(2000);
+            for at in 0..=2000 {
+                let found = index.find(hash_of(&at), |other| *other == at);
+                assert_eq!(found.is_some(), there.contains(&at), "{at}");
+            }
+            assert_eq!(index.len(), there.len());
         }
     }
 

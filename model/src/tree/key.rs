@@ -41,6 +41,12 @@ enum Kept {
     Long(Box<[u8]>),
 }
 
+/// As it is kept: `/` and the empty path are one node, the root.
+#[inline]
+fn named(path: &[u8]) -> &[u8] {
+    if path == b"/" { b"" } else { path }
+}
+
 impl<'p> Key<'p> {
     /// `/` and the empty path are one node, the root.
     #[inline]
@@ -51,13 +57,19 @@ impl<'p> Key<'p> {
     /// The same, of a path that need not be text.
     #[inline]
     pub(super) fn of_bytes(path: &'p [u8]) -> Self {
-        let path = if path == b"/" { b"" } else { path };
+        let path = named(path);
         let mut hasher = FixedState::default().build_hasher();
         hasher.write(path);
         Self {
             path,
             hash: widened(kept(hasher.finish())),
         }
+    }
+
+    /// The key of `path`, of which the hash is known.
+    pub(super) fn known(path: &'p str, hash: u64) -> Self {
+        let path = named(path.as_bytes());
+        Self { path, hash }
     }
 
     pub(super) fn keep(self) -> KeptKey {

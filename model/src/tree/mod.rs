@@ -7,10 +7,12 @@
 pub mod acl;
 mod acl_table;
 pub mod apply;
+pub mod content;
 pub mod counter;
 pub mod digest;
 pub mod error;
 pub mod event;
+mod grow;
 pub mod image;
 mod index;
 mod key;

@@ -5,6 +5,7 @@
 
 use super::acl::{Acl, AclEntry, AclView, Id, perms};
 use super::acl_table::AclTable;
+use super::content::Content;
 use super::index::PathIndex;
 use super::key::Key;
 use super::page::{Index, NIL, Node, Pages};
@@ -20,13 +21,18 @@ use hashbrown::HashMap;
 /// All that is replicated, as of one zxid.
 pub struct Tree {
     pub(super) pages: Pages,
-    index: PathIndex,
+    pub(super) index: PathIndex,
     pub(super) acls: AclTable,
     owned: HashMap<SessionId, BTreeSet<Index>, FixedState>,
     containers: BTreeSet<Index>,
     ttls: BTreeSet<Index>,
     pub(super) sessions: BTreeMap<SessionId, i32>,
     pub(super) root: Index,
+    /// The node below which one was made last. The next one is mostly made there, too.
+    recent_parent: Index,
+    /// While many nodes come: how many have come below it that those above it do not count yet.
+    uncounted: i32,
+    pub(super) is_growing: bool,
     pub(super) last_zxid: Zxid,
     data_bytes: u64,
     ephemerals: usize,
@@ -88,6 +94,9 @@ impl Tree {
             ttls: BTreeSet::new(),
             sessions: BTreeMap::new(),
             root: NIL,
+            recent_parent: NIL,
+            uncounted: 0,
+            is_growing: false,
             last_zxid: Zxid::ZERO,
             data_bytes: 0,
             ephemerals: 0,
@@ -233,17 +242,6 @@ impl Tree {
         Some(NodeRef { tree: self, node })
     }
 
-    /// Fetches what look-ups of these paths will need from memory, all of it at the same time. In a large tree a look-up is a chain of
-    /// such fetches, each of which takes longer than all that is computed for a transaction.
-    pub fn warm<'p>(&self, paths: impl Iterator<Item = &'p str>) {
-        let mut seen = 0;
-        for path in paths {
-            let near = |at| seen ^= self.pages.get(at).map_or(0, Node::hash);
-            self.index.touch(Key::of(path).hash, near);
-        }
-        core::hint::black_box(seen);
-    }
-
     pub(super) fn lookup(&self, path: &str) -> Option<Index> {
         self.lookup_key(Key::of(path))
     }
@@ -251,6 +249,17 @@ impl Tree {
     /// The same, of a path whose hash is known.
     pub(super) fn lookup_key(&self, key: Key<'_>) -> Option<Index> {
         self.place_of(key).map(|(at, _)| at)
+    }
+
+    /// The same, of the parent of a node that is to be made.
+    pub(super) fn lookup_parent(&mut self, path: &str) -> Option<Index> {
+        // Another node may lie in that place by now: its own path tells.
+        let recent = self.pages.get(self.recent_parent);
+        if recent.is_none_or(|node| node.raw_path() != path.as_bytes()) {
+            self.count_uncounted();
+            self.recent_parent = self.lookup(path)?;
+        }
+        Some(self.recent_parent)
     }
 
     fn place_of(&self, Key { path, hash }: Key<'_>) -> Option<(Index, &Node)> {
@@ -296,28 +305,33 @@ impl Tree {
             None if key.path.is_empty() => NIL,
             None => return None,
         };
-        Some(self.place(parent, key, data, acl, stat))
+        Some(self.place(parent, Content::of(key, data), acl, stat, |_| {}))
     }
 
-    /// Adds a node that is known to be absent below a parent that is known to be there; `acl` has been counted by the caller.
+    /// Adds a node that is known to be absent below a parent that is known to be there, which `tell` changes beside; `acl` has been counted
+    /// by the caller.
     pub(super) fn place(
         &mut self,
         parent: Index,
-        key: Key<'_>,
-        data: Option<&[u8]>,
+        content: Content,
         acl: u32,
         stat: &StatPersisted,
+        tell: impl FnOnce(&mut Node),
     ) -> Index {
-        let at = self.pages.insert(Node::new(key, data, acl, stat, parent));
+        let (hash, bytes) = (content.hash(), content.data_bytes());
+        let mut node = Node::new(content, acl, stat, parent);
+        let up = self.pages.get(parent);
+        node.next = up.map_or(NIL, Node::first_child);
+        let sibling = node.next;
+        let at = self.pages.insert(node);
         if parent == NIL {
             self.root = at;
         } else {
-            self.link(at, parent);
+            self.link(at, parent, sibling, tell);
         }
         let pages = &self.pages;
         let hash_of = |&other: &Index| pages.get(other).map_or(0, Node::hash);
-        self.index.insert(key.hash, at, hash_of);
-        let bytes = data.map_or(0, <[u8]>::len);
+        self.index.insert(hash, at, hash_of);
         self.count_in(at, bytes, stat.ephemeral_owner);
         at
     }
@@ -352,32 +366,22 @@ impl Tree {
         at
     }
 
-    /// Makes all nodes found by their paths, which have these hashes, by place.
-    ///
-    /// Errors: the path that two of them have.
-    pub(super) fn fill_index(&mut self, hashes: &[u64]) -> Result<(), Box<str>> {
-        let pages = &self.pages;
-        let raw_path = |at: Index| pages.get(at).map(Node::raw_path);
-        let filled = PathIndex::filled(hashes, |a, b| raw_path(a) == raw_path(b));
-        let path = |at: Index| Box::<str>::from(pages.get(at).map_or("", Node::path));
-        self.index = filled.map_err(path)?;
-        Ok(())
-    }
-
-    fn link(&mut self, at: Index, parent: Index) {
+    /// A node has come below `parent`, whose first child was `sibling` so far.
+    fn link(&mut self, at: Index, parent: Index, sibling: Index, tell: impl FnOnce(&mut Node)) {
         let Some(up) = self.pages.get_mut(parent) else {
             return;
         };
-        let first = up.first_child();
+        tell(up);
         up.set_children(at, up.children().wrapping_add(1));
         up.count_below(1);
         let above = up.parent;
-        self.count_below(above, 1);
-        if let Some(sibling) = self.pages.get_mut(first) {
-            sibling.prev = at;
+        if self.is_growing && parent == self.recent_parent {
+            self.uncounted += 1;
+        } else {
+            self.count_below(above, 1);
         }
-        if let Some(node) = self.pages.get_mut(at) {
-            node.next = first;
+        if let Some(sibling) = self.pages.get_mut(sibling) {
+            sibling.prev = at;
         }
     }
 
@@ -401,6 +405,16 @@ impl Tree {
         self.count_below(node.parent, -1);
     }
 
+    /// Those above the recent parent count what has come below it since they were told last.
+    pub(super) fn count_uncounted(&mut self) {
+        let change = core::mem::take(&mut self.uncounted);
+        if change > 0
+            && let Some(parent) = self.pages.get(self.recent_parent)
+        {
+            self.count_below(parent.parent, change);
+        }
+    }
+
     /// A node came or went below `at`: all above it count it, so that nobody has to walk through a subtree to know its size.
     fn count_below(&mut self, mut at: Index, change: i32) {
         while let Some(node) = self.pages.get_mut(at) {
@@ -411,6 +425,7 @@ impl Tree {
 
     /// Removes a node without children; its ACL stays counted, for the caller to release after showing it to watchers.
     pub(super) fn remove(&mut self, at: Index) -> Option<u32> {
+        self.count_uncounted();
         let node = self.pages.remove(at)?;
         self.unlink(&node);
         self.index.remove(node.hash(), |&other| other == at);
@@ -590,101 +605,4 @@ impl<'t> Iterator for Children<'t> {
 impl ExactSizeIterator for Children<'_> {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::vec;
-
-    fn names(tree: &Tree, path: &str) -> Vec<&'static str> {
-        let mut names: Vec<_> = tree
-            .find(path)
-            .into_iter()
-            .flat_map(|n| n.children())
-            .map(|n| &*Box::leak(Box::<str>::from(n)))
-            .collect();
-        names.sort_unstable();
-        names
-    }
-
-    #[test]
-    fn a_fresh_tree_has_four_nodes_and_zookeepers_odd_stats() {
-        let tree = Tree::new();
-        assert_eq!(tree.len(), 4);
-        assert_eq!(names(&tree, "/zookeeper"), ["config", "quota"]);
-        let stat = |p| {
-            tree.find(p)
-                .map(|n| (n.stat().cversion, n.stat().aversion, n.stat().num_children))
-        };
-        assert_eq!(stat("/"), Some((-1, 0, 1)));
-        assert_eq!(stat(""), Some((-1, 0, 1)));
-        assert_eq!(stat("/zookeeper"), Some((-2, 0, 2)));
-        assert_eq!(stat("/zookeeper/config"), Some((0, -1, 0)));
-        assert_eq!(
-            tree.find("/zookeeper/config").map(|n| n.acl()[0].perms),
-            Some(perms::READ)
-        );
-        assert_eq!(
-            tree.find("/zookeeper/quota").and_then(|n| n.data()),
-            Some(&b""[..])
-        );
-    }
-
-    #[test]
-    fn children_stay_linked_whichever_goes_first() {
-        for gone in ["/a", "/b", "/c"] {
-            let mut tree = Tree::new();
-            for path in ["/a", "/b", "/c"] {
-                tree.insert(path, None, &[], &StatPersisted::default());
-            }
-            let at = tree.lookup(gone).unwrap_or(NIL);
-            assert!(tree.remove(at).is_some());
-            let left: Vec<_> = ["a", "b", "c", "zookeeper"]
-                .into_iter()
-                .filter(|n| gone[1..] != **n)
-                .collect();
-            assert_eq!(names(&tree, "/"), left);
-            assert!(tree.find(gone).is_none());
-        }
-    }
-
-    /// C-48: the size of a subtree is known, whatever comes and goes in it, and equals what a walk would count.
-    #[test]
-    fn c_48_the_size_of_a_subtree_is_what_a_walk_counts() {
-        let mut tree = Tree::new();
-        let mut random = 1_u32;
-        let mut next = |below: u32| {
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (random >> 8) % below
-        };
-        for _ in 0..3000 {
-            let mut path = alloc::string::String::new();
-            for _ in 0..=next(4) {
-                path.push_str(["/a", "/b", "/c"][next(3) as usize]);
-            }
-            match tree.lookup(&path) {
-                Some(at) if tree.at(at).is_some_and(|n| n.num_children() == 0) => {
-                    tree.remove(at);
-                }
-                _ => drop(tree.insert(&path, None, &[], &StatPersisted::default())),
-            }
-            let at = ["", "/a", "/b", "/a/b", "/c/c/c"][next(5) as usize];
-            let prefix = alloc::format!("{at}/");
-            let walked = tree.nodes().filter(|n| n.path.starts_with(&prefix)).count();
-            let known = tree.find(at).map_or(0, NodeRef::descendants);
-            assert_eq!(known, walked, "below {at:?}");
-        }
-    }
-
-    #[test]
-    fn descendants_are_counted_through_all_levels() {
-        let mut tree = Tree::new();
-        for path in ["/a", "/a/b", "/a/c", "/a/b/d", "/e"] {
-            tree.insert(path, None, &[], &StatPersisted::default());
-        }
-        let count = |p| tree.find(p).map(NodeRef::descendants);
-        assert_eq!(
-            (count("/a"), count("/e"), count("/")),
-            (Some(3), Some(0), Some(8))
-        );
-        assert_eq!(vec![count("/none")], [None]);
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! A node that was never changed since it was made, and never had a child, has no [`More`]: most nodes of a big tree are such.
 //! Path and data are one allocation. Children are a list through their nodes, so that a child costs no set entry.
 
-use super::key::{self, Key};
+use super::content::Content;
 use super::stat::StatPersisted;
 use crate::ids::Zxid;
 use alloc::boxed::Box;
@@ -16,8 +16,6 @@ pub(super) type Index = u32;
 pub(super) const NIL: Index = u32::MAX;
 /// Nodes a page holds: what a write copies at most once while an image is held.
 const PAGE_NODES: usize = 32;
-/// Bit of [`Node::path_len`]: the data is null, which is not the same as empty.
-const NULL_DATA: u32 = 1 << 31;
 
 #[derive(Clone)]
 struct More {
@@ -40,11 +38,7 @@ pub(super) struct Node {
     czxid: Zxid,
     ctime: i64,
     more: Option<Box<More>>,
-    /// Path, then data.
-    blob: Box<[u8]>,
-    path_len: u32,
-    /// What is kept of the hash of the path.
-    hash: u32,
+    content: Content,
     /// Place in the table of ACLs.
     pub(super) acl: u32,
     pub(super) parent: Index,
@@ -52,35 +46,13 @@ pub(super) struct Node {
     pub(super) prev: Index,
 }
 
-fn blob(path: &[u8], data: Option<&[u8]>) -> (Box<[u8]>, u32) {
-    let data_bytes = data.unwrap_or_default();
-    let mut bytes = Vec::with_capacity(path.len() + data_bytes.len());
-    bytes.extend_from_slice(path);
-    bytes.extend_from_slice(data_bytes);
-    // Frames are at most a few MB, so a path fits; a longer one would be cut at a place that is read back consistently.
-    let len = (path.len() as u32) & !NULL_DATA;
-    (
-        bytes.into_boxed_slice(),
-        if data.is_none() { len | NULL_DATA } else { len },
-    )
-}
-
 impl Node {
-    pub(super) fn new(
-        Key { path, hash }: Key<'_>,
-        data: Option<&[u8]>,
-        acl: u32,
-        stat: &StatPersisted,
-        parent: Index,
-    ) -> Self {
-        let (blob, path_len) = blob(path, data);
+    pub(super) fn new(content: Content, acl: u32, stat: &StatPersisted, parent: Index) -> Self {
         let mut node = Self {
             czxid: stat.czxid,
             ctime: stat.ctime,
             more: None,
-            blob,
-            path_len,
-            hash: key::kept(hash),
+            content,
             acl,
             parent,
             next: NIL,
@@ -92,43 +64,25 @@ impl Node {
         node
     }
 
-    fn path_bytes(&self) -> usize {
-        (self.path_len & !NULL_DATA) as usize
-    }
-
     pub(super) fn path(&self) -> &str {
-        // The bytes were written from a `str`; were they not, the node would be found under no path.
-        core::str::from_utf8(self.raw_path()).unwrap_or_default()
+        self.content.path()
     }
 
     pub(super) fn raw_path(&self) -> &[u8] {
-        self.blob.get(..self.path_bytes()).unwrap_or_default()
+        self.content.raw_path()
     }
 
-    /// The hash of the path, as a [`Key`] has it.
+    /// The hash of the path, as a [`Key`](super::key::Key) has it.
     pub(super) const fn hash(&self) -> u64 {
-        key::widened(self.hash)
+        self.content.hash()
     }
 
     pub(super) fn data(&self) -> Option<&[u8]> {
-        if self.path_len & NULL_DATA == 0 {
-            self.blob.get(self.path_bytes()..)
-        } else {
-            None
-        }
+        self.content.data()
     }
 
     pub(super) fn set_data(&mut self, data: Option<&[u8]>) {
-        let start = self.path_bytes();
-        match data {
-            Some(data) if start + data.len() == self.blob.len() => {
-                if let Some(old) = self.blob.get_mut(start..) {
-                    old.copy_from_slice(data);
-                }
-                self.path_len &= !NULL_DATA;
-            }
-            _ => (self.blob, self.path_len) = blob(self.raw_path(), data),
-        }
+        self.content.set_data(data);
     }
 
     pub(super) fn stat(&self) -> StatPersisted {
@@ -175,6 +129,10 @@ impl Node {
         m.aversion = stat.aversion;
     }
 
+    pub(super) const fn czxid(&self) -> Zxid {
+        self.czxid
+    }
+
     pub(super) fn owner(&self) -> i64 {
         self.more.as_ref().map_or(0, |m| m.owner)
     }
@@ -190,6 +148,22 @@ impl Node {
     pub(super) fn count_below(&mut self, change: i32) {
         let m = self.more();
         m.below = m.below.saturating_add_signed(change);
+    }
+
+    /// A child was made with this transaction, which says the counter of children's changes from then on; -1: one more than before.
+    ///
+    /// A replayed create must not turn the counter back: sequence numbers would come twice.
+    pub(super) fn count_child(&mut self, cversion: i32, zxid: Zxid) {
+        let m = self.more();
+        let new = if cversion == -1 {
+            m.cversion.wrapping_add(1)
+        } else {
+            cversion
+        };
+        if new > m.cversion {
+            m.cversion = new;
+            m.pzxid = zxid;
+        }
     }
 
     pub(super) fn first_child(&self) -> Index {
@@ -254,6 +228,14 @@ impl Pages {
         node
     }
 
+    /// All nodes with their places, in the order in which they lie in memory.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Index, &Node)> + Clone {
+        let slots = self.pages.iter().flat_map(|page| page.0.iter());
+        (0..)
+            .zip(slots)
+            .filter_map(|(at, slot)| Some((at, slot.as_ref()?)))
+    }
+
     /// The pages without the list of free places: what an image needs.
     pub(super) fn share(&self) -> Self {
         Self {
@@ -275,7 +257,7 @@ mod tests {
 
     #[test]
     fn null_and_empty_data_are_kept_apart_when_data_changes() {
-        let mut node = Node::new(Key::of("/a"), None, 0, &StatPersisted::default(), NIL);
+        let mut node = Node::new(Content::new("/a", None), 0, &StatPersisted::default(), NIL);
         assert_eq!((node.path(), node.data()), ("/a", None));
         for data in [Some(&b""[..]), Some(b"abc"), Some(b"xyz"), None, Some(b"")] {
             node.set_data(data);
@@ -287,8 +269,7 @@ mod tests {
     fn a_shared_image_keeps_what_is_changed_later() {
         let mut pages = Pages::default();
         let at = pages.insert(Node::new(
-            Key::of("/a"),
-            Some(b"old"),
+            Content::new("/a", Some(b"old")),
             0,
             &StatPersisted::default(),
             NIL,

@@ -28,7 +28,9 @@ pub fn shown(path: &str) -> &str {
 /// Everything before the last slash and everything behind it; `None` without a slash.
 #[must_use]
 pub fn split(path: &str) -> Option<(&str, &str)> {
-    path.rsplit_once('/')
+    // Over bytes: what the standard library does for any pattern takes several times as long, and this is done for each node that is made.
+    let slash = path.bytes().rposition(|byte| byte == b'/')?;
+    Some((path.get(..slash)?, path.get(slash + 1..)?))
 }
 
 /// The full rule, for paths that a write names or makes.

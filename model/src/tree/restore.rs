@@ -7,6 +7,7 @@
 
 use super::acl::AclEntry;
 use super::acl_table::OPEN;
+use super::content::Content;
 use super::image::OPEN_ACL_ID;
 use super::key::Key;
 use super::node::Tree;
@@ -119,7 +120,7 @@ impl Restore {
         let key = Key::of(path);
         if self.is_in_order && self.find_parent(key.path) {
             self.tree.acls.keep(acl);
-            self.append(Node::new(key, data, acl, stat, NIL));
+            self.append(Node::new(Content::of(key, data), acl, stat, NIL));
             return Ok(());
         }
         if self.is_in_order {

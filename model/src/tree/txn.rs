@@ -39,51 +39,54 @@ pub enum Created {
 }
 
 /// The change itself. Paths are final: sequence numbers are filled in, ACLs are resolved.
+///
+/// `P`, `D` and `A` hold its paths, data and lists of access control. A transaction that is kept owns them; one that is applied and then
+/// forgotten, as in a start, may borrow them from what it was read from.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[expect(
     missing_docs,
     reason = "fields are those of the records of SPEC.md, named as there"
 )]
-pub enum Txn {
+pub enum Txn<P = Box<str>, D = Bytes, A = Vec<AclEntry>> {
     /// `parent_cversion` is the parent's persisted cversion after the create; -1 in very old logs: parent's + 1.
     Create {
-        path: Box<str>,
-        data: Option<Bytes>,
-        acl: Vec<AclEntry>,
+        path: P,
+        data: Option<D>,
+        acl: A,
         created: Created,
         parent_cversion: i32,
     },
     /// Type 2, or type 20 for a container.
     Delete {
-        path: Box<str>,
+        path: P,
         container: bool,
     },
     /// `version` is the new version. Type 5, or type 16 for a reconfiguration.
     SetData {
-        path: Box<str>,
-        data: Option<Bytes>,
+        path: P,
+        data: Option<D>,
         version: i32,
         reconfig: bool,
     },
     /// `version` is the new aversion.
     SetAcl {
-        path: Box<str>,
-        acl: Vec<AclEntry>,
+        path: P,
+        acl: A,
         version: i32,
     },
     /// Only inside a multi: `version` is the checked version + 1.
     Check {
-        path: Box<str>,
+        path: P,
         version: i32,
     },
     /// All or nothing: with an [`Txn::Error`] among them nothing is applied.
-    Multi(Vec<Txn>),
+    Multi(Vec<Self>),
     CreateSession {
         timeout_ms: i32,
     },
     /// The session's ephemeral nodes; `None` in logs that do not list them.
     CloseSession {
-        paths: Option<Vec<Box<str>>>,
+        paths: Option<Vec<P>>,
     },
     /// A refused write: it takes a zxid and changes nothing.
     Error {

@@ -28,6 +28,7 @@ use crate::limits::PAYLOAD_BYTES_MAX;
 use bytes::{Buf, BytesMut};
 use std::collections::VecDeque;
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use zabra_model::ids::Zxid;
 
@@ -57,6 +58,8 @@ pub struct LogFile<R> {
     /// Entries are pieces of it: they are not copied.
     buffer: BytesMut,
     start: usize,
+    /// Where in it the payload of the last entry is.
+    payload: Range<usize>,
     /// Position in the file of `buffer[start]`.
     offset: u64,
     /// Position of the entry that was given out last, and of what comes behind it.
@@ -81,6 +84,7 @@ impl<R: Read> LogFile<R> {
             newest,
             buffer: BytesMut::new(),
             start: 0,
+            payload: 0..0,
             offset: 0,
             entry_at: 0,
             entries_end: 0,
@@ -133,6 +137,7 @@ impl<R: Read> LogFile<R> {
         }
         self.buffer.advance(self.start);
         self.start = 0;
+        self.payload = 0..0;
         let mut have = self.buffer.len();
         let target = wanted.max(READ_BYTES);
         while have < wanted {
@@ -169,7 +174,7 @@ impl<R: Read> LogFile<R> {
         }
     }
 
-    fn end(&mut self, torn: Option<&'static str>) -> Result<Option<LogEntry>> {
+    fn end(&mut self, torn: Option<&'static str>) -> Result<Option<Zxid>> {
         self.ended = true;
         self.torn = torn.map(|what| TornTail {
             path: self.path.clone(),
@@ -180,12 +185,7 @@ impl<R: Read> LogFile<R> {
     }
 
     /// An entry is not whole: the end of the file, unless it is its length that is wrong.
-    fn cut(
-        &mut self,
-        payload_bytes: usize,
-        sum: u32,
-        torn: &'static str,
-    ) -> Result<Option<LogEntry>> {
+    fn cut(&mut self, payload_bytes: usize, sum: u32, torn: &'static str) -> Result<Option<Zxid>> {
         let rest = self.ahead().get(ENTRY_HEAD_BYTES..).unwrap_or_default();
         let rest = rest.get(..payload_bytes).unwrap_or(rest);
         match length_by_sum(rest, sum) {
@@ -209,6 +209,26 @@ impl<R: Read> LogFile<R> {
     /// # Errors
     /// [`StorageError::DamagedEntry`], [`StorageError::Io`].
     pub fn next_entry(&mut self) -> Result<Option<LogEntry>> {
+        let zxid = self.advance()?;
+        Ok(zxid.map(|zxid| self.take(zxid)))
+    }
+
+    /// The payload that [`Self::advance`] has found, as a piece of its own. To be asked for once.
+    fn take(&mut self, zxid: Zxid) -> LogEntry {
+        let Range { start, end } = std::mem::take(&mut self.payload);
+        self.buffer.advance(start);
+        let payload = self.buffer.split_to(end - start).freeze();
+        self.start -= end;
+        LogEntry { zxid, payload }
+    }
+
+    /// The same, where it lies.
+    fn payload(&self) -> &[u8] {
+        self.buffer.get(self.payload.clone()).unwrap_or_default()
+    }
+
+    /// As [`Self::next_entry`], without its payload.
+    fn advance(&mut self) -> Result<Option<Zxid>> {
         if self.ended {
             return Ok(None);
         }
@@ -252,16 +272,13 @@ impl<R: Read> LogFile<R> {
         let Some(zxid) = zxid_of_payload(payload) else {
             return self.damaged(format!("{payload_bytes} bytes hold no transaction header"));
         };
-        self.buffer.advance(self.start + ENTRY_HEAD_BYTES);
-        let payload = self.buffer.split_to(payload_bytes).freeze();
-        // The byte behind it is left.
-        self.start = 0;
+        let begin = self.start + ENTRY_HEAD_BYTES;
+        self.payload = begin..begin + payload_bytes;
         self.entry_at = self.offset;
-        self.consume(1);
-        self.offset += (entry_bytes - 1) as u64;
+        self.consume(entry_bytes);
         self.entries_end = self.offset;
         self.entries += 1;
-        Ok(Some(LogEntry { zxid, payload }))
+        Ok(Some(zxid))
     }
 
     /// Where the next entry begins; after the end of the file, where its entries end.
@@ -434,11 +451,37 @@ impl<D: Disk> LogReader<D> {
         }
     }
 
+    /// How long the files are that have not been opened yet.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn bytes(&self) -> Result<u64> {
+        self.files.iter().try_fold(0, |bytes, (_, path)| {
+            Ok(bytes + self.disk.len(path)?.unwrap_or(0))
+        })
+    }
+
     /// The next entry, or `None` when there are no more.
     ///
     /// # Errors
     /// [`StorageError::Hole`] if transactions are missing before it; all errors of [`LogFile`].
     pub fn next_entry(&mut self) -> Result<Option<LogEntry>> {
+        let zxid = self.advance()?;
+        let entry = |zxid| Some(self.current.as_mut()?.take(zxid));
+        Ok(zxid.and_then(entry))
+    }
+
+    /// The payload of the entry that [`Self::advance`] has found.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        self.current.as_ref().map_or(&[], LogFile::payload)
+    }
+
+    /// As [`Self::next_entry`], with its payload left where it was read: [`Self::payload`] shows it until the next entry.
+    ///
+    /// # Errors
+    /// As of [`Self::next_entry`].
+    pub fn advance(&mut self) -> Result<Option<Zxid>> {
         if self.last >= self.upto {
             return Ok(None);
         }
@@ -451,7 +494,7 @@ impl<D: Disk> LogReader<D> {
                 self.current = Some(LogFile::new(self.disk.read(&path)?, &path, newest)?);
                 continue;
             };
-            let Some(entry) = file.next_entry()? else {
+            let Some(zxid) = file.advance()? else {
                 if let Some(torn) = file.torn() {
                     self.torn.push(torn.clone());
                 }
@@ -461,24 +504,24 @@ impl<D: Disk> LogReader<D> {
                 self.ended = self.current.take();
                 continue;
             };
-            if entry.zxid <= self.start {
+            if zxid <= self.start {
                 continue;
             }
             let begins = file.entries == 1;
             if begins {
-                file.previous = file.previous.filter(|p| follows(*p, entry.zxid));
+                file.previous = file.previous.filter(|p| follows(*p, zxid));
             }
             let chained = begins && file.previous.is_some();
-            if !follows(self.last, entry.zxid) || (chained && file.previous > Some(self.last)) {
+            if !follows(self.last, zxid) || (chained && file.previous > Some(self.last)) {
                 return Err(StorageError::Hole {
                     path: file.path.clone(),
                     after: self.last,
-                    found: entry.zxid,
+                    found: zxid,
                 });
             }
             if begins
                 && !chained
-                && entry.zxid.epoch() > self.last.epoch()
+                && zxid.epoch() > self.last.epoch()
                 && let Some((path, offset, behind)) = self.entry_behind_end()?
             {
                 return Err(StorageError::DamagedEntry {
@@ -489,11 +532,11 @@ impl<D: Disk> LogReader<D> {
                     ),
                 });
             }
-            if entry.zxid > self.upto {
+            if zxid > self.upto {
                 return Ok(None);
             }
-            self.last = entry.zxid;
-            return Ok(Some(entry));
+            self.last = zxid;
+            return Ok(Some(zxid));
         }
     }
 

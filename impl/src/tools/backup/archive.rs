@@ -355,7 +355,7 @@ impl SnapshotSink for Summing {
         &mut self,
         path: &str,
         data: Option<&[u8]>,
-        _acl: Acl,
+        _acl: &Acl,
         stat: StatPersisted,
     ) -> Result<(), Refused> {
         self.0 = self.0.wrapping_add(node_digest(path, data, &stat));

@@ -9,6 +9,7 @@
 //! The SNAP stream then ends with a signature; a file with a seal.
 
 use crate::wire::cursor::FIELD_BYTES_MAX;
+use bytes::Buf;
 use std::collections::HashMap;
 use zabra_model::ids::{SessionId, Zxid};
 use zabra_model::tree::acl::{Acl, AclEntry, Id, perms};
@@ -61,7 +62,7 @@ pub trait SnapshotSink {
         &mut self,
         path: &str,
         data: Option<&[u8]>,
-        acl: Acl,
+        acl: &Acl,
         stat: StatPersisted,
     ) -> Result<(), Refused>;
 }
@@ -344,28 +345,30 @@ impl BodyDecoder {
     ) -> Result<(), Stop> {
         let data = from.bytes()?;
         let acl_id = from.i64()?;
-        let mut from = Cursor {
-            rest: from.take(STAT_BYTES)?,
-        };
+        let raw = from.array::<STAT_BYTES>()?;
+        let mut at = raw.as_slice();
         let stat = StatPersisted {
-            czxid: Zxid(from.i64()? as u64),
-            mzxid: Zxid(from.i64()? as u64),
-            ctime: from.i64()?,
-            mtime: from.i64()?,
-            version: from.i32()?,
-            cversion: from.i32()?,
-            aversion: from.i32()?,
-            ephemeral_owner: from.i64()?,
-            pzxid: Zxid(from.i64()? as u64),
+            czxid: Zxid(at.get_u64()),
+            mzxid: Zxid(at.get_u64()),
+            ctime: at.get_i64(),
+            mtime: at.get_i64(),
+            version: at.get_i32(),
+            cversion: at.get_i32(),
+            aversion: at.get_i32(),
+            ephemeral_owner: at.get_i64(),
+            pzxid: Zxid(at.get_u64()),
         };
-        let acl = match self.acls.get(&acl_id) {
-            _ if acl_id == OPEN_ACL_ID => &self.open,
-            Some(acl) => acl,
+        let acl = if acl_id == OPEN_ACL_ID {
+            &self.open
+        } else {
             // A snapshot of ZooKeeper that was taken while its tree changed: the table was written before the node. The
             // transaction that brought the list comes after the snapshot; until it does, nobody may do anything.
-            None => &self.closed,
+            self.acls.get(&acl_id).unwrap_or(&self.closed)
         };
-        sink.node(&String::from_utf8_lossy(path), data, acl.clone(), stat)?;
+        match std::str::from_utf8(path) {
+            Ok(path) => sink.node(path, data, acl, stat)?,
+            Err(_) => sink.node(&String::from_utf8_lossy(path), data, acl, stat)?,
+        }
         self.newest = self.newest.max(stat.czxid).max(stat.mzxid).max(stat.pzxid);
         Ok(())
     }
@@ -461,14 +464,14 @@ pub(crate) mod tests {
             &mut self,
             path: &str,
             data: Option<&[u8]>,
-            acl: Acl,
+            acl: &Acl,
             stat: StatPersisted,
         ) -> Result<(), Refused> {
             if self.nodes.is_empty() != path.is_empty() {
                 return Err(Refused(format!("{path:?} has no parent")));
             }
             let data = data.map(<[u8]>::to_vec);
-            self.nodes.push((path.to_owned(), data, acl, stat));
+            self.nodes.push((path.to_owned(), data, acl.clone(), stat));
             Ok(())
         }
     }

@@ -26,6 +26,8 @@ pub struct TreeSink {
     restore: Restore,
     /// Lists seen so far by their place in memory (they stay alive here), so that equal ones are not compared each time.
     lists: HashMap<usize, (i64, Acl)>,
+    /// The place of the last node's, which is mostly that of the next one's, and its number.
+    last: Option<(usize, i64)>,
 }
 
 impl Default for TreeSink {
@@ -41,7 +43,27 @@ impl TreeSink {
         Self {
             restore: Restore::new(),
             lists: HashMap::new(),
+            last: None,
         }
+    }
+
+    /// The number of a list; one that is new is told to the tree.
+    fn id_of(&mut self, acl: &Acl) -> i64 {
+        let place = acl.as_ptr().addr();
+        if let Some((id, _)) = self.lists.get(&place) {
+            return *id;
+        }
+        let open = matches!(&**acl, [e] if e.perms == perms::ALL && e.is_world());
+        let id = if open {
+            OPEN_ACL_ID
+        } else {
+            self.lists.len() as i64 + 1
+        };
+        if !open {
+            self.restore.acl(id, acl);
+        }
+        self.lists.insert(place, (id, acl.clone()));
+        id
     }
 
     /// The tree as of `zxid`.
@@ -67,23 +89,15 @@ impl SnapshotSink for TreeSink {
         &mut self,
         path: &str,
         data: Option<&[u8]>,
-        acl: Acl,
+        acl: &Acl,
         stat: StatPersisted,
     ) -> Result<(), Refused> {
         let place = acl.as_ptr().addr();
-        let next = self.lists.len() as i64 + 1;
-        let id = match self.lists.get(&place) {
-            Some((id, _)) => *id,
-            None => {
-                let open = matches!(&*acl, [e] if e.perms == perms::ALL && e.is_world());
-                let id = if open { OPEN_ACL_ID } else { next };
-                if !open {
-                    self.restore.acl(id, &acl);
-                }
-                self.lists.insert(place, (id, acl));
-                id
-            }
+        let id = match self.last {
+            Some((last, id)) if last == place => id,
+            _ => self.id_of(acl),
         };
+        self.last = Some((place, id));
         self.restore
             .node(path, data, id, &stat)
             .map_err(|e| Refused(e.to_string()))
@@ -154,5 +168,33 @@ impl<'i> TreeStream<'i> {
             }
         }
         Ok(!self.is_ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_node_has_its_own_list_whatever_the_one_before_it_has() {
+        let list = |id: &str| {
+            let (scheme, id) = ("ip".into(), id.into());
+            let id = Id { scheme, id };
+            Acl::from([AclEntry { perms: 1, id }])
+        };
+        let lists = [open_acl(), list("10.0.0.1"), list("10.0.0.2")];
+        let mut sink = TreeSink::new();
+        let stat = StatPersisted::default();
+        sink.node("", None, &lists[0], stat).unwrap();
+        let order = [0, 0, 1, 1, 2, 0, 2, 1, 0, 1, 2, 2];
+        for (n, list) in order.into_iter().enumerate() {
+            let path = format!("/n{n}");
+            sink.node(&path, None, &lists[list], stat).unwrap();
+        }
+        let tree = sink.finish(Zxid(1)).unwrap();
+        for (n, list) in order.into_iter().enumerate() {
+            let node = tree.find(&format!("/n{n}")).unwrap();
+            assert_eq!(node.acl().entries(), &*lists[list], "{n}");
+        }
     }
 }
