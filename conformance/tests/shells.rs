@@ -37,7 +37,6 @@ const DECIDED: &[(&str, &str)] = &[
     ("addauth nosuch x", "D-134: the answer is waited for, and told"),
     ("getEphemerals /t", "D-134: it was told before, and the session is over"),
     ("$ create -s /", "the client crate takes no sequential node whose name is a number alone at the root"),
-    ("$ get -s /o", "D-71: the ephemeral node has gone with the session that has made it"),
     ("$ setquota -n 0 /o", "D-71: what did nothing has exit code 1"),
     ("$ listquota /o", "D-71: what did nothing has exit code 1"),
     ("$ delete /p 7", "D-135: a version that is asked for is looked at"),
@@ -256,7 +255,6 @@ fn members(done: &mut Comparison) {
 const ONCE: &[&str] = &[
     "create /o one",
     "create /o again",
-    "create -e /o/e x",
     "get /o",
     "get -s /o",
     "get /none",
