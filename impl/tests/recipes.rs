@@ -315,7 +315,9 @@ fn places_barriers_and_queues_let_in_whom_they_should() {
         let come = || begin(&cluster, &["barrier", "/b", "3", "--", "sh", "-c", &go]);
         let mut first = [come(), come()];
         wait_for("two at the barrier", || {
-            (says(&cluster, &["ls", "/b"]).matches("member-").count() == 2).then_some(())
+            // The node is not there before the first has come.
+            let (_, out, _) = done(&cluster, &["ls", "/b"]);
+            (out.matches("member-").count() == 2).then_some(())
         });
         assert!(!at(&format!("go{round}")).exists());
         assert!(come().wait().unwrap().success());
