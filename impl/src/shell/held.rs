@@ -35,17 +35,29 @@ pub(super) async fn run(
     let mut child = spawn(session, command, variables)?;
     let mut states = session.client.state_watcher();
     let timeout = session.client.session_timeout();
-    let (mut soft, mut hard): (Option<Instant>, Option<Instant>) = (None, None);
+    let deadlines = || {
+        let now = Instant::now();
+        (now + timeout / 4, now + timeout / 2)
+    };
+    // The connection may have gone before anybody looked.
+    let (mut soft, mut hard) = match session.client.state() {
+        SessionState::Disconnected => {
+            let (soft, hard) = deadlines();
+            (Some(soft), Some(hard))
+        }
+        _ => (None, None),
+    };
     let mut cause = None;
     loop {
         let status = tokio::select! {
             status = child.wait() => Some(status),
             state = states.changed() => {
                 match state {
-                    SessionState::SyncConnected if cause != Some(Cause::Lost) => (soft, hard) = (None, None),
-                    SessionState::Disconnected if hard.is_none() => {
-                        let now = Instant::now();
-                        (soft, hard) = (Some(now + timeout / 4), Some(now + timeout / 2));
+                    SessionState::SyncConnected if cause.is_none() => (soft, hard) = (None, None),
+                    SessionState::Disconnected if cause != Some(Cause::Lost) => {
+                        let (first, last) = deadlines();
+                        soft = Some(first);
+                        hard = Some(hard.map_or(last, |grace: Instant| grace.min(last)));
                     }
                     state if state.is_terminated() => {
                         cause = Some(Cause::Lost);
