@@ -100,15 +100,32 @@ fn why_there_was_an_election_is_told_when_the_leader_was_killed() {
     let again = elections.iter().rfind(|e| e["server"] == was).unwrap();
     assert_eq!(again["why"], "it started");
     assert_eq!(again["outcome"], format!("server {is} leads epoch 2"));
-    // For people, and only what is asked most.
-    let told = explain(&["--elections"], &data);
+    tells_people(&cluster, &data, was);
+}
+
+/// The same for people: all of it, only what is asked most, nothing, and a picture.
+fn tells_people(cluster: &Cluster, data: &[PathBuf], was: usize) {
+    let told = explain(&["--elections"], data);
     assert_eq!(told.code, 0);
     let ended = format!("because the connection to leader {was} ended: it leads epoch 2");
     assert!(told.text.contains(&ended), "{}", told.text);
     assert!(told.text.contains("all as the model does") && !told.text.contains("NEWLEADER"));
-    let told = explain(&["--since", "2100-01-01T00:00:00Z"], &data);
+    let told = explain(&["--since", "2100-01-01T00:00:00Z"], data);
     assert!(told.text.contains("No election is in it."), "{}", told.text);
-    let told = explain(&[], &data);
+    let told = explain(&[], data);
+    let picture = cluster.dir.path().join("picture.svg");
+    let drawing = explain(&["--picture", picture.to_str().unwrap()], data);
+    assert_eq!(drawing.code, 0, "{}", drawing.errors);
+    let drawn = std::fs::read_to_string(&picture).unwrap();
+    for part in [
+        "server 3",
+        "NEWLEADER (epoch 2)",
+        "head-vote",
+        "head-packet",
+        "serves epoch 2",
+    ] {
+        assert!(drawn.contains(part), "{part}");
+    }
     let steps = [
         "tells",
         "NEWLEADER (epoch 2)",

@@ -12,6 +12,7 @@
 //! | [`election`], [`leader`], [`learner`] | the roles |
 //! | [`peer`] | a server: disk and role, and `step`, the one transition function |
 //! | [`invariants`] | what must hold of every cluster and every step |
+//! | [`diagram`] | a message-sequence chart of whatever happened |
 //! | [`flight`] | what a server has heard, recorded so that its life can be lived again |
 //! | [`service`] | sessions, which request a transaction answers, and the order of answers to one connection |
 //! | `rules`, [`switch`] | the rules that known bugs break, and the bugs that a checker can bring back |
@@ -27,6 +28,7 @@ extern crate std;
 #[cfg(feature = "checker")]
 pub mod checker;
 mod context;
+pub mod diagram;
 pub mod durable;
 pub mod election;
 pub mod ensemble;

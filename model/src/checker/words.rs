@@ -6,27 +6,19 @@ use super::disk::PendingWrite;
 use super::link::{End, Frame};
 use super::node::Node;
 use super::txn::Txn;
+pub(super) use crate::diagram::state_name;
 use crate::ensemble::Config;
 use crate::ids::{Epoch, Zxid};
 use crate::packet::Packet;
 use crate::peer::Role;
 use crate::step::Effect;
-use crate::vote::{Notification, ServerState};
+use crate::vote::Notification;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 pub(super) fn id(i: usize) -> u8 {
     u8::try_from(i + 1).unwrap_or(u8::MAX)
-}
-
-pub(super) const fn state_name(state: ServerState) -> &'static str {
-    match state {
-        ServerState::Looking => "LOOKING",
-        ServerState::Following => "FOLLOWING",
-        ServerState::Leading => "LEADING",
-        ServerState::Observing => "OBSERVING",
-    }
 }
 
 /// A packet's ZooKeeper name, its zxid field, and the epoch in its data.

@@ -35,7 +35,8 @@ const MODEL: &[Room] = &[
     Room { of: &["peer"], uses: &[&["election", "leader", "learner"], NOUNS] },
     Room { of: &["flight"], uses: &[&["peer"], NOUNS] },
     Room { of: &["invariants"], uses: &[&["peer", "election", "leader", "learner", "service", "tree"], NOUNS] },
-    Room { of: &["checker"], uses: &[&["invariants", "peer", "election", "leader", "learner", "service", "tree"], NOUNS] },
+    Room { of: &["diagram"], uses: &[NOUNS] },
+    Room { of: &["checker"], uses: &[&["diagram", "invariants", "peer", "election", "leader", "learner", "service", "tree"], NOUNS] },
 ];
 
 /// Arrows inside `impl/src`.

@@ -1,12 +1,13 @@
 //! `zabra explain`: lives recorded lives again, says whether they went as the model goes, and tells what happened and why.
 
 mod channels;
+mod picture;
 mod story;
 
 use super::arguments::Output;
 use super::error::{DATA, FAILED, ToolError};
 use super::out::{Out, tell};
-use super::values::{shown_time, time};
+use super::values::time;
 use crate::error::panics;
 use crate::storage::StorageError;
 use crate::storage::flight::{FLIGHT, FLIGHT_OLD, Segments};
@@ -14,7 +15,7 @@ use channels::{Compared, Ends};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use story::{Election, Line, Story};
+use story::{Election, Line, Story, shown};
 use zabra_model::flight::{Lived, live_again};
 use zabra_model::ids::ServerId;
 
@@ -33,6 +34,9 @@ pub struct ExplainArgs {
     /// Only what is asked most: when there was an election, why, and who led then
     #[arg(short, long)]
     elections: bool,
+    /// Draw what happened into this file, an SVG: votes and packets between the servers, roles and epochs
+    #[arg(short, long, value_name = "FILE")]
+    picture: Option<PathBuf>,
     /// How it is printed
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -88,8 +92,11 @@ pub(super) fn run(args: &ExplainArgs) -> Result<u8, ToolError> {
         args.since.is_none_or(|since| ms >= since) && args.until.is_none_or(|until| ms <= until)
     };
     let mut out = Out::new();
-    let lines: Vec<_> = lines.iter().filter(|line| is_asked(line.time)).collect();
-    let lines = if args.elections { &[] } else { &lines[..] };
+    let asked: Vec<_> = lines.iter().filter(|line| is_asked(line.time)).collect();
+    if let Some(path) = &args.picture {
+        picture::draw(&lines, &asked, path)?;
+    }
+    let lines = if args.elections { &[] } else { &asked[..] };
     let elections = elections.iter().filter(|e| is_asked(e.began));
     let elections: Vec<_> = elections.collect();
     match args.output {
@@ -245,10 +252,6 @@ impl Life {
         self.confirmed += lived.confirmed;
         self.until = lived.until.date_ms;
     }
-}
-
-fn shown(ms: u64) -> String {
-    shown_time(i64::try_from(ms).unwrap_or(i64::MAX))
 }
 
 fn print(out: &mut Out, lives: &[Life], compared: &Compared) -> Result<(), ToolError> {

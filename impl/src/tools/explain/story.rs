@@ -1,7 +1,9 @@
 //! What a step means, in words.
 
+use crate::tools::values::shown_time;
 use serde::Serialize;
 use std::collections::HashMap;
+use zabra_model::diagram::{Look, state_name};
 use zabra_model::flight::{Brief, Seen, What};
 use zabra_model::ids::{ServerId, Zxid};
 use zabra_model::packet::Packet;
@@ -16,6 +18,23 @@ pub(super) struct Line {
     pub(super) server: u64,
     /// Its number since the server booted.
     pub(super) step: u64,
+    pub(super) text: String,
+    /// What was heard, and what was said.
+    #[serde(skip)]
+    pub(super) heard: Option<Message>,
+    #[serde(skip)]
+    pub(super) said: Vec<Message>,
+    /// The server behind the step.
+    #[serde(skip)]
+    pub(super) look: Option<Look>,
+}
+
+/// A vote, or a packet that is none of thousands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Message {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) is_vote: bool,
     pub(super) text: String,
 }
 
@@ -111,6 +130,9 @@ impl Story {
                 server: self.server.0,
                 step: seen.step,
                 text: parts.join("; "),
+                heard: self.message_heard(seen),
+                said: self.messages_said(seen),
+                look: Some(look(seen)),
             });
         }
         self.count_election(seen);
@@ -166,7 +188,7 @@ impl Story {
             What::On => format!(
                 "the record goes on at step {}: {}, round {}, history up to {last}",
                 seen.step,
-                name_of(seen.peer.state()),
+                state_name(seen.peer.state()),
                 seen.peer.round().0
             ),
             What::Forgot(_) => return None,
@@ -260,14 +282,10 @@ impl Story {
                 Write::Activate { version } => format!("activates the list of {version}"),
             },
             Effect::Dial(leader) => format!("dials server {leader}"),
-            Effect::Send { link, packet } => match packet {
-                Packet::Proposal { .. }
-                | Packet::Inform { .. }
-                | Packet::Commit { .. }
-                | Packet::Ping { .. } => return None,
-                Packet::Ack { zxid } if zxid.counter() > 0 => return None,
-                other => format!("tells {} {}", self.who(*link), said(other)),
-            },
+            Effect::Send { packet, .. } if is_often(packet) => return None,
+            Effect::Send { link, packet } => {
+                format!("tells {} {}", self.who(*link), said(packet))
+            }
             Effect::SendHistory {
                 link, after, upto, ..
             } => format!("sends {} what is in ({after}, {upto}]", self.who(*link)),
@@ -278,9 +296,9 @@ impl Story {
             Effect::Became(ServerState::Looking) => "is LOOKING".into(),
             Effect::Became(state) => match seen.peer.leader() {
                 Some(leader) if is_learner(*state) => {
-                    format!("is {} server {leader}", name_of(*state))
+                    format!("is {} server {leader}", state_name(*state))
                 }
-                _ => format!("is {}", name_of(*state)),
+                _ => format!("is {}", state_name(*state)),
             },
             Effect::Serve { epoch } => {
                 format!("serves, epoch {epoch}, zxid {}", seen.peer.delivered())
@@ -292,6 +310,50 @@ impl Story {
             | Effect::Disarm(_)
             | Effect::Deliver { .. } => return None,
         })
+    }
+
+    fn message_heard(&self, seen: &Seen<'_>) -> Option<Message> {
+        let to = self.server.0;
+        match seen.what {
+            What::Input(Input::Notified { from, notification }) => Some(Message {
+                from: from.0,
+                to,
+                is_vote: true,
+                text: short_vote(notification),
+            }),
+            What::Input(Input::Received { link, packet }) => Some(Message {
+                from: self.names.get(link)?.0,
+                to,
+                is_vote: false,
+                text: said(packet),
+            }),
+            _ => None,
+        }
+    }
+
+    fn messages_said(&self, seen: &Seen<'_>) -> Vec<Message> {
+        let from = self.server.0;
+        let packet = |link: &Link, text: String| {
+            let to = self.names.get(link)?.0;
+            Some(Message {
+                from,
+                to,
+                is_vote: false,
+                text,
+            })
+        };
+        let message = |effect: &Effect<Brief>| match effect {
+            Effect::Notify { to, notification } => Some(Message {
+                from,
+                to: to.0,
+                is_vote: true,
+                text: short_vote(notification),
+            }),
+            Effect::Send { link, packet: what } if !is_often(what) => packet(link, said(what)),
+            Effect::SendSnapshot { link, zxid, .. } => packet(link, format!("SNAP ({zxid})")),
+            _ => None,
+        };
+        seen.effects.iter().filter_map(message).collect()
     }
 
     fn tell_quiet(&mut self) {
@@ -312,6 +374,9 @@ impl Story {
             server: self.server.0,
             step: self.last_step,
             text,
+            heard: None,
+            said: Vec::new(),
+            look: None,
         });
     }
 
@@ -384,12 +449,39 @@ const fn is_learner(state: ServerState) -> bool {
     matches!(state, ServerState::Following | ServerState::Observing)
 }
 
-const fn name_of(state: ServerState) -> &'static str {
-    match state {
-        ServerState::Looking => "LOOKING",
-        ServerState::Following => "FOLLOWING",
-        ServerState::Leading => "LEADING",
-        ServerState::Observing => "OBSERVING",
+/// A time, ms since 1970.
+pub(super) fn shown(ms: u64) -> String {
+    shown_time(i64::try_from(ms).unwrap_or(i64::MAX))
+}
+
+/// Whether it is one of the thousands of which nobody asks for each.
+const fn is_often(packet: &Packet<Brief>) -> bool {
+    match packet {
+        Packet::Proposal { .. }
+        | Packet::Inform { .. }
+        | Packet::Commit { .. }
+        | Packet::Ping { .. } => true,
+        Packet::Ack { zxid } => zxid.counter() > 0,
+        _ => false,
+    }
+}
+
+/// What a picture shows of a server.
+fn look(seen: &Seen<'_>) -> Look {
+    let (peer, durable) = (seen.peer, seen.peer.durable());
+    let (logged, on_disk) = (peer.last_logged(), durable.history.last());
+    Look {
+        role: Some(peer.state()),
+        serving: peer.serving().map(|epoch| epoch.0),
+        accepted: durable.accepted.0,
+        current: durable.current.0,
+        log: format!("up to {on_disk}"),
+        pending: match peer.storage().is_idle() {
+            true => String::new(),
+            false => format!("up to {logged}"),
+        },
+        cached: String::new(),
+        applied: Some(peer.delivered().to_string()),
     }
 }
 
@@ -397,12 +489,19 @@ fn vote_of(n: &Notification) -> String {
     let vote = n.vote;
     format!(
         "{}, vote {} (epoch {}, zxid {}), round {}",
-        name_of(n.state),
+        state_name(n.state),
         vote.leader,
         vote.epoch,
         vote.zxid,
         n.round.0
     )
+}
+
+/// The same, where there is little room.
+fn short_vote(n: &Notification) -> String {
+    let (state, vote, round) = (state_name(n.state), n.vote, n.round.0);
+    let (leader, epoch, zxid) = (vote.leader, vote.epoch, vote.zxid);
+    format!("{state}: {leader}, epoch {epoch}, {zxid}, round {round}")
 }
 
 fn votes((notification, to): &(Notification, Vec<String>)) -> String {

@@ -3,8 +3,6 @@
 //! [`Chart::of`] runs the model over a list of actions and notes what a reader wants to see; [`Chart::svg`] and
 //! [`Chart::mermaid`] write that down. Nothing here decides anything: what happened is what [`trace::record`] says.
 
-mod mermaid;
-mod svg;
 #[cfg(test)]
 mod tests;
 
@@ -15,104 +13,15 @@ use super::link::End;
 use super::model::Zab;
 use super::node::Node;
 use super::trace::{self, list_text, op_text, packet_text, vote_text};
+pub use crate::diagram::Chart;
+use crate::diagram::{Arrow, Ending, Fault, Kind, Look, Note, Row, first_notes, notes};
 use crate::ids::Zxid;
 use crate::peer::Peer;
 use crate::step::Effect;
-use crate::vote::ServerState;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-
-/// A run, ready to be drawn.
-#[derive(Clone, Debug)]
-pub struct Chart {
-    /// What stands above it.
-    title: String,
-    /// Row 0 is the initial state, row n is step n.
-    rows: Vec<Row>,
-    /// In the order in which they were sent.
-    arrows: Vec<Arrow>,
-}
-
-/// One step.
-#[derive(Clone, Debug)]
-struct Row {
-    text: String,
-    fault: Option<Fault>,
-    /// Every server after the step.
-    looks: Vec<Look>,
-    /// What is worth telling of a server, beside its lifeline.
-    notes: Vec<Note>,
-    /// Who had a part in the step.
-    acting: Vec<usize>,
-}
-
-/// What went wrong from outside.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fault {
-    Crash(usize),
-    Die(usize),
-    FailSync(usize),
-    Cut(usize, usize),
-}
-
-/// What a lifeline shows of a server.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Look {
-    /// `None`: down.
-    role: Option<ServerState>,
-    serving: Option<u32>,
-    accepted: u32,
-    current: u32,
-    log: String,
-    pending: String,
-    /// In the page cache alone.
-    cached: String,
-    applied: Option<String>,
-}
-
-/// Which kind of note it is: the colour of its text.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    Role,
-    Disk,
-    Said,
-    Fault,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Note {
-    server: usize,
-    kind: Kind,
-    text: String,
-}
-
-/// A packet or an election message.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Arrow {
-    from: usize,
-    to: usize,
-    text: String,
-    /// An election message, not a packet.
-    vote: bool,
-    /// The row in which it is sent.
-    sent: usize,
-    end: Ending,
-}
-
-/// Where an arrow ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Ending {
-    /// It arrives in this row.
-    Received(usize),
-    /// In this row it is clear that it never will.
-    Lost(usize),
-    /// In this row a newer election message takes its place.
-    Replaced(usize),
-    /// It has not arrived when the run ends.
-    Underway,
-}
 
 impl Chart {
     /// The chart of a run; `None` if there is no such initial state. The actions have to be those of a run: each
@@ -138,7 +47,8 @@ impl Chart {
             flights.follow(model, &c, step.n, &done);
             let looks: Vec<Look> = c.nodes(&model.world).map(look).collect();
             let before = &rows[n].looks;
-            let notes = notes(before, &looks, fault, &done);
+            let mut notes = notes(before, &looks, fault);
+            notes.extend(done.iter().filter_map(refusal));
             let mut acting: Vec<usize> = done.iter().map(doer).collect();
             acting.extend((0..looks.len()).filter(|i| looks[*i] != before[*i]));
             acting.sort_unstable();
@@ -152,14 +62,11 @@ impl Chart {
             });
         }
         Some(Self {
+            ids: (1..=c.n() as u64).collect(),
             title: title.to_string(),
             rows,
             arrows: flights.arrows,
         })
-    }
-
-    fn servers(&self) -> usize {
-        self.rows.first().map_or(0, |r| r.looks.len())
     }
 }
 
@@ -314,6 +221,22 @@ fn fault_of(world: &World, c: &Cluster, action: Action) -> Option<Fault> {
     Some(Fault::Cut(wire.leader, wire.learner))
 }
 
+/// What a server has refused.
+fn refusal(done: &Done) -> Option<Note> {
+    match done {
+        Done::Other {
+            server,
+            effect: Effect::Refused(fault),
+            ..
+        } => Some(Note {
+            server: *server,
+            kind: Kind::Said,
+            text: format!("refuses: {fault}"),
+        }),
+        _ => None,
+    }
+}
+
 const fn doer(done: &Done) -> usize {
     match done {
         Done::Sent { from, .. } | Done::Voted { from, .. } => *from,
@@ -337,84 +260,4 @@ fn look(node: &Node) -> Look {
             .map(|_| node.tree.last().copied())
             .map(|z: Option<Zxid>| z.map_or_else(|| "-".to_string(), |z| format!("{z:?}"))),
     }
-}
-
-const fn role_name(role: Option<ServerState>) -> &'static str {
-    match role {
-        Some(state) => trace::state_name(state),
-        None => "down",
-    }
-}
-
-fn first_notes(looks: &[Look]) -> Vec<Note> {
-    let mut all = Vec::new();
-    for (server, l) in looks.iter().enumerate() {
-        let mut note = |kind, text| all.push(Note { server, kind, text });
-        note(Kind::Role, role_name(l.role).to_string());
-        if let Some(e) = l.serving {
-            note(Kind::Role, format!("serves epoch {e}"));
-        }
-        let epochs = format!("acceptedEpoch {}, currentEpoch {}", l.accepted, l.current);
-        note(Kind::Disk, epochs);
-        note(Kind::Disk, format!("log {}", l.log));
-        if !l.pending.is_empty() {
-            note(Kind::Disk, format!("pending {}", l.pending));
-        }
-        if let Some(applied) = &l.applied {
-            note(Kind::Said, format!("applied {applied}"));
-        }
-    }
-    all
-}
-
-/// What has changed at each server, and what it has refused.
-fn notes(before: &[Look], after: &[Look], fault: Option<Fault>, done: &[Done]) -> Vec<Note> {
-    let mut all = Vec::new();
-    for (server, (was, is)) in before.iter().zip(after).enumerate() {
-        let mut note = |kind, text| all.push(Note { server, kind, text });
-        match fault {
-            Some(Fault::Crash(i)) if i == server => note(Kind::Fault, "crash".to_string()),
-            Some(Fault::Die(i)) if i == server => note(Kind::Fault, "process dies".to_string()),
-            Some(Fault::FailSync(i)) if i == server => note(Kind::Fault, "sync fails".to_string()),
-            Some(Fault::Cut(a, b)) if a == server || b == server => {
-                let other = if a == server { b } else { a } + 1;
-                note(Kind::Fault, format!("connection to {other} broken"));
-            }
-            _ => {}
-        }
-        if was.role != is.role {
-            note(Kind::Role, role_name(is.role).to_string());
-        }
-        if let Some(e) = is.serving.filter(|_| was.serving != is.serving) {
-            note(Kind::Role, format!("serves epoch {e}"));
-        }
-        if was.accepted != is.accepted {
-            note(Kind::Disk, format!("acceptedEpoch {}", is.accepted));
-        }
-        if was.current != is.current {
-            note(Kind::Disk, format!("currentEpoch {}", is.current));
-        }
-        if was.log != is.log {
-            note(Kind::Disk, format!("log {}", is.log));
-        }
-        if was.pending != is.pending && !is.pending.is_empty() {
-            note(Kind::Disk, format!("pending {}", is.pending));
-        }
-        if was.cached != is.cached && !is.cached.is_empty() {
-            note(Kind::Disk, format!("page cache {}", is.cached));
-        }
-        if let Some(applied) = is.applied.as_ref().filter(|_| was.applied != is.applied) {
-            note(Kind::Said, format!("applied {applied}"));
-        }
-        for done in done.iter().filter(|d| doer(d) == server) {
-            if let Done::Other {
-                effect: Effect::Refused(fault),
-                ..
-            } = done
-            {
-                note(Kind::Said, format!("refuses: {fault}"));
-            }
-        }
-    }
-    all
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::checker::bounds;
 use crate::checker::explore::{Options, Progress, explore};
 use crate::checker::walk;
+use crate::diagram::escape;
 
 /// A walk of that configuration that somebody would keep.
 fn walk_of(name: &str, seed: u64) -> (Zab, usize, Vec<Action>) {
@@ -42,7 +43,7 @@ fn every_step_and_every_packet_of_a_walk_is_drawn() {
         for (n, action) in actions.iter().enumerate() {
             let (step, _, _) = trace::record(&model, &mut c, n + 1, *action);
             assert!(svg.contains(&format!(">{}.</text>", step.n)), "{step:?}");
-            let text = format!("{}. {}", step.n, mermaid::escape(&step.text));
+            let text = format!("{}. {}", step.n, escape(&step.text));
             assert!(mermaid.contains(&text), "{text}");
         }
         let (frames, votes) = sent(&model, initial, &actions);

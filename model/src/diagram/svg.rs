@@ -244,7 +244,7 @@ impl Chart {
             x = tx + text.len() * 6 + 18;
         }
         for server in 0..self.servers() {
-            let (x, id) = (lane(server), server + 1);
+            let (x, id) = (lane(server), self.ids[server]);
             let _ = writeln!(
                 out,
                 "<text class=\"name\" x=\"{x}\" y=\"72\" text-anchor=\"middle\">server {id}</text>"

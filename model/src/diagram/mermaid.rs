@@ -9,7 +9,8 @@ use alloc::string::String;
 use core::fmt::Write;
 
 /// Mermaid ends a statement at `;` and begins an entity with `#`.
-pub(super) fn escape(text: &str) -> String {
+#[must_use]
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for ch in text.chars() {
         match ch {
@@ -30,8 +31,8 @@ impl Chart {
     pub fn mermaid(&self) -> String {
         let mut out = String::from("sequenceDiagram\n");
         let _ = writeln!(out, "    accTitle: {}", escape(&self.title));
-        for server in 1..=self.servers() {
-            let _ = writeln!(out, "    participant S{server} as server {server}");
+        for (n, id) in (1..).zip(&self.ids) {
+            let _ = writeln!(out, "    participant S{n} as server {id}");
         }
         for (n, row) in self.rows.iter().enumerate() {
             self.step(&mut out, n, row);
