@@ -350,6 +350,53 @@ fn a_larger_server_that_has_dialled_is_told_again_as_soon_as_its_connection_ends
     assert!(waited < Duration::from_millis(900), "{waited:?}");
 }
 
+/// Two servers that start at the same time tell and dial each other at once: with TLS, where both take a while, they exchanged ten connections,
+/// the vote by which one would have led was lost with one of them, and an ensemble came up only after initLimit.
+#[test]
+fn a_server_that_tells_who_it_is_while_it_is_dialled_costs_no_connection() {
+    let mut cluster = Cluster::new(3, "");
+    let port = TcpListener::bind(("127.0.0.1", cluster.election_ports[0])).unwrap();
+    cluster.start(2);
+    let tell = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", cluster.election_ports[2])).unwrap();
+        stream.write_all(&election_hello(1)).unwrap();
+    };
+    // It dials, and says its vote.
+    let next = || loop {
+        let (mut stream, _) = port.accept().unwrap();
+        // Who only looks whether somebody listens says nothing.
+        if stream.read(&mut [0; 512]).unwrap() > 0 {
+            return (stream, Instant::now());
+        }
+    };
+    let (mut stream, mut stands) = next();
+    loop {
+        tell();
+        let wait = Some(Duration::from_millis(300));
+        stream.set_read_timeout(wait).unwrap();
+        let mut said = [0; 512];
+        let is_open = loop {
+            match stream.read(&mut said) {
+                Ok(0) => break false,
+                Ok(_) => {}
+                Err(_) => break true,
+            }
+        };
+        if is_open {
+            break;
+        }
+        let waited = stands.elapsed();
+        assert!(waited > Duration::from_millis(900), "after {waited:?}");
+        (stream, stands) = next();
+    }
+    // Later it may have started anew, and have lost the connection.
+    while stands.elapsed() < Duration::from_millis(1100) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    tell();
+    next();
+}
+
 /// C-82: bytes that are no notification keep no place on the election port.
 #[test]
 fn c_82_what_is_no_notification_keeps_no_place_on_the_election_port() {

@@ -48,7 +48,8 @@ const LOOKS: [Duration; 3] = [
 ];
 /// How long it is looked whether a peer is there: as long as an election waits for it.
 const LOOK: Duration = Duration::from_millis(200);
-/// A connection over which something came so recently is not given up for another one of the same id.
+/// A connection over which something came so recently is not given up for another one of the same id, nor one that came up so recently for a
+/// smaller server that makes itself known.
 const RECENT: Duration = Duration::from_secs(1);
 
 enum Incoming {
@@ -462,6 +463,7 @@ impl ElectionNet {
         incoming: &mut mpsc::Receiver<Incoming>,
     ) -> (Option<Incoming>, bool) {
         slot.letter.say_again();
+        let stands = Instant::now();
         let mut heard: Option<Instant> = None;
         let mut is_unanswered = false;
         loop {
@@ -500,6 +502,9 @@ impl ElectionNet {
                     Some(Incoming::Stream(..)) if heard.is_some_and(|at| at.elapsed() < RECENT) => {
                         info!(peer = %slot.sid, "a second election connection with this id was refused, the first is in use");
                     }
+                    // It was said while this connection came up, which answers it. If each of the two gave up for the other what had just
+                    // come up, they would exchange connections instead of votes.
+                    Some(Incoming::Dial) if stands.elapsed() < RECENT => {}
                     what => return (what, is_unanswered),
                 },
             }
