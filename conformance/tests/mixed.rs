@@ -62,7 +62,7 @@ fn an_ensemble_moves_from_zookeeper_to_zabra_and_back_server_by_server() {
     assert_eq!(facts.count("ghosts"), Some(3), "{facts:?}");
 }
 
-/// Where reconfiguration is on, ZooKeeper's servers name the list that nobody has changed by the epoch in which it was first led, and rewrite
+/// C-85. Where reconfiguration is on, ZooKeeper's servers name the list that nobody has changed by the epoch in which it was first led, and rewrite
 /// `zoo.cfg`; ours bring it into the history, which ZooKeeper's take as the reconfiguration that it is.
 #[test]
 fn an_ensemble_with_reconfiguration_on_moves_to_zabra_and_back() {

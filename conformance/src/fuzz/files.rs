@@ -1,4 +1,4 @@
-//! What lies in files: the configuration, logs, snapshots, transactions.
+//! What lies in files: the configuration, logs, snapshots, transactions, what the flight recorder has kept.
 
 use super::golden::folder;
 use crate::sim::disk::SimDisk;
@@ -9,12 +9,20 @@ use zabra::config::file::{Lines, decode, parse, parse_dynamic};
 use zabra::config::jaas;
 use zabra::config::settings::Given;
 use zabra::storage::disk::{Disk, DiskFile};
+use zabra::storage::flight::{Segments, frames};
 use zabra::storage::snapshot::{self, path_of};
 use zabra::storage::txn_log::reader::LogFile;
 use zabra::wire::cursor::AclMemo;
 use zabra::wire::snapshot::tree::TreeSink;
 use zabra::wire::txn::{put_txn, read_lent_txn, read_txn};
-use zabra_model::ids::Zxid;
+use zabra_model::durable::Durable;
+use zabra_model::ensemble::Ensemble;
+use zabra_model::flight::{Brief, Chunk, Limits, Moment, Recorder, read};
+use zabra_model::ids::{Epoch, ServerId, Zxid};
+use zabra_model::peer::Peer;
+use zabra_model::quorum::Voters;
+use zabra_model::step::{Effects, Env, Input, Link, SyncLimits, Timer};
+use zabra_model::switch::Switches;
 
 /// The text of a `zoo.cfg`, and of a file of members. Behind a zero there are what else a start is given: flags for a virtual machine,
 /// then on each line an argument, or a variable.
@@ -191,4 +199,72 @@ pub fn good_configurations() -> Vec<Vec<u8>> {
         .concat(),
     );
     all
+}
+
+/// The bytes of `zabra.flight`, and those of a segment.
+///
+/// # Panics
+/// If segments that were written again are read back as others.
+pub fn flight(data: &[u8]) {
+    let _ = read(data);
+    let mut segments = Segments::default();
+    segments.read(data);
+    let chunk = |((server, life, segment), bytes): (&(ServerId, u64, u32), &Vec<u8>)| Chunk {
+        server: *server,
+        life: *life,
+        segment: *segment,
+        offset: 0,
+        bytes: bytes.clone(),
+    };
+    let all = segments
+        .all
+        .iter()
+        .map(|(name, found)| (name, &found.bytes));
+    let all: Vec<Chunk> = all.map(chunk).collect();
+    let mut again = Segments::default();
+    again.read(&frames(&all));
+    for (name, found) in &segments.all {
+        let _ = read(&found.bytes);
+        assert_eq!(again.all[name].bytes, found.bytes);
+    }
+}
+
+/// A file of some steps, and their segment.
+///
+/// # Panics
+/// Never: two voters are an ensemble.
+#[must_use]
+pub fn good_flights() -> Vec<Vec<u8>> {
+    let env = Env {
+        me: ServerId(1),
+        observer: false,
+        switches: Switches::default(),
+        epoch_max: Epoch(u32::MAX),
+        counter_max: u32::MAX - 1,
+        ack_ticks_max: 4,
+        sync: SyncLimits::NONE,
+    };
+    let voters = Voters::new(&[ServerId(1), ServerId(2)]).expect("two voters");
+    let (found, ensemble, at) = (Durable::default(), Ensemble::of(voters), Moment::default());
+    let mut recorder = Recorder::new(Limits {
+        segment_bytes: 1 << 16,
+        segments: 2,
+    });
+    recorder.boots(at, &env, &found, &ensemble);
+    let mut effects: Effects<Brief> = Vec::new();
+    let mut peer = Peer::boot(&env, found, ensemble, &mut effects);
+    recorder.ends(&effects);
+    for input in [
+        Input::Fired(Timer::Resend),
+        Input::Linked(Link(3)),
+        Input::Unlinked(Link(3)),
+        Input::Fired(Timer::Tick),
+    ] {
+        effects.clear();
+        recorder.begins(at, &env, &peer, &input);
+        peer.step(&env, input, &mut effects);
+        recorder.ends(&effects);
+    }
+    let all = recorder.all();
+    vec![frames(&all), all[0].bytes.clone()]
 }

@@ -47,4 +47,5 @@ pub const TARGETS: &[Target] = &[
     target("transaction", files::transaction, files::good_transactions),
     target("log_file", files::log, files::good_logs),
     target("snapshot_file", files::snapshot, files::good_snapshots),
+    target("flight_file", files::flight, files::good_flights),
 ];

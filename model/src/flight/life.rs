@@ -94,6 +94,24 @@ pub(super) fn open(segment: &[u8]) -> Result<(Opening, Reader<'_>), Damage> {
     Reader::open(segment)
 }
 
+/// Reads a segment without living it; how many inputs it has.
+///
+/// # Errors
+/// [`Damage`].
+pub fn read(segment: &[u8]) -> Result<u64, Damage> {
+    let (_, mut reader) = open(segment)?;
+    let mut inputs = 0;
+    loop {
+        match reader.next() {
+            Ok(Some(Record::Input(_))) => inputs += 1,
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(inputs),
+            Err(damage) if damage.is_cut_off => return Ok(inputs),
+            Err(damage) => return Err(damage),
+        }
+    }
+}
+
 /// Lives a segment again and shows each step to `see`. A record that ends within its last step is as long as what is whole of it.
 ///
 /// # Errors

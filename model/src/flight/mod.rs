@@ -17,7 +17,7 @@ mod sum;
 mod tests;
 
 pub use bytes::Damage;
-pub use life::{Divergence, Lived, Seen, What, live_again};
+pub use life::{Divergence, Lived, Seen, What, live_again, read};
 pub use recorder::{Chunk, Limits, Recorder};
 
 use crate::durable::Durable;

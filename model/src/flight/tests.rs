@@ -496,7 +496,7 @@ fn a_write_takes_a_few_bytes() {
     while let Some(record) = reader.next().unwrap() {
         inputs += u64::from(matches!(record, Record::Input(_)));
     }
-    assert_eq!(inputs, s.steps);
+    assert_eq!((inputs, read(&all[0].bytes)), (s.steps, Ok(s.steps)));
     assert_eq!(Kind::Sum as u8, 13);
 }
 

@@ -160,24 +160,28 @@ pub(super) fn compare(all: Vec<Ends>) -> Compared {
     ends.sort_by_key(|end| end.from);
     let (mut leaders, learners): (Vec<_>, Vec<_>) = ends.into_iter().partition(|end| end.leads);
     let mut compared = Compared::default();
+    let mut alone = Vec::new();
     for learner in &learners {
-        let mut said = None;
-        let candidates = leaders.iter().enumerate();
-        let mut candidates = candidates.filter(|(_, leader)| learner.may_be_of(leader));
-        let is_it = candidates.find(|(_, leader)| match learner.differs_from(leader) {
-            Ok(_) => true,
-            Err(what) => {
-                said.get_or_insert(what);
-                false
-            }
+        let mut places = leaders.iter().enumerate();
+        let pair = places.find_map(|(at, leader)| {
+            let may_be = learner.may_be_of(leader);
+            let packets = may_be.then(|| learner.differs_from(leader).ok());
+            Some((at, packets.flatten()?))
         });
-        match is_it.map(|(at, _)| at) {
-            Some(at) => {
-                let leader = leaders.remove(at);
-                compared.connections += 1;
-                compared.packets += learner.differs_from(&leader).unwrap_or(0);
-            }
-            None => compared.differs.extend(said),
+        let Some((at, packets)) = pair else {
+            alone.push(learner);
+            continue;
+        };
+        leaders.remove(at);
+        compared.connections += 1;
+        compared.packets += packets;
+    }
+    // A connection may have an end that nobody has recorded: one that its leader turned away. Where two ends are left that could be of one
+    // connection, they are.
+    for learner in alone {
+        let other = leaders.iter().position(|leader| learner.may_be_of(leader));
+        if let Some(leader) = other.map(|at| leaders.remove(at)) {
+            compared.differs.extend(learner.differs_from(&leader).err());
         }
     }
     compared
@@ -372,6 +376,23 @@ mod tests {
         leader.is_cut = true;
         let compared = compared([end(1, 3, false), leader]);
         assert_eq!((compared.connections, compared.packets), (1, 3));
+        assert_eq!(compared.differs, [""; 0]);
+    }
+
+    #[test]
+    fn an_attempt_that_the_leader_has_not_recorded_is_nothing_to_compare() {
+        let mut turned_away = end(1, 3, false);
+        turned_away.heard.clear();
+        let mut leader = end(3, 1, true);
+        leader.heard.push(of("ACKEPOCH", 0));
+        let mut learner = end(1, 3, false);
+        learner.sent.push(of("ACKEPOCH", 0));
+        let ends = [turned_away, learner, leader].map(|end| Ends {
+            done: vec![end],
+            ..Ends::default()
+        });
+        let compared = compare(ends.into());
+        assert_eq!((compared.connections, compared.packets), (1, 6));
         assert_eq!(compared.differs, [""; 0]);
     }
 
