@@ -286,6 +286,7 @@ fn an_election_has_one_leader_and_another_when_that_is_killed() {
     }
 }
 
+// long: one story after the other, each of a recipe, with the same three servers.
 #[test]
 fn places_barriers_and_queues_let_in_whom_they_should() {
     let cluster = served();
