@@ -278,6 +278,28 @@ fn a_record_that_no_model_has_is_refused_and_so_is_what_is_none() {
     assert!(told.errors.contains("nowhere"), "{}", told.errors);
 }
 
+/// Writes alone keep nothing: what is told of them was written when the disk took no more logs.
+#[test]
+fn a_server_that_ends_by_an_error_leaves_all_that_it_held() {
+    let logs = tempfile::tempdir().unwrap();
+    let lines = format!("dataLogDir={}\nsnapCount=200\n", logs.path().display());
+    let mut cluster = Cluster::new(1, &lines);
+    cluster.start(0);
+    cluster.wait_serving(&[0]);
+    let mut client = cluster.client(0);
+    client.create("/a", 0).unwrap().unwrap();
+    std::fs::rename(logs.path().join("version-2"), logs.path().join("gone")).unwrap();
+    let written = (0..5000).take_while(|n| client.set("/a", &n.to_string()).is_some());
+    let written = u64::try_from(written.count()).unwrap();
+    assert!(written < 5000, "the next log was to be begun");
+    wait_for("its end", || (!cluster.is_running(0)).then_some(()));
+    let told = explain(&["--output", "json"], &[cluster.data(0)]);
+    assert_eq!(told.code, 0, "{}", told.text);
+    let steps = documents(&told, "life")[0]["steps"].as_u64().unwrap();
+    // Each of them is proposed, and told to be on the disk.
+    assert!(steps > 2 * written, "{steps} steps of {written} writes");
+}
+
 #[test]
 fn a_server_that_is_not_to_record_writes_nothing() {
     let mut cluster = Cluster::new(1, "zabra.flightRecorder=false\n");

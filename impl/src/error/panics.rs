@@ -67,4 +67,35 @@ mod tests {
         assert_eq!(said, Err("block 7 is wrong".into()));
         assert!(!is_caught());
     }
+
+    /// The process ends by it, so it is one of its own: this very test, told by its environment where to write.
+    #[test]
+    fn what_is_left_is_looked_at_before_a_panic_ends_the_process() {
+        const NAME: &str =
+            "error::panics::tests::what_is_left_is_looked_at_before_a_panic_ends_the_process";
+        const VARIABLE: &str = "ZABRA_TEST_LAST_WORDS";
+        if let Some(path) = std::env::var_os(VARIABLE) {
+            let mut steps = 1;
+            assert_eq!(or_last_words(&mut steps, |n| *n + 1, |_| ()), 2);
+            assert!(!has_last_words());
+            let run = |n: &mut u32| -> u32 {
+                *n = 7;
+                assert!(has_last_words());
+                panic!("in the eighth")
+            };
+            or_last_words(&mut steps, run, |n| {
+                std::fs::write(&path, n.to_string()).unwrap();
+            });
+            unreachable!("the process has ended");
+        }
+        let words = tempfile::tempdir().unwrap();
+        let path = words.path().join("words");
+        let done = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env(VARIABLE, &path)
+            .output()
+            .unwrap();
+        assert_eq!(done.status.code(), Some(6), "the exit code of our bugs");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "7");
+    }
 }
