@@ -393,6 +393,8 @@ impl Server {
         for conn in out.woken.drain(..) {
             conn.wake();
         }
+        // The record in memory is compared; nobody reads the file here.
+        out.kept.clear();
         run.links.hold(out.hold_leader);
         run.takes.hold(out.hold_clients);
         run.out = out;

@@ -35,6 +35,24 @@ pub(super) struct Protocol {
 /// what was said longer ago, ms, is about another election.
 const EARLY_MS: u64 = 500;
 
+/// A peer that begins from what the disk holds and from the lists that bind it.
+pub(super) fn booted(
+    now: Now,
+    env: &Env,
+    (found, ensemble): (Durable, Ensemble),
+    mut recorder: Option<&mut Recorder>,
+    effects: &mut Vec<Effect<Payload>>,
+) -> Peer {
+    if let Some(recorder) = &mut recorder {
+        recorder.boots(now.moment(), env, &found, &ensemble);
+    }
+    let peer = Peer::boot(env, found, ensemble, effects);
+    if let Some(recorder) = recorder {
+        recorder.ends(effects);
+    }
+    peer
+}
+
 impl Protocol {
     /// One step; its effects are in [`Self::effects`].
     pub(super) fn step(&mut self, now: Now, input: Input<Payload>) {
@@ -50,13 +68,9 @@ impl Protocol {
 
     /// The peer begins anew from what the disk holds.
     pub(super) fn boot(&mut self, now: Now, found: Durable, ensemble: Ensemble) {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.boots(now.moment(), &self.env, &found, &ensemble);
-        }
-        self.peer = Peer::boot(&self.env, found, ensemble, &mut self.effects);
-        if let Some(recorder) = &mut self.recorder {
-            recorder.ends(&self.effects);
-        }
+        let recorder = self.recorder.as_deref_mut();
+        let from = (found, ensemble);
+        self.peer = booted(now, &self.env, from, recorder, &mut self.effects);
     }
 
     /// What is under the snapshot at `upto` is on the disk no more.

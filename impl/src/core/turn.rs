@@ -5,7 +5,7 @@ use super::disk::ToDisk;
 use super::event::{Done, Event, Now};
 use super::operator::Operator;
 use super::out::{LinkAct, Outputs};
-use super::peer::{Measures, Protocol};
+use super::peer::{Measures, Protocol, booted};
 use super::quorum::{Claiming, Quorum};
 use super::replica::Replica;
 use super::service::Service;
@@ -102,13 +102,14 @@ impl Core {
         let mut effects = Vec::new();
         let ensemble = start.lists.ensemble();
         let mut recorder = start.records.map(|limits| Box::new(Recorder::new(limits)));
-        if let Some(recorder) = &mut recorder {
-            recorder.boots(start.now.moment(), &start.env, &start.found, &ensemble);
-        }
-        let peer = Peer::boot(&start.env, start.found, ensemble, &mut effects);
-        if let Some(recorder) = &mut recorder {
-            recorder.ends(&effects);
-        }
+        let from = (start.found, ensemble);
+        let peer = booted(
+            start.now,
+            &start.env,
+            from,
+            recorder.as_deref_mut(),
+            &mut effects,
+        );
         let (me, lists) = (start.env.me, Arc::new(start.lists));
         start.shared.set_lists(Arc::clone(&lists));
         let rules = Rules {

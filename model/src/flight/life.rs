@@ -86,20 +86,12 @@ impl fmt::Display for Divergence {
 
 impl core::error::Error for Divergence {}
 
-/// Reads the opening of a segment.
-///
-/// # Errors
-/// [`Damage`].
-pub(super) fn open(segment: &[u8]) -> Result<(Opening, Reader<'_>), Damage> {
-    Reader::open(segment)
-}
-
 /// Reads a segment without living it; how many inputs it has.
 ///
 /// # Errors
 /// [`Damage`].
 pub fn read(segment: &[u8]) -> Result<u64, Damage> {
-    let (_, mut reader) = open(segment)?;
+    let (_, mut reader) = Reader::open(segment)?;
     let mut inputs = 0;
     loop {
         match reader.next() {
@@ -117,7 +109,7 @@ pub fn read(segment: &[u8]) -> Result<u64, Damage> {
 /// # Errors
 /// [`Divergence`].
 pub fn live_again(segment: &[u8], mut see: impl FnMut(Seen<'_>)) -> Result<Lived, Divergence> {
-    let (opening, reader) = open(segment).map_err(Divergence::Damage)?;
+    let (opening, mut reader) = Reader::open(segment).map_err(Divergence::Damage)?;
     let mut effects: Effects<Brief> = Vec::new();
     let mut at = opening.at();
     let (peer, env, step, what) = match opening {
@@ -144,7 +136,6 @@ pub fn live_again(segment: &[u8], mut see: impl FnMut(Seen<'_>)) -> Result<Lived
     };
     life.add(&effects);
     see(life.seen(at, what, &effects));
-    let mut reader = reader;
     loop {
         let record = match reader.next() {
             Ok(Some(record)) => record,

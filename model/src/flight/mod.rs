@@ -89,14 +89,6 @@ impl Opening {
             Self::Boot { at, .. } | Self::On { at, .. } => *at,
         }
     }
-
-    /// Its surroundings, this server's id among them.
-    #[must_use]
-    pub const fn env(&self) -> &Env {
-        match self {
-            Self::Boot { env, .. } | Self::On { env, .. } => env,
-        }
-    }
 }
 
 /// An input without what its transaction does.

@@ -185,6 +185,7 @@ impl Server {
         self.dials.append(&mut self.out.dials);
         self.mail.append(&mut self.out.mail);
         self.out.woken.clear();
+        self.out.kept.clear();
     }
 
     /// Time passes, in steps of a tenth of a tick, with turns only when they are due.
