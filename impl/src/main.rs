@@ -120,6 +120,7 @@ enum TlsCommand {
 
 /// A panic is our bug, and a server that goes on without one of its tasks would lie.
 fn end_by_panics() {
+    panics::end_the_process();
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if panics::is_caught() {

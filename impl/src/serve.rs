@@ -23,7 +23,7 @@ use crate::runtime::mesh::{ElectionNet, ElectionPort};
 use crate::runtime::shutdown;
 pub use crate::runtime::shutdown::Stop;
 use crate::runtime::tls::Tls;
-use crate::runtime::{doors, http, listener, quorum};
+use crate::runtime::{doors, flight, http, listener, quorum};
 use crate::storage::boot::Found;
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,7 +187,7 @@ async fn run(
     let is_held = false;
     let knocking = Arc::new(Knocking::default());
     let mesh = let_servers_in(ports, &shared, &guard, &knocking, &inbox, is_held);
-    shutdown::listen(Arc::clone(&inbox), stop);
+    hear(&inbox, stop);
     #[cfg(feature = "gate")]
     let gate = Gate::connect(Arc::clone(&inbox)).await?;
     let links = (knocking, guard);
@@ -217,6 +217,14 @@ async fn run(
         Ok(result) => result,
         Err(_) => Err(ServerError::Bug("the core task")),
     }
+}
+
+/// Hears the signals of the process, where they are this server's, or what else ends it.
+fn hear(inbox: &Arc<Inbox>, stop: Stop) {
+    if !matches!(stop, Stop::Told(_)) {
+        flight::listen(Arc::clone(inbox));
+    }
+    shutdown::listen(Arc::clone(inbox), stop);
 }
 
 /// Takes the ports for other servers.

@@ -81,6 +81,8 @@ pub enum Event {
     Restore(Restoring),
     /// An operator wants what the flight recorder holds.
     FlightAsked(Told<Vec<Chunk>>),
+    /// What it holds is to outlive the process.
+    KeepFlight,
     /// Apply all that is committed, so that the tree can be compared with the peer.
     Settle,
     /// Stop orderly.

@@ -254,6 +254,10 @@ impl Core {
             Event::SnapshotAsked(told) => self.operator.ask(told),
             Event::Restore(asked) => self.restore(asked),
             Event::FlightAsked(told) => told.tell(Ok(self.recorded())),
+            Event::KeepFlight => {
+                let mut all = self.recorded();
+                self.out.kept.append(&mut all);
+            }
             Event::Settle => self.deliver(Need::Answer),
             Event::Shutdown => self.on_shutdown(),
         }

@@ -3,7 +3,10 @@
 use super::ServerError;
 use std::any::Any;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static ENDS: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
@@ -22,7 +25,13 @@ pub fn has_last_words() -> bool {
     HAS_LAST_WORDS.get()
 }
 
-/// What `run` makes of `state`. If it panics, that is reported, `last_words` looks at what is left, and the process ends.
+/// From now on a panic that is not caught ends the process, as in a server's own program: whoever goes on without one of its tasks would lie.
+pub fn end_the_process() {
+    ENDS.store(true, Ordering::Relaxed);
+}
+
+/// What `run` makes of `state`. If it panics, that is reported, `last_words` looks at what is left, and the process ends; in a program that a
+/// server is only a part of, the panic goes on.
 pub fn or_last_words<S, T>(
     state: &mut S,
     run: impl FnOnce(&mut S) -> T,
@@ -31,9 +40,12 @@ pub fn or_last_words<S, T>(
     HAS_LAST_WORDS.set(true);
     let done = catch_unwind(AssertUnwindSafe(|| run(state)));
     HAS_LAST_WORDS.set(false);
-    done.unwrap_or_else(|_| {
+    done.unwrap_or_else(|panic| {
         last_words(state);
-        std::process::exit(i32::from(ServerError::Bug("").exit_code()))
+        if ENDS.load(Ordering::Relaxed) {
+            std::process::exit(i32::from(ServerError::Bug("").exit_code()));
+        }
+        resume_unwind(panic)
     })
 }
 
@@ -68,6 +80,13 @@ mod tests {
         assert!(!is_caught());
     }
 
+    #[test]
+    fn a_program_that_a_server_is_a_part_of_hears_of_its_panic() {
+        let mut left = None;
+        let said = caught(|| or_last_words(&mut 7, |_| panic!("no"), |n| left = Some(*n)));
+        assert_eq!((said, left), (Err::<(), _>("no".into()), Some(7)));
+    }
+
     /// The process ends by it, so it is one of its own: this very test, told by its environment where to write.
     #[test]
     fn what_is_left_is_looked_at_before_a_panic_ends_the_process() {
@@ -76,6 +95,7 @@ mod tests {
         const VARIABLE: &str = "ZABRA_TEST_LAST_WORDS";
         if let Some(path) = std::env::var_os(VARIABLE) {
             let mut steps = 1;
+            end_the_process();
             assert_eq!(or_last_words(&mut steps, |n| *n + 1, |_| ()), 2);
             assert!(!has_last_words());
             let run = |n: &mut u32| -> u32 {

@@ -4,7 +4,7 @@ use super::audit::AuditLog;
 use super::boot;
 use super::clock::SystemClock;
 use super::disk::{DiskThread, Rejected};
-use super::flight::{self, FlightFile};
+use super::flight::FlightFile;
 use super::guard::Guard;
 use super::inbox::Inbox;
 use super::links::{Knocking, Links};
@@ -155,10 +155,11 @@ impl Edges {
     ) -> Self {
         let history = boot::history_reader(&shared.config);
         let dirs = boot::dirs(&shared.config);
-        let recording = flight::begin(&shared.config, &dirs, &inbox);
+        let records = shared.config.records_flight;
         let edges = Self {
             disk,
             waiting: VecDeque::new(),
+            flight: records.then(|| Arc::new(FlightFile::new(&dirs))),
             dirs,
             links: Links::new(
                 Arc::clone(&knocking),
@@ -171,7 +172,6 @@ impl Edges {
             mesh,
             files: MemberFiles::default(),
             audit: None,
-            flight: recording,
             pulse: None,
             dialling: None,
             dial_within: None,

@@ -2,8 +2,6 @@
 
 use super::inbox::Inbox;
 use crate::client::lock::lock;
-use crate::config::Config;
-use crate::core::asked::Told;
 use crate::core::event::Event;
 use crate::limits::Seldom;
 use crate::storage::Dirs;
@@ -74,35 +72,16 @@ impl FlightFile {
     }
 }
 
-/// The file of a server that is to record.
-#[must_use]
-pub fn begin(config: &Config, dirs: &Dirs, inbox: &Arc<Inbox>) -> Option<Arc<FlightFile>> {
-    let file = config
-        .records_flight
-        .then(|| Arc::new(FlightFile::new(dirs)))?;
-    listen(Arc::clone(&file), Arc::clone(inbox));
-    Some(file)
-}
-
 /// Has all that the recorder holds written at each SIGUSR1.
-fn listen(file: Arc<FlightFile>, inbox: Arc<Inbox>) {
+pub fn listen(inbox: Arc<Inbox>) {
     let Ok(mut asked) = signal(SignalKind::user_defined1()) else {
         warn!("SIGUSR1 cannot be waited for; the flight recorder is read over HTTP");
         return;
     };
     tokio::spawn(async move {
         while asked.recv().await.is_some() {
-            let file = Arc::clone(&file);
-            let told = Told::new(move |recorded: Result<Vec<Chunk>, _>| {
-                let Ok(chunks) = recorded else {
-                    return;
-                };
-                tokio::task::spawn_blocking(move || {
-                    file.append(&chunks);
-                    info!(file = %file.path.display(), "the flight recorder was written; read it by zabra explain");
-                });
-            });
-            inbox.push(Event::FlightAsked(told), 0);
+            info!("SIGUSR1: what the flight recorder holds is written; read it by zabra explain");
+            inbox.push(Event::KeepFlight, 0);
         }
     });
 }
