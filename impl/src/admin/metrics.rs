@@ -274,6 +274,7 @@ fn traffic(stats: &Stats, table: &mut Table) {
         ("stale_requests", &stats.stale_requests),
         ("stale_requests_dropped", &stats.stale_requests_dropped),
         ("large_requests_rejected", &stats.large_requests_rejected),
+        ("slow_requests", &stats.slow_requests),
         ("unsuccessful_handshake", &stats.handshakes_failed),
         ("tls_handshake_exceeded", &stats.handshakes_displaced),
         ("ensemble_auth_success", passed),

@@ -245,8 +245,11 @@ impl Intake {
             state.out.extend_from_slice(&later);
         }
         let took = (zxid, now_ms, took_ms);
-        tally.count_reads(&self.shared, &self.conn, &mut state, took);
+        let slow = tally.count_reads(&self.shared, &self.conn, &mut state, took);
         drop(state);
+        if let Some(slow) = slow {
+            slow.say();
+        }
         self.requests.give_back(&self.shared);
         if self.stage == Stage::Apart {
             self.stage = Stage::Exchange;

@@ -23,6 +23,7 @@ mod sasl;
 mod scene;
 pub mod shared;
 mod shed;
+pub mod slow;
 pub mod stats;
 pub mod submit;
 pub mod summary;

@@ -68,6 +68,13 @@ pub(super) const fn place(opcode: i32) -> Option<usize> {
     }
 }
 
+/// What counts call an operation.
+#[must_use]
+pub fn name(opcode: i32) -> &'static str {
+    let name = place(opcode).and_then(|at| OPERATIONS.get(at));
+    name.copied().unwrap_or("unknown")
+}
+
 /// What `cons` calls an operation.
 #[must_use]
 pub const fn tag(opcode: i32) -> &'static str {
@@ -91,6 +98,7 @@ mod tests {
             }
         }
         assert!(named.iter().all(|times| *times > 0), "{named:?}");
+        assert_eq!((name(op::SYNC), name(0)), ("sync", "unknown"));
         let of = |code: i32| place(code).map(|at| (OPERATIONS[at], tag(code)));
         assert_eq!(of(op::CREATE_TTL), Some(("create", "CREA")));
         assert_eq!(of(op::GET_CHILDREN2), Some(("get_children", "GETC")));

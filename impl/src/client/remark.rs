@@ -1,5 +1,6 @@
 //! What the log says of a client, once no lock is held any more: whoever reads the log may be slow, and others wait for the tree.
 
+use super::slow::SlowRequest;
 use std::net::SocketAddr;
 use tracing::{info, warn};
 
@@ -13,6 +14,8 @@ pub(super) enum Remark {
         /// See [`crate::limits::Seldom`].
         unsaid: u64,
     },
+    /// A read of it was answered late.
+    Slow(SlowRequest),
     /// It means another ensemble.
     OtherEnsemble {
         /// What it said, or its beginning.
@@ -29,6 +32,7 @@ impl Remark {
             Self::NoSasl { why, unsaid } => {
                 info!(%from, unsaid, "a client has not authenticated by SASL: {why}");
             }
+            Self::Slow(slow) => slow.say(),
             Self::OtherEnsemble { said, unsaid } => {
                 warn!(%from, unsaid, "a client means the ensemble {said:?}, and that is no name of this one (ensembleAuthName)");
             }

@@ -142,7 +142,8 @@ impl Scene<'_, '_> {
         let (shared, conn, state) = (self.shared, self.conn, &mut *self.state);
         let took_ms = self.now_ms.saturating_sub(self.read_ms);
         let took = (self.tree.last_zxid(), self.now_ms, took_ms);
-        self.tally.count_reads(shared, conn, state, took);
+        let slow = self.tally.count_reads(shared, conn, state, took);
+        self.remarks.extend(slow.map(Remark::Slow));
         let large = &shared.outstanding.rules().large;
         if large.threshold.is_some() {
             let lengths = left.map(<[u8]>::len);

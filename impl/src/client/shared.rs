@@ -75,6 +75,8 @@ pub struct Shared {
     pub(super) sasl_failed: Mutex<Seldom>,
     /// When it was last said that a client means another ensemble.
     pub(super) elsewhere: Mutex<Seldom>,
+    /// When it was last said that a request was slow.
+    pub(super) slow_request: Mutex<Seldom>,
     secret: Secret,
     /// When it was last said that clients come too fast.
     pub(super) too_fast: Mutex<Seldom>,
@@ -113,6 +115,7 @@ impl Shared {
             seen_more: Mutex::default(),
             sasl_failed: Mutex::default(),
             elsewhere: Mutex::default(),
+            slow_request: Mutex::default(),
             secret,
             too_fast: Mutex::default(),
             stats: Stats::default(),

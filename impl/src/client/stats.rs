@@ -197,6 +197,8 @@ pub struct Stats {
     pub leader_unavailable_time: Summary,
     pub fsync_time: Summary,
     pub slow_fsyncs: AtomicU64,
+    /// Requests that took longer than `zabra.slowRequestMs`.
+    pub slow_requests: AtomicU64,
     pub snapshot_time: Summary,
     pub db_init_time: Summary,
     pub startup_txns: Summary,
@@ -394,6 +396,7 @@ impl Stats {
             &self.snaps,
             &self.elections,
             &self.slow_fsyncs,
+            &self.slow_requests,
             &self.snapshots_failed,
             &self.snapshots_limited,
             &self.digest_mismatches,

@@ -2,6 +2,7 @@
 
 use super::conn::{Conn, ConnState};
 use super::shared::Shared;
+use super::slow::SlowRequest;
 use super::stats::Stripe;
 use std::sync::atomic::Ordering::Relaxed;
 use zabra_model::ids::Zxid;
@@ -38,21 +39,25 @@ impl Tally {
         self.answers += 1;
     }
 
-    /// Counts them as requests that became no transaction and whose answers were written at `now_ms`, each `took_ms` after it was read.
+    /// Counts them as requests that became no transaction and whose answers were written at `now_ms`, each `took_ms` after it was read; what
+    /// is to be told of the last one, if that was slow.
     pub fn count_reads(
         self,
         shared: &Shared,
         conn: &Conn,
         state: &mut ConnState,
         (zxid, now_ms, took_ms): (Zxid, u64, u64),
-    ) {
+    ) -> Option<SlowRequest> {
+        let mut slow = None;
         if self.done > 0 {
             let took = (took_ms, self.done);
             let reads = &shared.stats.stripe(conn.id).reads;
             reads.add_some(took_ms, self.done);
             state.answered.add(self.last, zxid, now_ms, took);
+            slow = SlowRequest::of(shared, conn, self.last, took_ms);
         }
         self.count(shared, conn);
+        slow
     }
 
     /// Counts them, but for their times.

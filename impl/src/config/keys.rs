@@ -272,6 +272,7 @@ pub const KEYS: &[Key] = &[
     none("maxResponseCacheSize", "Java keeps answers to getData; there is nothing to keep here."),
     none("maxGetChildrenResponseCacheSize", "Java keeps answers to getChildren; there is nothing to keep here."),
     key("fsync.warningthresholdms", "ms", "1000", "A sync of the transaction log that takes longer is told, and counted (fsync_threshold_exceed_count)."),
+    key("zabra.slowRequestMs", "ms", "1000", "A request whose answer takes longer is told, at most one each 10 s, with where its time went (queue, propose, sync, quorum, apply), and counted (slow_requests); 0 is never."),
     key("commitLogCount", "transactions", "500", "How many of the last ones are kept in memory for learners, up to 32 MiB of them; what is older is read from the logs. 500 at least."),
     key("snapshotSizeFactor", "share", "0.33", "Up to which share of the newest snapshot's size the log files are read for a learner, which gets a snapshot instead where they are larger; a MiB is always read. 0 is any size, -1 reads no file: what is not in memory is then brought by a snapshot. Above 1 is 0.33."),
     key("snapshot.compression.method", "gz or snappy", "", "How snapshots are compressed; without it, they are not. Every form is read, whatever it says; what comes whole from a leader lies plain."),

@@ -1,4 +1,4 @@
-//! Keys about what operators and their tools look at: commands over HTTP, the exporter of metrics, slow syncs.
+//! Keys about what operators and their tools look at: commands over HTTP, the exporter of metrics, slow syncs and requests.
 
 use super::Listen;
 use super::values::{flag, port};
@@ -20,6 +20,8 @@ pub struct Operation {
     pub exporter: Option<Exporter>,
     /// From when a sync of the log is told as slow, ms (`fsync.warningthresholdms`).
     pub slow_sync_ms: u64,
+    /// From when a request is told as slow, ms; `u64::MAX`: never (`zabra.slowRequestMs`).
+    pub slow_request_ms: u64,
 }
 
 /// Commands over HTTP.
@@ -66,6 +68,7 @@ pub struct OperationLines {
     exporter_port: Option<u16>,
     total: bool,
     slow_sync_ms: Option<u64>,
+    slow_request_ms: Option<u64>,
 }
 
 /// Whether a class that exports metrics is known.
@@ -90,6 +93,7 @@ impl OperationLines {
             "metricsProvider.httpPort" => self.exporter_port = Some(port(key, value)?),
             "zabra.metricsCountersWithTotal" => self.total = flag(key, value)?,
             "fsync.warningthresholdms" => self.slow_sync_ms = Some(ms(key, value, 0)?),
+            "zabra.slowRequestMs" => self.slow_request_ms = Some(ms(key, value, 0)?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -122,6 +126,11 @@ impl OperationLines {
             commands: (!self.disabled).then_some(commands),
             exporter: self.exports.then_some(exporter),
             slow_sync_ms: self.slow_sync_ms.unwrap_or(1000),
+            slow_request_ms: match self.slow_request_ms {
+                None => 1000,
+                Some(0) => u64::MAX,
+                Some(ms) => ms,
+            },
         }
     }
 }
@@ -179,6 +188,7 @@ mod tests {
             ("metricsProvider.httpPort", "7001"),
             ("zabra.metricsCountersWithTotal", "true"),
             ("fsync.warningthresholdms", "20"),
+            ("zabra.slowRequestMs", "30"),
         ])
         .unwrap();
         let (commands, exporter) = (all.commands.unwrap(), all.exporter.unwrap());
@@ -189,6 +199,9 @@ mod tests {
         let listen = (exporter.listen.host.as_deref(), exporter.listen.port);
         assert_eq!(listen, (Some("::1"), 7001));
         assert!(exporter.total && all.slow_sync_ms == 20);
+        assert_eq!((all.slow_request_ms, none.slow_request_ms), (30, 1000));
+        let never = of(&[("zabra.slowRequestMs", "0")]).unwrap();
+        assert_eq!(never.slow_request_ms, u64::MAX);
         assert_eq!(of(&[("admin.enableServer", "no")]).unwrap().commands, None);
     }
 
@@ -201,6 +214,7 @@ mod tests {
             ("admin.rateLimiterIntervalInMS", "soon"),
             ("metricsProvider.httpPort", "70000"),
             ("fsync.warningthresholdms", "-1"),
+            ("zabra.slowRequestMs", "soon"),
         ] {
             let what = of(&[(key, value)]).unwrap_err();
             assert!(

@@ -4,6 +4,7 @@ use super::audit;
 use super::counts::Run;
 use super::event::Now;
 use super::service::{OwnSync, Service, Submitted};
+use super::stages::Stamps;
 use super::turn::Core;
 use super::window::Window;
 use crate::client::answer::{HubAccess, Outcome, answer, put_result};
@@ -11,8 +12,9 @@ use crate::client::conn::{Conn, ConnPhase, ConnState};
 use crate::client::hub::{Hub, relieve};
 use crate::client::lock::lock;
 use crate::client::shared::Shared;
+use crate::client::slow::SlowRequest;
 use crate::client::tally::Tally;
-use crate::wire::client::{ReplyHeader, opcode, reply};
+use crate::wire::client::{ReplyHeader, Request, opcode, reply};
 use bytes::BytesMut;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -38,6 +40,9 @@ struct Answering<'a> {
     /// How long transactions took from their leader's date to here, and from their clients' requests to the answers.
     applied: Run,
     answered: Run,
+    stamps: &'a Stamps,
+    /// A request that was slow: it is told when no lock is held.
+    slow: Option<SlowRequest>,
 }
 
 impl Core {
@@ -58,6 +63,8 @@ impl Core {
             audit: &mut self.out.audit,
             applied: Run::default(),
             answered: Run::default(),
+            stamps: &self.protocol.measures.stamps,
+            slow: None,
         };
         let (replica, service) = (&mut self.replica, &mut self.service);
         let (last, delivered) = apply(&mut replica.window, service, &mut to, &mut tree, share);
@@ -67,8 +74,11 @@ impl Core {
             to.sync(sync, &tree);
         }
         relieve(to.hub.conns.values(), &shared.unread);
+        let slow = to.slow.take();
         drop(hub);
         drop(tree);
+        say(slow);
+        self.protocol.measures.stamps.applied(applied);
         self.replica.applied(applied);
         let durable = self.protocol.peer.durable().history.last();
         self.replica.window.trim(durable);
@@ -107,8 +117,20 @@ impl Core {
             audit: &mut self.out.audit,
             applied: Run::default(),
             answered: Run::default(),
+            stamps: &self.protocol.measures.stamps,
+            slow: None,
         };
         write(&mut to, &tree);
+        let slow = to.slow.take();
+        drop(hub);
+        drop(tree);
+        say(slow);
+    }
+}
+
+fn say(slow: Option<SlowRequest>) {
+    if let Some(slow) = slow {
+        slow.say();
     }
 }
 
@@ -151,6 +173,7 @@ fn apply(
         let answers = &mut service.awaited.answers;
         let own = answers.take(header, |lost| lost.conn.close());
         if let Some(done) = &own {
+            to.tell_if_slow(done, header, txn);
             to.reply(done, header, &result, tree);
         }
         if is_over {
@@ -158,6 +181,29 @@ fn apply(
         }
     }
     (last, delivered)
+}
+
+/// A read that has waited behind a write of its session, if it was slow.
+fn slow_read(
+    shared: &Shared,
+    conn: &Conn,
+    request: &Request,
+    (xid, took_ms): (i32, u64),
+) -> Option<SlowRequest> {
+    let slow = SlowRequest::of(shared, conn, (request.opcode(), xid), took_ms)?;
+    Some(match request {
+        Request::Read(op) => slow.about(op.path()),
+        _ => slow,
+    })
+}
+
+/// What a transaction is about: of a multi, its first change.
+fn path_of(txn: &Txn) -> Option<&str> {
+    let first = match txn {
+        Txn::Multi(parts) => parts.first()?,
+        one => one,
+    };
+    first.path().map(|path| &**path)
 }
 
 /// How long ago a leader has dated a transaction, ms; the clocks of two machines differ.
@@ -195,6 +241,22 @@ impl Answering<'_> {
                 stats.commit_propagation.add_some(run.ms, run.times);
             }
             Mode::Standalone | Mode::NotServing | Mode::ReadOnly => {}
+        }
+    }
+
+    /// A write that took long is told with where its time went.
+    fn tell_if_slow(&mut self, done: &Submitted, header: &TxnHeader, txn: &Txn) {
+        let now_ms = self.now.elapsed_ms;
+        let took_ms = now_ms.saturating_sub(done.since_ms);
+        let asked = (done.opcode, done.xid);
+        if let Some(slow) = SlowRequest::of(self.shared, &done.conn, asked, took_ms) {
+            let since = (done.since_ms, done.taken_ms);
+            let told = SlowRequest {
+                zxid: Some(header.zxid),
+                stages: self.stamps.stages(header.zxid, since, now_ms),
+                ..slow.about(path_of(txn))
+            };
+            self.slow = Some(told);
         }
     }
 
@@ -253,10 +315,17 @@ impl Answering<'_> {
             opcode: opcode::SYNC,
             refused_as: None,
             since_ms: submit.read_ms,
+            taken_ms: submit.read_ms,
             asked: None,
         };
         let header = ReplyHeader::ok(submit.xid, tree.last_zxid());
         let path = crate::wire::cursor::Reader::new(&submit.record).ustring("path");
+        let took_ms = self.now.elapsed_ms.saturating_sub(done.since_ms);
+        let asked = (done.opcode, done.xid);
+        if let Some(slow) = SlowRequest::of(self.shared, &done.conn, asked, took_ms) {
+            let path = path.as_ref().ok().and_then(Option::as_deref);
+            self.slow = Some(slow.about(path));
+        }
         self.finish(&done, tree, false, |out| match &path {
             Ok(path) => reply::put_path(header, path.as_deref(), out),
             Err(_) => {
@@ -316,7 +385,9 @@ impl Answering<'_> {
                 out,
             );
             let asked = (request.opcode(), xid);
-            reads.add(count(state, asked, before, waiting.read_ms));
+            let took_ms = count(state, asked, before, waiting.read_ms);
+            reads.add(took_ms);
+            self.slow = slow_read(shared, conn, &request, (xid, took_ms)).or(self.slow.take());
             if outcome == Outcome::EndLocal {
                 shared.end_local(conn.session());
             }

@@ -35,6 +35,7 @@ impl Core {
             }
             stats.set_phase(ZabPhase::Discovery);
         }
+        measures.stamps.forget();
         let learns = matches!(state, ServerState::Following | ServerState::Observing);
         measures.syncing_ms = learns.then_some(elapsed_ms);
     }
@@ -117,6 +118,8 @@ impl Core {
         }
         let measures = &mut self.protocol.measures;
         measures.at_disk += txns;
+        let logged = self.protocol.peer.last_logged();
+        measures.stamps.logged(logged, self.now.elapsed_ms);
         let stats = &self.replica.shared.stats;
         stats.sync_queued.fetch_add(txns, Relaxed);
         stats.sync_waiting.add(measures.at_disk);
@@ -141,7 +144,9 @@ impl Core {
         if durable <= self.protocol.measures.durable {
             return;
         }
-        self.protocol.measures.durable = durable;
+        let measures = &mut self.protocol.measures;
+        measures.durable = durable;
+        measures.stamps.durable(durable, self.now.elapsed_ms);
         let before = Zxid(durable.0.saturating_sub(1));
         if let Some(logged) = self.replica.window.range(before, durable).next() {
             let took_ms = since(&logged.header, self.now.date_ms);

@@ -20,7 +20,7 @@
 //! | `leaving` | the end of a reign in order, at the leader and at its learners | service, links, connections |
 //! | `disk` | writes on their way, snapshots, reloads | the disk's queue, jobs |
 //! | `flight` | the flight recorder, for whoever drives a core | nothing |
-//! | `measures`, `counts` | what operators hear of the protocol | counts |
+//! | `measures`, `counts`, `stages` | what operators hear of the protocol, and of slow requests | counts |
 //! | `room` | a full disk, and slow ones | what they hold up |
 //! | `operator`, [`asked`] | operators that wait for a snapshot, or for another tree in place of this one | nothing |
 //! | `restore` | that other tree | every part, to begin again with it |
@@ -48,6 +48,7 @@ mod requests;
 mod restore;
 mod room;
 mod service;
+mod stages;
 #[cfg(test)]
 mod tests;
 pub mod timers;

@@ -2,6 +2,7 @@
 
 use super::counts::{Proposed, Run};
 use super::event::Now;
+use super::stages::Stamps;
 use super::timers::Timers;
 use crate::wire::payload::Payload;
 use std::collections::BTreeSet;
@@ -129,4 +130,6 @@ pub(super) struct Measures {
     pub(super) syncs_under_way: [u32; 2],
     /// Transactions that this turn has proposed.
     pub(super) proposed: Proposed,
+    /// When the turns' transactions came where.
+    pub(super) stamps: Stamps,
 }

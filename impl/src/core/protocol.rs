@@ -65,7 +65,7 @@ impl Core {
                     self.protocol.timers.disarm(timer);
                     self.tell(Told::Disarmed(timer));
                 }
-                Effect::Deliver { upto } => self.replica.delivery.ask(upto),
+                Effect::Deliver { upto } => self.committed(upto),
                 Effect::Became(state) => {
                     self.became(state);
                     leads = state == ServerState::Leading;
@@ -100,6 +100,12 @@ impl Core {
             self.name_members();
             self.take_held();
         }
+    }
+
+    fn committed(&mut self, upto: Zxid) {
+        let stamps = &mut self.protocol.measures.stamps;
+        stamps.committed(upto, self.now.elapsed_ms);
+        self.replica.delivery.ask(upto);
     }
 
     fn tell(&mut self, told: Told) {

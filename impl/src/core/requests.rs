@@ -262,6 +262,7 @@ impl Core {
             opcode: submit.opcode,
             refused_as: submit.refused_as,
             since_ms: submit.read_ms,
+            taken_ms: self.now.elapsed_ms,
             asked: self.replica.shared.config.audit.as_ref().map(|_| {
                 Box::new(AuditedRequest {
                     // In memory of its own, as it waits until the request is answered.
@@ -402,6 +403,7 @@ impl Core {
             opcode: opcode::CREATE_SESSION,
             refused_as: None,
             since_ms: self.now.elapsed_ms,
+            taken_ms: self.now.elapsed_ms,
             asked: None,
         };
         if way == Way::Judge {

@@ -28,6 +28,8 @@ pub(super) struct Submitted {
     pub(super) refused_as: Option<ErrorCode>,
     /// When it was read, ms since the server's start.
     pub(super) since_ms: u64,
+    /// When the core took it up.
+    pub(super) taken_ms: u64,
     /// What it was, if there is an audit log.
     pub(super) asked: Option<Box<AuditedRequest>>,
 }

@@ -79,7 +79,7 @@ const fn kind(txn: &Txn) -> &'static str {
 pub(super) fn json(txn: &Txn, encoding: Option<Encoding>) -> TxnJson<'_> {
     let mut out = TxnJson {
         kind: kind(txn),
-        path: path(txn),
+        path: txn.path().map(|path| &**path),
         ..TxnJson::default()
     };
     match txn {
@@ -128,26 +128,12 @@ fn encoded(data: Option<&[u8]>, encoding: Option<Encoding>) -> Option<String> {
     Some(encoding?.of(data?))
 }
 
-fn path(txn: &Txn) -> Option<&str> {
-    match txn {
-        Txn::Create { path, .. }
-        | Txn::Delete { path, .. }
-        | Txn::SetData { path, .. }
-        | Txn::SetAcl { path, .. }
-        | Txn::Check { path, .. } => Some(path),
-        Txn::Multi(_)
-        | Txn::CreateSession { .. }
-        | Txn::CloseSession { .. }
-        | Txn::Error { .. } => None,
-    }
-}
-
 /// Whether it is about a node at or below `root`, itself or in a part of it.
 pub(super) fn is_about(txn: &Txn, root: &str) -> bool {
     match txn {
         Txn::Multi(parts) => parts.iter().any(|part| is_about(part, root)),
         Txn::CloseSession { paths } => paths.iter().flatten().any(|path| is_under(path, root)),
-        _ => path(txn).is_some_and(|path| is_under(path, root)),
+        _ => txn.path().is_some_and(|path| is_under(path, root)),
     }
 }
 
@@ -167,7 +153,7 @@ pub(super) fn shown(payload: &Payload, encoding: Option<Encoding>) -> String {
 /// For people: the operation, its path, and what belongs to it. The parts of a multi are on lines of their own.
 pub(super) fn text(txn: &Txn, encoding: Option<Encoding>) -> String {
     let mut out = kind(txn).to_owned();
-    if let Some(path) = path(txn) {
+    if let Some(path) = txn.path() {
         let _ = write!(out, " {}", plain(path));
     }
     let _ = match txn {

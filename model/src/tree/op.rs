@@ -95,3 +95,19 @@ pub enum ReadOp {
     /// Only `GetData` and `GetChildren` inside.
     MultiRead(Vec<ReadOp>),
 }
+
+impl ReadOp {
+    /// The one node that it is about, if there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Exists { path, .. }
+            | Self::GetData { path, .. }
+            | Self::GetAcl { path }
+            | Self::GetChildren { path, .. }
+            | Self::GetChildren2 { path, .. }
+            | Self::GetAllChildrenNumber { path } => Some(path),
+            Self::GetEphemerals { .. } | Self::MultiRead(_) => None,
+        }
+    }
+}

@@ -93,3 +93,20 @@ pub enum Txn<P = Box<str>, D = Bytes, A = Vec<AclEntry>> {
         code: i32,
     },
 }
+
+impl<P, D, A> Txn<P, D, A> {
+    /// The one node that it is about, if there is one.
+    pub const fn path(&self) -> Option<&P> {
+        match self {
+            Self::Create { path, .. }
+            | Self::Delete { path, .. }
+            | Self::SetData { path, .. }
+            | Self::SetAcl { path, .. }
+            | Self::Check { path, .. } => Some(path),
+            Self::Multi(_)
+            | Self::CreateSession { .. }
+            | Self::CloseSession { .. }
+            | Self::Error { .. } => None,
+        }
+    }
+}

@@ -13,6 +13,7 @@
 //! | `Heard`: a request, a question or a word about a session, the answer to a sync | `leading`: what a learner forwards …, a session goes on …, C-80; `following`: requests and syncs …, a session goes on …, C-40, C-41 |
 //! | `Heard`: a tree; `Done` | `following`: a whole tree …, a tree that holds more …; `alone`: C-8 |
 //! | `Connect`, `Submitted` | `alone`: a write is answered …, a sync …, a session goes on …, C-45; `local` |
+//! | what is slow | `slow` |
 //! | `SnapshotAsked`, `Restore`, and how their jobs end | `operator` |
 //! | `Propose`, `Settle`, `Shutdown` | `alone`: a harness …, the end …; `leaving` |
 //!
@@ -25,6 +26,7 @@ mod leading;
 mod leaving;
 mod local;
 mod operator;
+mod slow;
 
 use super::event::{Done, Event, Now};
 use super::out::{DialAct, Item, Job, LinkAct, Outputs};
@@ -313,6 +315,7 @@ fn of_three(config: crate::config::Config, me: u64) -> crate::config::Config {
     all.local_sessions = config.local_sessions;
     all.read_only_mode = config.read_only_mode;
     all.net = config.net;
+    all.operation = config.operation;
     all
 }
 
