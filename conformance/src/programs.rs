@@ -81,6 +81,18 @@ pub fn work_over_a_leader_kill_by(client: Client, safeguard: &dyn Safeguard) -> 
     work(client, Some(safeguard))
 }
 
+/// Lets go-zookeeper read what servers tell of themselves: the modes, by commas, in their order. `false` if this machine has no Go, which is said.
+///
+/// # Errors
+/// The program cannot be built, or does not read an answer.
+pub fn words_by_go(modes: &str, servers: &[&str]) -> Result<bool> {
+    let Some(mut command) = program(Client::Go, "", false)? else {
+        return Ok(false);
+    };
+    run_to_end(command.args(["words", modes]).args(servers))?;
+    Ok(true)
+}
+
 fn work(client: Client, safeguard: Option<&dyn Safeguard>) -> Result<bool> {
     let Some(mut command) = program(client, "Work", safeguard.is_some())? else {
         return Ok(false);

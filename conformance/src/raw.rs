@@ -202,6 +202,12 @@ pub fn create(path: &str, data: &'static [u8]) -> Request {
 /// The same with data that the test has made.
 #[must_use]
 pub fn create_with(path: &str, data: Bytes) -> Request {
+    create_as(path, data, 0)
+}
+
+/// The creation of a node of these flags of `create`: 1 ephemeral, 2 sequential, 3 both.
+#[must_use]
+pub fn create_as(path: &str, data: Bytes, flags: i32) -> Request {
     let anyone = Id {
         scheme: "world".into(),
         id: "anyone".into(),
@@ -214,7 +220,7 @@ pub fn create_with(path: &str, data: Bytes) -> Request {
             perms: perms::ALL,
             id: anyone,
         }]),
-        flags: 0,
+        flags,
         ttl: -1,
     })
 }

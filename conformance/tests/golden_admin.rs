@@ -8,6 +8,10 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod golden_reasons;
+
+use bytes::Bytes;
+use golden_reasons::has_reason;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -16,41 +20,8 @@ use std::path::Path;
 use std::time::Duration;
 use zabra::wire::client::Request;
 use zabra_conformance::cluster::{Cluster, PATIENCE};
-use zabra_conformance::raw::{RawClient, create};
-use zabra_model::tree::op::{CreateKind, ReadOp, WriteOp};
-
-/// Fields that are not there: of which command, and why. One that is there after all is an error, too.
-const ABSENT: &[(&str, &str, &str)] = &[
-    (
-        "monitor",
-        "insecure_admin_count",
-        "the port of commands has no TLS",
-    ),
-    (
-        "monitor",
-        "ensemble_auth_skip",
-        "without names nothing is counted",
-    ),
-    (
-        "monitor",
-        "netty_queued_buffer_capacity",
-        "a buffer of Java's",
-    ),
-    (
-        "monitor",
-        "jvm_pause_time_ms",
-        "there is no virtual machine",
-    ),
-];
-
-/// Parts of the names of metrics about stages inside Java's server, its caches, its cleaners and its queues to learners (D-97).
-#[rustfmt::skip]
-const STAGES: [&str; 22] = [
-    "prep_process_time", "sync_process_time", "sync_processor_queue_time_ms", "sync_processor_queue_flush", "commit_process", "commit_proc",
-    "commitproc", "final_proc", "session_queue", "outstanding_changes", "proposal_process", "dead_watcher", "response_packet",
-    "learner_handler", "learner_request",
-    "om_proposal", "om_commit", "_per_namespace", "write_committed", "close_session_prep", "socket_closing", "requests_not_forwarded",
-];
+use zabra_conformance::raw::{RawClient, create, create_as};
+use zabra_model::tree::op::ReadOp;
 
 /// What has keys of its own in each run: ids of sessions and members, paths.
 const TABLES: [&str; 5] = [
@@ -90,19 +61,6 @@ fn kind(of: &Value) -> &'static str {
         Value::Array(_) => "list",
         Value::Object(_) => "map",
     }
-}
-
-fn has_reason(command: &str, key: &str) -> bool {
-    let is_stage = STAGES.iter().any(|part| key.contains(part)) || key.contains("skip_learner");
-    let is_time = key.contains("time_waiting_empty") || key.contains("write_batch_time");
-    let base = key
-        .split_once('_')
-        .map_or(key, |(begin, rest)| match begin {
-            "avg" | "min" | "max" | "cnt" | "sum" | "p50" | "p95" | "p99" | "p999" => rest,
-            _ => key,
-        });
-    let listed = |(of, name, _): &&(&str, &str, &str)| *of == command && *name == base;
-    command == "monitor" && (is_stage || is_time) || ABSENT.iter().any(|row| listed(&row))
 }
 
 /// What of `golden` is not in `ours`, or is something else there.
@@ -153,14 +111,7 @@ fn all_fields_are_there(role: &str, more: &[(&str, &str)]) {
     cluster.wait_until_serving().unwrap();
     let mut client = RawClient::connect(cluster.servers[0].client_port, 10_000).unwrap();
     client.ok(&create("/app", b"x"), PATIENCE).unwrap();
-    let ephemeral = Request::Write(WriteOp::Create {
-        kind: CreateKind::Create,
-        path: Some("/app/e1".into()),
-        data: None,
-        acl: Some(zabra::wire::snapshot::tree::open_acl().to_vec()),
-        flags: 1,
-        ttl: 0,
-    });
+    let ephemeral = create_as("/app/e1", Bytes::new(), 1);
     client.ok(&ephemeral, PATIENCE).unwrap();
     let watched = Request::Read(ReadOp::GetData {
         path: "/app".into(),

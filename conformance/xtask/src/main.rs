@@ -70,7 +70,8 @@ enum Task {
     Model,
     /// Replays the stored traces against three running servers.
     Replay,
-    /// Tests with other implementations: kazoo and its own test suite, ZooKeeper's own shell, Curator, the C client, a Go and a Node client;
+    /// Tests with other implementations: kazoo and its own test suite, ZooKeeper's own shell, Curator, the C client, a Go and a Node client,
+    /// and what programs that watch ZooKeeper read;
     /// by TLS and by SASL, where a client has them. With `--program`, programs that keep their state in ZooKeeper, which is not in CI.
     Interop,
     /// How long a writer waits while 100,000 sessions expire together, and while others ask for much; release build, minutes.
@@ -223,6 +224,7 @@ fn interop() -> Result<()> {
         "java_shell",
         "shells",
         "prometheus",
+        "consumers",
         "other_clients",
         "clients_reconfigure",
         "clients_by_tls",

@@ -2,7 +2,8 @@
 //
 //	go run . HOST:PORT,HOST:PORT,…
 //
-// With more arguments the program changes the members instead: see reconfig.go.
+// With more arguments the program changes the members instead: see reconfig.go; with `words` in front it reads what servers tell of
+// themselves: see words.go.
 //
 // The program prints "ready" when its first half is done, waits for a line on its standard input while the test kills the
 // leader, goes on with the same session, and prints "done". It exits with 1 and a sentence at the first wrong answer.
@@ -201,6 +202,10 @@ func operations(conn, other *zk.Conn) {
 }
 
 func main() {
+	if len(os.Args) > 3 && os.Args[1] == "words" {
+		words(strings.Split(os.Args[2], ","), os.Args[3:])
+		return
+	}
 	if len(os.Args) > 2 {
 		reconfigure(os.Args[1:])
 		return
