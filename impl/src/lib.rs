@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`error`], [`config`] | what an operator gets wrong, and how it is said |
+//! | [`codes`] | what the log warns of, by codes that stay |
 //! | [`wire`] | bytes ↔ types |
 //! | [`storage`] | the data directory |
 //! | [`core`] | one server as a state machine: events in, outputs out |
@@ -25,6 +26,7 @@ pub mod admin;
 #[cfg(feature = "runtime")]
 pub mod bench;
 pub mod client;
+pub mod codes;
 pub mod config;
 #[cfg(feature = "runtime")]
 pub mod container;

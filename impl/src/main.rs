@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use zabra::codes::Code;
 use zabra::config::settings::{Given, file_of};
 use zabra::config::{Config, ConfigError, check, tell};
 use zabra::error::{ServerError, panics};
@@ -314,7 +315,7 @@ fn container(is_printed: bool) -> ExitCode {
     }
     block_on(async move {
         for note in &plan.notes {
-            tracing::warn!("{note}");
+            tracing::warn!(code = %Code::ContainerNote, "{note}");
         }
         plan.carry_out()?;
         let given = Given::read(&[], std::env::vars_os())?;

@@ -1,6 +1,7 @@
 //! One server: its parts wired together.
 
 use crate::client::shared::{Secret, Shared};
+use crate::codes::Code;
 use crate::config::Config;
 use crate::config::keys::find;
 use crate::config::tell::guess;
@@ -44,12 +45,13 @@ fn tell_settings(config: &Config) {
             None => format!("{}:{}", config.path.display(), unused.line),
         };
         warn!(
+            code = %Code::KeyUnused,
             "{place}: {} is not used by this server: {about}",
             unused.key
         );
     }
     for note in &config.notes {
-        warn!("{note}");
+        warn!(code = %Code::ConfigNote, "{note}");
     }
 }
 

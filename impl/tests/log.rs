@@ -1,9 +1,10 @@
-//! What the log may not tell, however much it is asked to tell.
+//! What the log may not tell, however much it is asked to tell, and what the codes of its warnings tell.
 
 mod common;
 
 use bytes::Bytes;
 use common::{Cluster, create};
+use std::process::Command;
 use zabra::wire::client::Request;
 use zabra_model::tree::op::WriteOp;
 
@@ -46,4 +47,68 @@ fn no_password_and_no_data_gets_into_the_log() {
     assert!(said.contains("has not authenticated by SASL"), "{said}");
     let told: Vec<&str> = said.lines().filter(|line| line.contains("hush")).collect();
     assert!(told.is_empty(), "{told:#?}");
+}
+
+fn explain(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let told = Command::new(env!("CARGO_BIN_EXE_zabra"))
+        .arg("explain")
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (told.status.code(), text(told.stdout), text(told.stderr))
+}
+
+/// Whoever reads a warning has its code, and asks for more by it.
+#[test]
+fn a_warning_has_a_code_that_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let mut cluster = Cluster::new(1, "nio.numWorkerThreads=3\n");
+    cluster.start_logging(0, "warn", &log);
+    cluster.wait_serving(&[0]);
+    cluster.kill(0);
+    let said = std::fs::read_to_string(&log).unwrap();
+    let line = said.lines().find(|line| line.contains("numWorkerThreads"));
+    let code = line.unwrap().split("code=").nth(1).unwrap();
+    let code = code.split_whitespace().next().unwrap();
+    let (end, told, _) = explain(&[code]);
+    assert_eq!(end, Some(0));
+    for words in [
+        "ZBR-0106  a line of the configuration has no effect\n\ncause    ",
+        "\nclients  ",
+        "\nremedy   ",
+        "\nexample  zabra config explain KEY",
+    ] {
+        assert!(told.contains(words), "{words:?} is not in {told}");
+    }
+    let (_, told, _) = explain(&["zbr-0301", "ZBR-0311", "-o", "json"]);
+    let told: Vec<serde_json::Value> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let [sync, full] = &told[..] else {
+        panic!("two were asked for: {told:?}")
+    };
+    assert_eq!(
+        (&sync["code"], &full["code"]),
+        (&"ZBR-0301".into(), &"ZBR-0311".into())
+    );
+    for part in ["kind", "title", "cause", "effect", "remedy", "example"] {
+        assert!(full[part].as_str().unwrap().len() > 3, "{full}");
+    }
+    let (end, all, _) = explain(&["--codes"]);
+    assert_eq!(end, Some(0));
+    assert!(all.lines().count() > 60 && all.contains("ZBR-0409  a request was slow"));
+    let (end, told, why) = explain(&["ZBR-9999"]);
+    assert_eq!((end, told.as_str()), (Some(1), ""));
+    assert!(
+        why.contains("there is no such code; zabra explain --codes lists them"),
+        "{why}"
+    );
+    let (end, _, why) = explain(&["ZBR-0301", "/nothing"]);
+    assert!(
+        end == Some(1) && why.contains("one after the other"),
+        "{why}"
+    );
 }

@@ -4,6 +4,7 @@
 //! connection, `from` an address, `session`, `epoch`, `zxid`, `role`, `error`. What happens on a connection belongs in a span with its
 //! number or session, so that a line need not repeat them. Ids are written as ZooKeeper writes them: sessions and zxids in hex.
 
+use crate::codes::Code;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
@@ -25,7 +26,7 @@ pub fn start() {
     // A second time in one process (tests): the first one stays.
     drop(done);
     if let Some(complaint) = complaint {
-        tracing::warn!("{complaint}");
+        tracing::warn!(code = %Code::LogFilterUnknown, "{complaint}");
     }
 }
 

@@ -5,6 +5,7 @@ use super::ended::Ended;
 use super::lock::lock;
 use super::shared::{Mode, Shared};
 use super::submit::Connect;
+use crate::codes::Code;
 use crate::wire::client::{ConnectRequest, ConnectResponse};
 use crate::wire::four_letter::FourLetter;
 use bytes::{Buf, BytesMut};
@@ -71,7 +72,7 @@ pub(super) fn introduce(
     if !shared.door.lets_in(attach, now_ms, &stats.token_deficit) {
         stats.rejected.fetch_add(1, Ordering::Relaxed);
         if let Some(unsaid) = lock(&shared.too_fast).due(now_ms) {
-            warn!(from = %conn.from, unsaid, "clients come too fast (connection_throttle_tokens), closing");
+            warn!(code = %Code::TooFast, from = %conn.from, unsaid, "clients come too fast (connection_throttle_tokens), closing");
         }
         return Err(Ended::TooFast);
     }

@@ -2,6 +2,7 @@
 
 use super::conn::{Conn, ConnPhase};
 use super::stats::Stats;
+use crate::codes::Code;
 use crate::limits::{Budget, SMALL_BYTES};
 use crate::wire::client::{EventType, reply};
 use std::collections::HashMap;
@@ -43,7 +44,7 @@ pub fn relieve<'c>(conns: impl Iterator<Item = &'c Arc<Conn>> + Clone, unread: &
         state.settle_unread(unread);
         drop(state);
         conn.wake_to_end();
-        warn!(from = %conn.from, session = %conn.session(), unread = debt,
+        warn!(code = %Code::UnreadTooMuch, from = %conn.from, session = %conn.session(), unread = debt,
             "clients leave too much unread in all (zabra.unreadBytesMax); the one with most of it is closed");
     }
 }

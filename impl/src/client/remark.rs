@@ -1,6 +1,7 @@
 //! What the log says of a client, once no lock is held any more: whoever reads the log may be slow, and others wait for the tree.
 
 use super::slow::SlowRequest;
+use crate::codes::Code;
 use std::net::SocketAddr;
 use tracing::{info, warn};
 
@@ -34,7 +35,7 @@ impl Remark {
             }
             Self::Slow(slow) => slow.say(),
             Self::OtherEnsemble { said, unsaid } => {
-                warn!(%from, unsaid, "a client means the ensemble {said:?}, and that is no name of this one (ensembleAuthName)");
+                warn!(code = %Code::OtherEnsemble, %from, unsaid, "a client means the ensemble {said:?}, and that is no name of this one (ensembleAuthName)");
             }
         }
     }

@@ -11,6 +11,7 @@ use super::lock::lock;
 use super::long_reads::LongReads;
 use super::outstanding::Outstanding;
 use super::stats::Stats;
+use crate::codes::Code;
 use crate::config::Config;
 use crate::edges::clock::Clock;
 use crate::edges::wake::Wake;
@@ -284,7 +285,7 @@ impl Shared {
             let Some((conn, bytes)) = greediest else {
                 return;
             };
-            warn!(from = %conn.from, session = %conn.session(), bytes,
+            warn!(code = %Code::WatchesTooMuch, from = %conn.from, session = %conn.session(), bytes,
                 "watches of clients hold too much in all (zabra.watchBytesMax); the client with most of it is closed");
             conn.close();
         }

@@ -7,6 +7,7 @@ use super::conn::Conn;
 use super::lock::lock;
 use super::operation;
 use super::shared::Shared;
+use crate::codes::Code;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use tracing::warn;
@@ -124,6 +125,7 @@ impl SlowRequest {
     pub fn say(&self) {
         let stage = |of: fn(&Stages) -> u64| self.stages.as_ref().map(of);
         warn!(
+            code = %Code::SlowRequest,
             operation = self.operation,
             session = %self.session,
             xid = self.xid,

@@ -2,6 +2,7 @@
 
 use super::quorum::Claiming;
 use super::turn::Core;
+use crate::codes::Code;
 use std::net::IpAddr;
 use tracing::warn;
 use zabra_model::service::claims::Claimant;
@@ -25,7 +26,7 @@ impl Core {
         let sid = hello.claim.sid;
         let is_guest = self.quorum.lists().listed(sid).is_none();
         if is_guest && self.quorum.guests() >= GUESTS_MAX {
-            warn!(%from, %sid, "a learner that no list has is not let in: there are {GUESTS_MAX} of these");
+            warn!(code = %Code::TooManyGuests, %from, %sid, "a learner that no list has is not let in: there are {GUESTS_MAX} of these");
             self.out.links.push(super::out::LinkAct::Close(conn.link));
             return;
         }
@@ -37,7 +38,7 @@ impl Core {
         let times = self.claim_times();
         let (peer, out) = (&self.protocol.peer, &mut self.out);
         if let Err(turned) = self.quorum.join(sid, claim, peer, times, out) {
-            warn!(%from, %sid, "a learner is not let in: {turned}");
+            warn!(code = %Code::LearnerTurnedAway, %from, %sid, "a learner is not let in: {turned}");
         }
         self.let_waiting_in();
     }
@@ -60,7 +61,7 @@ impl Core {
             && let Some((holder, claim)) = self.quorum.next_in(&self.protocol.peer, times)
         {
             if let Some(holder) = holder {
-                warn!(link = holder.0, from = %claim.from, "a link of a learner gives way to a newer one of the same id");
+                warn!(code = %Code::LinkGivesWay, link = holder.0, from = %claim.from, "a link of a learner gives way to a newer one of the same id");
                 self.unlink(holder);
             }
             let Claiming { link, hello } = claim.conn;

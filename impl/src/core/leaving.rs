@@ -4,6 +4,7 @@ use super::turn::Core;
 use crate::client::conn::{Conn, ConnPhase};
 use crate::client::lock::lock;
 use crate::client::submit::Submit;
+use crate::codes::Code;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -198,7 +199,7 @@ impl Core {
         if self.service.mode == Mode::NotServing {
             self.end_stay();
         } else {
-            warn!("the leader has said that it leaves, and has not");
+            warn!(code = %Code::LeaderStays, "the leader has said that it leaves, and has not");
             self.service.stay.ends();
             self.take_held();
         }

@@ -2,6 +2,7 @@
 
 use super::requests::refused;
 use super::turn::Core;
+use crate::codes::Code;
 use crate::wire::payload::Payload;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -112,7 +113,7 @@ impl Core {
         match self.judge_reconfig(request, asked) {
             Ok(text) => self.replica.reconfig(request, text),
             Err((code, why)) => {
-                warn!(session = %request.header.session, "reconfig is refused, {code:?}: {why}");
+                warn!(code = %Code::ReconfigRefused, session = %request.header.session, "reconfig is refused, {code:?}: {why}");
                 refused(code)
             }
         }
@@ -194,7 +195,7 @@ impl Core {
                 Ok(lists) => lists,
                 Err(version) => {
                     warn!(
-                        %version,
+                        code = %Code::UnknownListActive, %version,
                         "the leader's tree shows a list of members that no member has told of as its own; looking for a leader again"
                     );
                     self.unlink(link);

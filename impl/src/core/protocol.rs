@@ -2,6 +2,7 @@
 
 use super::out::Told;
 use super::turn::Core;
+use crate::codes::Code;
 use crate::wire::payload::Payload;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -76,7 +77,7 @@ impl Core {
                     serves = true;
                 }
                 Effect::Refused(fault) => {
-                    warn!(%fault, "refused");
+                    warn!(code = %Code::ProtocolRefused, %fault, "refused");
                     self.tell(Told::Refused(fault));
                 }
             }
@@ -150,7 +151,7 @@ impl Core {
     /// The tree that came with SNAP takes the place of this server's.
     fn install(&mut self, mark: Mark, zxid: Zxid) {
         let Some((tree, lists)) = self.quorum.take_tree() else {
-            error!("a snapshot is to be installed that was not received");
+            error!(code = %Code::SnapshotNotHere, "a snapshot is to be installed that was not received");
             return;
         };
         if let Some(lists) = lists {

@@ -4,6 +4,7 @@ use super::service::{AuditedRequest, OwnSync, Submitted};
 use super::turn::Core;
 use crate::client::conn::Conn;
 use crate::client::submit::Submit;
+use crate::codes::Code;
 use crate::wire::client::{Request, opcode};
 use crate::wire::link::{Heard, hello_of};
 use crate::wire::payload::Logged;
@@ -119,10 +120,10 @@ impl Core {
                 };
                 let txn = self.replica.prepare(&request, op);
                 if let Some((over, untold)) = self.replica.take_exceeded(elapsed_ms) {
-                    warn!(%session, untold, "{over}");
+                    warn!(code = %Code::QuotaExceeded, %session, untold, "{over}");
                 }
                 if let Some((near, untold)) = self.replica.take_near_end(elapsed_ms) {
-                    warn!(%session, untold, "{near}");
+                    warn!(code = %Code::NumbersNearEnd, %session, untold, "{near}");
                 }
                 txn
             }
@@ -194,6 +195,7 @@ impl Core {
         }
         if let Some(silent_ms) = self.service.tracker.look(self.now.elapsed_ms) {
             warn!(
+                code = %Code::Stalled,
                 silent_ms,
                 "sessions get their full timeouts again after a stall of this server"
             );
@@ -496,6 +498,7 @@ impl Core {
             ids
         } else {
             warn!(
+                code = %Code::SuperNotBelieved,
                 ?sid,
                 "a learner reports a super user, and none is configured here: not believed"
             );
@@ -529,7 +532,7 @@ impl Core {
                 return; // its client's connection ends with this reign
             }
             let Ok((session, timeout_ms)) = decode_revalidate(Some(data)) else {
-                warn!(link = link.0, "REVALIDATE without a session");
+                warn!(code = %Code::BadRevalidate, link = link.0, "REVALIDATE without a session");
                 return;
             };
             let owner = owner_of(self.quorum.sid(link), link);

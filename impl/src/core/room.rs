@@ -4,6 +4,7 @@
 
 use super::service::Submitted;
 use super::turn::Core;
+use crate::codes::Code;
 use crate::wire::client::opcode;
 use std::sync::atomic::Ordering;
 use tracing::{info, warn};
@@ -17,6 +18,7 @@ impl Core {
         let waiting = &self.replica.shared.stats.disk_full;
         waiting.fetch_add(1, Ordering::Relaxed);
         warn!(
+            code = %Code::DiskFull,
             "no space left on the disk: {what}; writes are refused until there is room, nothing that was acknowledged is lost"
         );
         let has_others = self.replica.shared.config.is_ensemble();
@@ -64,6 +66,7 @@ impl Core {
         let protocol = &self.protocol;
         if protocol.peer.can_spare(&protocol.env, link) && self.quorum.close(link, &mut self.out) {
             warn!(
+                code = %Code::LearnerBehind,
                 link = link.0,
                 "a learner does not fetch what is sent to it, its connection is closed; look at its disk and its network"
             );

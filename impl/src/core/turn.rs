@@ -11,6 +11,7 @@ use super::replica::Replica;
 use super::service::Service;
 use super::timers::Timers;
 use crate::client::shared::Shared;
+use crate::codes::Code;
 use crate::error::ServerError;
 use crate::storage::worker;
 use bytes::BytesMut;
@@ -311,6 +312,7 @@ impl Core {
                 let elapsed_ms = self.now.elapsed_ms;
                 if let Err(error) = &result {
                     warn!(
+                        code = %Code::SnapshotFailed,
                         "no snapshot could be written: {error}; it is tried again, and the log grows meanwhile"
                     );
                     stats.snapshots_failed.fetch_add(1, Ordering::Relaxed);

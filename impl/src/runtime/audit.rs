@@ -1,5 +1,6 @@
 //! The audit log: lines that the core gives out, written by a thread of their own.
 
+use crate::codes::Code;
 use crate::config::Config;
 use crate::core::audit::{Line, Outcome};
 use crate::error::ServerError;
@@ -135,7 +136,7 @@ fn write_all(lines: &Receiver<Vec<String>>, mut file: Option<File>) {
         };
         let has_failed = written.is_err();
         if let (Err(error), false) = (written, is_failing) {
-            error!(%error, lines = batch.len(), "the audit log cannot be written; lines are lost until it can be");
+            error!(code = %Code::AuditNotWritten, %error, lines = batch.len(), "the audit log cannot be written; lines are lost until it can be");
         }
         is_failing = has_failed;
     }

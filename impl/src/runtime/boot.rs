@@ -3,6 +3,7 @@
 use super::disk::DiskThread;
 use super::timed::TimedDisk;
 use crate::client::shared::Shared;
+use crate::codes::Code;
 use crate::config::Config;
 use crate::error::ServerError;
 use crate::storage::boot::{self, BootOptions, Found, ToldDigest};
@@ -96,7 +97,7 @@ fn may_begin_empty(config: &Config, dirs: &Dirs) -> Result<(), StorageError> {
         return Ok(());
     }
     if config.db_autocreate {
-        warn!(dir = %dirs.snap.display(), "this member has no data and votes as an empty one; if it had data, what it had acknowledged is forgotten, and if others have lost theirs, too, so may be transactions: then stop it");
+        warn!(code = %Code::EmptyMember, dir = %dirs.snap.display(), "this member has no data and votes as an empty one; if it had data, what it had acknowledged is forgotten, and if others have lost theirs, too, so may be transactions: then stop it");
         return Ok(());
     }
     Err(refused(
@@ -114,7 +115,7 @@ pub fn has_begun(config: &Config) {
         match std::fs::remove_file(&path) {
             Ok(()) => info!(path = %path.display(), "used and removed"),
             Err(error) => {
-                warn!(path = %path.display(), %error, "cannot be removed; remove it, or an emptied directory would go unnoticed");
+                warn!(code = %Code::MarkNotRemoved, path = %path.display(), %error, "cannot be removed; remove it, or an emptied directory would go unnoticed");
             }
         }
     }
@@ -132,7 +133,7 @@ pub fn take_members(config: &mut Config) -> Result<(), ServerError> {
     let version = kept.version;
     if config.take_members(kept) {
         warn!(
-            path = %config.path.display(), %version,
+            code = %Code::OldList, path = %config.path.display(), %version,
             "the list of members there is an older one than this server has activated, and is not used; `/zookeeper/config` shows the one that counts"
         );
     }
@@ -233,7 +234,7 @@ pub fn compare_digest(told: Option<ToldDigest>, shared: &Arc<Shared>) {
             .digest_mismatches
             .fetch_add(1, Ordering::Relaxed);
         error!(
-            zxid = %digest.zxid(), told, read,
+            code = %Code::DigestMismatch, zxid = %digest.zxid(), told, read,
             "the tree that was read has another digest than its snapshot tells: it differs from that of the server which wrote it. In an \
              ensemble, remove this server's data to copy it anew from the others; on its own, go back to an older snapshot with its logs"
         );
@@ -261,7 +262,7 @@ pub fn purge(config: &Config, found: &Found) {
                 info!(path = %path.display(), "purged");
             }
         }
-        Err(error) => warn!("old snapshots and logs are not purged: {error}"),
+        Err(error) => purge::not_purged(&error),
     }
 }
 
@@ -306,6 +307,7 @@ pub fn history_reader(config: &Config) -> HistoryReader {
         history::read(&RealDisk, &dir, after, upto, take).inspect_err(|error| {
             // Perhaps an operator has deleted old logs. The learner's connection ends; nothing else is wrong.
             warn!(
+                code = %Code::HistoryMissing,
                 "a learner needs the transactions behind {after} up to {upto}: {error}; it cannot be brought up from here before this server is started again: it then begins with its newest snapshot"
             );
         })

@@ -2,6 +2,7 @@
 
 use crate::client::lock::lock;
 use crate::client::shared::Shared;
+use crate::codes::Code;
 use crate::config::Config;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -154,7 +155,7 @@ impl Doors {
         let mut told = lock(&self.told);
         if told.is_none_or(|at| at.elapsed() >= TOLD_PAUSE) {
             *told = Some(Instant::now());
-            warn!(port = self.port, %from, "a connection was refused: {why}");
+            warn!(code = %Code::ConnectionRefused, port = self.port, %from, "a connection was refused: {why}");
         } else {
             debug!(port = self.port, %from, "a connection was refused: {why}");
         }
@@ -165,6 +166,7 @@ impl Doors {
 pub fn tell_what_guards(config: &Config) {
     if let Some(why) = what_is_open(config) {
         warn!(
+            code = %Code::OpenPorts,
             "{why}: whoever reaches one of them and names the id of a member that is away is led as that member, reads \
              everything, and may send requests in any client's name; let only the servers reach these ports, or write \
              sslQuorum=true, quorum.auth.serverRequireSasl=true or zabra.quorumFromMembersOnly=true"

@@ -2,6 +2,7 @@
 
 use super::inbox::Inbox;
 use crate::client::lock::lock;
+use crate::codes::Code;
 use crate::core::event::Event;
 use crate::limits::Seldom;
 use crate::storage::Dirs;
@@ -50,7 +51,7 @@ impl FlightFile {
             let began = *open.began.get_or_insert_with(std::time::Instant::now);
             let now_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             if open.warned.due(now_ms).is_some() {
-                warn!(file = %self.path.display(), %error, "the flight recorder cannot be written; zabra explain will lack what happens meanwhile");
+                warn!(code = %Code::FlightNotWritten, file = %self.path.display(), %error, "the flight recorder cannot be written; zabra explain will lack what happens meanwhile");
             }
         }
     }
@@ -75,7 +76,7 @@ impl FlightFile {
 /// Has all that the recorder holds written at each SIGUSR1.
 pub fn listen(inbox: Arc<Inbox>) {
     let Ok(mut asked) = signal(SignalKind::user_defined1()) else {
-        warn!("SIGUSR1 cannot be waited for; the flight recorder is read over HTTP");
+        warn!(code = %Code::NoUsr1, "SIGUSR1 cannot be waited for; the flight recorder is read over HTTP");
         return;
     };
     tokio::spawn(async move {

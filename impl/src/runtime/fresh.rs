@@ -1,6 +1,7 @@
 //! What is made of the stores of TLS, and made anew when their files change.
 
 use crate::client::lock::lock;
+use crate::codes::Code;
 use crate::config::tls::{Context, Password};
 use crate::error::ServerError;
 use crate::error::panics::caught;
@@ -89,10 +90,10 @@ impl<T: Send + Sync + 'static> Fresh<T> {
             }
             // Both files may be on their way; what comes next changes them again.
             Ok(Err(why)) => {
-                error!(keys, %why, "the stores of TLS have changed, and those before are kept");
+                error!(code = %Code::StoresNotRead, keys, %why, "the stores of TLS have changed, and those before are kept");
             }
             Err(why) => {
-                error!(keys, %why, "the stores of TLS have changed, reading them met a fault of this server, and those before are kept; write the stores in another format");
+                error!(code = %Code::StoresFault, keys, %why, "the stores of TLS have changed, reading them met a fault of this server, and those before are kept; write the stores in another format");
             }
         }
         now

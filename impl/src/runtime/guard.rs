@@ -9,6 +9,7 @@ use super::quorum_sasl::{self, Unproved};
 use super::secure_client;
 use super::tls_config::{BothWays, Refusal, of_both_ways};
 use crate::client::lock::lock;
+use crate::codes::Code;
 use crate::config::Config;
 use crate::config::quorum_sasl::QuorumSasl;
 use crate::config::quorum_tls::QuorumTls;
@@ -160,7 +161,7 @@ impl Guard {
             Err(Unproved::Nothing) => Err("it does not prove by SASL that it is of the ensemble, and quorum.auth.serverRequireSasl=true asks for that; where servers are to do so one after the other, write it last".into()),
             // As in ZooKeeper: it is nobody's, and nobody is asked.
             Err(Unproved::Wrong(why)) if !sasl.asks => {
-                self.tell(|unsaid| warn!(%from, unsaid, "{why}; its connection is taken without, as quorum.auth.serverRequireSasl is not true"));
+                self.tell(|unsaid| warn!(code = %Code::UnprovedTaken, %from, unsaid, "{why}; its connection is taken without, as quorum.auth.serverRequireSasl is not true"));
                 Ok(())
             }
             Err(Unproved::Wrong(why)) => Err(why),
@@ -198,7 +199,7 @@ impl Guard {
 
     fn not_talked_to(&self, peer: ServerId, at: SocketAddr, why: String) -> io::Error {
         self.tell(|unsaid| {
-            warn!(%peer, %at, unsaid, "a server that was dialled is not talked to: {why}");
+            warn!(code = %Code::DialledNotTrusted, %peer, %at, unsaid, "a server that was dialled is not talked to: {why}");
         });
         io::Error::other(why)
     }

@@ -8,6 +8,7 @@ use crate::admin::endpoints::finished;
 use crate::admin::guarded::{Denied, Guarded, Limit};
 use crate::admin::json::Json;
 use crate::client::shared::Shared;
+use crate::codes::Code;
 use crate::core::asked::{Refusal, Restoring, Snapped, Told};
 use crate::core::event::Event;
 use crate::storage::receive::{Received, receive};
@@ -104,7 +105,7 @@ impl GuardedCommands {
         };
         done.unwrap_or_else(|Denied { status, what }| {
             let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            warn!(%from, status, "{} over HTTP was refused: {what}", command.name());
+            warn!(code = %Code::CommandRefused, %from, status, "{} over HTTP was refused: {what}", command.name());
             let text = finished(vec![], command.name(), Some(&what));
             response(code, "application/json", text)
         })

@@ -11,6 +11,7 @@ use crate::admin::guarded::Guarded;
 use crate::admin::{endpoints, exposition, metrics};
 use crate::client::lock::lock;
 use crate::client::shared::{Mode, Shared};
+use crate::codes::Code;
 use crate::config::operation::{Commands, Exporter};
 use crate::error::ServerError;
 use crate::runtime::doors::Strangers;
@@ -93,6 +94,7 @@ async fn bind_commands(shared: &Arc<Shared>, inbox: &Arc<Inbox>) {
         Ok(listener) => listener,
         Err(error) => {
             warn!(
+                code = %Code::NoCommands,
                 "no commands over HTTP: {error} Write another admin.serverPort, or admin.enableServer=false"
             );
             return;

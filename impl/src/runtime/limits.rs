@@ -1,5 +1,6 @@
 //! What the system allows.
 
+use crate::codes::Code;
 use crate::limits::{BUDGET_BYTES_MAX, BUDGET_BYTES_MIN};
 
 /// The bound of all connections together where the configuration names none: an eighth of the memory that this process may have,
@@ -29,7 +30,7 @@ pub fn raise_descriptors() -> Option<usize> {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => usize::try_from(limit).ok(),
         Err(error) => {
-            tracing::warn!(%error, "cannot raise the limit of open files");
+            tracing::warn!(code = %Code::LimitNotRaised, %error, "cannot raise the limit of open files");
             None
         }
     }

@@ -6,6 +6,7 @@ use super::inbox::Inbox;
 use super::pipe::Pipe;
 use crate::client::hub::Map;
 use crate::client::lock::lock;
+use crate::codes::Code;
 use crate::core::event::Event;
 use crate::core::out::{Item, LinkAct};
 use crate::limits::{SYNC_BYTES_MAX, WRITE_TIME};
@@ -185,7 +186,7 @@ impl Links {
             return;
         };
         if let Err(error) = stream.set_nodelay(true) {
-            warn!(link = link.0, %error, "cannot set TCP_NODELAY");
+            warn!(code = %Code::NoDelay, link = link.0, %error, "cannot set TCP_NODELAY");
         }
         let out = Arc::new(LinkOut {
             stream,

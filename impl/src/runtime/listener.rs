@@ -6,6 +6,7 @@ use super::limits::raise_descriptors;
 use super::ports::{self, Listening};
 use super::tls::Tls;
 use crate::client::shared::Shared;
+use crate::codes::Code;
 use crate::config::Listen;
 use crate::config::net::Net;
 use crate::error::ServerError;
@@ -32,6 +33,7 @@ fn clients_max(max_cnxns: usize) -> usize {
     let room = client_descriptors(descriptors);
     if max_cnxns > room {
         warn!(
+            code = %Code::FewDescriptors,
             "maxCnxns={max_cnxns}, but of {descriptors} open files clients may take {room}; raise the limit (ulimit -n, LimitNOFILE)"
         );
     }
@@ -115,21 +117,23 @@ pub fn listen(
         loop {
             match ports::accept(&listener).await {
                 Ok((stream, from)) => {
-                    let counted =
-                        match (all.admit(from.ip()), Arc::clone(&room).try_acquire_owned()) {
-                            (Some(counted), Ok(place)) => (counted, place),
-                            (counted, _) => {
-                                shared.stats.rejected.fetch_add(1, Ordering::Relaxed);
-                                let key = match counted {
-                                    None => "from one address (maxClientCnxns)",
-                                    Some(_) => "in all (maxCnxns, and the limit of open files)",
-                                };
-                                if let Some(unsaid) = refused.due(shared.elapsed_ms()) {
-                                    warn!(%from, unsaid, "too many connections {key}, closing");
-                                }
-                                continue;
+                    let counted = match (
+                        all.admit(from.ip()),
+                        Arc::clone(&room).try_acquire_owned(),
+                    ) {
+                        (Some(counted), Ok(place)) => (counted, place),
+                        (counted, _) => {
+                            shared.stats.rejected.fetch_add(1, Ordering::Relaxed);
+                            let key = match counted {
+                                None => "from one address (maxClientCnxns)",
+                                Some(_) => "in all (maxCnxns, and the limit of open files)",
+                            };
+                            if let Some(unsaid) = refused.due(shared.elapsed_ms()) {
+                                warn!(code = %Code::TooManyConnections, %from, unsaid, "too many connections {key}, closing");
                             }
-                        };
+                            continue;
+                        }
+                    };
                     let (shared, inbox) = (Arc::clone(&shared), Arc::clone(&inbox));
                     match speech.clone() {
                         Speech::Plain => {
@@ -152,7 +156,7 @@ pub fn listen(
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     if let Some(unsaid) = failed.due(shared.elapsed_ms()) {
-                        warn!(%error, unsaid, "cannot accept on the client port; trying again");
+                        warn!(code = %Code::ClientAccept, %error, unsaid, "cannot accept on the client port; trying again");
                     }
                     sleep(Duration::from_millis(50)).await;
                 }

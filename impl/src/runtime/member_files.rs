@@ -11,6 +11,7 @@
 
 use crate::client::lock::lock;
 use crate::client::shared::Shared;
+use crate::codes::Code;
 use crate::config::Config;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -38,7 +39,7 @@ impl MemberFiles {
             let (config, lists) = (&shared.config, shared.lists());
             if let Err(error) = write_all(config, &lists) {
                 warn!(
-                    path = %config.path.display(), %error,
+                    code = %Code::MemberFilesNotWritten, path = %config.path.display(), %error,
                     "the files of members beside it cannot be written; this server goes by the list that it keeps with its data"
                 );
             }
@@ -76,7 +77,7 @@ fn write_all(config: &Config, lists: &Lists) -> io::Result<()> {
     match pointing_to(&before, &dynamic, has_client) {
         Rewritten::Same => {}
         Rewritten::ListElsewhere => warn!(
-            path = %path.display(),
+            code = %Code::ListElsewhere, path = %path.display(),
             "the members stand neither in this file nor in one that it names, so it is not changed; {} has the list that is active",
             dynamic.display()
         ),

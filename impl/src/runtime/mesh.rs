@@ -9,6 +9,7 @@ use super::pipe::Pipe;
 use super::ports::{self, Listening};
 use crate::client::lock::lock;
 use crate::client::shared::Shared;
+use crate::codes::Code;
 use crate::config::net::Net;
 use crate::config::{Config, join};
 use crate::core::event::Event;
@@ -278,7 +279,7 @@ impl ElectionNet {
             let (stream, from) = match ports::accept(&listener).await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    warn!(%error, "cannot accept on the election port");
+                    warn!(code = %Code::ElectionAccept, %error, "cannot accept on the election port");
                     sleep(BACKOFF_MIN).await;
                     continue;
                 }
@@ -582,7 +583,7 @@ async fn bind_retrying(
                 if tries > 0 && tried >= tries {
                     return Err(error);
                 }
-                warn!(%error, "cannot listen on the election port yet");
+                warn!(code = %Code::ElectionListen, %error, "cannot listen on the election port yet");
                 sleep(Duration::from_secs(1)).await;
             }
         }

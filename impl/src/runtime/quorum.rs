@@ -7,6 +7,7 @@ use super::links::Knocking;
 use super::pipe::Pipe;
 use super::ports::{self, Listening};
 use crate::client::shared::Shared;
+use crate::codes::Code;
 use crate::config::{Config, join};
 use crate::core::event::Event;
 use crate::error::ServerError;
@@ -97,7 +98,7 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
                 });
             }
             Err(error) => {
-                warn!(%error, "cannot accept on the quorum port");
+                warn!(code = %Code::QuorumAccept, %error, "cannot accept on the quorum port");
                 sleep(Duration::from_millis(50)).await;
             }
         }

@@ -2,6 +2,7 @@
 
 use super::inbox::Inbox;
 use super::supervisor;
+use crate::codes::Code;
 use crate::core::event::Event;
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
@@ -26,7 +27,7 @@ pub async fn signalled() -> &'static str {
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
     ) else {
-        warn!("no signal can be waited for; stop this server by SIGKILL");
+        warn!(code = %Code::NoSignal, "no signal can be waited for; stop this server by SIGKILL");
         return std::future::pending().await;
     };
     tokio::select! {

@@ -2,6 +2,7 @@
 
 use super::java_store::{self, Opened};
 use super::subject;
+use crate::codes::Code;
 use crate::config::ConfigError;
 use crate::config::tls::{Password, Store, StoreKind};
 use crate::error::ServerError;
@@ -70,7 +71,7 @@ pub(super) fn authorities(store: &Store) -> Result<RootCertStore, ServerError> {
     let mut roots = RootCertStore::empty();
     for der in found {
         if let Err(what) = is_of_today(&der) {
-            warn!(path = %path.display(), "{what}; nobody is let in by it");
+            warn!(code = %Code::AuthorityUnfit, path = %path.display(), "{what}; nobody is let in by it");
             continue;
         }
         roots.add(der).map_err(|error| {

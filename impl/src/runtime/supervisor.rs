@@ -10,6 +10,7 @@
 //! Without the variable there is no task, and a turn looks at one field that is empty.
 
 use crate::client::shared::{Mode, Shared};
+use crate::codes::Code;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -75,7 +76,7 @@ fn tell(text: &str) -> bool {
         return false;
     };
     if let Err(error) = send(&socket, text) {
-        warn!(%error, "{SOCKET} cannot be told {text:?}");
+        warn!(code = %Code::SupervisorUntold, %error, "{SOCKET} cannot be told {text:?}");
     }
     true
 }
@@ -138,6 +139,7 @@ async fn watch(shared: Arc<Shared>, mut mode: Mode, watched: Option<(Arc<Pulse>,
         } else if taken == turns && last.elapsed() >= *half * 2 {
             let ms = last.elapsed().as_millis();
             error!(
+                code = %Code::NoTurn,
                 "no turn was taken for {ms} ms: the watchdog does not hear that this server lives"
             );
             last = Instant::now();

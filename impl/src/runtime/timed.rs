@@ -2,6 +2,7 @@
 
 use crate::client::lock::lock;
 use crate::client::shared::Shared;
+use crate::codes::Code;
 use crate::limits::Seldom;
 use crate::storage::Result;
 use crate::storage::disk::{Disk, DiskFile};
@@ -92,6 +93,7 @@ impl Times {
         shared.stats.slow_fsyncs.fetch_add(1, Relaxed);
         if let Some(unsaid) = lock(&self.slow).due(shared.elapsed_ms()) {
             warn!(
+                code = %Code::SlowSync,
                 took_ms,
                 unsaid,
                 "a sync of the transaction log was slow (fsync.warningthresholdms={threshold_ms}), and all writes wait for it; look at the disk of dataLogDir, which should be one of its own"

@@ -6,6 +6,7 @@ use super::shown::remember;
 use super::subject;
 use super::tls_config::{Refusal, of_those_who_dial};
 use crate::client::lock::lock;
+use crate::codes::Code;
 use crate::config::Config;
 use crate::error::ServerError;
 use crate::limits::{HANDSHAKE_TIME, IDENTITY_BYTES_MAX, Seldom};
@@ -84,7 +85,7 @@ impl Tls {
         shaken
             .inspect_err(|why| match lock(&self.told).due(now_ms()) {
                 Some(unsaid) => {
-                    warn!(%from, unsaid, "a client with TLS is refused: {why}")
+                    warn!(code = %Code::TlsClientRefused, %from, unsaid, "a client with TLS is refused: {why}")
                 }
                 None => debug!(%from, "a client with TLS is refused: {why}"),
             })

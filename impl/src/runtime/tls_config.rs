@@ -3,6 +3,7 @@
 
 use super::shown::{Remembering, not_taken};
 use super::stores::{self, wrong};
+use crate::codes::Code;
 use crate::config::tls::{ClientAuth, Context, Protocol, Store};
 use crate::error::ServerError;
 use crate::limits::HANDSHAKE_TIME;
@@ -265,7 +266,7 @@ fn provider(zoo_cfg: &Path, context: &Context) -> Result<Arc<CryptoProvider>, Se
     let known: Vec<String> = provider.cipher_suites.iter().map(name).collect();
     // Java's lists name more than any server has; what is left must be something.
     for unknown in named.iter().filter(|n| !known.contains(n)) {
-        warn!("{prefix}ciphersuites: {unknown} is not spoken here, and is left out");
+        warn!(code = %Code::CipherUnknown, "{prefix}ciphersuites: {unknown} is not spoken here, and is left out");
     }
     provider.cipher_suites.retain(|s| named.contains(&name(s)));
     if provider.cipher_suites.is_empty() {

@@ -3,6 +3,7 @@
 use super::commands::COMMANDS;
 use super::interpreter::{Interpreter, Then};
 use super::path;
+use crate::codes::Code;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -66,7 +67,7 @@ pub(super) fn run(shell: &mut Interpreter, runtime: &Handle) -> rustyline::Resul
     if let Some(file) = &file
         && let Err(error) = editor.save_history(file)
     {
-        tracing::warn!(%error, "the history is not kept: {} cannot be written", file.display());
+        tracing::warn!(code = %Code::HistoryNotKept, %error, "the history is not kept: {} cannot be written", file.display());
     }
     Ok(())
 }

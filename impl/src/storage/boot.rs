@@ -8,6 +8,7 @@ use super::snapshot::body::{Refused, SnapshotSink};
 use super::snapshot::{Form, SnapshotFacts};
 use super::stage::stage;
 use super::{Dirs, Result, StorageError};
+use crate::codes::Code;
 use crate::wire::cursor::AclMemo;
 use crate::wire::payload::members_of;
 use crate::wire::txn::read_lent_txn;
@@ -178,7 +179,7 @@ fn read_with<D: Disk>(disk: &D, dirs: &Dirs, options: BootOptions, settle: bool)
     let mut sink = BootSink::new(beside);
     let found = recover(disk, dirs, options, &mut sink)?;
     for repair in &found.repairs {
-        warn!("{repair}");
+        warn!(code = %Code::LogRepaired, "{repair}");
     }
     let refused = |Refused(what)| StorageError::BadSnapshot {
         path: dirs.snap.clone(),

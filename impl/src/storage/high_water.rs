@@ -14,6 +14,7 @@
 
 use super::disk::{Disk, DiskFile};
 use super::{Dirs, Result, epochs};
+use crate::codes::Code;
 use std::path::PathBuf;
 use std::time::Duration;
 use zabra_model::ids::{Epoch, Zxid};
@@ -265,6 +266,7 @@ impl<D: Disk> Keeper<D> {
     /// A mark that cannot be written stays behind, which is safe, so the server goes on. Who needs it lowered will hear of the failure.
     fn give_up(&mut self, error: &super::StorageError) {
         tracing::warn!(
+            code = %Code::HighWaterNotWritten,
             "{error}; until the next start, a damage in the log is told apart from a torn end only up to zxid {}",
             self.written.durable
         );

@@ -5,6 +5,7 @@
 
 use super::disk::{io_error, parent_of};
 use super::{Dirs, Result, StorageError};
+use crate::codes::Code;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -58,7 +59,7 @@ impl Owner {
             // For people. Nothing depends on it, not even that there is room for it on a full disk.
             let said = fs::write(&path, format!("{}\n", std::process::id()));
             if let Err(error) = said {
-                warn!(path = %path.display(), %error, "cannot write this server's process id");
+                warn!(code = %Code::ProcessIdNotWritten, path = %path.display(), %error, "cannot write this server's process id");
             }
         }
         Ok(())
@@ -80,7 +81,7 @@ impl Owner {
                 });
             }
             Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {
-                warn!(path = %path.display(),
+                warn!(code = %Code::NoLocks, path = %path.display(),
                     "this file system has no locks: nothing keeps a second server from these files");
             }
             Err(TryLockError::Error(e)) => return Err(io_error("lock", &path, e)),

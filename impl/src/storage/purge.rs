@@ -5,12 +5,18 @@
 use super::disk::Disk;
 use super::txn_log::reader::files_behind;
 use super::{Dirs, Result, StorageError, snapshot, txn_log, zxid_of_name};
+use crate::codes::Code;
 use std::io;
 use std::path::{Path, PathBuf};
 use zabra_model::ids::Zxid;
 
 /// Fewer snapshots are never kept, as in ZooKeeper.
 pub const RETAIN_MIN: usize = 3;
+
+/// Tells that it has failed: the next one tries again.
+pub fn not_purged(error: &StorageError) {
+    tracing::warn!(code = %Code::NotPurged, "old snapshots and logs are not purged: {error}");
+}
 
 /// Keeps the newest `retain` snapshots (at least [`RETAIN_MIN`]), those from `base` on, and all logs from the one that the
 /// oldest kept snapshot needs; removes what is older. The answer lists what was removed.

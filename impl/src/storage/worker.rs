@@ -320,7 +320,7 @@ impl<D: Disk> Worker<D> {
             Op::Purge { retain, base } => {
                 // Old files in the way are a nuisance, no reason to stop: the next purge tries again.
                 if let Err(error) = purge::purge(&self.disk, &self.dirs, retain, Some(base)) {
-                    tracing::warn!("old snapshots and logs are not purged: {error}");
+                    purge::not_purged(&error);
                 }
                 Ok(())
             }

@@ -47,7 +47,8 @@ pub enum Tool {
     Snapshot(snapshot::SnapshotArgs),
     /// Live again what the flight recorders of servers hold: whether it went as the model goes, what happened, and why there was an election.
     ///
-    /// Exit code 0: each step asked for what the model asks for; 1: one did not, and which; 3: a record is damaged.
+    /// Exit code 0: each step asked for what the model asks for; 1: one did not, and which; 3: a record is damaged. For a code of the log, as
+    /// ZBR-0301: its cause, what it means for clients and data, what to do, and an example.
     Explain(explain::ExplainArgs),
     /// Remove old snapshots, and the logs that only they need, of a server that is stopped.
     ///

@@ -23,7 +23,7 @@ const NOUNS: &[&str] = &[
 ];
 
 /// The server's formats and settings, which use nothing but the model and each other.
-const FORMATS: &[&str] = &["config", "edges", "limits", "storage", "wire"];
+const FORMATS: &[&str] = &["codes", "config", "edges", "limits", "storage", "wire"];
 
 /// Arrows inside `model/src`.
 #[rustfmt::skip]
@@ -42,15 +42,17 @@ const MODEL: &[Room] = &[
 /// Arrows inside `impl/src`.
 #[rustfmt::skip]
 const IMPL: &[Room] = &[
+    // What the log warns of: whoever warns names one.
+    Room { of: &["codes"], uses: &[] },
     Room { of: &["edges", "limits", "wire"], uses: &[] },
     Room { of: &["config"], uses: &[&["limits"]] },
     // A log entry is a proposal, and a snapshot file is what follows SNAP.
-    Room { of: &["storage"], uses: &[&["limits", "wire"]] },
+    Room { of: &["storage"], uses: &[&["codes", "limits", "wire"]] },
     Room { of: &["error"], uses: &[&["config", "storage"]] },
     // Any server's load; the stores of TLS and what is behind a handshake are those of connections between servers.
     Room { of: &["bench"], uses: &[&["config", "error", "runtime", "wire"]] },
     // Any server's shell: what it knows of one comes over the network.
-    Room { of: &["shell"], uses: &[] },
+    Room { of: &["shell"], uses: &[&["codes"]] },
     // Beside a server: its files by the code that a start reads them with, and itself over its port.
     // What a record leads the model to may end in a panic, which is caught.
     Room { of: &["tools"], uses: &[&["error"], FORMATS] },

@@ -1,6 +1,8 @@
-//! `zabra explain`: lives recorded lives again, says whether they went as the model goes, and tells what happened and why.
+//! `zabra explain`: lives recorded lives again, says whether they went as the model goes, and tells what happened and why; and what codes of
+//! the log mean.
 
 mod channels;
+mod codes;
 mod picture;
 mod story;
 
@@ -8,6 +10,7 @@ use super::arguments::Output;
 use super::error::{DATA, FAILED, ToolError};
 use super::out::{Out, tell};
 use super::values::time;
+use crate::codes::Code;
 use crate::error::panics;
 use crate::storage::StorageError;
 use crate::storage::flight::{FLIGHT, FLIGHT_OLD, Segments};
@@ -22,9 +25,13 @@ use zabra_model::ids::ServerId;
 /// Which records, and how they are told.
 #[derive(Args)]
 pub struct ExplainArgs {
-    /// Records of one or more servers: zabra.flight files, data directories with one, or what /commands/flight_recorder has sent
-    #[arg(required = true, value_name = "FILE|DIR")]
+    /// Records of one or more servers: zabra.flight files, data directories with one, or what /commands/flight_recorder has sent. Or codes
+    /// of the log, as ZBR-0301: what they mean
+    #[arg(required_unless_present = "codes", value_name = "FILE|DIR|CODE")]
     records: Vec<PathBuf>,
+    /// List the codes of the log
+    #[arg(long, conflicts_with_all = ["records", "since", "until", "elections", "picture"])]
+    codes: bool,
     /// From this time on: 2026-11-29T16:00:00Z, or without the Z in the zone of this machine
     #[arg(long, value_parser = time, allow_hyphen_values = true, value_name = "TIME")]
     since: Option<i64>,
@@ -70,6 +77,39 @@ enum Document<'a> {
 
 /// The exit code: 0 for records that went as the model goes, 1 for one that did not, 3 for one that cannot be read.
 pub(super) fn run(args: &ExplainArgs) -> Result<u8, ToolError> {
+    let mut out = Out::new();
+    if args.codes {
+        codes::list(&mut out, args.output)?;
+        out.flush()?;
+        return Ok(0);
+    }
+    let words: Vec<&str> = args
+        .records
+        .iter()
+        .filter_map(|path| code_of(path))
+        .collect();
+    if words.len() == args.records.len() {
+        let all = codes::read(&words)?;
+        codes::tell(&mut out, &all, args.output)?;
+        out.flush()?;
+        return Ok(0);
+    }
+    if let Some(code) = words.first() {
+        let what = format!(
+            "{code} is a code, and the others are records: ask for them one after the other"
+        );
+        return Err(ToolError::Refused(what));
+    }
+    explain(args, out)
+}
+
+/// A code, if no file is meant.
+fn code_of(path: &Path) -> Option<&str> {
+    let text = path.to_str().filter(|text| Code::is_like(text))?;
+    (!path.exists()).then_some(text)
+}
+
+fn explain(args: &ExplainArgs, mut out: Out) -> Result<u8, ToolError> {
     let mut segments = Segments::default();
     for path in &args.records {
         read(path, &mut segments)?;
@@ -91,7 +131,6 @@ pub(super) fn run(args: &ExplainArgs) -> Result<u8, ToolError> {
         let ms = i64::try_from(ms).unwrap_or(i64::MAX);
         args.since.is_none_or(|since| ms >= since) && args.until.is_none_or(|until| ms <= until)
     };
-    let mut out = Out::new();
     let asked: Vec<_> = lines.iter().filter(|line| is_asked(line.time)).collect();
     if let Some(path) = &args.picture {
         picture::draw(&lines, &asked, path)?;
