@@ -60,6 +60,8 @@ rules! {
     vote_moves_with_the_epoch, unless NoVoteUpdateAfterSync;
     /// One vote of another server is not a quorum of them.
     election_needs_a_quorum, unless SingleVoteElects;
+    /// The votes of a round make one quorum, whether their senders still look or follow already.
+    votes_of_a_round_count_together, unless SettledCountApart;
     /// Who is outside the election proves a leader only together with that leader's own word.
     leaders_own_word_is_needed, unless NoCheckLeader;
     /// While two lists bind, a quorum of the old one is needed to win.

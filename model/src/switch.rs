@@ -89,6 +89,8 @@ pub enum Switch {
     NoVoteUpdateAfterSync,
     /// One vote of another server is taken for a quorum of them.
     SingleVoteElects,
+    /// A server that looks does not count its own vote with those of its round that follow already.
+    SettledCountApart,
     /// Half of the voters count as a quorum.
     QuorumIsHalf,
     /// A group counts as won when any one of its members agrees (hierarchical quorums).
@@ -190,7 +192,7 @@ pub enum Switch {
 
 impl Switch {
     /// All of them, in the order of `model/README.md`.
-    pub const ALL: [Self; 81] = [
+    pub const ALL: [Self; 82] = [
         Self::EpochBeforeHistory,
         Self::LogSyncAfterUptodate,
         Self::AckNewleaderBeforeFsync,
@@ -228,6 +230,7 @@ impl Switch {
         Self::NoCheckLeader,
         Self::NoVoteUpdateAfterSync,
         Self::SingleVoteElects,
+        Self::SettledCountApart,
         Self::QuorumIsHalf,
         Self::GroupByAnyMember,
         Self::Pr1848,

@@ -17,6 +17,27 @@ fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
+/// Removes the walks of an earlier export of this configuration that are not among the new ones.
+fn remove_older(
+    out: &Path,
+    configuration: &str,
+    new: &BTreeMap<String, String>,
+) -> Result<(), String> {
+    let failed = |e: std::io::Error| format!("{}: {e}", out.display());
+    for file in std::fs::read_dir(out).map_err(failed)? {
+        let file = file.map_err(failed)?;
+        let name = file.file_name();
+        let name = name.to_string_lossy();
+        let number = name.strip_prefix(configuration);
+        let number = number.and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".ndjson"));
+        let is_walk = number.is_some_and(|n| n.len() >= 3 && n.bytes().all(|b| b.is_ascii_digit()));
+        if is_walk && !new.contains_key(&*name) {
+            std::fs::remove_file(file.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn export(
     name: &str,
     out: &Path,
@@ -49,6 +70,7 @@ pub(crate) fn export(
         hashes.insert(file, format!("{:016x}", fnv1a(text.as_bytes())));
         std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
     }
+    remove_older(out, b.name, &hashes)?;
     let command = format!(
         "zabra-check export {name} --out DIR --traces {traces} --tries {tries} --steps {steps} --seed {seed}"
     );

@@ -226,18 +226,28 @@ pub(super) fn ballots_of(
 }
 
 impl BallotsHeard {
+    /// Whether a quorum of this server's round has this vote, itself included.
+    fn agree(&self, vote: Vote) -> bool {
+        let same = self.round.iter().filter(|(_, b)| b.vote == vote);
+        let same = same.map(|(sid, _)| *sid).chain([self.me]);
+        self.ensemble.decides(same, Switches::default())
+    }
+
+    /// Whether this server, if it looks on, is about to decide where a quorum of its round agrees with it.
+    pub(super) fn are_noticed(&self, after: &Peer) -> bool {
+        match &after.role {
+            Role::Looking(l) => l.deciding || !self.agree(l.proposal),
+            Role::Following(_) | Role::Leading(_) | Role::Draining { .. } => true,
+        }
+    }
+
     /// Whether the election may end as it has: by a quorum of its own round that has the same vote, or with a leader that
     /// has said itself that it leads, and that a quorum, by one of the lists, of those outside the election follows.
     pub(super) fn back(&self, after: &Peer) -> bool {
         let off = Switches::default();
-        let decides = |who: &mut dyn Iterator<Item = ServerId>| self.ensemble.decides(who, off);
         // Who follows may be bound by one of the lists alone.
         let decides_by_one = |who: &mut dyn Iterator<Item = ServerId>| {
             self.ensemble.is_quorum_of_one(self.ensemble.set(who), off)
-        };
-        let by_round = |v: Vote| {
-            let same = self.round.iter().filter(|(_, b)| b.vote == v);
-            decides(&mut same.map(|(sid, _)| *sid).chain([self.me]))
         };
         let followed = |v: Vote| {
             let named = |(_, b): &(&ServerId, &Ballot)| {
@@ -251,9 +261,9 @@ impl BallotsHeard {
         };
         match &after.role {
             Role::Following(f) => {
-                by_round(f.vote) || self.leaders.contains(&f.vote.leader) && followed(f.vote)
+                self.agree(f.vote) || self.leaders.contains(&f.vote.leader) && followed(f.vote)
             }
-            Role::Leading(l) => by_round(l.vote) || self.in_my_round && followed(l.vote),
+            Role::Leading(l) => self.agree(l.vote) || self.in_my_round && followed(l.vote),
             Role::Looking(_) | Role::Draining { .. } => true,
         }
     }

@@ -161,7 +161,7 @@ where
     S: Judged,
 {
     let conditions: [fn(&M, &S) -> bool; ALL.len()] =
-        conditions!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20);
+        conditions!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21);
     let all = ALL.iter().zip(conditions);
     all.map(|(i, holds)| stateright::Property::always(i.name, holds))
         .collect()

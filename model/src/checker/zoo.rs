@@ -531,6 +531,8 @@ pub const ALL: &[Cage] = &[
         "a follower goes on reporting the epoch of its vote after it has a new one"),
     cage!(SingleVoteElects, "a textbook mistake", ELECTION, "elections are backed", 2,
         "one vote of another server is taken for a quorum of them"),
+    cage!(SettledCountApart, "found here", ELECTION, "a quorum is noticed", 6,
+        "a server that looks does not count its own vote with those of its round that follow already"),
     cage!(QuorumIsHalf, "a textbook mistake", COLD.servers(2).faults(0, 0), "one leader per epoch", 2,
         "half of the voters decide"),
     cage!(GroupByAnyMember, "a textbook mistake", GROUPED, "one leader per epoch", 2,

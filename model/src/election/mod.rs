@@ -214,9 +214,12 @@ impl Looking {
             *round = n.round;
             return Some(Elected { vote: n.vote });
         }
-        // A ballot replaced in this round may have dissolved the quorum that was being finalized. While two lists decide, it may also have
-        // completed one: the leader's own vote of before can be what the second list lacks, and no follower may be there yet to tell more.
-        if self.deciding || ensemble.next().is_some() {
+        // It has voted in this round, too: its ballot may complete the quorum of this server's proposal, or dissolve it. Who follows already
+        // says nothing more until it is asked, so nobody else need come.
+        let counts = env.rules().votes_of_a_round_count_together()
+            || self.deciding
+            || ensemble.next().is_some();
+        if n.round == *round && counts {
             return self.decide(env, ensemble, out);
         }
         None
@@ -419,6 +422,36 @@ mod tests {
         );
         inputs.extend([Input::Durable(Mark(u64::MAX)), says(4, leads, 4, 7)]);
         assert_eq!(after(&place, inputs).0.leader(), Some(ServerId(4)));
+    }
+
+    /// Server 1 votes for server 2, that vote is lost, and server 1 follows by the time it speaks again; server 3 is not there.
+    #[test]
+    fn a_vote_of_the_round_counts_whether_its_sender_looks_or_follows_already() {
+        let place = env(VOTERS[1], Voters::new(&VOTERS).unwrap());
+        let (looks, follows) = (ServerState::Looking, ServerState::Following);
+        let decides = |inputs: Vec<Input<()>>| {
+            let (peer, out) = after(&place, inputs);
+            assert_eq!(peer.state(), ServerState::Looking);
+            out.contains(&Effect::Arm(Timer::Finalize))
+        };
+        assert!(decides(vec![says(1, looks, 2, 1)]));
+        assert!(decides(vec![says(1, follows, 2, 1)]));
+        // Not for another round, not for another candidate, and not of one that has no vote.
+        assert!(!decides(vec![says(1, follows, 2, 7)]));
+        assert!(!decides(vec![says(1, follows, 1, 1)]));
+        assert!(!decides(vec![says(4, follows, 2, 1)]));
+        // What it has said since dissolves the quorum.
+        let (peer, _) = after(&place, vec![says(1, follows, 2, 1), says(1, follows, 1, 1)]);
+        assert!(!peer.waits_for_nobody(&place.0, |id| id == VOTERS[2]));
+        let (peer, _) = after(&place, vec![says(1, follows, 2, 1)]);
+        assert!(peer.waits_for_nobody(&place.0, |id| id == VOTERS[2]));
+        let mut peer = peer;
+        peer.step(
+            &place.0,
+            Input::Fired(Timer::Finalize),
+            &mut Effects::<()>::new(),
+        );
+        assert_eq!(peer.state(), ServerState::Leading);
     }
 
     /// Server 3 led, and has lost its vote. It comes back in the round in which it was elected, and those that followed it still do; or it is

@@ -12,8 +12,9 @@ use core::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The first byte of each segment: readers of this version understand the rest.
-pub(super) const VERSION: u8 = 1;
+/// The first byte of each segment: readers of this version understand the rest, and live it again as it was. A new one comes with another
+/// form of the bytes, and with each rule that makes the core do something else on the same inputs (2: a follower's vote of a round counts).
+pub(super) const VERSION: u8 = 2;
 
 /// The first byte of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -203,7 +204,11 @@ impl<'a> Reader<'a> {
         let mut reader = Self { all, at: 0, lasts };
         match reader.byte()? {
             VERSION => {}
-            _ => return Err(reader.damage("a segment of another version")),
+            _ => {
+                return Err(reader.damage(
+                    "a segment of another version, which a program of that version explains",
+                ));
+            }
         }
         let opening: Opening = reader.whole()?;
         reader.lasts.at = opening.at();

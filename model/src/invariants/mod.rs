@@ -217,6 +217,13 @@ pub const ALL: &[Invariant] = &[
         asks: Asks::Servers,
         holds: |v| rules::never(v, Violation::NotOfTheOracle),
     },
+    Invariant {
+        id: "I-25",
+        name: "a quorum is noticed",
+        says: "a looking server with whom a quorum of its round agrees, those included that follow already, is about to decide",
+        asks: Asks::Servers,
+        holds: |v| rules::never(v, Violation::UnnoticedQuorum),
+    },
 ];
 
 /// All invariants of steps.

@@ -34,6 +34,8 @@ pub enum Violation {
     NoBoot,
     /// A server follows a leader that has not said so itself.
     UnbackedElection,
+    /// A server looks on with whom a quorum of its round agrees.
+    UnnoticedQuorum,
 }
 
 /// A set of violations.

@@ -67,9 +67,9 @@ pub const ALL: &[Bounds] = &[
         instant_restart: false,
         golden: Some(Golden {
             // 2,131,182 until interned parts showed that Resend looked at ballots that are not part of a state.
-            distinct: 2_137_023,
-            generated: 7_238_997,
-            depth: 65,
+            distinct: 2_316_476,
+            generated: 7_915_907,
+            depth: 76,
         }),
         liveness: true,
         ..BASE
@@ -90,8 +90,8 @@ pub const ALL: &[Bounds] = &[
         patient: true,
         instant_restart: false,
         golden: Some(Golden {
-            distinct: 2_322_940,
-            generated: 8_484_188,
+            distinct: 2_305_062,
+            generated: 8_436_447,
             depth: 51,
         }),
         liveness: true,
@@ -302,8 +302,8 @@ pub const ALL: &[Bounds] = &[
         patient: true,
         instant_restart: false,
         golden: Some(Golden {
-            distinct: 1_536_908,
-            generated: 7_783_179,
+            distinct: 1_347_785,
+            generated: 6_902_074,
             depth: 29,
         }),
         ..BASE

@@ -177,8 +177,8 @@ pub(super) const FLE_JOIN: Bounds = Bounds {
     disconnects: 1,
     faults: 2,
     golden: Some(Golden {
-        distinct: 966_532,
-        generated: 3_171_898,
+        distinct: 952_593,
+        generated: 3_136_010,
         depth: 56,
     }),
     ..ELECTIONS
@@ -192,8 +192,8 @@ pub(super) const FLE_LEAVE: Bounds = Bounds {
     disconnects: 1,
     faults: 2,
     golden: Some(Golden {
-        distinct: 1_145_296,
-        generated: 3_907_196,
+        distinct: 1_137_925,
+        generated: 3_888_750,
         depth: 59,
     }),
     ..ELECTIONS
@@ -208,8 +208,8 @@ pub(super) const FLE_JOIN_LEFT: Bounds = Bounds {
     crashes: 0,
     faults: 0,
     golden: Some(Golden {
-        distinct: 52_148,
-        generated: 149_961,
+        distinct: 51_255,
+        generated: 147_516,
         depth: 35,
     }),
     ..ELECTIONS
@@ -224,8 +224,8 @@ pub(super) const FLE_LEAVE_LEFT: Bounds = Bounds {
     faults: 0,
     rounds: 3,
     golden: Some(Golden {
-        distinct: 332_483,
-        generated: 1_087_734,
+        distinct: 330_528,
+        generated: 1_082_408,
         depth: 56,
     }),
     ..ELECTIONS
@@ -239,8 +239,8 @@ pub(super) const FLE_LEAVE_R3: Bounds = Bounds {
     rounds: 3,
     tier: Tier::Deep,
     golden: Some(Golden {
-        distinct: 1_513_076,
-        generated: 5_020_366,
+        distinct: 1_493_542,
+        generated: 4_962_827,
         depth: 68,
     }),
     ..FLE_LEAVE
@@ -253,9 +253,9 @@ pub(super) const FLE_JOIN_LEFT_C1: Bounds = Bounds {
     faults: 1,
     tier: Tier::Deep,
     golden: Some(Golden {
-        distinct: 661_753,
-        generated: 2_211_193,
-        depth: 49,
+        distinct: 697_464,
+        generated: 2_348_134,
+        depth: 51,
     }),
     ..FLE_JOIN_LEFT
 };
@@ -267,9 +267,9 @@ pub(super) const FLE_LEAVE_LEFT_C1: Bounds = Bounds {
     faults: 1,
     tier: Tier::Deep,
     golden: Some(Golden {
-        distinct: 2_969_116,
-        generated: 10_771_472,
-        depth: 82,
+        distinct: 2_969_203,
+        generated: 10_780_485,
+        depth: 81,
     }),
     ..FLE_LEAVE_LEFT
 };

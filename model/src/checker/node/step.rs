@@ -122,8 +122,13 @@ impl Node {
         let mut effects = Effects::new();
         let served = peer.serving().is_some();
         peer.step(&world.envs[self.at], input, &mut effects);
-        if heard.is_some_and(|heard| !heard.back(peer)) {
-            out.seen(Observation::Violated(Violation::UnbackedElection));
+        if let Some(heard) = heard {
+            if !heard.back(peer) {
+                out.seen(Observation::Violated(Violation::UnbackedElection));
+            }
+            if !heard.are_noticed(peer) {
+                out.seen(Observation::Violated(Violation::UnnoticedQuorum));
+            }
         }
         self.carry_out(world, effects, tree, served, out);
     }
