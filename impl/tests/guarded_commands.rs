@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Client, Cluster, create, free_ports, get, set, wait_for};
+use common::{Client, Cluster, create, free_ports, get, server_with_commands, set, wait_for};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -74,15 +74,6 @@ fn restore(port: u16, body: &[u8]) -> Answer {
     ask(port, "POST", "restore", ANYBODY, body)
 }
 
-/// A server on its own with these lines, and its port for commands.
-fn server(lines: &str) -> (Cluster, u16) {
-    let port = free_ports(1)[0];
-    let mut cluster = Cluster::new(1, &format!("admin.serverPort={port}\n{lines}"));
-    cluster.start(0);
-    cluster.wait_serving(&[0]);
-    (cluster, port)
-}
-
 const OFTEN: &str = "admin.rateLimiterIntervalInMS=0\n";
 
 fn files(dir: &Path) -> Vec<String> {
@@ -98,7 +89,7 @@ fn files(dir: &Path) -> Vec<String> {
 // long: one story, from a snapshot to the restart behind its restore.
 #[test]
 fn a_snapshot_that_was_sent_is_put_back_and_stays_when_the_server_is_killed() {
-    let (mut cluster, port) = server(OFTEN);
+    let (mut cluster, port) = server_with_commands(OFTEN);
     let mut client = cluster.client(0);
     for path in ["/a", "/b"] {
         client.create(path, 0).unwrap().unwrap();
@@ -173,7 +164,7 @@ fn a_snapshot_that_was_sent_is_put_back_and_stays_when_the_server_is_killed() {
 
 #[test]
 fn what_is_no_whole_snapshot_changes_nothing() {
-    let (cluster, port) = server(OFTEN);
+    let (cluster, port) = server_with_commands(OFTEN);
     let mut client = cluster.client(0);
     client.create("/a", 0).unwrap().unwrap();
     let whole = snapshot(port).body;
@@ -217,7 +208,7 @@ fn what_is_no_whole_snapshot_changes_nothing() {
 fn a_compressed_snapshot_is_sent_as_it_lies_on_the_disk_and_put_back() {
     for (method, magic) in [("gz", &b"\x1f\x8b"[..]), ("snappy", b"\x82SNAPPY")] {
         let lines = format!("{OFTEN}snapshot.compression.method={method}");
-        let (cluster, port) = server(&lines);
+        let (cluster, port) = server_with_commands(&lines);
         cluster.client(0).create("/a", 0).unwrap().unwrap();
         let taken = snapshot(port);
         assert!(taken.body.starts_with(magic), "{method}");
@@ -231,7 +222,7 @@ fn a_compressed_snapshot_is_sent_as_it_lies_on_the_disk_and_put_back() {
 fn only_who_has_every_right_on_the_root_may_ask() {
     let super_digest =
         "DigestAuthenticationProvider.superDigest=super:D/InIHSb7yEEbrWz8b9l71RjZJU=";
-    let (cluster, port) = server(&format!("{OFTEN}{super_digest}"));
+    let (cluster, port) = server_with_commands(&format!("{OFTEN}{super_digest}"));
     let status = |authorization: &str| {
         let answer = ask(port, "GET", "snapshot", authorization, b"");
         (answer.status, answer.header("last_zxid").is_some())
@@ -277,14 +268,14 @@ fn only_who_has_every_right_on_the_root_may_ask() {
     }
     let refused = ask(port, "POST", "restore", ANYBODY, b"ZKSN");
     assert_eq!((refused.status, &*refused.error()), (403, "Not authorized"));
-    let (_cluster, port) = server(&format!("{OFTEN}skipACL=yes"));
+    let (_cluster, port) = server_with_commands(&format!("{OFTEN}skipACL=yes"));
     assert_eq!(ask(port, "GET", "snapshot", "", b"").status, 401);
     assert_eq!(snapshot(port).status, 200);
 }
 
 #[test]
 fn one_in_the_interval_is_done_and_keys_switch_them_off() {
-    let (cluster, port) = server("");
+    let (cluster, port) = server_with_commands("");
     let whole = snapshot(port);
     assert_eq!(whole.status, 200);
     assert_eq!(snapshot(port).status, 429);
@@ -310,7 +301,7 @@ fn one_in_the_interval_is_done_and_keys_switch_them_off() {
             false,
         ),
     ] {
-        let (_cluster, port) = server(line);
+        let (_cluster, port) = server_with_commands(line);
         let wanted = |works: bool| if works { 200 } else { status };
         let name = line.split_once('=').unwrap().0;
         for (answer, works) in [(snapshot(port), taken), (restore(port, &whole.body), put)] {
@@ -333,7 +324,7 @@ fn adler(bytes: &[u8]) -> u64 {
 #[test]
 fn a_snapshot_whose_digest_is_of_another_tree_is_told_and_counted() {
     const SEAL: usize = 13;
-    let (mut cluster, port) = server("");
+    let (mut cluster, port) = server_with_commands("");
     cluster.client(0).create("/a", 0).unwrap().unwrap();
     let taken = snapshot(port);
     let zxid = taken
@@ -430,7 +421,7 @@ fn an_ensemble_is_restored_by_the_same_snapshot_in_each_member() {
 #[test]
 fn a_share_of_the_clients_is_sent_away_and_keeps_its_sessions() {
     const CLIENTS: usize = 12;
-    let (cluster, port) = server("");
+    let (cluster, port) = server_with_commands("");
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| cluster.client(0)).collect();
     clients[0].create("/mine", 1).unwrap().unwrap(); // ephemeral
     let (session, password) = (clients[0].session, clients[0].password);

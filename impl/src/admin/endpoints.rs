@@ -123,7 +123,7 @@ pub fn index(path: &str) -> String {
         .collect()
 }
 
-fn keys<const N: usize>(entries: [(&str, Json); N]) -> Keys {
+pub(super) fn keys<const N: usize>(entries: [(&str, Json); N]) -> Keys {
     match map(entries) {
         Json::Map(keys) => keys,
         _ => vec![],
@@ -410,7 +410,7 @@ fn voting_view(shared: &Shared) -> Keys {
     keys([("current_config", Json::Map(voters))])
 }
 
-fn client_address(sid: ServerId, member: &Member, shared: &Shared) -> String {
+pub(super) fn client_address(sid: ServerId, member: &Member, shared: &Shared) -> String {
     let own = (sid == shared.config.me).then_some(shared.config.client.as_ref());
     let listen = member.client.as_ref().or(own.flatten());
     listen.map_or_else(String::new, |listen| listen.to_addr())

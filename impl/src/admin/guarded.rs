@@ -35,6 +35,8 @@ pub enum Guarded {
     Shed,
     /// Send what the flight recorder holds.
     Flight,
+    /// Draw the last election that it holds, for the page.
+    Election,
 }
 
 /// Why it is not done.
@@ -83,6 +85,7 @@ impl Guarded {
             Self::Restore => "restore",
             Self::Shed => "shed_connections",
             Self::Flight => "flight_recorder",
+            Self::Election => "election",
         }
     }
 
@@ -102,7 +105,8 @@ impl Guarded {
             what: what.to_owned(),
         };
         // Why nobody is served is what the recorder tells.
-        if shared.mode() == Mode::NotServing && self != Self::Flight {
+        let needs_server = !matches!(self, Self::Flight | Self::Election);
+        if shared.mode() == Mode::NotServing && needs_server {
             return Err(denied(200, NOT_SERVING));
         }
         may(authorization, from, shared).map_err(|(status, what)| denied(status, what))?;
@@ -121,7 +125,7 @@ impl Guarded {
                 "admin.restore.enabled",
                 &stats.restores_limited,
             ),
-            Self::Shed | Self::Flight => return Ok(()),
+            Self::Shed | Self::Flight | Self::Election => return Ok(()),
         };
         if !is_on {
             return Err(denied(503, &format!("{key}=false")));
@@ -168,7 +172,7 @@ fn may(
 }
 
 /// The identities that a header proves. Of a scheme whose proof is the connection, it is the scheme alone.
-fn proved(header: &str, from: IpAddr, shared: &Shared) -> Option<Vec<Id>> {
+pub(super) fn proved(header: &str, from: IpAddr, shared: &Shared) -> Option<Vec<Id>> {
     let mut parts = header.trim_end_matches(' ').split(' ');
     let (scheme, credential) = (parts.next()?, parts.next());
     if parts.next().is_some() {

@@ -10,5 +10,6 @@ pub mod json;
 #[cfg(feature = "runtime")]
 pub mod logging;
 pub mod metrics;
+pub mod page;
 mod sessions;
 mod watches;

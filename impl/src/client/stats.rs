@@ -6,14 +6,17 @@
 use super::operation::{OPERATIONS, place};
 use super::summary::{Summary, Timed, Times};
 use crate::client::lock::lock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use zabra_model::ids::ServerId;
+use zabra_model::ids::{Epoch, ServerId};
 
 /// Of so many first names of paths it is counted how often their quotas refuse something.
 const NAMESPACES_MAX: usize = 1000;
+
+/// So many changes of a server's role are remembered.
+const TIMELINE_MAX: usize = 256;
 
 /// So many connections may count at a time without meeting.
 const STRIPES: usize = 8;
@@ -108,6 +111,8 @@ pub struct LearnerCounts {
     pub synced: AtomicBool,
     /// Packets that came from it.
     pub received: AtomicU64,
+    /// The zxid that it has acknowledged last; 0 if none.
+    pub acked: AtomicU64,
     /// How long after a proposal its acknowledgement came, by the dates of the leader: of each batch, that of the last one.
     pub acks: Times,
 }
@@ -123,6 +128,7 @@ impl LearnerCounts {
             observer: AtomicBool::new(false),
             synced: AtomicBool::new(false),
             received: AtomicU64::new(0),
+            acked: AtomicU64::new(0),
             acks: Times::default(),
         })
     }
@@ -136,6 +142,48 @@ pub enum ZabPhase {
     Discovery,
     Synchronization,
     Broadcast,
+}
+
+/// What a server has become.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Became {
+    /// It looks for a leader.
+    Looking,
+    /// It is elected.
+    Leading,
+    /// It knows its leader.
+    Following,
+    /// The same, without a vote.
+    Observing,
+    /// It serves clients, with a quorum.
+    Serving,
+}
+
+impl Became {
+    /// In a word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Looking => "looking",
+            Self::Leading => "leading",
+            Self::Following => "following",
+            Self::Observing => "observing",
+            Self::Serving => "serving",
+        }
+    }
+}
+
+/// When a server has become something else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Turning {
+    /// ms since 1970.
+    pub date_ms: u64,
+    /// What.
+    pub what: Became,
+    /// Who led then, as far as it knew.
+    pub leader: Option<ServerId>,
+    /// Its epoch then.
+    pub epoch: Epoch,
 }
 
 /// Counts for operators.
@@ -236,6 +284,8 @@ pub struct Stats {
     pub large_requests_rejected: AtomicU64,
     /// The links of learners, oldest first: changed when one comes or goes.
     pub learners: Mutex<Vec<Arc<LearnerCounts>>>,
+    /// What this server has become, and when: the newest ones, oldest first.
+    pub timeline: Mutex<VecDeque<Turning>>,
     /// Who leads; 0 if nobody does, or this server stands alone.
     leader: AtomicI64,
     /// When this server began to lead, ms since its start.
@@ -281,6 +331,15 @@ impl Stats {
     pub fn set_leader(&self, leader: Option<ServerId>) {
         let leader = leader.and_then(|l| i64::try_from(l.0).ok()).unwrap_or(0);
         self.leader.store(leader, Relaxed);
+    }
+
+    /// This server has become something else: the core only.
+    pub fn turned(&self, turning: Turning) {
+        let mut all = lock(&self.timeline);
+        if all.len() == TIMELINE_MAX {
+            all.pop_front();
+        }
+        all.push_back(turning);
     }
 
     /// How far the protocol is.
@@ -419,6 +478,21 @@ impl Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_newest_changes_of_a_role_are_remembered() {
+        let stats = Stats::default();
+        for date_ms in 0..2 * TIMELINE_MAX as u64 {
+            stats.turned(Turning {
+                date_ms,
+                what: Became::Looking,
+                leader: None,
+                epoch: Epoch(1),
+            });
+        }
+        let dates: Vec<u64> = lock(&stats.timeline).iter().map(|t| t.date_ms).collect();
+        assert_eq!((dates.len(), dates[0]), (TIMELINE_MAX, TIMELINE_MAX as u64));
+    }
 
     #[test]
     fn sizes_tell_the_last_the_least_and_the_greatest_and_minus_one_before() {

@@ -254,6 +254,7 @@ pub const KEYS: &[Key] = &[
     key("admin.snapshot.enabled", "true or false", "true", "Whether GET /commands/snapshot takes a snapshot and sends it to who has every right on /."),
     key("admin.restore.enabled", "true or false", "true", "Whether POST /commands/restore puts a snapshot in place of the tree, on a server of its own."),
     key("admin.rateLimiterIntervalInMS", "ms", "300000", "How long after one of them another of the same kind is refused; 0 is never."),
+    key("zabra.webPage", "true or false", "true", "Whether the port of commands over HTTP has a page for people at / and /ui, which changes nothing: members, latency, elections, and of the tree what who looks may read. Not where admin.commandURL is / or below /ui."),
     key("metricsProvider.className", "class", "none", "Who exports metrics: org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider does it for Prometheus, at /metrics; any other class does nothing."),
     key("metricsProvider.httpHost", "host", "every address", "The address of the exporter."),
     key("metricsProvider.httpPort", "port", "7000", "The port of the exporter. If it is taken, the server does not start."),

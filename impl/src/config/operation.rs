@@ -41,6 +41,8 @@ pub struct Commands {
     pub restores: bool,
     /// Between two of the same kind, ms (`admin.rateLimiterIntervalInMS`).
     pub interval_ms: u64,
+    /// Whether there is a page for people beside them (`zabra.webPage`).
+    pub page: bool,
 }
 
 /// Metrics for Prometheus.
@@ -63,6 +65,7 @@ pub struct OperationLines {
     snapshots: Option<bool>,
     restores: Option<bool>,
     interval_ms: Option<u64>,
+    page: Option<bool>,
     exports: bool,
     exporter_host: Option<String>,
     exporter_port: Option<u16>,
@@ -88,6 +91,7 @@ impl OperationLines {
             "admin.snapshot.enabled" => self.snapshots = Some(flag(key, value)?),
             "admin.restore.enabled" => self.restores = Some(flag(key, value)?),
             "admin.rateLimiterIntervalInMS" => self.interval_ms = Some(ms(key, value, 0)?),
+            "zabra.webPage" => self.page = Some(flag(key, value)?),
             "metricsProvider.className" => self.exports = value == PROMETHEUS,
             "metricsProvider.httpHost" => self.exporter_host = Some(value.to_owned()),
             "metricsProvider.httpPort" => self.exporter_port = Some(port(key, value)?),
@@ -114,6 +118,7 @@ impl OperationLines {
             snapshots: self.snapshots.unwrap_or(true),
             restores: self.restores.unwrap_or(true),
             interval_ms: self.interval_ms.unwrap_or(300_000),
+            page: self.page.unwrap_or(true),
         };
         let exporter = Exporter {
             listen: Listen {
@@ -172,7 +177,7 @@ mod tests {
         let listen = (commands.listen.host.as_deref(), commands.listen.port);
         assert_eq!(listen, (Some("127.0.0.1"), 8080));
         assert_eq!((&*commands.path, commands.idle_ms), ("/commands", 30_000));
-        assert!(none.exporter.is_none() && !commands.is_chosen);
+        assert!(none.exporter.is_none() && !commands.is_chosen && commands.page);
         let by_default = (commands.snapshots, commands.restores, commands.interval_ms);
         assert_eq!(by_default, (true, true, 300_000));
         let all = of(&[
@@ -183,6 +188,7 @@ mod tests {
             ("admin.snapshot.enabled", "false"),
             ("admin.restore.enabled", "false"),
             ("admin.rateLimiterIntervalInMS", "0"),
+            ("zabra.webPage", "false"),
             ("metricsProvider.className", PROMETHEUS),
             ("metricsProvider.httpHost", "::1"),
             ("metricsProvider.httpPort", "7001"),
@@ -192,7 +198,7 @@ mod tests {
         ])
         .unwrap();
         let (commands, exporter) = (all.commands.unwrap(), all.exporter.unwrap());
-        assert!(commands.is_chosen && commands.listen.host.is_none());
+        assert!(commands.is_chosen && commands.listen.host.is_none() && !commands.page);
         assert_eq!((&*commands.path, commands.idle_ms), ("/zk", 5000));
         let said = (commands.snapshots, commands.restores, commands.interval_ms);
         assert_eq!(said, (false, false, 0));

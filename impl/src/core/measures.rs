@@ -4,7 +4,7 @@ use super::apply::since;
 use super::counts::{Proposed, Run};
 use super::turn::Core;
 use crate::client::lock::lock;
-use crate::client::stats::{LearnerCounts, ZabPhase};
+use crate::client::stats::{Became, LearnerCounts, Turning, ZabPhase};
 use crate::wire::link::{Heard, Hello, hello_of};
 use crate::wire::payload::{Logged, Payload};
 use std::net::IpAddr;
@@ -36,8 +36,24 @@ impl Core {
             stats.set_phase(ZabPhase::Discovery);
         }
         measures.stamps.forget();
+        self.turned(match state {
+            ServerState::Looking => Became::Looking,
+            ServerState::Leading => Became::Leading,
+            ServerState::Following => Became::Following,
+            ServerState::Observing => Became::Observing,
+        });
         let learns = matches!(state, ServerState::Following | ServerState::Observing);
-        measures.syncing_ms = learns.then_some(elapsed_ms);
+        self.protocol.measures.syncing_ms = learns.then_some(elapsed_ms);
+    }
+
+    fn turned(&self, what: Became) {
+        let peer = &self.protocol.peer;
+        self.replica.shared.stats.turned(Turning {
+            date_ms: self.now.date_ms,
+            what,
+            leader: peer.leader(),
+            epoch: peer.durable().current,
+        });
     }
 
     /// Clients are served from now on.
@@ -45,6 +61,7 @@ impl Core {
         let elapsed_ms = self.now.elapsed_ms;
         let stats = &self.replica.shared.stats;
         stats.set_phase(ZabPhase::Broadcast);
+        self.turned(Became::Serving);
         let leads = self.service.leads();
         if leads {
             stats.leads_since_ms.store(elapsed_ms.max(1), Relaxed);
@@ -186,6 +203,7 @@ impl Core {
         counts.received.fetch_add(heard.len() as u64, Relaxed);
         match heard.last() {
             Some(Heard::Core(Packet::Ack { zxid })) if self.service.leads() => {
+                counts.acked.store(zxid.0, Relaxed);
                 let before = Zxid(zxid.0.saturating_sub(1));
                 if let Some(logged) = self.replica.window.range(before, *zxid).next() {
                     counts.acks.add(since(&logged.header, self.now.date_ms));

@@ -13,6 +13,7 @@ use crate::core::asked::{Refusal, Restoring, Snapped, Told};
 use crate::core::event::Event;
 use crate::storage::receive::{Received, receive};
 use crate::storage::{StorageError, flight};
+use crate::tools::last_election;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -66,7 +67,7 @@ impl GuardedCommands {
         patience: Patience,
     ) -> Answer {
         let method = match command {
-            Guarded::Snapshot | Guarded::Flight => Method::GET,
+            Guarded::Snapshot | Guarded::Flight | Guarded::Election => Method::GET,
             Guarded::Restore | Guarded::Shed => Method::POST,
         };
         if *request.method() != method {
@@ -81,7 +82,7 @@ impl GuardedCommands {
             let limit = match command {
                 Guarded::Snapshot => Some(&own.snapshots),
                 Guarded::Restore => Some(&own.restores),
-                Guarded::Shed | Guarded::Flight => None,
+                Guarded::Shed | Guarded::Flight | Guarded::Election => None,
             };
             command.admit(header.as_deref(), from, limit, &own.shared)
         });
@@ -93,6 +94,7 @@ impl GuardedCommands {
                     Guarded::Restore => self.restore(request.into_body(), patience).await,
                     Guarded::Shed => self.shed(request.into_body(), from).await,
                     Guarded::Flight => self.flight(&patience).await,
+                    Guarded::Election => self.election(&patience).await,
                 }
             }
             Ok(Err(denied)) => {
@@ -168,6 +170,30 @@ impl GuardedCommands {
 
     /// What the recorder holds, as its file would.
     async fn flight(&self, patience: &Patience) -> Result<Answer, Denied> {
+        let content = Content::Whole(Full::new(self.recorded(patience).await?.into()));
+        Ok(response(
+            StatusCode::OK,
+            "application/octet-stream",
+            content,
+        ))
+    }
+
+    /// A picture of the last election that it holds.
+    async fn election(&self, patience: &Patience) -> Result<Answer, Denied> {
+        let recorded = self.recorded(patience).await?;
+        let mut drawing = tokio::task::spawn_blocking(move || last_election(&recorded));
+        let drawn = loop {
+            match timeout(LOOK, &mut drawing).await {
+                Ok(drawn) => break drawn,
+                Err(_) => patience.renew(),
+            }
+        };
+        let drawn = drawn.map_err(|_| denied(500, "our bug; please report this"))?;
+        let drawn = drawn.map_err(|what| denied(404, &what))?;
+        Ok(response(StatusCode::OK, "image/svg+xml", drawn))
+    }
+
+    async fn recorded(&self, patience: &Patience) -> Result<Vec<u8>, Denied> {
         let (told, recorded) = told();
         self.inbox.push(Event::FlightAsked(told), 0);
         let recorded = awaited(recorded, patience).await;
@@ -175,13 +201,7 @@ impl GuardedCommands {
         if chunks.is_empty() {
             return Err(denied(503, "zabra.flightRecorder=false"));
         }
-        let bytes = flight::frames(&chunks);
-        let content = Content::Whole(Full::new(bytes.into()));
-        Ok(response(
-            StatusCode::OK,
-            "application/octet-stream",
-            content,
-        ))
+        Ok(flight::frames(&chunks))
     }
 
     async fn shed(&self, body: Incoming, from: IpAddr) -> Result<Answer, Denied> {

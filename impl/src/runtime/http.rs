@@ -7,6 +7,7 @@
 use super::content::{Answer, Patience, plain, response};
 use super::guarded::GuardedCommands;
 use super::inbox::Inbox;
+use super::page;
 use crate::admin::guarded::Guarded;
 use crate::admin::{endpoints, exposition, metrics};
 use crate::client::lock::lock;
@@ -181,6 +182,12 @@ async fn answered(
         }
     }
     if let Site::Commands(under, guarded) = &site {
+        let commands = shared.config.operation.commands.as_ref();
+        let part = crate::admin::page::part(uri.path(), under);
+        if let Some(part) = part.filter(|_| commands.is_some_and(|commands| commands.page)) {
+            let guarded = Arc::clone(guarded);
+            return page::answer(part, request, from, guarded, (shared, patience)).await;
+        }
         let name = uri.path().strip_prefix(under.as_str());
         let name = name.and_then(|rest| rest.strip_prefix('/'));
         if let Some(command) = name.and_then(Guarded::of) {

@@ -23,6 +23,7 @@ pub mod links;
 pub mod listener;
 pub mod member_files;
 pub mod mesh;
+mod page;
 mod papers;
 pub mod pipe;
 pub mod ports;

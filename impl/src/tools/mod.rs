@@ -26,6 +26,7 @@ mod walk;
 
 use clap::Subcommand;
 use error::ToolError;
+pub use explain::last_election;
 use out::tell;
 
 /// Tools that need no server, or only ask one.

@@ -269,6 +269,15 @@ pub struct Client {
     pub events: Vec<ReplyFrame>,
 }
 
+/// A server of its own that serves, with commands over HTTP at this port.
+pub fn server_with_commands(lines: &str) -> (Cluster, u16) {
+    let port = free_ports(1)[0];
+    let mut cluster = Cluster::new(1, &format!("admin.serverPort={port}\n{lines}"));
+    cluster.start(0);
+    cluster.wait_serving(&[0]);
+    (cluster, port)
+}
+
 pub fn open_acl() -> Vec<AclEntry> {
     vec![AclEntry {
         perms: 31,

@@ -59,7 +59,8 @@ const IMPL: &[Room] = &[
     Room { of: &["client"], uses: &[FORMATS] },
     Room { of: &["core"], uses: &[&["client", "error"], FORMATS] },
     Room { of: &["admin"], uses: &[&["core", "client", "error"], FORMATS] },
-    Room { of: &["gate", "runtime"], uses: &[&["gate", "runtime", "admin", "core", "client", "error"], FORMATS] },
+    // The page draws what the flight recorder holds as the tool does.
+    Room { of: &["gate", "runtime"], uses: &[&["gate", "runtime", "admin", "core", "client", "error", "tools"], FORMATS] },
     Room { of: &["serve"], uses: &[&["gate", "runtime", "admin", "core", "client", "error"], FORMATS] },
     Room { of: &["tls_init"], uses: &[] },
     // What the environment of a container says becomes a file, which a start then reads as any other.

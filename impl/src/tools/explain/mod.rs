@@ -103,6 +103,31 @@ pub(super) fn run(args: &ExplainArgs) -> Result<u8, ToolError> {
     explain(args, out)
 }
 
+/// Steps before an election began and behind its end that are drawn with it, ms.
+const AROUND_MS: u64 = 500;
+/// So many steps of one server are drawn at most: as much again is what others have said to it.
+const STEPS_MAX: usize = 150;
+
+/// A picture, an SVG, of the last election in the record of one server, with whom it talked.
+///
+/// # Errors
+/// Why there is none.
+pub fn last_election(record: &[u8]) -> Result<String, String> {
+    let mut segments = Segments::default();
+    segments.read(record);
+    let Told {
+        lines, elections, ..
+    } = live(&segments);
+    let last = elections.last().ok_or("no election is recorded")?;
+    let (began, took) = (last.began, last.took.unwrap_or(u64::MAX - AROUND_MS));
+    let until = began.saturating_add(took).saturating_add(AROUND_MS);
+    let is_in = |line: &&Line| {
+        line.server == last.server && line.time + AROUND_MS >= began && line.time <= until
+    };
+    let of_it: Vec<&Line> = lines.iter().filter(is_in).take(STEPS_MAX).collect();
+    picture::of_one(&lines, &of_it).ok_or_else(|| "its steps are not recorded any more".into())
+}
+
 /// A code, if no file is meant.
 fn code_of(path: &Path) -> Option<&str> {
     let text = path.to_str().filter(|text| Code::is_like(text))?;

@@ -35,6 +35,44 @@ pub(super) fn draw(all: &[Line], lines: &[&Line], path: &Path) -> Result<(), Too
     })
 }
 
+/// A picture of these steps of one server: what it heard was said by the others, of whom nothing else is known.
+pub(super) fn of_one(all: &[Line], lines: &[&Line]) -> Option<String> {
+    if lines.is_empty() {
+        return None;
+    }
+    let said = |line: &Line| {
+        let heard = line.heard.clone()?;
+        Some(Line {
+            time: line.time,
+            server: heard.from,
+            step: 0,
+            text: "says this".into(),
+            heard: None,
+            said: vec![heard],
+            look: None,
+        })
+    };
+    let mut both = Vec::with_capacity(2 * lines.len());
+    for line in lines {
+        both.extend(said(line));
+        both.push((*line).clone());
+    }
+    let both: Vec<&Line> = both.iter().collect();
+    let (mut chart, own) = (chart(all, &both), lines[0].server);
+    chart.title = format!("{}, as server {own} recorded it", chart.title);
+    let is_other = |column: usize| chart.ids.get(column).is_some_and(|id| *id != own);
+    for row in &mut chart.rows {
+        // They are not down: nothing is known of them but what they said.
+        row.notes.retain(|note| !is_other(note.server));
+    }
+    for arrow in &mut chart.arrows {
+        if arrow.end == Ending::Underway && is_other(arrow.to) {
+            arrow.end = Ending::Received((arrow.sent + 1).min(chart.rows.len() - 1));
+        }
+    }
+    Some(chart.svg())
+}
+
 /// The chart of these steps, what is said before what is heard.
 fn chart(all: &[Line], lines: &[&Line]) -> Chart {
     let mut ids: Vec<u64> = lines.iter().map(|line| line.server).collect();
