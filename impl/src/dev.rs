@@ -1,31 +1,47 @@
 //! An ensemble on this machine, for trying things out: each server is a process of its own.
 
+mod chaos;
+mod ensemble;
+mod layout;
+mod links;
 pub mod ports;
+mod tell;
 
-use crate::config::join;
+pub use chaos::{Chaos, Kind};
+pub(crate) use ports::HOST;
+
 use crate::error::ServerError;
 use crate::runtime::shutdown;
+use ensemble::Ensemble;
+use layout::Member;
+use links::Links;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+use tell::Teller;
 
 /// What is wanted.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How many servers.
     pub servers: u16,
-    /// Client port of the first; the others follow.
+    /// Client port of the first, and the others follow; 0: ports that are free.
     pub base_port: u16,
     /// Where the data stays; `None`: in a temporary directory that is removed at the end.
     pub data: Option<PathBuf>,
+    /// A line of JSON for each event, on standard output.
+    pub is_json: bool,
+    /// The end of standard input ends it, too.
+    pub until_stdin_ends: bool,
+    /// What happens to the servers.
+    pub chaos: Option<Chaos>,
 }
 
-pub(crate) const HOST: &str = "127.0.0.1";
 const TICK_MS: u32 = 2000;
 pub(crate) const START_TIME: Duration = Duration::from_secs(30);
-const STOP_TIME: Duration = Duration::from_secs(10);
+/// Between two looks at the servers.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Runs the ensemble until a signal comes.
 ///
@@ -34,6 +50,9 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 pub async fn run(options: Options) -> Result<(), ServerError> {
     if options.servers == 0 || options.servers > 64 {
         return Err(ServerError::Dev("--servers: write 1 to 64".into()));
+    }
+    if let Some(chaos) = &options.chaos {
+        chaos.refused(options.servers).map_err(ServerError::Dev)?;
     }
     let (dir, is_ours) = match &options.data {
         Some(dir) => (dir.clone(), false),
@@ -50,138 +69,116 @@ pub async fn run(options: Options) -> Result<(), ServerError> {
 }
 
 async fn run_in(dir: &Path, options: &Options) -> Result<(), ServerError> {
-    if options.base_port.checked_add(options.servers).is_none() {
-        return Err(ServerError::Dev(
-            "--base-port: too large for that many servers".into(),
-        ));
-    }
-    let ports: Vec<u16> = (0..options.servers)
-        .map(|i| options.base_port + i)
-        .collect();
-    let configs = write_configs(dir, &ports, TICK_MS)?;
+    let io = |source| ServerError::Io {
+        path: dir.to_owned(),
+        source,
+    };
+    let ports = match options.base_port {
+        0 => ports::free(options.servers.into()).map_err(io)?,
+        base if base.checked_add(options.servers).is_none() => {
+            return Err(ServerError::Dev(
+                "--base-port: too large for that many servers".into(),
+            ));
+        }
+        base => (0..options.servers).map(|i| base + i).collect(),
+    };
+    let members = layout::members(&ports, true).map_err(io)?;
+    let cuts = |chaos: &Chaos| chaos.kinds.contains(&Kind::Cut);
+    let links = match options.chaos.as_ref().is_some_and(cuts) {
+        true => Some(Links::between(&members).await.map_err(io)?),
+        false => None,
+    };
+    let found = |of, n| links.as_ref().and_then(|l: &Links| l.ports(of, n));
+    let configs = layout::write_configs(dir, &members, &found, TICK_MS)?;
     are_free(&ports)?;
-    let mut ensemble = Ensemble::default();
-    for config in &configs {
-        ensemble.start(config)?;
-    }
+    let tell = Teller {
+        is_json: options.is_json,
+    };
+    let mut ensemble = Ensemble::start(&configs)?;
     tokio::select! {
         ready = wait_until_serving(&mut ensemble, &ports) => ready?,
-        _ = shutdown::signalled() => {
+        () = told_to_end(options.until_stdin_ends) => {
             ensemble.stop();
             return Ok(());
         }
     }
-    let connect: Vec<String> = ports.iter().map(|port| join(HOST, *port)).collect();
-    println!("{}", connect.join(","));
-    let _ = std::io::stdout().flush();
-    shutdown::signalled().await;
+    let seed = options.chaos.as_ref().map(|chaos| chaos.seed);
+    tell.serving(dir, &members, &ensemble.servers, seed);
+    let served = tokio::select! {
+        failed = look_after(&mut ensemble, &members, options, links.as_ref(), tell) => failed,
+        () = told_to_end(options.until_stdin_ends) => Ok(()),
+    };
     ensemble.stop();
+    tell.stopped();
+    served
+}
+
+async fn told_to_end(until_stdin_ends: bool) {
+    tokio::select! {
+        _ = shutdown::signalled() => {}
+        () = shutdown::stdin_ended(), if until_stdin_ends => {}
+    }
+}
+
+/// Tells who has ended, and does to the servers what was asked for. It ends only by an error.
+async fn look_after(
+    ensemble: &mut Ensemble,
+    members: &[Member],
+    options: &Options,
+    links: Option<&Links>,
+    tell: Teller,
+) -> Result<(), ServerError> {
+    let Some(chaos) = &options.chaos else {
+        watch(ensemble, tell, None).await;
+        return Ok(());
+    };
+    for number in 1.. {
+        let fault = chaos.fault(number, options.servers);
+        watch(ensemble, tell, Some(fault.rest)).await;
+        let at = fault.server - 1;
+        let (Some(member), true) = (members.get(at), at < ensemble.servers.len()) else {
+            continue;
+        };
+        tell.fault(number, &fault);
+        let begun = Instant::now();
+        match fault.kind {
+            Kind::Kill => ensemble.servers[at].kill(),
+            Kind::Cut | Kind::SlowDisk => links.into_iter().for_each(|l| l.cut(Some(fault.server))),
+        }
+        watch(ensemble, tell, Some(fault.lasts)).await;
+        links.into_iter().for_each(|l| l.cut(None));
+        ensemble.servers[at].restart()?;
+        // The next fault would take the quorum.
+        wait_until_serving(ensemble, &[member.client]).await?;
+        let (pid, ms) = (ensemble.servers[at].pid(), begun.elapsed().as_millis());
+        tell.mended(number, fault.server, pid, ms);
+    }
     Ok(())
 }
 
-/// A directory and a `zoo.cfg` for each of these ports of clients; the files.
+/// Tells who ends meanwhile; `None`: for ever.
+async fn watch(ensemble: &mut Ensemble, tell: Teller, lasts: Option<Duration>) {
+    let begun = Instant::now();
+    while lasts.is_none_or(|lasts| begun.elapsed() < lasts) {
+        while let Some((server, how)) = ensemble.ended() {
+            tell.ended(server, how);
+        }
+        let left = lasts.map_or(LOOK, |lasts| lasts.saturating_sub(begun.elapsed()));
+        tokio::time::sleep(left.min(LOOK)).await;
+    }
+}
+
+/// A directory and a `zoo.cfg` for servers at these ports of clients, without one for commands; the files.
 pub(crate) fn write_configs(
     dir: &Path,
     of_clients: &[u16],
     tick_ms: u32,
 ) -> Result<Vec<PathBuf>, ServerError> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ServerError::Io { path, source }
-    };
-    let ports: Vec<u16> = ports::free(of_clients.len() * 3)
-        .map_err(io(dir))?
-        .into_iter()
-        .filter(|port| !of_clients.contains(port))
-        .collect();
-    let mut members = String::new();
-    if of_clients.len() > 1 {
-        for (n, pair) in (1..=of_clients.len()).zip(ports.chunks(2)) {
-            if let [quorum, election] = pair {
-                members.push_str(&format!("server.{n}={HOST}:{quorum}:{election}\n"));
-            }
-        }
-    }
-    if !members.is_empty() {
-        members.push_str("zabra.quorumFromMembersOnly=true\n");
-    }
-    let data = |n: usize| dir.join(format!("server-{n}"));
-    // All of them begin together, so none can have forgotten anything; one that is new among others is told of.
-    let is_new = !(1..=of_clients.len()).any(|n| data(n).exists());
-    let mut configs = Vec::new();
-    for (n, port) in (1..).zip(of_clients) {
-        let data = data(n);
-        std::fs::create_dir_all(&data).map_err(io(&data))?;
-        let myid = data.join("myid");
-        std::fs::write(&myid, n.to_string()).map_err(io(&myid))?;
-        if is_new {
-            let initialize = data.join("initialize");
-            std::fs::write(&initialize, "").map_err(io(&initialize))?;
-        }
-        let text = format!(
-            "tickTime={tick_ms}\ninitLimit=10\nsyncLimit=5\ndataDir={}\nclientPort={port}\nclientPortAddress={HOST}\nmaxClientCnxns=0\n4lw.commands.whitelist=*\nextendedTypesEnabled=true\nadmin.enableServer=false\n{members}",
-            data.display(),
-        );
-        let config = data.join("zoo.cfg");
-        std::fs::write(&config, text).map_err(io(&config))?;
-        configs.push(config);
-    }
-    Ok(configs)
-}
-
-#[derive(Default)]
-struct Ensemble {
-    children: Vec<Child>,
-}
-
-impl Ensemble {
-    fn start(&mut self, config: &Path) -> Result<(), ServerError> {
-        let binary = std::env::current_exe().map_err(|source| ServerError::Io {
-            path: "zabra".into(),
-            source,
-        })?;
-        // The end of its input stops a child, also when this process is killed.
-        let child = Command::new(&binary)
-            .arg("serve")
-            .arg("--until-stdin-ends")
-            .arg(config)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(|source| ServerError::Io {
-                path: binary,
-                source,
-            })?;
-        self.children.push(child);
-        Ok(())
-    }
-
-    /// The first server that has ended by itself, by its number from 1.
-    fn ended(&mut self) -> Option<(usize, ExitStatus)> {
-        let mut numbered = (1..).zip(&mut self.children);
-        numbered.find_map(|(n, child)| Some((n, child.try_wait().ok()??)))
-    }
-
-    fn stop(&mut self) {
-        for child in &mut self.children {
-            drop(child.stdin.take());
-        }
-        let deadline = Instant::now() + STOP_TIME;
-        for child in &mut self.children {
-            while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            let _ = child.kill(); // only if it has not ended by itself
-            let _ = child.wait();
-        }
-        self.children.clear();
-    }
-}
-
-impl Drop for Ensemble {
-    fn drop(&mut self) {
-        self.stop();
-    }
+    let members = layout::members(of_clients, false).map_err(|source| ServerError::Io {
+        path: dir.to_owned(),
+        source,
+    })?;
+    layout::write_configs(dir, &members, &|_, _| None, tick_ms)
 }
 
 /// Whether clients can be listened for. A server would say so, too, and then nobody would read it among the others' lines.
@@ -233,6 +230,7 @@ pub(crate) fn is_serving(port: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::{Command, Stdio};
 
     #[test]
     fn a_port_in_use_is_named_before_anything_is_started() {
@@ -245,34 +243,17 @@ mod tests {
         are_free(&[port]).unwrap();
     }
 
-    #[test]
-    fn only_an_ensemble_that_is_new_as_a_whole_may_begin_without_data() {
-        let dir = tempfile::tempdir().unwrap();
-        let ports = [2181, 2182, 2183];
-        let initialize = |i: u16| dir.path().join(format!("server-{i}/initialize"));
-        write_configs(dir.path(), &ports, TICK_MS).unwrap();
-        for i in 1..=3 {
-            assert!(initialize(i).exists());
-            std::fs::remove_file(initialize(i)).unwrap();
-        }
-        std::fs::remove_dir_all(dir.path().join("server-2")).unwrap();
-        write_configs(dir.path(), &ports, TICK_MS).unwrap();
-        assert!(
-            !initialize(2).exists(),
-            "it may have acknowledged something"
-        );
-    }
-
     #[tokio::test]
     async fn a_server_that_ends_is_told_of_at_once() {
-        let mut ensemble = Ensemble::default();
+        let mut children = vec![];
         // The first one lives until its input ends, as a server does.
         for code in ["exec cat", "exit 3"] {
             let mut child = Command::new("sh");
             child.args(["-c", code]).stdin(Stdio::piped());
             let child = child.stdout(Stdio::null()).spawn().unwrap();
-            ensemble.children.push(child);
+            children.push(child);
         }
+        let mut ensemble = ensemble::of_children(children);
         let begun = Instant::now();
         // Nobody serves on port 1.
         let said = wait_until_serving(&mut ensemble, &[1]).await.unwrap_err();

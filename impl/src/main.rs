@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use zabra::codes::Code;
 use zabra::config::settings::{Given, file_of};
 use zabra::config::{Config, ConfigError, check, tell};
@@ -12,6 +13,11 @@ use zabra::error::{ServerError, panics};
 use zabra::serve::Stop;
 use zabra::tools::Tool;
 use zabra::{admin, container, dev, serve, shell, tls_init, tools};
+
+/// musl's own lets one thread at a time through.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A ZooKeeper server whose protocol is the checked model's.
 #[derive(Parser)]
@@ -55,12 +61,27 @@ enum Command {
         /// How many servers.
         #[arg(long, default_value_t = 3)]
         servers: u16,
-        /// Client port of the first server.
+        /// Client port of the first server; 0: ports that are free.
         #[arg(long, default_value_t = 2181)]
         base_port: u16,
         /// Keep the data here; without it a temporary directory is used and removed.
         #[arg(long)]
         data: Option<PathBuf>,
+        /// A line of JSON when it serves, with the ports, processes and directories of the servers, and one for each event after that.
+        #[arg(long)]
+        json: bool,
+        /// End also when standard input ends: with the program that has started it.
+        #[arg(long)]
+        until_stdin_ends: bool,
+        /// Let faults happen, one after the other and never to more than one server: kill and start again, cut off from the other servers.
+        #[arg(long, value_delimiter = ',', value_name = "KIND,…")]
+        chaos: Vec<dev::Kind>,
+        /// Where each fault comes from: the same number, the same faults in the same order. Drawn and told where it is not given.
+        #[arg(long, requires = "chaos")]
+        seed: Option<u64>,
+        /// How long all servers are left alone before a fault, at most.
+        #[arg(long, default_value_t = 6000, value_name = "MS")]
+        chaos_rest: u64,
     },
     /// Tell what becomes of each line of a zoo.cfg, or what a key of it is for.
     #[command(subcommand)]
@@ -196,12 +217,29 @@ fn main() -> ExitCode {
             servers,
             base_port,
             data,
+            json,
+            until_stdin_ends,
+            chaos,
+            seed,
+            chaos_rest,
         } => block_on(dev::run(dev::Options {
             servers,
             base_port,
             data,
+            is_json: json,
+            until_stdin_ends,
+            chaos: (!chaos.is_empty()).then(|| dev::Chaos {
+                kinds: chaos,
+                seed: seed.unwrap_or_else(drawn),
+                rest: Duration::from_millis(chaos_rest),
+            }),
         })),
     }
+}
+
+/// A seed that can be typed.
+fn drawn() -> u64 {
+    u64::from(std::process::id())
 }
 
 /// The configuration that the arguments of `zabra serve` name.

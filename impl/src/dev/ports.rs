@@ -4,6 +4,8 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// Where all servers of this machine listen.
+pub(crate) const HOST: &str = "127.0.0.1";
 /// The lowest port that is given; well-known services are below.
 const LOWEST: u32 = 10_000;
 /// Where the system's own range begins, where it does not say so.
@@ -25,7 +27,7 @@ pub fn free(count: usize) -> io::Result<Vec<u16>> {
     let found: Vec<u16> = (0..width)
         .map(|_| LOWEST + begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % width)
         .filter_map(|port| u16::try_from(port).ok())
-        .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .filter(|port| TcpListener::bind((HOST, *port)).is_ok())
         .take(count)
         .collect();
     if found.len() < count {

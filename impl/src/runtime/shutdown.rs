@@ -56,7 +56,8 @@ pub fn listen(inbox: Arc<Inbox>, stop: Stop) {
     });
 }
 
-async fn stdin_ended() {
+/// Waits for the end of standard input.
+pub(crate) async fn stdin_ended() {
     let mut stdin = tokio::io::stdin();
     let mut byte = [0; 64];
     while matches!(stdin.read(&mut byte).await, Ok(n) if n > 0) {}
