@@ -1,7 +1,7 @@
 #!/bin/sh
 # The Debian package in a Debian of its own: installed, started as its user, spoken with, installed again, removed, purged.
 #
-#     cargo install cargo-deb && cargo deb -p zabra
+#     cargo install cargo-deb && cargo xtask deb
 #     sudo debootstrap --variant=minbase --include=adduser stable /tmp/debian
 #     sudo conformance/interop/debian_package.sh target/debian/zabra_*.deb /tmp/debian
 #
@@ -18,6 +18,13 @@ id zookeeper >/dev/null || says "no user"
 [ "$(stat -c '%U %a' /var/lib/zookeeper)" = "zookeeper 750" ] || says "the directory of the data is open, or somebody else's"
 [ -f /usr/lib/systemd/system/zabra.service ] || says "no unit"
 [ "$(dpkg-query -W -f='${Conffiles}' zabra | cut -d' ' -f2)" = /etc/zookeeper/zoo.cfg ] || says "zoo.cfg is no conffile"
+# What shells complete, and pages for man: of this very binary.
+for shell in bash:bash-completion/completions/zabra zsh:zsh/vendor-completions/_zabra fish:fish/vendor_completions.d/zabra.fish; do
+    zabra completions "${shell%%:*}" | cmp - "/usr/share/${shell#*:}" || says "completions for ${shell%%:*} are not those of the binary"
+done
+bash -c '. /usr/share/bash-completion/completions/zabra && complete -p zabra' >/dev/null || says "bash completes nothing"
+zcat /usr/share/man/man1/zabra.1.gz | grep -q zabra || says "no page for man"
+zcat /usr/share/man/man1/zabra-backup.1.gz | grep -q archive || says "no page of zabra backup"
 port=24681
 echo "clientPortAddress=127.0.0.1" >>/etc/zookeeper/zoo.cfg
 sed -i "s/^clientPort=.*/clientPort=$port/" /etc/zookeeper/zoo.cfg

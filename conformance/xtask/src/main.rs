@@ -2,6 +2,7 @@
 
 mod features;
 mod fuzz;
+mod package;
 mod steps;
 mod tidy;
 
@@ -9,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use steps::{announce, finish};
+use steps::{announce, cargo, finish};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's own commands")]
@@ -92,6 +93,10 @@ enum Task {
     Bless,
     /// Rewrites the part of README.md that is made from the table of what of ZooKeeper is here.
     Features,
+    /// Builds the binary that needs nothing of the Linux that it runs on, and tries it: static, below 20 MB, and it serves.
+    Static,
+    /// Builds a release and packs it for Debian, with completions and pages for man (`cargo-deb`).
+    Deb,
     /// All of it: check, test, model.
     Ci,
 }
@@ -151,6 +156,8 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Fuzz => fuzz::fuzz(cli.seconds, cli.only.as_deref()),
         Task::Bless => bless(),
         Task::Features => write_features(),
+        Task::Static => package::build_static(),
+        Task::Deb => package::build_deb(),
         Task::Ci => {
             check()?;
             test()?;
@@ -358,14 +365,4 @@ fn write_features() -> Result<()> {
 fn check_model(args: &[&str]) -> Result<()> {
     let run = ["run", "--profile", "tools", "-p", "zabra-check", "--"];
     cargo(&[&run[..], args].concat())
-}
-
-fn cargo(args: &[&str]) -> Result<()> {
-    let what = format!("cargo {}", args.join(" "));
-    let began = announce(&what);
-    let status = Command::new(env!("CARGO"))
-        .args(args)
-        .status()
-        .with_context(|| what.clone())?;
-    finish(&what, began, status.success())
 }

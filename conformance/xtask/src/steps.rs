@@ -1,6 +1,7 @@
 //! The steps of a command, as they are told to whoever waits for it.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use std::process::Command;
 use std::time::Instant;
 
 /// Says what begins.
@@ -19,4 +20,18 @@ pub(crate) fn finish(what: &str, began: Instant, ok: bool) -> Result<()> {
     }
     eprintln!("    done in {:.0} s", began.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Runs cargo as one step.
+///
+/// # Errors
+/// It cannot run, or fails.
+pub(crate) fn cargo(args: &[&str]) -> Result<()> {
+    let what = format!("cargo {}", args.join(" "));
+    let began = announce(&what);
+    let status = Command::new(env!("CARGO"))
+        .args(args)
+        .status()
+        .with_context(|| what.clone())?;
+    finish(&what, began, status.success())
 }
