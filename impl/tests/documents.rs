@@ -123,6 +123,25 @@ fn a_server_is_operated_as_the_document_says() {
 }
 
 #[test]
+fn the_first_ten_minutes_are_as_the_document_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = run("getting-started.md", dir.path(), "");
+    for told in [
+        "Created /app\n",
+        "\"data\":\"{\\\"size\\\": 3}\"",
+        "zk_avg_fsynctime\t",
+        "it leads epoch 1",
+        "all as the model does",
+        "did you mean clientPort?",
+        "exit code 1",
+    ] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    assert!(dir.path().join("election.svg").is_file());
+    assert!(dir.path().join("backup/manifest.json").is_file());
+}
+
+#[test]
 fn the_recipes_are_as_the_document_says() {
     let dir = tempfile::tempdir().unwrap();
     let said = run("recipes.md", dir.path(), "");

@@ -13,6 +13,7 @@ use crate::client::lock::lock;
 use crate::client::shared::Shared;
 use crate::codes::Code;
 use crate::config::Config;
+use crate::storage::disk::parent_of;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -188,10 +189,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     }
     file.sync_all()?;
     fs::rename(&tmp, path)?;
-    match path.parent() {
-        Some(dir) => File::open(dir)?.sync_all(),
-        None => Ok(()),
-    }
+    File::open(parent_of(path))?.sync_all()
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -163,10 +163,13 @@ pub fn tmp_of(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The directory of a file.
+/// The directory of a file. Of a bare name it is this one, which the standard library calls by no name at all.
 #[must_use]
 pub fn parent_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("."))
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
 }
 
 /// Says which operation on which file the system refused.
@@ -325,6 +328,20 @@ mod tests {
             text.contains("log.1") && text.contains("open for writing"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_directory_of_a_bare_name_is_this_one() {
+        for (path, dir) in [
+            ("backup", "."),
+            ("./backup", "."),
+            ("a/b", "a"),
+            ("/a", "/"),
+            ("/", "."),
+        ] {
+            assert_eq!(parent_of(Path::new(path)), Path::new(dir), "{path}");
+        }
+        RealDisk.sync_dir(parent_of(Path::new("backup"))).unwrap();
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::out::{say, tell};
 use super::txn::shown;
 use super::values::Encoding;
 use super::walk::{Damage, Found, Left, Walk, header, told};
-use crate::storage::disk::{Disk, RealDisk, tmp_of};
+use crate::storage::disk::{Disk, RealDisk, parent_of, tmp_of};
 use crate::storage::txn_log::{HEADER, HEADER_BYTES, MAGIC_BYTES, encode_entry};
 use crate::wire::txn::read_txn;
 use std::fs::{self, File};
@@ -83,8 +83,7 @@ impl Copy {
             .sync_all()
             .map_err(|e| unwritten(tmp, &e))?;
         RealDisk.rename(&self.tmp, &self.to)?;
-        let dir = self.to.parent().filter(|dir| !dir.as_os_str().is_empty());
-        RealDisk.sync_dir(dir.unwrap_or(Path::new(".")))?;
+        RealDisk.sync_dir(parent_of(&self.to))?;
         Ok(std::mem::take(&mut self.to))
     }
 }

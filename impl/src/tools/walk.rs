@@ -2,7 +2,7 @@
 
 use super::error::ToolError;
 use crate::limits::PAYLOAD_BYTES_MAX;
-use crate::storage::disk::{Disk, RealDisk};
+use crate::storage::disk::{Disk, RealDisk, parent_of};
 use crate::storage::txn_log::reader::LogFile;
 use crate::storage::txn_log::{
     END_OF_RECORD, ENTRY_HEAD_BYTES, HEADER_BYTES, LogEntry, PREFIX, TXN_HEADER_BYTES,
@@ -218,11 +218,7 @@ fn is_newest(path: &Path) -> bool {
     let Some(zxid) = name.and_then(|name| zxid_of_name(name, PREFIX)) else {
         return true;
     };
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
-    list_by_zxid(&RealDisk, dir, PREFIX)
+    list_by_zxid(&RealDisk, parent_of(path), PREFIX)
         .is_ok_and(|all| all.last().is_none_or(|(last, _)| *last <= zxid))
 }
 
