@@ -9,7 +9,7 @@ use features::{Row, TABLE, made_up, misplaced, parse, replace, summary, undecide
 use std::path::Path;
 
 /// Rows of the table: whoever adds or removes one says so here.
-const ROWS: usize = 833;
+const ROWS: usize = 834;
 
 fn read(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);

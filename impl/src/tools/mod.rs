@@ -19,6 +19,7 @@ mod repair;
 mod snapshot;
 mod status;
 mod summary;
+mod top;
 mod tree;
 mod txn;
 mod values;
@@ -36,6 +37,11 @@ pub enum Tool {
     ///
     /// Asks the server of a configuration file by the word srvr, as zkServer.sh status does.
     Status(status::StatusArgs),
+    /// Look at an ensemble again and again: members, who is busy, latency and syncs, elections as they come.
+    ///
+    /// Asks srvr, mntr and cons of each server, ours or ZooKeeper's, and the commands over HTTP where these words are not allowed. Keys: q
+    /// quits, s sorts clients, space pauses. Exit code of --once: 0, or 1 where no server serves.
+    Top(top::TopArgs),
     /// Print transaction logs, ours or ZooKeeper's, check them, and repair a damaged one.
     ///
     /// Each entry's checksum is verified. What is damaged is told on standard error with its file and byte, and reading goes on behind it.
@@ -84,6 +90,7 @@ pub enum Tool {
 pub fn run(tool: &Tool) -> u8 {
     let done = match tool {
         Tool::Status(args) => status::run(args),
+        Tool::Top(args) => top::run(args),
         Tool::Log(args) => log::run(args),
         Tool::Snapshot(args) => snapshot::run(args),
         Tool::Explain(args) => explain::run(args),
