@@ -117,7 +117,8 @@ fn work(client: Client, safeguard: Option<&dyn Safeguard>) -> Result<bool> {
 }
 
 /// Where a program is, or a file that is named by its whole path.
-pub(crate) fn which(tool: &str) -> Option<PathBuf> {
+#[must_use]
+pub fn which(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|folder| folder.join(tool))
