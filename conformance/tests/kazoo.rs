@@ -7,10 +7,9 @@
     reason = "a test stops at what it did not expect"
 )]
 
-use std::path::Path;
 use zabra_conformance::chaos::{Chaos, PROGRESS};
-use zabra_conformance::cluster::{Cluster, Server, binary};
-use zabra_conformance::interop::{run_python, run_python_with};
+use zabra_conformance::cluster::{Cluster, Server};
+use zabra_conformance::interop::run_python;
 
 /// Leaders killed, one after the other.
 const ROUNDS: usize = 5;
@@ -79,28 +78,4 @@ fn the_check_notices_a_lost_write() {
     cluster.wait_until_serving().unwrap();
     let found = chaos.finish().unwrap_err();
     assert!(format!("{found:#}").contains("lost"), "{found:#}");
-}
-
-/// What stands in for pytest, whose part in it is to call these functions.
-const CALLS: &str = "
-def fixture(scope):
-    return lambda function: function
-";
-
-#[test]
-fn the_fixture_of_the_document_gives_tests_an_ensemble() {
-    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../impl/docs/getting-started.md");
-    let text = std::fs::read_to_string(document).unwrap();
-    let (_, block) = text.split_once("```python\n").expect("a block of Python");
-    let (block, _) = block.split_once("```\n").expect("its end");
-    let dir = tempfile::tempdir().unwrap();
-    let script = dir.path().join("documented.py");
-    let around = "held = ensemble()\nserving = next(held)\ntest_a_node_is_there(serving)\nassert next(held, None) is None\nprint(serving['servers'][2]['id'])\n";
-    std::fs::write(&script, format!("{block}\n\n{around}")).unwrap();
-    std::fs::write(dir.path().join("pytest.py"), CALLS).unwrap();
-    let folder = binary().unwrap().parent().unwrap().to_owned();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths([folder].into_iter().chain(std::env::split_paths(&path)));
-    let said = run_python_with(script.to_str().unwrap(), &[], ("PATH", &path.unwrap())).unwrap();
-    assert_eq!(said, "3\n");
 }

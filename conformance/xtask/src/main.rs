@@ -232,6 +232,7 @@ fn interop() -> Result<()> {
         "shells",
         "prometheus",
         "consumers",
+        "documented",
         "other_clients",
         "clients_reconfigure",
         "clients_by_tls",
