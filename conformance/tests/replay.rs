@@ -25,18 +25,13 @@ fn options() -> Options {
             .get_or_init(|| suite::build_gated_server().unwrap())
             .clone(),
         patience: Duration::from_secs(10),
+        mutant: None,
         freeze: None,
     }
 }
 
-/// Walks in which the voters stay as they are, and then those in which they change.
 fn stored() -> Vec<Trace> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces");
-    let mut all = suite::read_all(&dir).unwrap();
-    for name in ["e2e-join", "e2e-leave"] {
-        all.extend(suite::read_all(&dir.join(name)).unwrap());
-    }
-    all
+    suite::stored().unwrap()
 }
 
 /// `ZABRA_TRACES` names a folder that `zabra-check export` has written.

@@ -35,6 +35,7 @@ fn a_sample_of_seeds_is_clean_and_not_empty() {
         "slow disks",
         "slow ways",
         "starts",
+        "syncs failed",
         "ways cut",
         "writes",
     ] {

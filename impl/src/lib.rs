@@ -10,6 +10,7 @@
 //! | [`client`] | a client's connection |
 //! | [`edges`], [`runtime`] | what the server needs of the world, as traits, and the real side of them |
 //! | [`limits`] | bounds on what strangers can make this server hold |
+//! | [`mutants`] | faults that can be planted to see which check finds them, in no build of the product |
 //! | [`admin`] | four-letter words, logging |
 //! | [`mod@bench`] | a load generator for any ZooKeeper server |
 //! | [`shell`] | the commands of ZooKeeper's shell, for any ZooKeeper server |
@@ -40,6 +41,7 @@ pub mod error;
 #[cfg(feature = "gate")]
 pub mod gate;
 pub mod limits;
+pub mod mutants;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 #[cfg(feature = "runtime")]

@@ -158,17 +158,10 @@ fn end_by_panics() {
 
 fn main() -> ExitCode {
     end_by_panics();
+    #[cfg(feature = "mutants")]
+    plant();
     let command = Cli::parse_from(shell::with_two_dashes(std::env::args_os())).command;
-    // Somebody reads what a shell or a tool prints; what it does beside that is told to whoever asks for it.
-    let is_quiet = matches!(
-        command,
-        Command::Shell(_)
-            | Command::Held { .. }
-            | Command::Tool(_)
-            | Command::Completions { .. }
-            | Command::Man { .. }
-    );
-    if !is_quiet || std::env::var_os(admin::logging::VARIABLE).is_some() {
+    if !is_quiet(&command) || std::env::var_os(admin::logging::VARIABLE).is_some() {
         admin::logging::start();
     }
     match command {
@@ -235,6 +228,27 @@ fn main() -> ExitCode {
             }),
         })),
     }
+}
+
+/// The fault that a harness asks for.
+#[cfg(feature = "mutants")]
+fn plant() {
+    if let Err(error) = zabra::mutants::plant_named() {
+        eprintln!("zabra: {error}");
+        std::process::exit(2);
+    }
+}
+
+/// Whether somebody reads what it prints: what it does beside that is told to whoever asks for it.
+const fn is_quiet(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Shell(_)
+            | Command::Held { .. }
+            | Command::Tool(_)
+            | Command::Completions { .. }
+            | Command::Man { .. }
+    )
 }
 
 /// A seed that can be typed.

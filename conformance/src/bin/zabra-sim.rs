@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use zabra::config::Config;
 use zabra_conformance::sim::planted::Planted;
 use zabra_conformance::sim::world::Report;
-use zabra_conformance::sim::{configs, run};
+use zabra_conformance::sim::{configs, first_failure, run};
 
 /// Seeds in which every planted bug has to be found.
-const PLANTED_SEEDS: u64 = 200;
+const PLANTED_SEEDS: u64 = 1000;
 /// Failing seeds that are shown.
 const SHOWN_MAX: usize = 5;
 /// Between two lines of progress.
@@ -61,7 +61,8 @@ fn main() -> ExitCode {
         Some(name) => match Planted::named(name) {
             Some(planted) => Some(planted),
             None => {
-                let names: Vec<_> = Planted::ALL.iter().map(|p| p.name()).collect();
+                let all = Planted::all();
+                let names: Vec<_> = all.iter().map(|p| p.name()).collect();
                 eprintln!(
                     "zabra-sim: no bug is named {name}; there are {}",
                     names.join(", ")
@@ -74,21 +75,15 @@ fn main() -> ExitCode {
         let report = run(&configs, seed, planted, true);
         return show(&args, planted, &[report]);
     }
-    let reports = runs(&configs, &args, planted, args.seeds, false);
+    let reports = runs(&configs, &args, planted);
     show(&args, planted, &reports)
 }
 
-/// Runs seeds until one fails if `first_failure` is enough, all of them if not; in the order of their numbers.
-fn runs(
-    configs: &[Config],
-    args: &Args,
-    planted: Option<Planted>,
-    seeds: u64,
-    first_failure: bool,
-) -> Vec<Report> {
+/// Runs all seeds; the reports are in the order of their numbers.
+fn runs(configs: &[Config], args: &Args, planted: Option<Planted>) -> Vec<Report> {
     let began = Instant::now();
     let next = AtomicU64::new(args.first);
-    let end = AtomicU64::new(args.first + seeds);
+    let (seeds, end) = (args.seeds, args.first + args.seeds);
     let reports = Mutex::new((Vec::new(), Instant::now()));
     let threads = args
         .threads
@@ -96,13 +91,10 @@ fn runs(
     let work = || loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         let is_late = args.seconds.is_some_and(|s| began.elapsed().as_secs() >= s);
-        if seed >= end.load(Ordering::Relaxed) || is_late {
+        if seed >= end || is_late {
             return;
         }
         let report = run(configs, seed, planted, false);
-        if report.wrong.is_some() && first_failure {
-            end.fetch_min(seed, Ordering::Relaxed);
-        }
         let Ok(mut all) = reports.lock() else { return };
         all.0.push(report);
         if planted.is_none() && all.1.elapsed() > PROGRESS {
@@ -168,16 +160,17 @@ fn show(args: &Args, planted: Option<Planted>, reports: &[Report]) -> ExitCode {
 /// Every planted bug, and the seed that finds it.
 fn table(configs: &[Config], args: &Args) -> ExitCode {
     let mut all_found = true;
-    for planted in Planted::ALL {
-        let reports = runs(configs, args, Some(planted), PLANTED_SEEDS, true);
-        let found = reports.iter().find(|r| r.wrong.is_some());
+    for planted in Planted::all() {
+        let found = first_failure(configs, Some(planted), (args.first, PLANTED_SEEDS));
         all_found &= found.is_some();
         let name = planted.name();
-        let seeds = found.map_or(PLANTED_SEEDS, |r| r.seed - args.first + 1);
-        let wrong = found.and_then(|r| r.wrong.as_deref());
+        let seeds = found
+            .as_ref()
+            .map_or(PLANTED_SEEDS, |r| r.seed - args.first + 1);
+        let wrong = found.as_ref().and_then(|r| r.wrong.as_deref());
         if args.json {
             let line = serde_json::json!({
-                "planted": name, "seeds": seeds, "seed": found.map(|r| r.seed), "wrong": wrong,
+                "planted": name, "seeds": seeds, "seed": found.as_ref().map(|r| r.seed), "wrong": wrong,
             });
             println!("{line}");
         } else {

@@ -35,6 +35,8 @@ pub struct Options {
     pub binary: std::path::PathBuf,
     /// How long a server may take for what a step asks of it.
     pub patience: Duration,
+    /// The fault that is planted in each server, if it is built with the feature `mutants`.
+    pub mutant: Option<&'static str>,
     /// Stop this server's process behind the first step, as a server that does not answer.
     pub freeze: Option<u8>,
 }

@@ -65,7 +65,7 @@ impl Server {
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start(&mut self, binary: &Path) -> Result<()> {
+    pub fn start(&mut self, binary: &Path, mutant: Option<&str>) -> Result<()> {
         self.write_config()?;
         let log = File::options()
             .create(true)
@@ -74,6 +74,7 @@ impl Server {
         let process = Command::new(binary)
             .arg("serve")
             .arg(self.dir.join("zoo.cfg"))
+            .envs(mutant.map(|name| ("ZABRA_MUTANT", name)))
             .env("ZABRA_GATE", &self.gate)
             .env("ZABRA_GATE_LISTEN", &self.listen)
             .env(

@@ -20,6 +20,31 @@ pub fn replay_all(
     options: &Options,
     parallel: usize,
 ) -> Result<Vec<Result<Counts, Difference>>> {
+    let all = replay_until(traces, options, parallel, |_| false)?;
+    ensure!(all.len() == traces.len(), "a replay has panicked");
+    Ok(all)
+}
+
+/// Replays until a trace differs: the first one, by the order of the traces, of those that were begun by then.
+///
+/// # Errors
+/// There are no free ports.
+pub fn first_difference(
+    traces: &[Trace],
+    options: &Options,
+    parallel: usize,
+) -> Result<Option<Difference>> {
+    let all = replay_until(traces, options, parallel, Result::is_err)?;
+    Ok(all.into_iter().find_map(Result::err))
+}
+
+/// Replays all, in the order of the traces, and begins none behind one of which `ends` says so.
+fn replay_until(
+    traces: &[Trace],
+    options: &Options,
+    parallel: usize,
+    ends: impl Fn(&Result<Counts, Difference>) -> bool + Sync,
+) -> Result<Vec<Result<Counts, Difference>>> {
     let next = AtomicUsize::new(0);
     let ports = (0..parallel)
         .map(|_| Ports::pick())
@@ -31,7 +56,11 @@ pub fn replay_all(
             let Some(trace) = traces.get(n) else {
                 return done;
             };
-            done.push((n, replay(trace, ports, options)));
+            let outcome = replay(trace, ports, options);
+            if ends(&outcome) {
+                next.store(traces.len(), Ordering::Relaxed);
+            }
+            done.push((n, outcome));
         }
     };
     let mut all = Vec::new();
@@ -43,7 +72,6 @@ pub fn replay_all(
             }
         }
     });
-    ensure!(all.len() == traces.len(), "a replay has panicked");
     all.sort_by_key(|(n, _)| *n);
     Ok(all.into_iter().map(|(_, outcome)| outcome).collect())
 }
@@ -83,6 +111,19 @@ pub fn read_all(dir: &Path) -> Result<Vec<Trace>> {
     paths.iter().map(|p| Trace::read(p)).collect()
 }
 
+/// Every stored trace: walks in which the voters stay as they are, and then those in which they change.
+///
+/// # Errors
+/// As [`read_all`].
+pub fn stored() -> Result<Vec<Trace>> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces");
+    let mut all = read_all(&dir)?;
+    for name in ["e2e-join", "e2e-leave"] {
+        all.extend(read_all(&dir.join(name))?);
+    }
+    Ok(all)
+}
+
 /// FNV-1a of 64 bits: against accidents, not against malice.
 fn fnv1a(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
@@ -94,10 +135,22 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 /// # Errors
 /// It does not build.
 pub fn build_gated_server() -> Result<PathBuf> {
+    build_server("gate", "gate")
+}
+
+/// Builds it with the faults as well that can be planted.
+///
+/// # Errors
+/// It does not build.
+pub fn build_server_with_faults() -> Result<PathBuf> {
+    build_server("mutants", "gate,mutants")
+}
+
+fn build_server(folder: &str, features: &str) -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root.join("target"), PathBuf::from)
-        .join("gate");
+        .join(folder);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .args([
@@ -107,7 +160,7 @@ pub fn build_gated_server() -> Result<PathBuf> {
             "-p",
             "zabra",
             "--features",
-            "gate",
+            features,
         ])
         .arg("--target-dir")
         .arg(&target)

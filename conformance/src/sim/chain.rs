@@ -103,12 +103,34 @@ impl Log {
         Ok(())
     }
 
-    pub(super) fn upto(&self, zxid: Zxid, chain: &Chain) -> Vec<Zxid> {
+    /// What it holds above `base` up to `zxid`.
+    ///
+    /// # Errors
+    /// It does not hold `base`.
+    pub(super) fn between(
+        &self,
+        base: Zxid,
+        zxid: Zxid,
+        chain: &Chain,
+    ) -> Result<Vec<Zxid>, String> {
         let upto = self.history.partition_point(|z| *z <= zxid);
-        match self.history[..upto].last() {
-            Some(last) if *last == zxid => self.history[..upto].to_vec(),
-            None if zxid == Zxid::ZERO => Vec::new(),
-            _ => chain.upto(zxid),
+        let all;
+        let history = match self.history[..upto].last() {
+            Some(last) if *last == zxid => &self.history[..upto],
+            None if zxid == Zxid::ZERO => &[],
+            _ => {
+                all = chain.upto(zxid);
+                &all[..]
+            }
+        };
+        let above = history.partition_point(|z| *z <= base);
+        // Whoever holds it holds all that stands before it, as that is everywhere the same.
+        match history[..above].last() {
+            Some(last) if *last == base => Ok(history[above..].to_vec()),
+            None if base == Zxid::ZERO => Ok(history.to_vec()),
+            _ => Err(format!(
+                "I-10: a history up to {zxid} lacks {base}, which was committed and on every disk"
+            )),
         }
     }
 }

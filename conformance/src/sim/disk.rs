@@ -3,6 +3,9 @@
 //! Every operation is carried out at once for whoever asked, and is *done* a little later, by the virtual time. A crash at some
 //! moment undoes what was not done by then. What was done and not synced outlives the end of the process; a loss of power takes a
 //! part of it, file by file and sector by sector, and names that no [`Disk::sync_dir`] covers.
+//!
+//! A sync may fail. As with Linux, what it was to write is then read back as it was written, by this process and the next, and is not on the
+//! disk; no later sync writes it, and a loss of power takes it.
 
 use fastrand::Rng;
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +33,8 @@ enum Change {
     Write(usize, usize, Vec<u8>),
     SetLen(usize, usize),
     Sync(usize),
+    /// A sync that fails.
+    Fail(usize),
     Rename(PathBuf, PathBuf),
     Remove(PathBuf),
     SyncDir(PathBuf),
@@ -118,7 +123,8 @@ fn rename(names: &mut BTreeMap<PathBuf, usize>, change: &Change) {
         Change::Remove(path) => {
             names.remove(path);
         }
-        Change::Write(..) | Change::SetLen(..) | Change::Sync(_) | Change::SyncDir(_) => {}
+        Change::Write(..) | Change::SetLen(..) | Change::Sync(_) | Change::Fail(_) => {}
+        Change::SyncDir(_) => {}
     }
 }
 
@@ -127,7 +133,8 @@ fn dir_of(change: &Change) -> Option<&Path> {
         Change::Create(path, _) | Change::Rename(_, path) | Change::Remove(path) => {
             Some(parent_of(path))
         }
-        Change::Write(..) | Change::SetLen(..) | Change::Sync(_) | Change::SyncDir(_) => None,
+        Change::Write(..) | Change::SetLen(..) | Change::Sync(_) | Change::Fail(_) => None,
+        Change::SyncDir(_) => None,
     }
 }
 
@@ -145,6 +152,7 @@ impl Image {
                 file.unsynced.push(Unsynced::SetLen(*bytes));
             }
             Change::Sync(inode) => self.inodes[*inode].sync(),
+            Change::Fail(inode) => self.inodes[*inode].unsynced.clear(),
             Change::SyncDir(dir) => {
                 let Self {
                     unsynced,
@@ -199,6 +207,9 @@ struct State {
     random: Rng,
     slowness: u64,
     full: bool,
+    /// The next sync fails; and whether one has, since this was asked last.
+    fails: bool,
+    has_failed: bool,
     /// Whether `sync_dir` does nothing, which no honest disk does.
     forgets_names: bool,
 }
@@ -227,6 +238,8 @@ impl SimDisk {
                 random: Rng::with_seed(seed),
                 slowness: 1,
                 full: false,
+                fails: false,
+                has_failed: false,
                 forgets_names: false,
             })),
             done_us: Arc::default(),
@@ -270,6 +283,17 @@ impl SimDisk {
         lock(&self.state).full = full;
     }
 
+    /// The next sync of a file fails.
+    pub fn fail(&self) {
+        lock(&self.state).fails = true;
+    }
+
+    /// Whether a sync has failed since this was asked last.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        std::mem::take(&mut lock(&self.state).has_failed)
+    }
+
     /// From now on no name is durable: a fault that no honest disk has.
     pub fn forget_names(&self) {
         lock(&self.state).forgets_names = true;
@@ -288,8 +312,16 @@ impl SimDisk {
         state.past = image;
     }
 
-    fn change(&self, op: &'static str, path: &Path, change: Change) -> Result<()> {
+    fn change(&self, op: &'static str, path: &Path, mut change: Change) -> Result<()> {
         let mut state = lock(&self.state);
+        let mut fails = false;
+        if let Change::Sync(inode) = change
+            && std::mem::take(&mut state.fails)
+        {
+            fails = true;
+            state.has_failed = true;
+            change = Change::Fail(inode);
+        }
         let needs_room = match &change {
             Change::Create(..) => true,
             Change::Write(inode, at, bytes) => {
@@ -310,6 +342,9 @@ impl SimDisk {
         state.now.apply(&change);
         let at = state.changes.partition_point(|(at, _)| *at <= *done);
         state.changes.insert(at, (*done, change));
+        if fails {
+            return Err(failed(op, path, io::ErrorKind::Other));
+        }
         Ok(())
     }
 
@@ -326,7 +361,7 @@ impl State {
         let random = &mut self.random;
         let cost_us = match change {
             Change::Write(_, _, bytes) => 3 + bytes.len() as u64 / 500,
-            Change::Sync(_) | Change::SyncDir(_) => match random.u8(..) {
+            Change::Sync(_) | Change::SyncDir(_) | Change::Fail(_) => match random.u8(..) {
                 0..=219 => random.u64(50..500),
                 220..=250 => random.u64(500..10_000),
                 _ => random.u64(10_000..80_000),

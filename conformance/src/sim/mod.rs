@@ -28,6 +28,8 @@ pub mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use world::Report;
 use zabra::config::{Config, ConfigError, check};
 
@@ -101,6 +103,7 @@ pub fn run(
     planted: Option<planted::Planted>,
     is_told: bool,
 ) -> Report {
+    planted::Planted::plant(planted);
     let run = || world::run(configs, seed, planted, is_told);
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let what = panic.downcast_ref::<String>().map(String::as_str);
@@ -112,4 +115,38 @@ pub fn run(
             counts: std::collections::BTreeMap::new(),
         }
     })
+}
+
+/// The first of these seeds (from, and how many) that fails, on all processors.
+#[must_use]
+pub fn first_failure(
+    configs: &[Config],
+    planted: Option<planted::Planted>,
+    (from, seeds): (u64, u64),
+) -> Option<Report> {
+    let (next, end) = (AtomicU64::new(from), AtomicU64::new(from + seeds));
+    let failed = Mutex::new(Vec::new());
+    let work = || loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end.load(Ordering::Relaxed) {
+            return;
+        }
+        let report = run(configs, seed, planted, false);
+        if report.wrong.is_some() {
+            // Those that were begun before it are still waited for.
+            end.fetch_min(seed, Ordering::Relaxed);
+            failed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(report);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failed.into_iter().min_by_key(|report| report.seed)
 }

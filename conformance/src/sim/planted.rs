@@ -1,5 +1,8 @@
 //! Bugs at the edges of a server, to see that the simulator finds them.
 
+#[cfg(feature = "mutants")]
+use zabra::mutants::Mutant;
+
 /// A bug that is planted in every server of a run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Planted {
@@ -15,11 +18,14 @@ pub enum Planted {
     StaleLink,
     /// Names of files are not made durable.
     NamesNotSynced,
+    /// A fault in the code of the servers themselves.
+    #[cfg(feature = "mutants")]
+    Host(Mutant),
 }
 
 impl Planted {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
+    /// Those at the edges of a server.
+    const EDGES: [Self; 6] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeApply,
         Self::SyncAtOnce,
@@ -27,6 +33,15 @@ impl Planted {
         Self::StaleLink,
         Self::NamesNotSynced,
     ];
+
+    /// All of them that this program was built with.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let edges = Self::EDGES.into_iter();
+        #[cfg(feature = "mutants")]
+        let edges = edges.chain(Mutant::ALL.iter().copied().map(Self::Host));
+        edges.collect()
+    }
 
     /// Its name on a command line.
     #[must_use]
@@ -38,12 +53,24 @@ impl Planted {
             Self::EffectsReordered => "effects-reordered",
             Self::StaleLink => "stale-link",
             Self::NamesNotSynced => "names-not-synced",
+            #[cfg(feature = "mutants")]
+            Self::Host(mutant) => mutant.name(),
         }
     }
 
     /// The one with that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|p| p.name() == name)
+        Self::all().into_iter().find(|p| p.name() == name)
+    }
+
+    /// Plants what is planted in the servers' own code, in all servers of this process.
+    pub fn plant(planted: Option<Self>) {
+        #[cfg(feature = "mutants")]
+        zabra::mutants::plant(match planted {
+            Some(Self::Host(mutant)) => Some(mutant),
+            _ => None,
+        });
+        let _ = planted;
     }
 }

@@ -49,6 +49,10 @@ pub enum What {
     ClientDialled(usize, usize),
     /// Something breaks.
     Fault,
+    /// A server's disk has failed, and it has ended itself.
+    GivesUp(usize, Life),
+    /// A server loses its power in the middle of a write, and with it all others.
+    PowerInWrite(usize, Life, bool),
     /// Something that was broken is well again.
     Mend(Mend),
     /// The invariants are looked at.
@@ -64,6 +68,9 @@ pub struct Letter {
     /// In its frame.
     pub bytes: Bytes,
 }
+
+/// Things break until then.
+pub const FAULTS_US: u64 = 25_000_000;
 
 /// What is well again.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use super::disk::{Crash, SimDisk};
 use super::links::Links;
 use super::mail::Mailbox;
 use super::planted::Planted;
-use super::scene::{Life, Scene, What, place, sid};
+use super::scene::{FAULTS_US, Life, Scene, What, place, sid};
 use super::takes::Takes;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,6 +29,9 @@ use zabra_model::switch::Switches;
 
 /// When the first run begins, ms since 1970.
 const DATE_MS: u64 = 1_700_000_000_000;
+/// Of so many batches with something else than appends, an epoch, a truncation, a snapshot, one meets a loss of power: these are seldom, and
+/// a loss at any time would hardly ever meet one.
+const SELDOM_HIT: u8 = 16;
 /// Until the disk worker tries again for room.
 const ROOM_PAUSE_US: u64 = 250_000;
 
@@ -195,7 +198,7 @@ impl Server {
                 let started = What::Started(self.index, self.life, Box::new(found));
                 scene.at(disk.done_us() + 1000, started);
             }
-            Err(error) if error.is_no_room() => {
+            Err(error) if error.is_no_room() || self.disk.has_failed() => {
                 self.disk.crash(scene.now_us, Crash::Process);
                 scene.after(500_000, What::Boot(self.index));
             }
@@ -337,6 +340,10 @@ impl Server {
         run.clock.set(scene.now_us);
         let mut out = std::mem::take(&mut run.out);
         if let Err(error) = run.core.turn(run.clock.now(), &mut run.events, &mut out) {
+            if run.disk.has_failed() {
+                scene.at(scene.now_us, What::GivesUp(index, life));
+                return;
+            }
             scene.fail(format!("server {} gives up: {error}", index + 1));
             return;
         }
@@ -415,6 +422,10 @@ impl Server {
             return;
         };
         let now = Duration::from_micros(scene.now_us);
+        let is_seldom = run
+            .queue
+            .iter()
+            .any(|(_, op)| !matches!(op, Op::Append { .. }));
         if run.queue.is_empty() && !run.has_no_room {
             if let Some(rest) = run.worker.rest(now) {
                 scene.after(rest.as_micros() as u64, What::Settle(index, life));
@@ -429,6 +440,13 @@ impl Server {
             said.push((disk.done_us(), event));
         });
         let done_us = run.disk.done_us();
+        if is_seldom && scene.now_us < FAULTS_US && scene.random.u8(0..SELDOM_HIT) == 0 {
+            let (at_us, all) = (
+                scene.random.u64(scene.now_us..=done_us),
+                scene.random.bool(),
+            );
+            scene.at(at_us, What::PowerInWrite(index, life, all));
+        }
         for (at_us, event) in said {
             let early = scene.has(Planted::AckBeforeSync);
             let at_us = match event {
@@ -463,6 +481,10 @@ impl Server {
         run.disk.begin(scene.now_us);
         let now = Duration::from_micros(scene.now_us);
         if let Err(error) = run.worker.settle(now) {
+            if run.disk.has_failed() {
+                scene.at(scene.now_us, What::GivesUp(index, life));
+                return;
+            }
             scene.fail(format!("server {}: {error}", index + 1));
         }
     }

@@ -6,15 +6,23 @@ use super::server::Server;
 use zabra_model::ensemble::Ensemble;
 use zabra_model::ids::Zxid;
 use zabra_model::invariants::{
-    Asks, Conduct, Kept, Observation, Past, Server as Seen, View, broken_of, view,
+    Asks, Conduct, Kept, Observation, Past, Server as Seen, View, Violation, broken_of, view,
 };
 use zabra_model::vote::ServerState;
+
+/// So many transactions are settled together.
+const SETTLED_MIN: usize = 64;
 
 /// The observer.
 #[derive(Default)]
 pub struct Observer {
     past: Past,
     voters: Option<Ensemble>,
+    /// Every server has everything up to here on its disk, and it is committed: the invariants are asked of what lies above. A run holds some
+    /// thousand transactions, and is looked at a thousand times.
+    base: Zxid,
+    /// How many are committed up to there.
+    settled: usize,
     /// How many times a server began to serve as a leader.
     pub reigns: u64,
 }
@@ -43,13 +51,19 @@ impl Observer {
             log.serving = peer.serving();
             if let Some(epoch) = log.serving.filter(|_| peer.state() == ServerState::Leading) {
                 self.reigns += 1;
-                let initial = log.history.iter().copied().filter(|z| z.epoch() < epoch);
+                let initial = log.history.iter().copied();
+                let initial = initial.filter(|z| z.epoch() < epoch && *z > self.base);
                 let established = Observation::Established(epoch, initial.collect());
                 self.past.observe(&established);
             }
         }
         for zxid in log.proposed.drain(..) {
-            self.past.observe(&Observation::Proposed(zxid));
+            let is_old = zxid <= self.base;
+            self.past.observe(&if is_old {
+                Observation::Violated(Violation::ZxidReused)
+            } else {
+                Observation::Proposed(zxid)
+            });
         }
     }
 
@@ -62,17 +76,23 @@ impl Observer {
             .voters
             .get_or_insert_with(|| Ensemble::of(servers[0].config.voters.clone()));
         let mut seen = Vec::new();
+        let base = self.base;
         for server in &mut *servers {
             let peer = server.running.as_deref().map(|run| run.core.peer());
             let log = &mut server.log;
             if let Some(peer) = peer {
                 let durable = peer.durable();
-                log.kept = log.upto(durable.history.last(), chain);
+                log.kept = log.between(base, durable.history.last(), chain)?;
                 (log.accepted, log.current) = (durable.accepted, durable.current);
             }
-            let applied = server.running.as_deref().map_or_else(Vec::new, |run| {
-                log.upto(run.shared.tree().last_zxid(), chain)
-            });
+            let applied = match server.running.as_deref() {
+                Some(run) if peer.is_some_and(|peer| peer.serving().is_some()) => {
+                    // It may not have heard yet that what it holds is committed.
+                    let last = run.shared.tree().last_zxid();
+                    log.between(base, last.max(base), chain)?
+                }
+                _ => Vec::new(),
+            };
             if peer.is_some_and(|peer| peer.serving().is_some()) {
                 self.past.observe(&Observation::Applied(applied.clone()));
             }
@@ -82,12 +102,12 @@ impl Observer {
                 binds: binds.clone(),
                 boots: true,
             };
-            let asked = || {
-                let last = peer.map_or(Zxid::ZERO, |peer| peer.last_logged());
-                log.upto(last, chain)
+            let asked = match peer {
+                Some(peer) => log.between(base, peer.last_logged(), chain)?,
+                None => Vec::new(),
             };
             let id = zabra_model::ids::ServerId(server.index as u64 + 1);
-            seen.push(Seen::of(id, false, peer, &applied, asked, kept));
+            seen.push(Seen::of(id, false, peer, &applied, || asked, kept));
         }
         let conducts: Vec<_> = servers
             .iter()
@@ -106,15 +126,33 @@ impl Observer {
             links: &[],
             past: &self.past,
         };
-        match broken_of(Asks::Servers, &view).iter().next() {
-            None => Ok(()),
-            Some(broken) => Err(format!("{}, {}: {}", broken.id, broken.name, broken.says)),
+        if let Some(broken) = broken_of(Asks::Servers, &view).iter().next() {
+            return Err(format!("{}, {}: {}", broken.id, broken.name, broken.says));
+        }
+        self.settle(servers);
+        Ok(())
+    }
+
+    /// What is committed, and on every disk, need not be looked at again.
+    fn settle(&mut self, servers: &mut [Server]) {
+        let common = servers.iter().fold(self.past.committed.len(), |n, server| {
+            let both = self.past.committed.iter().zip(&server.log.kept);
+            n.min(both.take_while(|(a, b)| a == b).count())
+        });
+        let Some(last) = common.checked_sub(1).filter(|_| common >= SETTLED_MIN) else {
+            return;
+        };
+        self.base = self.past.committed[last];
+        self.settled += common;
+        self.past.forget(self.base);
+        for server in servers {
+            server.log.kept.drain(..common);
         }
     }
 
     /// How many transactions are known to be committed.
     #[must_use]
     pub fn committed(&self) -> usize {
-        self.past.committed.len()
+        self.settled + self.past.committed.len()
     }
 }

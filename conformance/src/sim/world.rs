@@ -8,7 +8,7 @@ use super::client::{Client, Ledger, created_by, register, value_of};
 use super::disk::{Crash, SimDisk};
 use super::mail;
 use super::planted::Planted;
-use super::scene::{Mend, Scene, What, place};
+use super::scene::{FAULTS_US, Mend, Scene, What, place};
 use super::server::Server;
 use super::view::Observer;
 use std::collections::BTreeMap;
@@ -19,8 +19,6 @@ use zabra_model::tree::node::Tree;
 use zabra_model::vote::ServerState;
 
 const SECOND_US: u64 = 1_000_000;
-/// Things break until then.
-pub const FAULTS_US: u64 = 25 * SECOND_US;
 /// Clients ask until then.
 pub const CLIENTS_US: u64 = 45 * SECOND_US;
 /// The end.
@@ -146,6 +144,19 @@ impl World {
             What::Client(i) => scene.client(&mut self.clients[i], &mut self.ledger),
             What::ClientDialled(client, server) => self.client_dials(client, server),
             What::Fault => self.fault(),
+            What::GivesUp(i, life) => {
+                if servers[i].of(life).is_some() {
+                    self.crash(i, Crash::Process);
+                }
+            }
+            What::PowerInWrite(i, life, all) => {
+                if servers[i].of(life).is_some() {
+                    let hit = |other: &usize| all || *other == i;
+                    (0..servers.len())
+                        .filter(hit)
+                        .for_each(|i| self.crash(i, Crash::Power));
+                }
+            }
             What::Mend(mend) => self.mend(mend),
             What::Check => {
                 if let Err(what) = self.observer.judge(servers, &scene.chain) {
@@ -333,7 +344,11 @@ impl World {
                 let client = 100 + self.scene.random.u64(0..CLIENTS as u64);
                 self.cut(client, place(one), short_us);
             }
-            77..=86 => {
+            77..=79 => {
+                self.count("syncs failed");
+                self.servers[one].disk.fail();
+            }
+            80..=86 => {
                 self.count("slow ways");
                 let delay_us = self.scene.random.u64(2_000..150_000);
                 let (here, there) = (place(one), place(other));

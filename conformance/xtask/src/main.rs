@@ -27,7 +27,7 @@ struct Cli {
     /// `power`: where every choice comes from; drawn and printed if not given; `differential` likewise. `sim`: only this seed, telling what happens.
     #[arg(long)]
     seed: Option<u64>,
-    /// `sim`: how many seeds.
+    /// `sim`: how many seeds. `mutants`: in how many each fault has to be found.
     #[arg(long, default_value_t = 1000)]
     seeds: u64,
     /// `sim`: with a planted bug of this name, or, without a name, a table of how each of them is found.
@@ -45,7 +45,7 @@ struct Cli {
     /// `fuzz`: how long each function of bytes is tried, seconds.
     #[arg(long, default_value_t = 600)]
     seconds: u64,
-    /// `fuzz`: only the function of this name.
+    /// `fuzz`: only the function of this name. `mutants`: only this fault.
     #[arg(long)]
     only: Option<String>,
     /// `interop`: instead of the tests, this program at work with three servers: kafka, solr, bookkeeper, hbase, hadoop, or all.
@@ -83,6 +83,8 @@ enum Task {
     Power,
     /// Simulates whole servers and their clients on virtual disks, network and time; CI does it for fewer seeds.
     Sim,
+    /// Plants each fault of the host and says what finds it: which seed of the simulator, which step of which stored trace; an hour.
+    Mutants,
     /// Sends the same random requests to ZooKeeper and to Zabra and compares every byte of what comes back; CI does it for a minute.
     Differential,
     /// Searches for bytes that stop a decoder or a whole server, guided by coverage; nightly compiler, `cargo-fuzz` (installed if it
@@ -152,6 +154,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Failover => failover(cli.rounds, cli.json),
         Task::Power => power(cli.cuts, cli.seed),
         Task::Sim => sim(cli),
+        Task::Mutants => mutants(cli),
         Task::Differential => differential(cli),
         Task::Fuzz => fuzz::fuzz(cli.seconds, cli.only.as_deref()),
         Task::Bless => bless(),
@@ -303,6 +306,18 @@ fn sim(cli: &Cli) -> Result<()> {
     let what = ["-p", "zabra-conformance", "--bin", "zabra-sim", "--"];
     let run = run.into_iter().chain(what);
     let args: Vec<&str> = run.chain(args.iter().map(String::as_str)).collect();
+    cargo(&args)
+}
+
+fn mutants(cli: &Cli) -> Result<()> {
+    let seeds = cli.seeds.to_string();
+    let run = ["run", "--quiet", "--profile", "tools"];
+    let what = ["-p", "zabra-conformance", "--features", "mutants"];
+    let how = ["--bin", "zabra-mutants", "--", "--seeds", &seeds];
+    let only = cli.only.as_deref();
+    let json = cli.json.then_some("--json");
+    let args = run.into_iter().chain(what).chain(how);
+    let args: Vec<&str> = args.chain(only).chain(json).collect();
     cargo(&args)
 }
 

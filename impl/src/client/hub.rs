@@ -4,6 +4,7 @@ use super::conn::{Conn, ConnPhase};
 use super::stats::Stats;
 use crate::codes::Code;
 use crate::limits::{Budget, SMALL_BYTES};
+use crate::mutants::{Mutant, has};
 use crate::wire::client::{EventType, reply};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -79,7 +80,10 @@ impl Hub {
             };
             let mut state = conn.state();
             let may_read = |ids: &[Id]| allows(trigger.acl, perms::READ, &conn.reads_as(ids));
-            if state.phase == ConnPhase::Closed || !may_read(&state.ids) {
+            if state.phase == ConnPhase::Closed
+                || !may_read(&state.ids)
+                || has(Mutant::WatchTellsNobody)
+            {
                 return;
             }
             let before = state.out.len();

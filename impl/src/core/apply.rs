@@ -14,6 +14,7 @@ use crate::client::lock::lock;
 use crate::client::shared::Shared;
 use crate::client::slow::SlowRequest;
 use crate::client::tally::Tally;
+use crate::mutants::{Mutant, has};
 use crate::wire::client::{ReplyHeader, Request, opcode, reply};
 use bytes::BytesMut;
 use std::sync::Arc;
@@ -154,6 +155,9 @@ fn apply(
         delivered.add(payload.bytes.len());
         let is_over = matches!(txn, Txn::CloseSession { .. });
         let told_as = to.shared.config.audit.as_ref().filter(|_| is_over);
+        let nothing = Txn::Error { code: 0 };
+        let is_skipped = has(Mutant::ApplySkipsOne) && last.0 % 100 == 50;
+        let txn = if is_skipped { &nothing } else { txn };
         let result = {
             let (hub, dirty) = (&mut *to.hub, &mut *to.dirty);
             let counts = (&to.shared.unread, &to.shared.stats);

@@ -4,6 +4,7 @@
 //! before it is installed, and after a truncation the tree is read again before anybody hears that it is durable.
 
 use super::out::{Job, Outputs};
+use crate::mutants::{Mutant, has};
 use crate::storage::snapshot::StagedSnapshot;
 use crate::storage::worker::Op;
 use crate::wire::payload::Payload;
@@ -170,7 +171,7 @@ impl ToDisk {
     /// The history was cut behind `zxid`. If the tree holds more than that, it is read anew when the cut is durable.
     pub(super) fn truncated(&mut self, mark: Mark, tree_holds_more: bool) {
         self.snapshots.cut();
-        if tree_holds_more {
+        if tree_holds_more && !has(Mutant::TreeKeepsCut) {
             self.published.clear();
             self.reload_at = Some(mark);
             self.held.get_or_insert_default();

@@ -3,6 +3,7 @@
 use super::out::{DialAct, Item, LinkAct, Outputs};
 use super::window::Window;
 use crate::client::stats::LearnerCounts;
+use crate::mutants::{Mutant, has};
 use crate::wire::link::{Hello, put_core, put_history, put_inform};
 use crate::wire::payload::Payload;
 use crate::wire::quorum::{
@@ -378,6 +379,11 @@ impl Quorum {
         table: &[(SessionId, i32)],
         out: &mut Outputs,
     ) {
+        let table = if has(Mutant::PingWithoutSessions) {
+            &[]
+        } else {
+            table
+        };
         let table = encode_session_table(table.iter().copied());
         self.write(link, out, |bytes| {
             put_packet(PacketKind::Ping, zxid, Some(&table), None, bytes);
@@ -392,6 +398,11 @@ impl Quorum {
         committed: bool,
         out: &mut Outputs,
     ) {
+        let after = if has(Mutant::HistoryOneShort) && after < upto {
+            Zxid(after.0 + 1)
+        } else {
+            after
+        };
         let from_files = window.after().min(upto);
         if after < from_files {
             let item = Item::History {
@@ -399,7 +410,11 @@ impl Quorum {
                 upto: from_files,
                 committed,
             };
-            self.push(link, item, out);
+            if has(Mutant::LiveOvertakesHistory) {
+                out.links.push(LinkAct::Send(link, item));
+            } else {
+                self.push(link, item, out);
+            }
         }
         for payload in window.range(after.max(window.after()), upto) {
             self.write(link, out, |bytes| {

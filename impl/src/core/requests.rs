@@ -5,6 +5,7 @@ use super::turn::Core;
 use crate::client::conn::Conn;
 use crate::client::submit::Submit;
 use crate::codes::Code;
+use crate::mutants::{Mutant, has};
 use crate::wire::client::{Request, opcode};
 use crate::wire::link::{Heard, hello_of};
 use crate::wire::payload::Logged;
@@ -437,6 +438,7 @@ impl Core {
     /// What has come over a link.
     pub(super) fn on_heard(&mut self, link: Link, heard: Vec<Heard>) {
         self.count_heard(link, &heard);
+        let heard = misheard(heard);
         for what in heard {
             let Some(from_leader) = self.quorum.heard(link, self.now.elapsed_ms) else {
                 return; // it was told to go, this was still in flight
@@ -563,4 +565,17 @@ impl Core {
             self.answer_sync(sync);
         }
     }
+}
+
+/// What a link has brought, as a host with a fault takes it.
+fn misheard(mut heard: Vec<Heard>) -> Vec<Heard> {
+    if has(Mutant::HeardLastFirst) {
+        heard.reverse();
+    }
+    if has(Mutant::HeardTwice)
+        && let Some(Heard::Core(first)) = heard.first()
+    {
+        heard.insert(0, Heard::Core(first.clone()));
+    }
+    heard
 }

@@ -1,5 +1,6 @@
 //! The core's timers: it names them, this knows how long they are.
 
+use crate::mutants::{Mutant, has};
 use zabra_model::step::Timer;
 
 const ALL: [Timer; 4] = [Timer::Finalize, Timer::Resend, Timer::Init, Timer::Tick];
@@ -16,6 +17,8 @@ pub struct Timers {
     resend_bounds_ms: (u64, u64),
     init_ms: u64,
     half_tick_ms: u64,
+    /// A half tick has run out: for [`crate::mutants`].
+    has_ticked: bool,
 }
 
 const fn place(timer: Timer) -> usize {
@@ -39,6 +42,7 @@ impl Timers {
             init_ms,
             // Never zero, or a tick would follow a tick without end.
             half_tick_ms: if tick_ms < 2 { 1 } else { tick_ms / 2 },
+            has_ticked: false,
         }
     }
 
@@ -53,6 +57,13 @@ impl Timers {
             }
             Timer::Init => self.init_ms,
             Timer::Tick => self.half_tick_ms,
+        };
+        let length_ms = if has(Mutant::TimersTenfold) {
+            length_ms.saturating_mul(10)
+        } else if has(Mutant::TickOnce) && timer == Timer::Tick && self.has_ticked {
+            u64::MAX
+        } else {
+            length_ms
         };
         self.due_ms[place(timer)] = Some(now_ms.saturating_add(length_ms));
     }
@@ -77,6 +88,7 @@ impl Timers {
             .into_iter()
             .find(|t| self.due_ms[place(*t)].is_some_and(|due| due <= now_ms))?;
         self.due_ms[place(timer)] = None;
+        self.has_ticked |= timer == Timer::Tick;
         Some(timer)
     }
 

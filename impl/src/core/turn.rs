@@ -13,6 +13,7 @@ use super::timers::Timers;
 use crate::client::shared::Shared;
 use crate::codes::Code;
 use crate::error::ServerError;
+use crate::mutants::{Mutant, has};
 use crate::storage::worker;
 use bytes::BytesMut;
 use std::collections::BTreeSet;
@@ -245,7 +246,9 @@ impl Core {
             Event::Heard(link, heard) => self.on_heard(link, heard),
             Event::Ended(link) => {
                 self.quorum.stops_waiting(link);
-                self.unlink(link);
+                if !has(Mutant::EndNotTold) {
+                    self.unlink(link);
+                }
             }
             Event::Behind(link) => self.on_behind(link),
             Event::Connect(conn, connect) => self.on_connect(conn, connect),

@@ -2,6 +2,7 @@
 
 use super::disk::{Disk, DiskFile, tmp_of};
 use super::{Dirs, Result, StorageError};
+use crate::mutants::{Mutant, has};
 use std::path::Path;
 use zabra_model::ids::{Epoch, Zxid};
 
@@ -24,7 +25,7 @@ pub struct Epochs {
 /// # Errors
 /// [`StorageError::Io`].
 pub fn write_accepted<D: Disk>(disk: &D, dirs: &Dirs, epoch: Epoch) -> Result<()> {
-    disk.replace_small(&dirs.snap.join(ACCEPTED), epoch.to_string().as_bytes())
+    write(disk, &dirs.snap.join(ACCEPTED), epoch)
 }
 
 /// Reads `acceptedEpoch`; `None` if there is no such file.
@@ -40,7 +41,7 @@ pub fn accepted<D: Disk>(disk: &D, dirs: &Dirs) -> Result<Option<Epoch>> {
 /// # Errors
 /// [`StorageError::Io`].
 pub fn write_current<D: Disk>(disk: &D, dirs: &Dirs, epoch: Epoch) -> Result<()> {
-    disk.replace_small(&dirs.snap.join(CURRENT), epoch.to_string().as_bytes())
+    write(disk, &dirs.snap.join(CURRENT), epoch)
 }
 
 /// Reads both files and brings them into order.
@@ -118,6 +119,14 @@ pub fn write_anew<D: Disk>(disk: &D, dirs: &Dirs) -> Result<()> {
         }
     }
     disk.sync_dir(&dirs.snap)
+}
+
+fn write<D: Disk>(disk: &D, path: &Path, epoch: Epoch) -> Result<()> {
+    let text = epoch.to_string();
+    if has(Mutant::EpochNotSynced) {
+        return disk.create(path)?.write_at(0, text.as_bytes());
+    }
+    disk.replace_small(path, text.as_bytes())
 }
 
 fn parse(content: &[u8]) -> Option<Epoch> {

@@ -10,6 +10,7 @@ use super::snapshot::body::{Refused, SnapshotSink};
 use super::snapshot::{self, Packing, StagedSnapshot};
 use super::txn_log::reader::{LogFile, LogReader};
 use super::{Dirs, Result, StorageError, epochs, high_water, list_by_zxid, txn_log};
+use crate::mutants::{Mutant, has};
 use std::path::{Path, PathBuf};
 use zabra_model::ids::{SessionId, Zxid};
 use zabra_model::tree::acl::Acl;
@@ -183,7 +184,9 @@ fn carry_out<D: Disk>(disk: &D, dirs: &Dirs, plan: Plan) -> Result<()> {
                 });
             }
             for log in logs {
-                disk.remove(&log)?;
+                if !has(Mutant::LogsStayAfterSnap) {
+                    disk.remove(&log)?;
+                }
             }
             disk.sync_dir(&dirs.log)?;
             for old in snapshots.iter().filter(|old| staged || **old != path) {
@@ -239,6 +242,9 @@ fn cut_behind<D: Disk>(disk: &D, log: &Path, after: Zxid) -> Result<()> {
 pub(super) fn cut_at<D: Disk>(disk: &D, path: &Path, offset: u64) -> Result<()> {
     let mut file = disk.open(path)?;
     file.set_len(offset)?;
+    if has(Mutant::CutNotSynced) {
+        return Ok(());
+    }
     file.sync()
 }
 

@@ -14,6 +14,7 @@ use super::disk::Disk;
 use super::snapshot::StagedSnapshot;
 use super::txn_log::writer::TxnLog;
 use super::{Dirs, Result, epochs, high_water, members, purge, replace};
+use crate::mutants::{Mutant, has};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -234,13 +235,24 @@ impl<D: Disk> Worker<D> {
                 self.has_room((Full::Operation, name), appended, tell)?;
                 let before = self.unsynced.map_or(0, |(_, bytes)| bytes);
                 self.unsynced = Some((token, before + bytes));
+                if has(Mutant::DurableBeforeSync) {
+                    tell(Event::Durable { upto: token }, 0);
+                }
+                if has(Mutant::DurableBatchAhead)
+                    && let Some((last, _)) = batch.back()
+                {
+                    tell(Event::Durable { upto: *last }, 0);
+                }
                 if self.log.wants_sync() {
                     batch.pop_front();
                     self.sync(tell)?;
                     continue;
                 }
             } else {
-                self.sync(tell)?;
+                let is_epoch = matches!(op, Op::CurrentEpoch(_));
+                if !(is_epoch && has(Mutant::EpochBeforeHistory)) {
+                    self.sync(tell)?;
+                }
                 let done = self.apart(op, now);
                 self.has_room((Full::Operation, name), done, tell)?;
                 tell(Event::Durable { upto: token }, bytes);

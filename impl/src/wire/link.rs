@@ -11,6 +11,7 @@ use super::quorum::{
 };
 use super::snapshot::body::{BadBody, BodyDecoder};
 use super::snapshot::tree::TreeSink;
+use crate::mutants::{Mutant, has};
 use bytes::{Buf, Bytes, BytesMut};
 use std::sync::Arc;
 use zabra_model::ids::{Epoch, ServerId, SessionId, Zxid};
@@ -376,6 +377,13 @@ pub fn put_inform(payload: &Logged, me: ServerId, out: &mut BytesMut) {
 /// Appends one entry of the history, as [`zabra_model::step::Effect::SendHistory`] asks.
 pub fn put_history(zxid: Zxid, payload: &[u8], committed: bool, out: &mut BytesMut) {
     wire::put_packet(PacketKind::Proposal, zxid, Some(payload), None, out);
+    if has(Mutant::DiffDamaged)
+        && payload.len() > 60
+        // Behind the payload are four bytes, and its last four are a version: before them is what a client has written.
+        && let Some(at) = out.len().checked_sub(12)
+    {
+        out[at] ^= 1;
+    }
     if committed {
         wire::put_packet(PacketKind::Commit, zxid, None, None, out);
     }

@@ -101,6 +101,17 @@ impl Past {
         }
     }
 
+    /// Leaves out what lies at `base` and below it, of a run that is long. The observer has to see to it that every server holds `base` for ever,
+    /// and to show what servers hold above it alone: then each invariant says of the rest what it says of all. Proposals at `base` and below it
+    /// that nobody holds are left out, too; an invariant that asks for one of them has been asked when `base` was applied.
+    pub fn forget(&mut self, base: Zxid) {
+        self.committed.retain(|z| *z > base);
+        self.proposed.retain(|z| *z > base);
+        for (_, history) in &mut self.initial {
+            history.retain(|z| *z > base);
+        }
+    }
+
     /// What a serving server has applied is committed.
     fn commit(&mut self, tree: &[Zxid]) {
         let shared = tree.len().min(self.committed.len());
@@ -109,5 +120,33 @@ impl Past {
         } else if tree.len() > shared {
             self.committed.extend_from_slice(&tree[shared..]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn what_lies_below_a_base_is_left_out_everywhere() {
+        let z = |epoch: u64, n: u64| Zxid(epoch << 32 | n);
+        let mut past = Past::default();
+        for zxid in [z(1, 1), z(1, 2), z(2, 1), z(2, 2)] {
+            past.observe(&Observation::Proposed(zxid));
+        }
+        let initial = vec![z(1, 1)];
+        past.observe(&Observation::Established(Epoch(2), initial));
+        past.observe(&Observation::Applied(vec![z(1, 1), z(2, 1), z(2, 2)]));
+        past.forget(z(2, 1));
+        assert_eq!(past.committed, [z(2, 2)]);
+        assert_eq!(past.proposed, [z(2, 2)]);
+        assert_eq!(past.initial, [(Epoch(2), vec![])]);
+        // What is applied above it is held against what was.
+        past.observe(&Observation::Applied(vec![z(2, 2), z(2, 3)]));
+        assert_eq!(past.committed, [z(2, 2), z(2, 3)]);
+        assert_eq!(past.violations, Violations::default());
+        past.observe(&Observation::Applied(vec![z(2, 4)]));
+        assert!(past.violations.has(Violation::Diverged));
     }
 }

@@ -156,7 +156,7 @@ impl Replay<'_> {
         self.proxy.begin_life(server);
         let binary = &self.options.binary;
         let node = &mut self.nodes[usize::from(server) - 1];
-        node.server.start(binary)?;
+        node.server.start(binary, self.options.mutant)?;
         (node.inputs, node.link_bytes) = (0, 0);
         (node.votes_seen, node.votes_asked, node.votes_named) = (0, 0, 0);
         let deadline = Instant::now() + self.options.patience;

@@ -23,7 +23,9 @@ const NOUNS: &[&str] = &[
 ];
 
 /// The server's formats and settings, which use nothing but the model and each other.
-const FORMATS: &[&str] = &["codes", "config", "edges", "limits", "storage", "wire"];
+const FORMATS: &[&str] = &[
+    "codes", "config", "edges", "limits", "mutants", "storage", "wire",
+];
 
 /// Arrows inside `model/src`.
 #[rustfmt::skip]
@@ -44,10 +46,13 @@ const MODEL: &[Room] = &[
 const IMPL: &[Room] = &[
     // What the log warns of: whoever warns names one.
     Room { of: &["codes"], uses: &[] },
-    Room { of: &["edges", "limits", "wire"], uses: &[] },
+    // Faults that are planted where they would be, to see what finds them: no build of the product has one.
+    Room { of: &["mutants"], uses: &[] },
+    Room { of: &["edges", "limits"], uses: &[] },
+    Room { of: &["wire"], uses: &[&["mutants"]] },
     Room { of: &["config"], uses: &[&["limits"]] },
     // A log entry is a proposal, and a snapshot file is what follows SNAP.
-    Room { of: &["storage"], uses: &[&["codes", "limits", "wire"]] },
+    Room { of: &["storage"], uses: &[&["codes", "limits", "mutants", "wire"]] },
     Room { of: &["error"], uses: &[&["config", "storage"]] },
     // Any server's load; the stores of TLS and what is behind a handshake are those of connections between servers.
     Room { of: &["bench"], uses: &[&["config", "error", "runtime", "wire"]] },

@@ -8,6 +8,7 @@ use super::super::disk::{Disk, DiskFile, io_error};
 use super::super::{Result, StorageError, follows};
 use super::{HEADER_BYTES, PREFIX, TXN_HEADER_BYTES, encode_entry, header_behind};
 use crate::limits::PAYLOAD_BYTES_MAX;
+use crate::mutants::{Mutant, has};
 use std::path::{Path, PathBuf};
 use zabra_model::ids::Zxid;
 
@@ -146,7 +147,10 @@ impl<D: Disk> TxnLog<D> {
         }
         let result = self.write_pending().and_then(|()| match &mut self.open {
             Some(open) if self.unsynced => {
-                open.file.sync()?;
+                let synced = open.file.sync();
+                if !has(Mutant::SyncErrorIgnored) {
+                    synced?;
+                }
                 self.unsynced = false;
                 self.unsynced_txns = 0;
                 Ok(())
@@ -230,7 +234,9 @@ impl<D: Disk> TxnLog<D> {
         };
         // The header is durable before any entry: a file without one surely has none.
         open.file.sync()?;
-        self.disk.sync_dir(&self.dir)?;
+        if !has(Mutant::LogNameNotSynced) {
+            self.disk.sync_dir(&self.dir)?;
+        }
         self.open = Some(open);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! A tree from what a snapshot holds, and the other way: for files and for the SNAP stream alike.
 
 use super::body::{BodyEncoder, NodeRef, Refused, SnapshotSink, UnknownAcl};
+use crate::mutants::{Mutant, has};
 use std::collections::HashMap;
 use zabra_model::ids::{SessionId, Zxid};
 use zabra_model::tree::acl::{Acl, AclEntry, Id, perms};
@@ -140,6 +141,8 @@ pub struct TreeStream<'i> {
     nodes: ImageNodes<'i>,
     encoder: BodyEncoder,
     is_ended: bool,
+    /// A znode is still to be left out: for [`crate::mutants`].
+    leaves_out: bool,
 }
 
 impl<'i> TreeStream<'i> {
@@ -150,6 +153,7 @@ impl<'i> TreeStream<'i> {
             nodes: ImageNodes::of(image),
             encoder: BodyEncoder::begin(image.sessions.iter().copied(), lists, out),
             is_ended: false,
+            leaves_out: has(Mutant::SnapLeavesOut),
         }
     }
 
@@ -159,7 +163,16 @@ impl<'i> TreeStream<'i> {
     /// [`UnknownAcl`], if the image is not whole.
     pub fn fill(&mut self, bytes: usize, out: &mut Vec<u8>) -> Result<bool, UnknownAcl> {
         while !self.is_ended && out.len() < bytes {
-            match self.nodes.next(|node| self.encoder.node(node, out)) {
+            let (encoder, leaves_out) = (&mut self.encoder, &mut self.leaves_out);
+            let written = self.nodes.next(|node| {
+                let is_leaf = node.stat.cversion == 0 && !node.path.starts_with("/zookeeper");
+                if *leaves_out && is_leaf && node.path.len() > 1 {
+                    *leaves_out = false;
+                    return Ok(());
+                }
+                encoder.node(node, out)
+            });
+            match written {
                 Some(written) => written?,
                 None => {
                     self.encoder.end_stream(out);
