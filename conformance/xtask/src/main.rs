@@ -163,8 +163,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Deb => package::build_deb(),
         Task::Ci => {
             check()?;
-            test()?;
-            model(cli.tier)
+            test_beside(|| model(cli.tier))
         }
     }
 }
@@ -204,13 +203,39 @@ fn fix() -> Result<()> {
     cargo(&["fmt", "--all"])
 }
 
+/// Tests of the model and the checker: they compute and wait for nothing.
+const OF_MODEL: [&str; 5] = ["test", "-p", "zabra-check", "-p", "zabra-model"];
+
+/// The others: most of them start servers, and wait for them.
+const OF_SERVERS: [&[&str]; 3] = [
+    &["test", "-p", "zabra", "-p", "xtask"],
+    &["test", "-p", "zabra-conformance"],
+    &["test", "-p", "zabra-benches", "--benches"],
+];
+
 fn test() -> Result<()> {
+    test_beside(|| Ok(()))
+}
+
+/// Everything is built; then what computes runs beside what waits, and gives way to it. `more` is computed, too.
+fn test_beside(more: impl FnOnce() -> Result<()> + Send) -> Result<()> {
     // The tests of whole servers start this binary.
     cargo(&["build", "-p", "zabra"])?;
-    cargo(&["test", "-p", "zabra-check", "-p", "zabra-model"])?;
-    cargo(&["test", "-p", "zabra", "-p", "xtask"])?;
-    cargo(&["test", "-p", "zabra-conformance"])?;
-    cargo(&["test", "-p", "zabra-benches", "--benches"])
+    for tests in [&OF_MODEL[..]].iter().chain(&OF_SERVERS) {
+        cargo(&[tests, &["--no-run"][..]].concat())?;
+    }
+    std::thread::scope(|scope| {
+        let computed = scope.spawn(|| {
+            steps::give_way();
+            cargo(&OF_MODEL)?;
+            more()
+        });
+        let waited = OF_SERVERS.iter().try_for_each(|tests| cargo(tests));
+        let computed = computed
+            .join()
+            .unwrap_or_else(|_| bail!("the checks of the model have panicked"));
+        waited.and(computed)
+    })
 }
 
 fn model(tier: Tier) -> Result<()> {
