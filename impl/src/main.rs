@@ -162,7 +162,8 @@ fn main() -> ExitCode {
     plant();
     let command = Cli::parse_from(shell::with_two_dashes(std::env::args_os())).command;
     if !is_quiet(&command) || std::env::var_os(admin::logging::VARIABLE).is_some() {
-        admin::logging::start();
+        let in_container = matches!(command, Command::Container { .. });
+        admin::logging::start(admin::logging::Reader::of(in_container));
     }
     match command {
         // The load generator has a runtime of its own.

@@ -112,3 +112,70 @@ fn a_warning_has_a_code_that_is_explained() {
         "{why}"
     );
 }
+
+/// What a server says of a setting without effect, where the log is led to a file, with these variables beside.
+fn said_with(variables: impl Fn(&std::fs::File) -> Vec<(&'static str, String)>) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("zoo.cfg");
+    let data = dir.path().join("data");
+    std::fs::write(
+        &config,
+        format!("dataDir={}\nclientPort=0x\n", data.display()),
+    )
+    .unwrap();
+    let log = std::fs::File::create(dir.path().join("log")).unwrap();
+    let status = Command::new(env!("CARGO_BIN_EXE_zabra"))
+        .arg("serve")
+        .arg(&config)
+        .env_remove("JOURNAL_STREAM")
+        .env("ZABRA_LOG", "zabra=loud")
+        .envs(variables(&log))
+        .stderr(log.try_clone().unwrap())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(2));
+    let said = std::fs::read_to_string(dir.path().join("log")).unwrap();
+    // What ends a start is no line of the log.
+    let lines = said.lines().filter(|line| !line.starts_with("zabra: "));
+    lines.map(str::to_owned).collect()
+}
+
+/// systemd names the file that it reads; whoever leads the log elsewhere below it reads it with own eyes.
+#[test]
+fn the_journal_gets_json_and_people_get_text() {
+    use std::os::unix::fs::MetadataExt;
+    let place = |log: &std::fs::File| {
+        let at = log.metadata().unwrap();
+        format!("{}:{}", at.dev(), at.ino())
+    };
+    let text = [
+        said_with(|_| vec![]),
+        said_with(|_| vec![("JOURNAL_STREAM", "8:1".to_owned())]),
+        said_with(|log| {
+            let journal = ("JOURNAL_STREAM", place(log));
+            vec![journal, ("ZABRA_LOG_FORMAT", "text".to_owned())]
+        }),
+    ];
+    for said in text {
+        let has_it = |line: &String| line.contains(" WARN ") && line.contains("code=ZBR-0101");
+        assert!(said.iter().any(has_it), "{said:#?}");
+    }
+    let json = [
+        said_with(|log| vec![("JOURNAL_STREAM", place(log))]),
+        said_with(|_| vec![("ZABRA_LOG_FORMAT", "json".to_owned())]),
+    ];
+    for said in json {
+        let lines = said.iter().map(|line| serde_json::from_str(line).unwrap());
+        let lines: Vec<serde_json::Value> = lines.collect();
+        let line = lines.iter().find(|line| line["code"] == "ZBR-0101");
+        let line = line.unwrap_or_else(|| panic!("{said:#?}"));
+        assert_eq!(line["level"], "WARN");
+        assert!(
+            line["message"]
+                .as_str()
+                .unwrap()
+                .starts_with("ZABRA_LOG=zabra=loud: ")
+        );
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+}

@@ -3,10 +3,10 @@
 use super::{Meaning, codes};
 
 codes! {
-    LogFilterUnknown 101 "ZABRA_LOG is no filter" {
-        "The variable ZABRA_LOG has a value that is neither a level nor a filter of the log."
+    LogFilterUnknown 101 "ZABRA_LOG is no filter, or ZABRA_LOG_FORMAT no form" {
+        "The variable ZABRA_LOG has a value that is neither a level nor a filter of the log, or ZABRA_LOG_FORMAT is neither text nor json."
         "None: the log is written as if the variable were not set, from info on."
-        "Set it to error, warn, info, debug or trace, or to levels by module, with commas between them."
+        "Set the first to error, warn, info, debug or trace, or to levels by module, with commas between them; the second to text or json."
         "ZABRA_LOG=info,zabra::storage=debug zabra serve zoo.cfg"
     }
     FewDescriptors 102 "the limit of open files is lower than maxCnxns" {
