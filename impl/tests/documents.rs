@@ -50,8 +50,10 @@ fn run(document: &str, dir: &Path, config: &str) -> String {
     fs::write(dir.join("zoo.cfg"), with_ports(&text)).unwrap();
     // What a doctor finds on this machine is no failure of the command.
     let around = "set -eu\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\nzabra() { command zabra \"$@\" || { local code=$?; [ \"$1\" = doctor ] && [ $code = 1 ] || return $code; }; }\n";
-    // A job has to be the server itself, not the function around it.
-    let script = with_ports(&script).replace("zabra serve", "env zabra serve");
+    // A job has to be the server or the ensemble itself, not the function around it: else that alone is ended.
+    let script = with_ports(&script)
+        .replace("zabra serve", "env zabra serve")
+        .replace("zabra dev", "env zabra dev");
     let file = dir.join("commands.sh");
     fs::write(&file, format!("{around}set -x\n{script}")).unwrap();
     let binary = Path::new(env!("CARGO_BIN_EXE_zabra")).parent().unwrap();
