@@ -236,14 +236,26 @@ fn c_3_a_directory_in_use_is_not_touched() {
     ];
     for (data, log) in others {
         set_dirs(&cluster, 1, data, log);
-        refused_beside(&cluster, 1, 3, &["version-2", &pid], &["zabra.durable"]);
+        refused_beside(
+            &cluster,
+            1,
+            3,
+            &["version-2", &pid],
+            &["zabra.durable", "zabra.flight"],
+        );
     }
     fs::copy(
         cluster.data(0).join("zoo.cfg"),
         cluster.data(1).join("zoo.cfg"),
     )
     .unwrap();
-    refused_beside(&cluster, 1, 3, &["version-2", &pid], &["zabra.durable"]);
+    refused_beside(
+        &cluster,
+        1,
+        3,
+        &["version-2", &pid],
+        &["zabra.durable", "zabra.flight"],
+    );
     assert!(cluster.client(0).get("/keep").is_some());
     // The lock ends with its process.
     cluster.kill(0);
